@@ -1,0 +1,70 @@
+//! The one error type of the library.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong, each with the numbers that say why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to open, map, read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not a GGUF file that can be read safely.
+    #[error("invalid GGUF file: {0}")]
+    Gguf(String),
+    /// A tensor or row can't be held in the format asked for.
+    #[error("quantisation: {0}")]
+    Quant(String),
+    /// The file is sound but describes a model that this runtime can't run.
+    #[error("unsupported model: {0}")]
+    Unsupported(String),
+    /// The file contradicts itself: a missing key, a tensor of the wrong shape.
+    #[error("invalid model: {0}")]
+    Model(String),
+    /// The tokenizer in the file is missing or malformed, or refused a text.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The chat template failed to parse or to render.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// A token id beyond the vocabulary.
+    #[error("token id {token} is out of range: the vocabulary has {vocab} entries")]
+    TokenOutOfRange {
+        /// The id.
+        token: u32,
+        /// Entries in the vocabulary.
+        vocab: usize,
+    },
+    /// An argument of a call makes no sense.
+    #[error("{0}")]
+    Argument(String),
+    /// A session does not fit the budget it was given.
+    #[error("a session needs at least {needed} bytes, the budget is {budget}: {advice}")]
+    Budget {
+        /// Bytes asked for.
+        budget: u64,
+        /// Bytes of the smallest session of this model.
+        needed: u64,
+        /// What would make it fit.
+        advice: String,
+    },
+    /// The system has no more memory to give.
+    #[error("out of memory: {bytes} bytes for {what}")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
+        /// What they were for.
+        what: &'static str,
+    },
+    /// The call was cancelled from another thread; the session is still usable.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// The library's result.
+pub type Result<T> = std::result::Result<T, Error>;

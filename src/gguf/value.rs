@@ -1,0 +1,183 @@
+//! Metadata values, borrowed from the file.
+
+use super::parse::Cursor;
+use std::fmt;
+
+/// Type number of a metadata value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum ValueType {
+    U8 = 0,
+    I8 = 1,
+    U16 = 2,
+    I16 = 3,
+    U32 = 4,
+    I32 = 5,
+    F32 = 6,
+    Bool = 7,
+    String = 8,
+    Array = 9,
+    U64 = 10,
+    I64 = 11,
+    F64 = 12,
+}
+
+impl ValueType {
+    pub(super) fn from_id(id: u32) -> Option<ValueType> {
+        use ValueType::*;
+        [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64]
+            .into_iter()
+            .find(|&t| t as u32 == id)
+    }
+
+    /// Bytes of a value, where all values of the type have the same.
+    pub(super) fn fixed_bytes(self) -> Option<usize> {
+        use ValueType::*;
+        match self {
+            U8 | I8 | Bool => Some(1),
+            U16 | I16 => Some(2),
+            U32 | I32 | F32 => Some(4),
+            U64 | I64 | F64 => Some(8),
+            String | Array => None,
+        }
+    }
+
+    /// Bytes of the smallest value: a string has its length, an array its type and length.
+    pub(super) fn least_bytes(self) -> usize {
+        match self {
+            ValueType::String => 8,
+            ValueType::Array => 12,
+            fixed => fixed.fixed_bytes().unwrap_or(1),
+        }
+    }
+}
+
+/// A metadata value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum Value<'a> {
+    U8(u8),
+    I8(i8),
+    U16(u16),
+    I16(i16),
+    U32(u32),
+    I32(i32),
+    F32(f32),
+    Bool(bool),
+    /// Bytes that should be UTF-8 and are not checked before [`Value::as_str`].
+    String(&'a [u8]),
+    Array(Array<'a>),
+    U64(u64),
+    I64(i64),
+    F64(f64),
+}
+
+impl<'a> Value<'a> {
+    /// The value of any integer type.
+    pub fn as_i128(self) -> Option<i128> {
+        match self {
+            Value::U8(x) => Some(x.into()),
+            Value::I8(x) => Some(x.into()),
+            Value::U16(x) => Some(x.into()),
+            Value::I16(x) => Some(x.into()),
+            Value::U32(x) => Some(x.into()),
+            Value::I32(x) => Some(x.into()),
+            Value::U64(x) => Some(x.into()),
+            Value::I64(x) => Some(x.into()),
+            _ => None,
+        }
+    }
+
+    /// The value of any real or integer type.
+    pub fn as_f64(self) -> Option<f64> {
+        match self {
+            Value::F32(x) => Some(x.into()),
+            Value::F64(x) => Some(x),
+            other => other.as_i128().map(|x| x as f64),
+        }
+    }
+
+    /// A string, if it is UTF-8.
+    pub fn as_str(self) -> Option<&'a str> {
+        match self {
+            Value::String(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// What the value is, in words for an error.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Value::String(bytes) => format!("a string of {} bytes", bytes.len()),
+            Value::Array(a) => format!("an array of {} {:?}", a.len, a.element),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::U8(x) => write!(f, "{x}"),
+            Value::I8(x) => write!(f, "{x}"),
+            Value::U16(x) => write!(f, "{x}"),
+            Value::I16(x) => write!(f, "{x}"),
+            Value::U32(x) => write!(f, "{x}"),
+            Value::I32(x) => write!(f, "{x}"),
+            Value::F32(x) => write!(f, "{x}"),
+            Value::Bool(x) => write!(f, "{x}"),
+            Value::String(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
+            Value::Array(array) => array.fmt(f),
+            Value::U64(x) => write!(f, "{x}"),
+            Value::I64(x) => write!(f, "{x}"),
+            Value::F64(x) => write!(f, "{x}"),
+        }
+    }
+}
+
+/// An array of metadata values, decoded as it is walked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Array<'a> {
+    /// Type of the elements.
+    pub element: ValueType,
+    /// Number of elements.
+    pub len: usize,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// The elements in order.
+    pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
+        let mut cursor = Cursor::new(self.bytes);
+        (0..self.len).map_while(move |_| cursor.value(self.element).ok())
+    }
+}
+
+impl fmt::Display for Array<'_> {
+    /// At most eight elements: a vocabulary would fill the screen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        f.write_str("[")?;
+        for (i, value) in self.iter().take(SHOWN).enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            match value {
+                Value::String(s) => write!(f, "{:?}", String::from_utf8_lossy(s))?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        if self.len > SHOWN {
+            write!(f, ", … {} in all", self.len)?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// Decodes a value from its type number and payload, as the parser has checked them.
+pub(super) fn decode(raw: &[u8]) -> Option<Value<'_>> {
+    let mut cursor = Cursor::new(raw);
+    let kind = cursor.value_type().ok()?;
+    cursor.value(kind).ok()
+}
