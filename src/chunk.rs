@@ -84,12 +84,33 @@ impl Visible {
     pub fn rows(&self) -> usize {
         self.runs().iter().map(|r| r.len).sum()
     }
+
+    /// The part `index` of `parts`, of nearly equal numbers of rows.
+    pub fn part(&self, index: usize, parts: usize) -> Visible {
+        let rows = self.rows();
+        let (from, to) = (index * rows / parts, (index + 1) * rows / parts);
+        let mut part = Visible::new();
+        let mut before = 0;
+        for run in self.runs() {
+            let first = from.clamp(before, before + run.len) - before;
+            let end = to.clamp(before, before + run.len) - before;
+            let start = (run.first + first * run.step) as u64;
+            part.push(run.place, start, run.step as u64, (end - first) as u64);
+            before += run.len;
+        }
+        part
+    }
 }
 
 impl Schedule {
     /// Whether `position` closes a chunk. Position 0 is a chunk of its own.
     pub fn is_boundary(&self, position: u64) -> bool {
         position == 0 || (position + self.offset + 1).is_multiple_of(self.chunk)
+    }
+
+    /// Tokens of its chunk that come before the token at `position`.
+    pub fn index_in_chunk(&self, position: u64) -> u64 {
+        ((position + self.offset) % self.chunk).min(position.saturating_sub(1))
     }
 
     /// Boundaries among the first `positions` positions.
@@ -300,6 +321,32 @@ mod tests {
         let s = Schedule { chunk: 1, offset: 0, window: 0, ring: 64 };
         follow(s, &[1, 1, 5, 1, 20]);
         assert_eq!(s.visible(20, 27).rows(), 28);
+    }
+
+    #[test]
+    fn parts_make_up_the_whole() {
+        let s = Schedule { chunk: 4, offset: 3, window: 9, ring: 17 };
+        let whole = s.visible(500, 507);
+        let rows = |v: &Visible| -> Vec<_> {
+            let row = |r: &Run, i: usize| (r.place as u8, r.first + i * r.step);
+            v.runs().iter().flat_map(|r| (0..r.len).map(move |i| row(r, i))).collect()
+        };
+        for parts in 1..40 {
+            let joined: Vec<_> = (0..parts).flat_map(|i| rows(&whole.part(i, parts))).collect();
+            assert_eq!(joined, rows(&whole), "{parts} parts");
+        }
+    }
+
+    #[test]
+    fn chunks_begin_after_boundaries() {
+        for (chunk, offset) in [(1, 0), (4, 0), (4, 3), (7, 2)] {
+            let s = Schedule { chunk, offset, window: 0, ring: 0 };
+            let mut index = 0;
+            for position in 0..50 {
+                assert_eq!(s.index_in_chunk(position), index, "{s:?} at {position}");
+                index = if s.is_boundary(position) { 0 } else { index + 1 };
+            }
+        }
     }
 
     #[test]

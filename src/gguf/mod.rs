@@ -187,7 +187,12 @@ impl Gguf {
 
     /// The tensor called `name`, if it is there.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        Some(&self.tensors[*self.by_name.get(name)?])
+        Some(&self.tensors[self.tensor_index(name)?])
+    }
+
+    /// Where the tensor called `name` stands in [`Gguf::tensors`].
+    pub(crate) fn tensor_index(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// The bytes of a tensor of this file; empty if its type is unknown.

@@ -3,7 +3,24 @@
 //! A row of a matrix is a whole number of blocks. One file a format; the layouts are those of
 //! ggml, little-endian, so that every GGUF file of the field can be read.
 
+mod bf16;
+mod block;
+mod f16;
+mod fit;
+mod k_scales;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+
 use crate::error::{Error, Result};
+use block::{read_blocks, write_blocks};
+
+pub(crate) use k_scales::k_scale_min;
 
 /// Element type of a tensor, with the number GGUF gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +129,11 @@ impl DType {
     pub fn is_quantised(self) -> bool {
         self.block_len() > 1
     }
+
+    /// Whether [`quantise`] writes this type; [`dequantise`] reads them all.
+    pub const fn can_quantise(self) -> bool {
+        !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q5_K)
+    }
 }
 
 impl std::fmt::Display for DType {
@@ -119,3 +141,82 @@ impl std::fmt::Display for DType {
         f.write_str(self.name())
     }
 }
+
+/// Reads `out.len()` values from the blocks in `bytes`, which need no alignment.
+///
+/// The result is, to the last bit, that of `gguf.quants.dequantize` of the Python package `gguf`;
+/// only which of the many NaNs stands for a NaN is left open.
+///
+/// # Errors
+/// [`Error::Quant`] if `out` is not a whole number of blocks or `bytes` is not as long as these.
+/// `out` is then as it was.
+pub fn dequantise(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
+    check_lengths(dtype, out.len(), bytes.len())?;
+    match dtype {
+        DType::F32 => read_blocks(bytes, out, |b: &[u8; 4], v| *v = [f32::from_le_bytes(*b)]),
+        DType::F16 => f16::dequantise(bytes, out),
+        DType::BF16 => read_blocks(bytes, out, bf16::dequantise),
+        DType::Q4_0 => read_blocks(bytes, out, q4_0::dequantise),
+        DType::Q4_1 => read_blocks(bytes, out, q4_1::dequantise),
+        DType::Q5_0 => read_blocks(bytes, out, q5_0::dequantise),
+        DType::Q5_1 => read_blocks(bytes, out, q5_1::dequantise),
+        DType::Q8_0 => read_blocks(bytes, out, q8_0::dequantise),
+        DType::Q4_K => read_blocks(bytes, out, q4_k::dequantise),
+        DType::Q5_K => read_blocks(bytes, out, q5_k::dequantise),
+        DType::Q6_K => read_blocks(bytes, out, q6_k::dequantise),
+    }
+    Ok(())
+}
+
+/// Writes `values` as blocks to `out`, which needs no alignment.
+///
+/// F16, BF16, Q8_0, Q4_0 and Q4_1 are, to the last bit, what `gguf.quants.quantize` of the Python
+/// package `gguf` writes for finite values. Q4_K and Q6_K, which that package can't write, search
+/// for the scales with the least weighted square error.
+///
+/// A NaN or an infinity never hides: no value of a block that holds one comes back finite.
+/// Finite values too large for a format's f16 scale become infinite in Q8_0, Q4_0 and Q4_1
+/// and the largest value there is in Q4_K and Q6_K.
+///
+/// # Errors
+/// [`Error::Quant`] if this type can only be read, if `values` is not a whole number of blocks, or
+/// if `out` is not as long as these. `out` is then as it was.
+pub fn quantise(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
+    check_lengths(dtype, values.len(), out.len())?;
+    match dtype {
+        DType::F32 => write_blocks(values, out, |v: &[f32; 1], b| *b = v[0].to_le_bytes()),
+        DType::F16 => f16::quantise(values, out),
+        DType::BF16 => write_blocks(values, out, bf16::quantise),
+        DType::Q4_0 => write_blocks(values, out, q4_0::quantise),
+        DType::Q4_1 => write_blocks(values, out, q4_1::quantise),
+        DType::Q8_0 => write_blocks(values, out, q8_0::quantise),
+        DType::Q4_K => write_blocks(values, out, q4_k::quantise),
+        DType::Q6_K => write_blocks(values, out, q6_k::quantise),
+        DType::Q5_0 | DType::Q5_1 | DType::Q5_K => return Err(read_only(dtype)),
+    }
+    Ok(())
+}
+
+fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<()> {
+    let Some(needed) = dtype.bytes_of(values) else {
+        return Err(Error::Quant(format!(
+            "{dtype} holds blocks of {} values, which {values} values do not fill",
+            dtype.block_len()
+        )));
+    };
+    if needed != bytes {
+        return Err(Error::Quant(format!(
+            "{values} values of {dtype} take {needed} bytes, not {bytes}"
+        )));
+    }
+    Ok(())
+}
+
+fn read_only(dtype: DType) -> Error {
+    let writable: Vec<_> =
+        DType::ALL.into_iter().filter(|t| t.can_quantise()).map(DType::name).collect();
+    Error::Quant(format!("{dtype} can only be read; written can be {}", writable.join(", ")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,48 @@
-fn main() {}
+//! The `attamba` command: one file a subcommand.
+
+mod bench;
+mod common;
+mod logits;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Runs Attamba language models, and llama transformers as their baseline, from GGUF files.
+///
+/// Without -m the bundled model is used. Logs go to stderr; RUST_LOG=debug shows more of them.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Bench(bench::Args),
+    Logits(logits::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .format_timestamp(None)
+        .init();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough: that is no error.
+        Err(e) if common::is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("attamba: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Bench(args) => bench::run(args),
+        Command::Logits(args) => logits::run(args),
+    }
+}

@@ -1,0 +1,68 @@
+"""The `attamba` command, called as a user calls it."""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import paths
+
+
+@contextlib.contextmanager
+def token_file(tokens):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "tokens.txt")
+        file.write_text(",".join(map(str, tokens)))
+        yield file
+
+
+class Attamba:
+    def __init__(self, binary=paths.ATTAMBA, threads=2):
+        self.binary, self.threads = Path(binary), threads
+        if not self.binary.is_file():
+            raise SystemExit(f"There is no {self.binary}; run cargo build --release or name it with --attamba.")
+
+    def run(self, *arguments):
+        """What `attamba ARGUMENTS` prints on stdout."""
+        command = [str(self.binary), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()}")
+        return done.stdout
+
+    def json(self, *arguments):
+        text = self.run(*arguments)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            shown = f"({error}):\n{text[:400]}"
+            raise SystemExit(f"attamba {arguments[0]} --json printed what is not JSON {shown}") from None
+
+    def version(self):
+        return self.run("--version").strip()
+
+    def generate(self, model, tokens, count):
+        """The greedy continuation of `tokens`: at most `count` ids, up to and including a stop token."""
+        with token_file(tokens) as file:
+            answer = self.json("generate", "-m", model, "--threads", self.threads, "--tokens", f"@{file}",
+                               "--greedy", "-n", count, "--json")
+        return answer["tokens"]
+
+    def logits(self, model, tokens):
+        """After each of `tokens`, [T, V], with K and V in f16 as in a session."""
+        with token_file(tokens) as file:
+            out = file.with_suffix(".f32")
+            self.run("logits", model, "--threads", self.threads, "--tokens", f"@{file}", "--out", out, "--kv", "f16")
+            return np.fromfile(out, "<f4").reshape(len(tokens), -1)
+
+    def perplexity(self, model, text_file, context):
+        return self.json("perplexity", text_file, "-m", model, "--threads", self.threads, "-c", context, "--json")
+
+    def bench(self, model, prompt, decode, depth, repetitions):
+        """Tokens a second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
+        rows = self.json("bench", "-m", model, "--threads", self.threads, "-p", prompt, "-n", decode, "-d", depth,
+                         "-r", repetitions, "--json")
+        return {row["test"]: row["samples"] for row in rows if row["depth"] == depth}

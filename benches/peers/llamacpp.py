@@ -1,0 +1,148 @@
+"""llama.cpp by the build of setup.sh: its library through llama-cpp-python's low-level calls, and llama-bench."""
+
+import ctypes
+import json
+import os
+import re
+import subprocess
+
+import numpy as np
+
+import paths
+
+os.environ.setdefault("LLAMA_CPP_LIB_PATH", str(paths.BUILD))
+try:
+    import llama_cpp as lib
+except (ImportError, OSError, FileNotFoundError) as error:
+    raise SystemExit(f"llama-cpp-python does not load ({error}); run benches/peers/setup.sh and "
+                     f"use {paths.PEERS}/venv/bin/python.") from None
+
+_log = []
+
+
+@lib.llama_log_callback
+def _on_log(_level, text, _user):
+    _log.append(text.decode("utf-8", "replace"))
+
+
+lib.llama_log_set(_on_log, ctypes.c_void_p(0))
+lib.llama_backend_init()
+
+
+def load(path, repack=True):
+    _log.clear()
+    params = lib.llama_model_default_params()
+    params.use_extra_bufts = repack
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise SystemExit(f"llama.cpp can't load {path}:\n{''.join(_log[-12:])}")
+    return model
+
+
+class LlamaCpp:
+    """A model and one session of it. K and V in f16 and flash attention on `auto`, as llama.cpp comes.
+
+    `repack`: whether weights may be rearranged for AMX or wide vectors, as llama.cpp does unless told not to.
+    """
+
+    def __init__(self, path, threads=2, context=2048, repack=True):
+        self.model = load(path, repack)
+        self.vocab = lib.llama_model_get_vocab(self.model)
+        self.vocab_size = lib.llama_vocab_n_tokens(self.vocab)
+        self.block = 512  # tokens a call, as llama-bench does
+        params = lib.llama_context_default_params()
+        params.n_ctx, params.n_batch, params.n_ubatch = context, self.block, self.block
+        params.n_threads = params.n_threads_batch = threads
+        self.context = lib.llama_init_from_model(self.model, params)
+        if not self.context:
+            raise SystemExit(f"llama.cpp can't open a session of {context} tokens:\n{''.join(_log[-12:])}")
+        self.batch = lib.llama_batch_init(self.block, 0, 1)
+        self.position = 0
+
+    def close(self):
+        lib.llama_batch_free(self.batch)
+        lib.llama_free(self.context)
+        lib.llama_model_free(self.model)
+
+    def tokenize(self, text, special=False):
+        """Ids without BOS. `special`: whether the names of special tokens in the text become those tokens."""
+        data = text.encode()
+        ids = (ctypes.c_int32 * (len(data) + 8))()
+        count = lib.llama_tokenize(self.vocab, data, len(data), ids, len(ids), False, special)
+        if count < 0:
+            raise SystemExit(f"llama.cpp can't tokenise {len(data)} bytes of text.")
+        return list(ids[:count])
+
+    def text(self, tokens):
+        ids = (ctypes.c_int32 * len(tokens))(*tokens)
+        out = ctypes.create_string_buffer(64 * len(tokens) + 64)
+        count = lib.llama_detokenize(self.vocab, ids, len(tokens), out, len(out), False, True)
+        return out.raw[:max(count, 0)].decode("utf-8", "replace")
+
+    def is_stop(self, token):
+        return lib.llama_vocab_is_eog(self.vocab, token)
+
+    def reset(self):
+        lib.llama_memory_clear(lib.llama_get_memory(self.context), True)
+        self.position = 0
+
+    def feed(self, tokens, every=False):
+        """Logits after the last token, [1, V], or after each of them, [T, V]."""
+        out = []
+        for start in range(0, len(tokens), self.block):
+            block = tokens[start:start + self.block]
+            for i, token in enumerate(block):
+                self.batch.token[i] = token
+                self.batch.pos[i] = self.position + i
+                self.batch.n_seq_id[i] = 1
+                self.batch.seq_id[i][0] = 0
+                self.batch.logits[i] = every or start + i == len(tokens) - 1
+            self.batch.n_tokens = len(block)
+            status = lib.llama_decode(self.context, self.batch)
+            if status != 0:
+                raise SystemExit(f"llama_decode answered {status} at position {self.position} ({len(block)} tokens).")
+            self.position += len(block)
+            rows = sum(self.batch.logits[i] for i in range(len(block)))
+            if rows:
+                logits = lib.llama_get_logits(self.context)
+                out.append(np.ctypeslib.as_array(logits, (rows, self.vocab_size)).copy())
+        return np.concatenate(out)
+
+
+def weight_buffers(path):
+    """What holds the weights once loaded, e.g. `AMX 87.75 MiB, CPU_Mapped 93.80 MiB`: the kernels that will run."""
+    lib.llama_model_free(load(path))
+    return ", ".join(" ".join(b) for b in re.findall(r"(\S+) model buffer size = *([\d.]+ \S+)", "".join(_log)))
+
+
+def in_f32(path):
+    """The same weights as an F32 file, so that nothing is rounded to 8 bits on the way; made once, 4 bytes a weight."""
+    copy = paths.PEERS / "f32" / path.name
+    if not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_suffix(".partial")
+        params = lib.llama_model_quantize_default_params()
+        params.ftype, params.allow_requantize = lib.LLAMA_FTYPE_ALL_F32, True
+        status = lib.llama_model_quantize(str(path).encode(), str(temporary).encode(), ctypes.byref(params))
+        if status != 0:
+            raise SystemExit(f"llama.cpp can't write {copy} ({status}):\n{''.join(_log[-12:])}")
+        os.replace(temporary, copy)
+    return copy
+
+
+def system_info():
+    """The CPU features the build uses."""
+    return lib.llama_print_system_info().decode()
+
+
+def bench(path, threads, prompt, decode, depth, repetitions, repack=True):
+    """llama-bench: tokens a second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
+    command = [str(paths.BUILD / "llama-bench"), "-m", str(path), "-t", str(threads), "-p", str(prompt),
+               "-n", str(decode), "-d", str(depth), "-r", str(repetitions), "-o", "json"]
+    if not repack:
+        command += ["--repack", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()[-800:]}")
+    rows = json.loads(done.stdout)
+    return {f"pp{r['n_prompt']}" if r["n_prompt"] else f"tg{r['n_gen']}": r["samples_ts"] for r in rows}

@@ -1,0 +1,26 @@
+"""Where things lie: the repository, the peer's folder, the models."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PEERS = Path(os.environ.get("ATTAMBA_PEERS") or Path.home() / ".cache/attamba/peers").resolve()
+RELEASE = "0.3.36"  # of llama-cpp-python, as in setup.sh
+BUILD = PEERS / f"build-{RELEASE}" / "bin"
+RANDOM_MODELS = PEERS / "models"
+SMOLLM2 = REPOSITORY / "models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf"
+ATTAMBA = REPOSITORY / "target/release/attamba"
+SAMPLE = Path(__file__).resolve().parent / "sample.txt"
+
+
+def model(name):
+    """The file that a name stands for: `smollm2`, a name of make_models.py, or a path."""
+    if name == "smollm2":
+        path, hint = SMOLLM2, "models/fetch.sh smollm2 brings it"
+    elif name.endswith(".gguf"):
+        path, hint = Path(name), "is the path right?"
+    else:
+        path, hint = RANDOM_MODELS / f"{name}.gguf", f"benches/peers/make_models.py {name} makes it"
+    if not path.is_file():
+        raise SystemExit(f"There is no {path}; {hint}.")
+    return path

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Tokens a second of attamba and llama.cpp on the same files with the same threads.
+
+The two take turns, a fresh process each time, so that a slower minute of the machine meets both; medians over all
+rounds are compared. llama.cpp is timed by its own llama-bench, attamba by `attamba bench`; both warm up first.
+
+    speed.py                      prefill of 512 and decode of 64 tokens at depth 0, as a Markdown table
+    speed.py --depths 0,4096      at other depths too
+    speed.py --deep               decode at depth 16384: Attamba 1.1B against llama 1.1B
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
+
+import llamacpp
+import paths
+from attamba import Attamba
+
+MODELS = "smollm2,llama-1.1b-q4_0,llama-1.1b-q8_0"
+
+
+def cpu_name():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def print_machine(args, ours):
+    load = f"load {os.getloadavg()[0]:.2f} at the start"
+    print(f"- CPU: {cpu_name()}, {os.cpu_count()} cores, {args.threads} threads used, {load}")
+    print(f"- llama.cpp of llama-cpp-python {paths.RELEASE}, built for this CPU: {llamacpp.system_info().strip()}")
+    if ours:
+        print(f"- {ours.version()}")
+    if args.deep:
+        print(f"- medians of {args.rounds} decodes after one filling", flush=True)
+    else:
+        print(f"- medians of {args.rounds} rounds of {args.repetitions}, the engines in turns", flush=True)
+    if os.getloadavg()[0] > 0.5:
+        print("The machine is busy: threads that wait for each other slow both engines many times over.", file=sys.stderr)
+
+
+class Timings:
+    """Samples by (model, test, depth, engine); kept whole for --json."""
+
+    def __init__(self):
+        self.samples = {}
+
+    def add(self, model, depth, engine, results):
+        for test, values in results.items():
+            self.samples.setdefault((model, test, depth, engine), []).extend(values)
+
+    def median(self, *key):
+        values = self.samples.get(key)
+        return statistics.median(values) if values else None
+
+    def write(self, path):
+        names = ("model", "test", "depth", "engine")
+        rows = [dict(zip(names, key), samples=values) for key, values in self.samples.items()]
+        Path(path).write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def number(value):
+    return "-" if value is None else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def ratio(mine, theirs):
+    return "-" if mine is None or theirs is None else f"{mine / theirs:.2f}x"
+
+
+def shallow(args, ours, timings):
+    """Prefill and decode, every model at every depth."""
+    engines = ["llama.cpp"] + ["llama.cpp, plain"] * args.plain + ["attamba"] * bool(ours)
+    heads = ["model", "weights in llama.cpp", "test", "depth", *(e + " t/s" for e in engines), "attamba / llama.cpp"]
+    print(f"\n| {' | '.join(heads)} |")
+    print("|---|---|---|---:|" + "---:|" * (len(engines) + 1))
+    for name in args.models.split(","):
+        path = paths.model(name)
+        buffers = llamacpp.weight_buffers(path)
+        for depth in args.depths:
+            size = (args.prompt, args.decode, depth, args.repetitions)
+            for _ in range(args.rounds):
+                timings.add(name, depth, engines[0], llamacpp.bench(path, args.threads, *size))
+                if args.plain:
+                    timings.add(name, depth, engines[1], llamacpp.bench(path, args.threads, *size, repack=False))
+                if ours:
+                    timings.add(name, depth, "attamba", ours.bench(path, *size))
+            for test in (f"pp{args.prompt}", f"tg{args.decode}"):
+                speeds = [timings.median(name, test, depth, e) for e in engines]
+                against = ratio(speeds[-1] if ours else None, speeds[0])
+                cells = [name, buffers, test, depth, *map(number, speeds), against]
+                print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def deep(args, ours, timings):
+    """Decode at a depth. Filling it takes minutes, so each engine fills it once and decodes `--rounds` times."""
+    depth, test = args.deep_depth, f"tg{args.decode}"
+    size = (0, args.decode, depth, args.rounds)
+    against = "against llama in llama.cpp | against llama in attamba"
+    print(f"\n| decode of {args.decode} tokens at depth {depth} | t/s | {against} |")
+    print("|---|---:|---:|---:|")
+    for quant in args.quants.split(","):
+        llama = f"llama-1.1b-{quant}"
+        runs = [(llama, "llama.cpp", lambda m: llamacpp.bench(paths.model(m), args.threads, *size))]
+        if ours:
+            for name in (llama, f"attamba-1.1b-{quant}"):
+                runs.append((name, "attamba", lambda m: ours.bench(paths.model(m), *size)))
+        for name, engine, run in runs:
+            timings.add(name, depth, engine, run(name))
+            speed = timings.median(name, test, depth, engine)
+            ratios = [ratio(speed, timings.median(llama, test, depth, e)) for e in ("llama.cpp", "attamba")]
+            print(f"| {name} in {engine} | {number(speed)} | {' | '.join(ratios)} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=MODELS, help=f"names or GGUF files, with commas (default {MODELS})")
+    parser.add_argument("--attamba", default=paths.ATTAMBA, help="the attamba command")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--repetitions", type=int, default=1, help="measurements a process and round (default 1)")
+    parser.add_argument("--prompt", type=int, default=512, help="tokens of prefill (default 512)")
+    parser.add_argument("--decode", type=int, default=64, help="tokens of decode (default 64)")
+    parser.add_argument("--depths", default="0", type=lambda s: [int(d) for d in s.split(",")], help="default 0")
+    parser.add_argument("--plain", action="store_true", help="also llama.cpp without rearranged weights (--repack 0)")
+    parser.add_argument("--peer-only", action="store_true", help="llama.cpp alone")
+    parser.add_argument("--deep", action="store_true", help="the comparison at --deep-depth instead")
+    parser.add_argument("--deep-depth", type=int, default=16384, help="default 16384")
+    parser.add_argument("--quants", default="q4_0,q8_0", help="types of the 1.1B files for --deep (default q4_0,q8_0)")
+    parser.add_argument("--json", metavar="FILE", help="write every sample to FILE")
+    args = parser.parse_args()
+    ours = None if args.peer_only else Attamba(args.attamba, args.threads)
+    timings = Timings()
+    print_machine(args, ours)
+    (deep if args.deep else shallow)(args, ours, timings)
+    if args.json:
+        timings.write(args.json)
+
+
+if __name__ == "__main__":
+    main()

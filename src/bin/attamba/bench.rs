@@ -1,0 +1,199 @@
+//! `attamba bench`: tokens a second of prefill and decode at given depths.
+
+use crate::common::{EngineArgs, MemoryArgs, ModelArgs};
+use anyhow::{Result, bail};
+use attamba::session::{Budget, Options, Session};
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Measure prefill and decode speed
+///
+/// Each test is run once to warm up and then -r times; mean, standard deviation and median are of
+/// those. At a depth, the session first takes in that many tokens; the repetitions then go on from
+/// there. Unless --ring or --budget says otherwise the session remembers all of them.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    /// Tokens of a prompt; 0 for no such test
+    #[arg(short, long, default_value_t = 512, value_name = "N")]
+    prompt: usize,
+    /// Tokens generated, one at a time; 0 for no such test
+    #[arg(short = 'n', long, default_value_t = 64, value_name = "N")]
+    generate: usize,
+    /// Tokens taken in before, one or several numbers as 0,4096
+    #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',')]
+    depth: Vec<usize>,
+    /// Repetitions of each test
+    #[arg(short, long, default_value_t = 5, value_name = "N")]
+    repeat: usize,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    /// Markdown.
+    Table,
+    /// An array of objects.
+    Json,
+    /// One line a test.
+    Csv,
+}
+
+/// What one test gave.
+#[derive(Serialize)]
+struct Measured {
+    model: String,
+    arch: &'static str,
+    engine: String,
+    threads: usize,
+    test: String,
+    depth: usize,
+    /// Tokens a second.
+    mean: f64,
+    stddev: f64,
+    median: f64,
+    samples: Vec<f64>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    if args.repeat == 0 || args.prompt + args.generate == 0 {
+        bail!(
+            "nothing to measure: {} repetitions of {} prompt and {} generated tokens",
+            args.repeat,
+            args.prompt,
+            args.generate
+        );
+    }
+    let path = args.model.path()?;
+    let engine = args.engine.open(&path)?;
+    let format = if args.json { Format::Json } else { args.format };
+    let mut out = std::io::stdout().lock();
+    let mut all = Vec::new();
+    for &depth in &args.depth {
+        let mut session = Session::open(Arc::clone(&engine), options(&args, depth)?)?;
+        for (kind, tokens) in [("pp", args.prompt), ("tg", args.generate)] {
+            if tokens == 0 {
+                continue;
+            }
+            let samples = measure(&mut session, kind == "pp", tokens, depth, args.repeat)?;
+            let measured = Measured {
+                model: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                arch: engine.model().hyper.architecture.name(),
+                engine: engine.describe(),
+                threads: args.engine.threads.unwrap_or_else(attamba::engine::cpu::default_threads),
+                test: format!("{kind}{tokens}"),
+                depth,
+                mean: mean(&samples),
+                stddev: deviation(&samples),
+                median: median(&samples),
+                samples,
+            };
+            match format {
+                Format::Table => table_row(&mut out, &measured, all.is_empty())?,
+                Format::Csv => csv_row(&mut out, &measured, all.is_empty())?,
+                Format::Json => {}
+            }
+            all.push(measured);
+        }
+    }
+    if format == Format::Json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+    }
+    Ok(())
+}
+
+/// Room for all tokens of a depth, unless the user wants less.
+fn options(args: &Args, depth: usize) -> Result<Options> {
+    let mut options = args.memory.options();
+    if options.budget == Budget::Context {
+        let tokens = depth + (args.repeat + 1) * (args.prompt + args.generate);
+        options.budget = Budget::Tokens(tokens as u64);
+    }
+    Ok(options)
+}
+
+/// Tokens a second of each repetition.
+fn measure(
+    session: &mut Session,
+    at_once: bool,
+    tokens: usize,
+    depth: usize,
+    repeat: usize,
+) -> Result<Vec<f64>> {
+    let vocab = session.engine().model().hyper.vocab as u32;
+    let ids = |n: usize| (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab);
+    let prompt: Vec<u32> = ids(tokens).collect();
+    let mut samples = Vec::with_capacity(repeat);
+    for round in 0..=repeat {
+        if depth == 0 {
+            session.reset();
+        } else if (session.position() as usize) < depth {
+            let missing: Vec<u32> = ids(depth - session.position() as usize).collect();
+            session.feed(&missing)?;
+        }
+        let start = Instant::now();
+        if at_once {
+            session.feed(&prompt)?;
+        } else {
+            prompt.iter().try_for_each(|token| session.feed(&[*token]))?;
+        }
+        // The first round touches the weights for the first time.
+        if round > 0 {
+            samples.push(tokens as f64 / start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(samples)
+}
+
+fn mean(samples: &[f64]) -> f64 {
+    samples.iter().sum::<f64>() / samples.len() as f64
+}
+
+fn deviation(samples: &[f64]) -> f64 {
+    let mean = mean(samples);
+    let squares: f64 = samples.iter().map(|x| (x - mean).powi(2)).sum();
+    (squares / (samples.len().max(2) - 1) as f64).sqrt()
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { mean(&sorted[middle - 1..=middle]) }
+}
+
+fn table_row(out: &mut impl Write, m: &Measured, first: bool) -> std::io::Result<()> {
+    if first {
+        writeln!(out, "| model | engine | test | depth | tokens/s | ± | median |")?;
+        writeln!(out, "|---|---|---|--:|--:|--:|--:|")?;
+    }
+    writeln!(
+        out,
+        "| {} | {} | {} | {} | {:.2} | {:.2} | {:.2} |",
+        m.model, m.engine, m.test, m.depth, m.mean, m.stddev, m.median
+    )
+}
+
+fn csv_row(out: &mut impl Write, m: &Measured, first: bool) -> std::io::Result<()> {
+    if first {
+        writeln!(out, "model,arch,engine,threads,test,depth,mean,stddev,median")?;
+    }
+    writeln!(
+        out,
+        "{},{},\"{}\",{},{},{},{:.3},{:.3},{:.3}",
+        m.model, m.arch, m.engine, m.threads, m.test, m.depth, m.mean, m.stddev, m.median
+    )
+}

@@ -1,0 +1,156 @@
+//! Options that several subcommands share, and what they open.
+
+use anyhow::{Context, Result, bail};
+use attamba::engine::cpu::Cpu;
+use attamba::engine::{Engine, KvType};
+use attamba::model::Model;
+use attamba::session::{Budget, Options};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file of the bundled model, under `models/`.
+const BUNDLED: &str = "bootstrap-attamba.gguf";
+
+/// Which engine computes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EngineName {
+    /// The best of this machine.
+    Auto,
+    /// The CPU.
+    Cpu,
+}
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kv {
+    /// Half precision.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> KvType {
+        match kv {
+            Kv::F16 => KvType::F16,
+            Kv::F32 => KvType::F32,
+        }
+    }
+}
+
+/// Where to compute.
+#[derive(Args, Clone, Debug)]
+pub struct EngineArgs {
+    /// Engine to compute with
+    #[arg(long, value_enum, default_value = "auto", value_name = "NAME")]
+    pub engine: EngineName,
+    /// Threads of the CPU engine [default: the performance cores]
+    #[arg(long, short, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl EngineArgs {
+    /// Opens the model at `path` on the engine.
+    pub fn open(&self, path: &Path) -> Result<Arc<dyn Engine>> {
+        let model = Arc::new(Model::open(path)?);
+        self.start(model)
+    }
+
+    /// Starts the engine with a model that is open.
+    pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
+        let engine = match self.engine {
+            EngineName::Auto | EngineName::Cpu => Cpu::new(model, self.threads)?,
+        };
+        log::info!("{}", engine.describe());
+        Ok(Arc::new(engine))
+    }
+}
+
+/// The model.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// Model file [default: $ATTAMBA_MODEL, else the bundled model]
+    #[arg(short, long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// The file to open.
+    pub fn path(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.model {
+            return Ok(path.clone());
+        }
+        if let Some(path) = std::env::var_os("ATTAMBA_MODEL") {
+            return Ok(path.into());
+        }
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(BUNDLED);
+        let program = std::env::current_exe().unwrap_or_default();
+        let installed = program.join("../../share/attamba").join(BUNDLED);
+        let here = Path::new("models").join(BUNDLED);
+        match [&here, &source, &installed].into_iter().find(|p| p.is_file()) {
+            Some(path) => Ok(path.clone()),
+            None => bail!(
+                "the bundled model is neither at {} nor at {}; name a model with -m",
+                source.display(),
+                installed.display()
+            ),
+        }
+    }
+}
+
+/// What a session may remember.
+#[derive(Args, Clone, Debug)]
+pub struct MemoryArgs {
+    /// Memory of the session: bytes, or with a suffix as in 512K, 4M, 1G
+    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "ring")]
+    pub budget: Option<u64>,
+    /// Chunk states kept a layer, the sink counted [default: the context of training]
+    #[arg(long, value_name = "STATES")]
+    pub ring: Option<usize>,
+    /// How keys and values are stored
+    #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
+    pub kv: Kv,
+}
+
+impl MemoryArgs {
+    /// The options of a session.
+    pub fn options(&self) -> Options {
+        let budget = match (self.budget, self.ring) {
+            (Some(bytes), _) => Budget::Bytes(bytes),
+            (None, Some(states)) => Budget::States(states),
+            (None, None) => Budget::Context,
+        };
+        Options { budget, kv: self.kv.into() }
+    }
+}
+
+/// A number of bytes with an optional binary suffix.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| "a number such as 4194304, 512K or 4M is expected")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "more bytes than any machine has".to_owned())
+}
+
+/// Token ids: `1,2,3`, or `@FILE` with such a list.
+pub fn token_ids(text: &str) -> Result<Vec<u32>> {
+    let list = match text.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).with_context(|| path.to_owned())?,
+        None => text.to_owned(),
+    };
+    let ids = list.split([',', ' ', '\n', '\r', '\t']).filter(|s| !s.is_empty());
+    ids.map(|s| s.parse().with_context(|| format!("token id {s:?}"))).collect()
+}
+
+/// Whether an error is a reader that went away.
+pub fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    e.chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,65 @@
+//! `attamba logits`: what the engine computes, for comparison with other programs.
+
+use crate::common::{EngineArgs, Kv, token_ids};
+use anyhow::{Context, Result, bail};
+use attamba::session::{Budget, Options, Session};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+/// Write the logits of a token sequence
+///
+/// The output is raw little-endian f32, one row of the vocabulary's size for every token.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model file
+    model: PathBuf,
+    /// Token ids, as 1,2,3 or as @FILE with such a list
+    #[arg(long, value_name = "IDS|@FILE")]
+    tokens: String,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Feed the tokens in blocks of these sizes, as 1,7,3; the last size goes on to the end
+    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
+    split: Vec<usize>,
+    /// Chunk states kept a layer [default: all]
+    #[arg(long, value_name = "STATES")]
+    ring: Option<usize>,
+    /// How keys and values are stored
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    kv: Kv,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let tokens = token_ids(&args.tokens)?;
+    if tokens.is_empty() {
+        bail!("no tokens were given");
+    }
+    if args.split.contains(&0) {
+        bail!("blocks of no tokens were asked for: --split {:?}", args.split);
+    }
+    let engine = args.engine.open(&args.model)?;
+    let budget = Budget::States(args.ring.unwrap_or(tokens.len()));
+    let mut session = Session::open(engine, Options { budget, kv: args.kv.into() })?;
+
+    let context = || args.out.display().to_string();
+    let mut out = BufWriter::new(File::create(&args.out).with_context(context)?);
+    let mut written = Ok(());
+    let mut sizes = args.split.iter();
+    let mut rest = &tokens[..];
+    let mut size = tokens.len();
+    while !rest.is_empty() {
+        size = sizes.next().copied().unwrap_or(size);
+        let (piece, after) = rest.split_at(size.min(rest.len()));
+        session.feed_each(piece, |_, row| {
+            if written.is_ok() {
+                written = row.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()));
+            }
+        })?;
+        rest = after;
+    }
+    written.and_then(|()| out.flush()).with_context(context)
+}

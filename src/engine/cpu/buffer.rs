@@ -1,0 +1,73 @@
+//! Fixed buffers, allocated once, that the threads of a parallel region write in disjoint parts.
+
+use crate::error::{Error, Result};
+use bytemuck::Pod;
+use std::ptr::NonNull;
+
+/// `len` values, zero at first.
+pub(super) struct Buffer<T: Pod> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: a buffer owns plain data; what threads do with its parts is the contract of `part`.
+unsafe impl<T: Pod + Send> Send for Buffer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod + Send> Sync for Buffer<T> {}
+
+impl<T: Pod> Buffer<T> {
+    /// Room for `len` values; `what` they are for is named if there is no memory.
+    pub fn new(len: usize, what: &'static str) -> Result<Buffer<T>> {
+        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+        let values = bytemuck::allocation::try_zeroed_slice_box::<T>(len)
+            .map_err(|()| Error::OutOfMemory { bytes, what })?;
+        let start = NonNull::from(Box::leak(values)).cast();
+        Ok(Buffer { start, len })
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
+    /// All the values, for one writer.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: the buffer owns its values, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// `len` values from `start` on, to read.
+    ///
+    /// # Safety
+    /// Nobody writes them meanwhile.
+    pub unsafe fn read(&self, start: usize, len: usize) -> &[T] {
+        self.check(start, len);
+        // SAFETY: in bounds, and unwritten by contract.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(start), len) }
+    }
+
+    /// `len` values from `start` on, to write.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes them meanwhile.
+    #[allow(clippy::mut_from_ref, reason = "disjoint parts for the threads of a region")]
+    pub unsafe fn write(&self, start: usize, len: usize) -> &mut [T] {
+        self.check(start, len);
+        // SAFETY: in bounds, and untouched by others by contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(start), len) }
+    }
+
+    #[track_caller]
+    fn check(&self, start: usize, len: usize) {
+        let inside = start.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(inside, "{len} values from {start} on in a buffer of {}", self.len);
+    }
+}
+
+impl<T: Pod> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let values = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
+        // SAFETY: the pointer came from a box of this length in `new`.
+        drop(unsafe { Box::from_raw(values) });
+    }
+}

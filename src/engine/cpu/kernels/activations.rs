@@ -1,0 +1,157 @@
+//! Inputs of matrix products: rows of f32, and beside them the same in blocks of 32 integers of 14
+//! bits and a scale.
+
+use super::super::buffer::Buffer;
+use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
+use crate::error::Result;
+
+/// Values under one scale.
+pub(in crate::engine::cpu) const BLOCK: usize = 32;
+
+/// Kernels read block scales sixteen at a time, and may so read past the last.
+const SLACK: usize = 16;
+
+/// Rows of activations.
+pub(in crate::engine::cpu) struct Activations {
+    cols: usize,
+    capacity: usize,
+    rows: usize,
+    x: Buffer<f32>,
+    q: Buffer<i16>,
+    scale: Buffer<f32>,
+    sum: Buffer<f32>,
+    half_sums: Buffer<i32>,
+}
+
+/// One row, to read. Good for `cols` values and their blocks.
+#[derive(Clone, Copy)]
+pub(in crate::engine::cpu) struct Row {
+    /// f32 values.
+    pub x: *const f32,
+    /// Integers in the order of [`Simd::store_activations`], zero after the last.
+    pub q: *const i16,
+    /// A scale a block.
+    pub scale: *const f32,
+    /// Scale times the sum of the integers, a block.
+    pub sum: *const f32,
+    /// The sum of the integers; two a block, of 16 values each.
+    pub half_sums: *const i32,
+}
+
+/// One row, to quantise.
+pub(in crate::engine::cpu) struct RowMut<'a> {
+    pub x: &'a mut [f32],
+    q: &'a mut [i16],
+    scale: &'a mut [f32],
+    sum: &'a mut [f32],
+    half_sums: &'a mut [i32],
+}
+
+impl Activations {
+    /// Room for `rows` rows of up to `capacity` values.
+    pub fn new(rows: usize, capacity: usize) -> Result<Activations> {
+        let what = "activations";
+        let blocks = rows * capacity.div_ceil(BLOCK) + SLACK;
+        Ok(Activations {
+            cols: capacity,
+            capacity,
+            rows,
+            x: Buffer::new(rows * capacity, what)?,
+            q: Buffer::new(rows * capacity.next_multiple_of(BLOCK), what)?,
+            scale: Buffer::new(blocks, what)?,
+            sum: Buffer::new(blocks, what)?,
+            half_sums: Buffer::new(2 * blocks, what)?,
+        })
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.x.bytes()
+            + self.q.bytes()
+            + self.scale.bytes()
+            + self.sum.bytes()
+            + self.half_sums.bytes()
+    }
+
+    /// Sets the length of a row. What the rows held before is void.
+    pub fn set_cols(&mut self, cols: usize) {
+        assert!(cols <= self.capacity, "{cols} activations, room for {}", self.capacity);
+        self.cols = cols;
+    }
+
+    /// Values of a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Row `index`, to read.
+    pub fn row(&self, index: usize) -> Row {
+        assert!(index < self.rows, "row {index} of {}", self.rows);
+        let blocks = self.cols.div_ceil(BLOCK);
+        // SAFETY: only pointers are taken, to within the buffers.
+        unsafe {
+            Row {
+                x: self.x.read(index * self.cols, self.cols).as_ptr(),
+                q: self.q.read(index * blocks * BLOCK, blocks * BLOCK).as_ptr(),
+                scale: self.scale.read(index * blocks, blocks).as_ptr(),
+                sum: self.sum.read(index * blocks, blocks).as_ptr(),
+                half_sums: self.half_sums.read(2 * index * blocks, 2 * blocks).as_ptr(),
+            }
+        }
+    }
+
+    /// Row `index`, to write.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes this row meanwhile.
+    #[allow(clippy::mut_from_ref, reason = "disjoint rows for the threads of a region")]
+    pub unsafe fn row_mut(&self, index: usize) -> RowMut<'_> {
+        let blocks = self.cols.div_ceil(BLOCK);
+        // SAFETY: passed on to the caller.
+        unsafe {
+            RowMut {
+                x: self.x.write(index * self.cols, self.cols),
+                q: self.q.write(index * blocks * BLOCK, blocks * BLOCK),
+                scale: self.scale.write(index * blocks, blocks),
+                sum: self.sum.write(index * blocks, blocks),
+                half_sums: self.half_sums.write(2 * index * blocks, 2 * blocks),
+            }
+        }
+    }
+}
+
+/// Fills the integer side of a row from its f32 side: scale = greatest magnitude / 8191.
+#[inline(always)]
+pub(super) unsafe fn quantise<S: Simd>(row: &mut RowMut) {
+    const MAX: f32 = ACTIVATION_MAX as f32;
+    let cols = row.x.len();
+    for (b, half_sums) in row.half_sums.chunks_exact_mut(2).enumerate() {
+        let start = b * BLOCK;
+        let lengths = [(cols - start).min(LANES), cols.saturating_sub(start + LANES).min(LANES)];
+        // SAFETY: `lengths` stays within the row; `q` has whole blocks.
+        unsafe {
+            let x = row.x.as_ptr().add(start);
+            let low = S::load_n(x, lengths[0]);
+            let high = match lengths[1] {
+                0 => S::splat(0.0),
+                n => S::load_n(x.add(LANES), n),
+            };
+            let zero = S::splat(0.0);
+            let magnitude =
+                S::max(S::max(low, S::sub(zero, low)), S::max(high, S::sub(zero, high)));
+            let scale = S::greatest(magnitude) / MAX;
+            let inverse = S::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+            // Bounds, since a NaN or an infinity must not turn into an integer out of range.
+            let integers = |v| {
+                let v = S::max(S::min(S::mul(v, inverse), S::splat(MAX)), S::splat(-MAX));
+                S::round(v)
+            };
+            let (low, high) = (integers(low), integers(high));
+            S::store_activations(row.q.as_mut_ptr().add(start), low, high);
+            half_sums[0] = S::sum_i(low);
+            half_sums[1] = S::sum_i(high);
+            row.scale[b] = scale;
+            row.sum[b] = scale * (half_sums[0] + half_sums[1]) as f32;
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Chunk attention of one token: the query heads that share one key head, over the rows that the
+//! token sees in ring, window and block.
+//!
+//! Rows are taken in tiles; a running maximum and sum (online softmax) make one pass enough, so the
+//! scratch does not depend on how much is seen.
+
+use super::super::simd::{LANES, Simd};
+use super::elementwise::lanes;
+use crate::chunk::{Place, Run};
+
+/// Rows of a tile.
+const TILE: usize = 32;
+
+/// Elements that keys and values are stored in.
+pub(in crate::engine::cpu) trait Element:
+    bytemuck::Pod + Send + Sync
+{
+    /// Loads `n` lanes.
+    ///
+    /// # Safety
+    /// As [`Simd::load_n`].
+    unsafe fn load<S: Simd>(p: *const Self, n: usize) -> S::F;
+
+    /// Stores `n` lanes.
+    ///
+    /// # Safety
+    /// As [`Simd::store_n`].
+    unsafe fn store<S: Simd>(p: *mut Self, v: S::F, n: usize);
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const f32, n: usize) -> S::F {
+        unsafe { S::load_n(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store<S: Simd>(p: *mut f32, v: S::F, n: usize) {
+        unsafe { S::store_n(p, v, n) }
+    }
+}
+
+/// Bits of an f16.
+impl Element for u16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const u16, n: usize) -> S::F {
+        unsafe { S::load_f16_n(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store<S: Simd>(p: *mut u16, v: S::F, n: usize) {
+        unsafe { S::store_f16_n(p, v, n) }
+    }
+}
+
+/// Rows of keys and of values of one key head, in one of the three places.
+#[derive(Clone, Copy)]
+pub(in crate::engine::cpu) struct Rows<E> {
+    /// First key.
+    pub k: *const E,
+    /// First value.
+    pub v: *const E,
+}
+
+/// Query heads that share a key head.
+pub(in crate::engine::cpu) struct Queries {
+    /// `[heads][head_dim]`, rotated.
+    pub q: *const f32,
+    /// Number of heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+}
+
+/// A part of the attention of some heads: the sum of values so far, to be divided by `sum`, under
+/// scores relative to `max`.
+pub(in crate::engine::cpu) struct Partial<'a> {
+    /// `[heads][head_dim]`
+    pub out: &'a mut [f32],
+    /// `[heads]`
+    pub max: &'a mut [f32],
+    /// `[heads]`
+    pub sum: &'a mut [f32],
+}
+
+/// The attention of `queries` over `runs`; `places` holds the rows of ring, window and block.
+///
+/// # Safety
+/// The pointers are good for the heads and for every row of the runs.
+#[inline(always)]
+pub(super) unsafe fn attend<S: Simd, E: Element>(
+    queries: &Queries,
+    places: &[Rows<E>; 3],
+    runs: &[Run],
+    into: &mut Partial,
+) {
+    into.out.fill(0.0);
+    into.max.fill(f32::NEG_INFINITY);
+    into.sum.fill(0.0);
+    let mut tile = [Rows { k: std::ptr::null(), v: std::ptr::null() }; TILE];
+    let mut filled = 0;
+    for run in runs {
+        let rows = places[match run.place {
+            Place::Ring => 0,
+            Place::Window => 1,
+            Place::Block => 2,
+        }];
+        for i in 0..run.len {
+            let at = (run.first + i * run.step) * queries.head_dim;
+            unsafe {
+                tile[filled] = Rows { k: rows.k.add(at), v: rows.v.add(at) };
+                filled += 1;
+                if filled == TILE {
+                    add_tile::<S, E>(queries, &tile, into);
+                    filled = 0;
+                }
+            }
+        }
+    }
+    if filled > 0 {
+        unsafe { add_tile::<S, E>(queries, &tile[..filled], into) };
+    }
+}
+
+#[inline(always)]
+unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Rows<E>], into: &mut Partial) {
+    let width = queries.head_dim;
+    let scale = 1.0 / (width as f32).sqrt();
+    for head in 0..queries.heads {
+        unsafe {
+            let q = queries.q.add(head * width);
+            // Lanes beyond the tile keep a score that no softmax sees.
+            let mut score = [f32::NEG_INFINITY; TILE];
+            for (rows, score) in tile.chunks(4).zip(score.as_chunks_mut::<4>().0) {
+                let mut sums = [S::splat(0.0); 4];
+                for (c, n) in lanes(width) {
+                    let q = S::load_n(q.add(c), n);
+                    for (row, sum) in rows.iter().zip(&mut sums) {
+                        *sum = S::fma(E::load::<S>(row.k.add(c), n), q, *sum);
+                    }
+                }
+                let products = S::sum4(sums);
+                for i in 0..rows.len() {
+                    score[i] = products[i] * scale;
+                }
+            }
+            let mut greatest = S::splat(into.max[head]);
+            for c in (0..TILE).step_by(LANES) {
+                greatest = S::max(greatest, S::load(score.as_ptr().add(c)));
+            }
+            let max = S::greatest(greatest);
+            let mut total = S::splat(0.0);
+            for c in (0..TILE).step_by(LANES) {
+                let p = score.as_mut_ptr().add(c);
+                let weight = S::exp(S::sub(S::load(p), S::splat(max)));
+                S::store(p, weight);
+                total = S::add(total, weight);
+            }
+            // What the lanes beyond the tile added: e^-87 each at most, but let it be nothing.
+            let spare: f32 = score[tile.len()..].iter().sum();
+            let decay = (into.max[head] - max).exp();
+            into.sum[head] = into.sum[head] * decay + (S::sum(total) - spare);
+            into.max[head] = max;
+            let out = into.out.as_mut_ptr().add(head * width);
+            for (c, n) in lanes(width) {
+                let mut sum = S::mul(S::load_n(out.add(c), n), S::splat(decay));
+                for (row, weight) in tile.iter().zip(&score) {
+                    sum = S::fma(E::load::<S>(row.v.add(c), n), S::splat(*weight), sum);
+                }
+                S::store_n(out.add(c), sum, n);
+            }
+        }
+    }
+}
+
+/// Divides by the sums of weights.
+#[inline(always)]
+pub(super) unsafe fn divide<S: Simd>(into: &mut Partial, head_dim: usize) {
+    for (out, sum) in into.out.chunks_exact_mut(head_dim).zip(into.sum.iter()) {
+        for (c, n) in lanes(head_dim) {
+            unsafe {
+                let p = out.as_mut_ptr().add(c);
+                S::store_n(p, S::div(S::load_n(p, n), S::splat(*sum)), n);
+            }
+        }
+    }
+}
+
+/// Joins the attention of all heads of one token over several parts of its rows: `outs`
+/// (`[parts][heads][head_dim]`), `max` and `sum` (`[parts][heads]`) as [`attend`] left them.
+#[inline(always)]
+pub(super) unsafe fn join<S: Simd>(
+    outs: &[f32],
+    max: &[f32],
+    sum: &[f32],
+    head_dim: usize,
+    out: &mut [f32],
+) {
+    let heads = out.len() / head_dim;
+    for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
+        let of_head = || (head..max.len()).step_by(heads);
+        let greatest = of_head().map(|i| max[i]).fold(f32::NEG_INFINITY, f32::max);
+        let weight = |i: usize| (max[i] - greatest).exp();
+        let total: f32 = of_head().map(|i| sum[i] * weight(i)).sum();
+        out.fill(0.0);
+        for i in of_head() {
+            let share = weight(i) / total;
+            for (c, n) in lanes(head_dim) {
+                unsafe {
+                    let p = out.as_mut_ptr().add(c);
+                    let part = S::load_n(outs.as_ptr().add(i * head_dim + c), n);
+                    S::store_n(p, S::fma(part, S::splat(share), S::load_n(p, n)), n);
+                }
+            }
+        }
+    }
+}
+
+/// Turns f32 keys or values of one head into the form they are stored in.
+#[inline(always)]
+pub(super) unsafe fn convert<S: Simd, E: Element>(from: &[f32], to: &mut [E]) {
+    assert_eq!(from.len(), to.len());
+    for (c, n) in lanes(from.len()) {
+        unsafe { E::store::<S>(to.as_mut_ptr().add(c), S::load_n(from.as_ptr().add(c), n), n) };
+    }
+}

@@ -1,0 +1,219 @@
+//! Quantised formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
+
+use crate::quant::k_scale_min;
+use half::f16;
+
+/// A block format.
+pub(super) trait Format {
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Values of a block.
+    const LEN: usize;
+    /// Values under one scale: 16 or 32.
+    const GROUP: usize;
+    /// What is taken from each `q`.
+    const OFFSET: i32;
+    /// Whether groups have a minimum.
+    const MIN: bool = false;
+
+    /// Writes the `LEN` values and their scales and minima.
+    ///
+    /// # Safety
+    /// `block` is good for `BYTES`, `q` for `LEN`, `scale` and `min` for `LEN / GROUP` entries.
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]);
+}
+
+/// The f16 at `p`.
+#[inline(always)]
+pub(super) unsafe fn half_at(p: *const u8) -> f32 {
+    f16::from_bits(unsafe { p.cast::<u16>().read_unaligned() }).to_f32()
+}
+
+#[inline(always)]
+unsafe fn array<const N: usize>(p: *const u8) -> [u8; N] {
+    unsafe { p.cast::<[u8; N]>().read() }
+}
+
+/// The lower nibbles of 16 bytes, then the upper ones.
+#[inline(always)]
+fn nibbles(bytes: [u8; 16], q: &mut [u8]) {
+    let (low, high) = q.split_at_mut(16);
+    for i in 0..16 {
+        low[i] = bytes[i] & 15;
+        high[i] = bytes[i] >> 4;
+    }
+}
+
+/// [`nibbles`] with a fifth bit each from `bits`.
+#[inline(always)]
+fn five_bits(bytes: [u8; 16], bits: [u8; 4], q: &mut [u8]) {
+    nibbles(bytes, q);
+    let bits = u32::from_le_bytes(bits);
+    for (i, q) in q.iter_mut().enumerate() {
+        *q |= ((bits >> i & 1) << 4) as u8;
+    }
+}
+
+pub(super) struct Q8_0;
+impl Format for Q8_0 {
+    const BYTES: usize = 34;
+    const LEN: usize = 32;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 0;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+        unsafe {
+            scale[0] = half_at(block);
+            q.copy_from_slice(&array::<32>(block.add(2)));
+        }
+    }
+}
+
+pub(super) struct Q4_0;
+impl Format for Q4_0 {
+    const BYTES: usize = 18;
+    const LEN: usize = 32;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 8;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+        unsafe {
+            scale[0] = half_at(block);
+            nibbles(array(block.add(2)), q);
+        }
+    }
+}
+
+pub(super) struct Q4_1;
+impl Format for Q4_1 {
+    const BYTES: usize = 20;
+    const LEN: usize = 32;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 0;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+        unsafe {
+            scale[0] = half_at(block);
+            min[0] = half_at(block.add(2));
+            nibbles(array(block.add(4)), q);
+        }
+    }
+}
+
+pub(super) struct Q5_0;
+impl Format for Q5_0 {
+    const BYTES: usize = 22;
+    const LEN: usize = 32;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 16;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+        unsafe {
+            scale[0] = half_at(block);
+            five_bits(array(block.add(6)), array(block.add(2)), q);
+        }
+    }
+}
+
+pub(super) struct Q5_1;
+impl Format for Q5_1 {
+    const BYTES: usize = 24;
+    const LEN: usize = 32;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 0;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+        unsafe {
+            scale[0] = half_at(block);
+            min[0] = half_at(block.add(2));
+            five_bits(array(block.add(8)), array(block.add(4)), q);
+        }
+    }
+}
+
+/// The scales and minima of a K block with 6-bit scales.
+#[inline(always)]
+pub(super) unsafe fn k_scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
+    let (d, dmin, packed) =
+        unsafe { (half_at(block), half_at(block.add(2)), array::<12>(block.add(4))) };
+    for j in 0..8 {
+        let (s, m) = k_scale_min(&packed, j);
+        scale[j] = d * f32::from(s);
+        min[j] = -dmin * f32::from(m);
+    }
+}
+
+pub(super) struct Q4K;
+impl Format for Q4K {
+    const BYTES: usize = 144;
+    const LEN: usize = 256;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 0;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+        unsafe {
+            k_scales(block, scale, min);
+            for (j, q) in q.chunks_exact_mut(64).enumerate() {
+                let bytes = array::<32>(block.add(16 + 32 * j));
+                for i in 0..32 {
+                    q[i] = bytes[i] & 15;
+                    q[i + 32] = bytes[i] >> 4;
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct Q5K;
+impl Format for Q5K {
+    const BYTES: usize = 176;
+    const LEN: usize = 256;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 0;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+        unsafe {
+            k_scales(block, scale, min);
+            let high = array::<32>(block.add(16));
+            for (j, q) in q.chunks_exact_mut(64).enumerate() {
+                let low = array::<32>(block.add(48 + 32 * j));
+                for i in 0..32 {
+                    q[i] = low[i] & 15 | (high[i] >> (2 * j) & 1) << 4;
+                    q[i + 32] = low[i] >> 4 | (high[i] >> (2 * j + 1) & 1) << 4;
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct Q6K;
+impl Format for Q6K {
+    const BYTES: usize = 210;
+    const LEN: usize = 256;
+    const GROUP: usize = 16;
+    const OFFSET: i32 = 32;
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+        unsafe {
+            let d = half_at(block.add(208));
+            let scales = array::<16>(block.add(192));
+            for j in 0..16 {
+                scale[j] = d * f32::from(scales[j] as i8);
+            }
+            for (j, q) in q.chunks_exact_mut(128).enumerate() {
+                let low = array::<64>(block.add(64 * j));
+                let high = array::<32>(block.add(128 + 32 * j));
+                for i in 0..32 {
+                    q[i] = low[i] & 15 | (high[i] & 3) << 4;
+                    q[i + 32] = low[i + 32] & 15 | (high[i] >> 2 & 3) << 4;
+                    q[i + 64] = low[i] >> 4 | (high[i] >> 4 & 3) << 4;
+                    q[i + 96] = low[i + 32] >> 4 | high[i] >> 6 << 4;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Matrix times many vectors: the kernel of prefill. Sixteen rows of weights are unpacked once into
+//! a panel in cache, four values of each row side by side, and multiplied with all the tokens.
+
+use super::super::buffer::Buffer;
+use super::super::simd::{LANES, Simd};
+use super::activations::{Activations, BLOCK};
+use super::formats::{self, Format};
+use crate::error::Result;
+use crate::quant::DType;
+
+/// Rows of a panel.
+pub(in crate::engine::cpu) const PANEL: usize = LANES;
+
+/// A thread's room for one panel.
+pub(in crate::engine::cpu) struct Panel {
+    /// Groups of 16 values of the 16 rows as [`Simd::pack`] writes them, `[cols / 16]`; or plain
+    /// f32, `[cols][16]`.
+    q: Buffer<u32>,
+    /// `[cols / 16][16]`
+    scale: Buffer<f32>,
+    /// `[cols / 32][16]`
+    min: Buffer<f32>,
+}
+
+impl Panel {
+    /// Room for rows of up to `cols` values; `plain` if any matrix is F32, F16 or BF16.
+    pub fn new(cols: usize, plain: bool) -> Result<Panel> {
+        let what = "a panel of weights";
+        Ok(Panel {
+            q: Buffer::new(cols.next_multiple_of(16) * PANEL / if plain { 1 } else { 2 }, what)?,
+            scale: Buffer::new(cols.div_ceil(16) * PANEL, what)?,
+            min: Buffer::new(cols.div_ceil(BLOCK) * PANEL, what)?,
+        })
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.q.bytes() + self.scale.bytes() + self.min.bytes()
+    }
+}
+
+/// Where the products of a panel go: `out[token * stride + row]`, added to what is there or not.
+#[derive(Clone, Copy)]
+pub(in crate::engine::cpu) struct Target {
+    /// Product of the panel's first row with the first token.
+    pub out: *mut f32,
+    /// Values from one token to the next.
+    pub stride: usize,
+    /// Add to what is there.
+    pub add: bool,
+}
+
+/// The products of `rows` (at most 16) rows at `w` with `tokens` activations.
+///
+/// # Safety
+/// `w` holds the rows in format `dtype`, each of `x.cols()` values; `target` is good for every
+/// token; nobody else touches that part of the target or the panel.
+#[inline(always)]
+pub(super) unsafe fn matmul<S: Simd>(
+    dtype: DType,
+    w: *const u8,
+    rows: usize,
+    x: &Activations,
+    tokens: usize,
+    panel: &mut Panel,
+    target: Target,
+) {
+    unsafe {
+        match dtype {
+            DType::F32 | DType::F16 | DType::BF16 => {
+                plain::<S>(dtype, w, rows, x, tokens, panel, target)
+            }
+            DType::Q8_0 => packed::<S, formats::Q8_0>(w, rows, x, tokens, panel, target),
+            DType::Q4_0 => packed::<S, formats::Q4_0>(w, rows, x, tokens, panel, target),
+            DType::Q4_1 => packed::<S, formats::Q4_1>(w, rows, x, tokens, panel, target),
+            DType::Q5_0 => packed::<S, formats::Q5_0>(w, rows, x, tokens, panel, target),
+            DType::Q5_1 => packed::<S, formats::Q5_1>(w, rows, x, tokens, panel, target),
+            DType::Q4_K => packed::<S, formats::Q4K>(w, rows, x, tokens, panel, target),
+            DType::Q5_K => packed::<S, formats::Q5K>(w, rows, x, tokens, panel, target),
+            DType::Q6_K => packed::<S, formats::Q6K>(w, rows, x, tokens, panel, target),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn packed<S: Simd, T: Format>(
+    w: *const u8,
+    rows: usize,
+    x: &Activations,
+    tokens: usize,
+    panel: &mut Panel,
+    target: Target,
+) {
+    unsafe {
+        unpack::<S, T>(w, rows, x.cols(), panel);
+        let mut token = 0;
+        while token + S::TILE <= tokens {
+            // TILE is 2, 3, 4 or 12: a constant per machine, but not one that generics may name.
+            match S::TILE {
+                12 => tile::<S, T, 12>(x, token, rows, panel, target),
+                4 => tile::<S, T, 4>(x, token, rows, panel, target),
+                3 => tile::<S, T, 3>(x, token, rows, panel, target),
+                _ => tile::<S, T, 2>(x, token, rows, panel, target),
+            }
+            token += S::TILE.clamp(2, 12);
+        }
+        while token + 4 <= tokens && S::TILE > 4 {
+            tile::<S, T, 4>(x, token, rows, panel, target);
+            token += 4;
+        }
+        while token < tokens {
+            tile::<S, T, 1>(x, token, rows, panel, target);
+            token += 1;
+        }
+    }
+}
+
+/// Fills the panel; rows beyond `rows` have zero scales.
+#[inline(always)]
+unsafe fn unpack<S: Simd, T: Format>(w: *const u8, rows: usize, cols: usize, panel: &mut Panel) {
+    let groups = T::LEN / T::GROUP;
+    let stride = cols / T::LEN * T::BYTES;
+    let packed: &mut [u8] = bytemuck::cast_slice_mut(panel.q.as_mut_slice());
+    let packed = &mut packed[..cols / LANES * S::GROUP_BYTES];
+    let all_scale = panel.scale.as_mut_slice();
+    let all_min = panel.min.as_mut_slice();
+    for b in 0..cols / T::LEN {
+        let in_block = T::LEN / LANES;
+        let packed = &mut packed[b * in_block * S::GROUP_BYTES..][..in_block * S::GROUP_BYTES];
+        let scale_out = &mut all_scale[b * groups * PANEL..][..groups * PANEL];
+        for r in 0..PANEL {
+            let (mut q, mut scale, mut min) = ([0u8; 256], [0f32; 16], [0f32; 16]);
+            if r < rows {
+                unsafe {
+                    let block = w.add(r * stride + b * T::BYTES);
+                    T::unpack(block, &mut q[..T::LEN], &mut scale[..groups], &mut min[..groups]);
+                }
+            }
+            for g in 0..in_block {
+                // SAFETY: 16 of the block's values, and a group within the panel.
+                unsafe {
+                    let group = packed.as_mut_ptr().add(g * S::GROUP_BYTES);
+                    S::pack(q.as_ptr().add(g * LANES).cast(), r, group);
+                }
+            }
+            for g in 0..groups {
+                scale_out[g * PANEL + r] = scale[g];
+            }
+            if T::MIN {
+                for g in 0..groups {
+                    all_min[(b * groups + g) * PANEL + r] = min[g];
+                }
+            }
+        }
+    }
+}
+
+/// Products of the panel with `N` tokens from `first` on.
+#[inline(always)]
+unsafe fn tile<S: Simd, T: Format, const N: usize>(
+    x: &Activations,
+    first: usize,
+    rows: usize,
+    panel: &mut Panel,
+    target: Target,
+) {
+    unsafe {
+        let x_rows: [_; N] = std::array::from_fn(|t| x.row(first + t));
+        let q = panel.q.as_mut_slice().as_ptr().cast::<u8>();
+        let scale = panel.scale.as_mut_slice().as_ptr();
+        let min = panel.min.as_mut_slice().as_ptr();
+        let per_block = BLOCK / T::GROUP;
+        let mut sums = [S::splat(0.0); N];
+        for b in 0..x.cols() / BLOCK {
+            let a: [_; N] = std::array::from_fn(|t| x_rows[t].q.add(b * BLOCK));
+            for g in 0..per_block {
+                let group = b * per_block + g;
+                let mut products: [S::I; N] = std::array::from_fn(|t| {
+                    let halves = x_rows[t].half_sums.add(2 * b);
+                    let total = match per_block {
+                        1 => *halves + *halves.add(1),
+                        _ => *halves.add(g),
+                    };
+                    S::splat_i(-T::OFFSET * total)
+                });
+                let weights = q.add((2 * b + g) * S::GROUP_BYTES);
+                S::dot_group(&mut products, weights, a, g);
+                if per_block == 1 {
+                    S::dot_group(&mut products, weights.add(S::GROUP_BYTES), a, 1);
+                }
+                let scale = S::load(scale.add(group * PANEL));
+                for t in 0..N {
+                    let scale = S::mul(scale, S::splat(*x_rows[t].scale.add(b)));
+                    sums[t] = S::fma(S::to_f32(products[t]), scale, sums[t]);
+                }
+                if T::MIN {
+                    let min = S::load(min.add(group * PANEL));
+                    for t in 0..N {
+                        sums[t] = S::fma(min, S::splat(*x_rows[t].sum.add(b)), sums[t]);
+                    }
+                }
+            }
+        }
+        deliver::<S, N>(sums, first, rows, target);
+    }
+}
+
+#[inline(always)]
+unsafe fn deliver<S: Simd, const N: usize>(
+    sums: [S::F; N],
+    first: usize,
+    rows: usize,
+    target: Target,
+) {
+    for (t, sum) in sums.into_iter().enumerate() {
+        unsafe {
+            let out = target.out.add((first + t) * target.stride);
+            let sum = match target.add {
+                true => S::add(sum, S::load_n(out, rows)),
+                false => sum,
+            };
+            S::store_n(out, sum, rows);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn plain<S: Simd>(
+    dtype: DType,
+    w: *const u8,
+    rows: usize,
+    x: &Activations,
+    tokens: usize,
+    panel: &mut Panel,
+    target: Target,
+) {
+    let cols = x.cols();
+    let bytes = dtype.block_bytes();
+    let weights: &mut [f32] = bytemuck::cast_slice_mut(panel.q.as_mut_slice());
+    for r in 0..PANEL {
+        for (chunk, c) in (0..cols).step_by(LANES).enumerate() {
+            let n = (cols - c).min(LANES);
+            let mut lanes = [0f32; LANES];
+            if r < rows {
+                // SAFETY: within row `r`, which the caller vouches for.
+                unsafe {
+                    let p = w.add((r * cols + c) * bytes);
+                    let values = match dtype {
+                        DType::F32 => S::load_n(p.cast(), n),
+                        DType::F16 => S::load_f16_n(p.cast(), n),
+                        _ => {
+                            let mut raw = [0u16; LANES];
+                            std::ptr::copy_nonoverlapping(p.cast(), raw.as_mut_ptr(), n);
+                            S::load_bf16(raw.as_ptr())
+                        }
+                    };
+                    S::store(lanes.as_mut_ptr(), values);
+                }
+            }
+            for (i, value) in lanes[..n].iter().enumerate() {
+                weights[(chunk * LANES + i) * PANEL + r] = *value;
+            }
+        }
+    }
+    let weights = weights.as_ptr();
+    let mut token = 0;
+    unsafe {
+        while token + 4 <= tokens {
+            plain_tile::<S, 4>(weights, x, token, rows, target);
+            token += 4;
+        }
+        while token < tokens {
+            plain_tile::<S, 1>(weights, x, token, rows, target);
+            token += 1;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn plain_tile<S: Simd, const N: usize>(
+    weights: *const f32,
+    x: &Activations,
+    first: usize,
+    rows: usize,
+    target: Target,
+) {
+    unsafe {
+        let x_rows: [_; N] = std::array::from_fn(|t| x.row(first + t));
+        let mut sums = [S::splat(0.0); N];
+        for c in 0..x.cols() {
+            let w = S::load(weights.add(c * PANEL));
+            for t in 0..N {
+                sums[t] = S::fma(w, S::splat(*x_rows[t].x.add(c)), sums[t]);
+            }
+        }
+        deliver::<S, N>(sums, first, rows, target);
+    }
+}

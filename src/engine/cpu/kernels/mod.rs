@@ -1,0 +1,318 @@
+//! The kernels, each written once over [`Simd`](super::simd::Simd), and the table that holds them
+//! compiled for each instruction set. The machine's best is chosen at run time.
+
+mod activations;
+mod attention;
+mod conv;
+mod elementwise;
+mod formats;
+mod matmul;
+mod matvec;
+mod scan;
+
+pub(super) use activations::{Activations, Row, RowMut};
+use attention::Element;
+pub(super) use attention::{Partial, Queries, Rows};
+pub(super) use conv::{Conv, Strided};
+pub(super) use matmul::{PANEL, Panel, Target};
+pub(super) use scan::Head;
+
+use crate::chunk::Run;
+use crate::quant::DType;
+
+/// The kernels for one instruction set. What they compute stands with the functions of the same
+/// names in this module's files, and so do their contracts.
+#[allow(clippy::type_complexity, reason = "a table of functions; each type is written once")]
+pub(super) struct Kernels {
+    /// Name of the instruction set.
+    pub name: &'static str,
+    quantise: unsafe fn(&mut RowMut),
+    matvec: unsafe fn(DType, *const u8, usize, Row, &mut [f32]),
+    matmul: unsafe fn(DType, *const u8, usize, &Activations, usize, &mut Panel, Target),
+    rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
+    conv: unsafe fn(&Conv, usize, usize, Strided, &[u32], *mut f32),
+    scan: unsafe fn(&Head, &mut [f32], *mut f32, usize),
+    attend_f32: unsafe fn(&Queries, &[Rows<f32>; 3], &[Run], &mut Partial),
+    attend_f16: unsafe fn(&Queries, &[Rows<u16>; 3], &[Run], &mut Partial),
+    divide: unsafe fn(&mut Partial, usize),
+    join: unsafe fn(&[f32], &[f32], &[f32], usize, &mut [f32]),
+    convert_f32: unsafe fn(&[f32], &mut [f32]),
+    convert_f16: unsafe fn(&[f32], &mut [u16]),
+}
+
+/// Compiles every kernel for one instruction set.
+macro_rules! kernels_for {
+    ($table:ident, $module:ident, $simd:ty, $name:literal $(, $features:literal)?) => {
+        mod $module {
+            use super::*;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn quantise(row: &mut RowMut) {
+                unsafe { activations::quantise::<$simd>(row) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn matvec(t: DType, w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
+                unsafe { matvec::matvec::<$simd>(t, w, cols, x, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn matmul(
+                t: DType,
+                w: *const u8,
+                rows: usize,
+                x: &Activations,
+                tokens: usize,
+                panel: &mut Panel,
+                target: Target,
+            ) {
+                unsafe { matmul::matmul::<$simd>(t, w, rows, x, tokens, panel, target) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+                unsafe { elementwise::rms_norm::<$simd>(x, weight, eps, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+                unsafe { elementwise::swiglu::<$simd>(gate, up, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn conv(
+                c: &Conv,
+                first: usize,
+                width: usize,
+                input: Strided,
+                fresh: &[u32],
+                out: *mut f32,
+            ) {
+                unsafe { conv::conv::<$simd>(c, first, width, input, fresh, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn scan(head: &Head, s: &mut [f32], y: *mut f32, stride: usize) {
+                unsafe { scan::scan::<$simd>(head, s, y, stride) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attend_f32(q: &Queries, p: &[Rows<f32>; 3], r: &[Run], into: &mut Partial) {
+                unsafe { attention::attend::<$simd, f32>(q, p, r, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attend_f16(q: &Queries, p: &[Rows<u16>; 3], r: &[Run], into: &mut Partial) {
+                unsafe { attention::attend::<$simd, u16>(q, p, r, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn divide(into: &mut Partial, head_dim: usize) {
+                unsafe { attention::divide::<$simd>(into, head_dim) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn join(outs: &[f32], max: &[f32], sum: &[f32], n: usize, out: &mut [f32]) {
+                unsafe { attention::join::<$simd>(outs, max, sum, n, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn convert_f32(from: &[f32], to: &mut [f32]) {
+                unsafe { attention::convert::<$simd, f32>(from, to) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn convert_f16(from: &[f32], to: &mut [u16]) {
+                unsafe { attention::convert::<$simd, u16>(from, to) }
+            }
+
+            pub(super) static TABLE: Kernels = Kernels {
+                name: $name,
+                quantise,
+                matvec,
+                matmul,
+                rms_norm,
+                swiglu,
+                conv,
+                scan,
+                attend_f32,
+                attend_f16,
+                divide,
+                join,
+                convert_f32,
+                convert_f16,
+            };
+        }
+        use $module::TABLE as $table;
+    };
+}
+
+use super::simd;
+
+kernels_for!(PORTABLE, portable, crate::engine::cpu::simd::portable::Portable, "portable");
+#[cfg(target_arch = "x86_64")]
+kernels_for!(AVX2, avx2, simd::avx2::Avx2<false>, "AVX2", "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+kernels_for!(AVX2_VNNI, avx2_vnni, simd::avx2::Avx2<true>, "AVX2 VNNI", "avx2,fma,f16c,avxvnni");
+#[cfg(target_arch = "x86_64")]
+kernels_for!(
+    AVX512,
+    avx512,
+    simd::avx512::Avx512,
+    "AVX-512 VNNI",
+    "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c"
+);
+
+/// The tables that this machine can run, the best first. The last is always the portable one.
+pub(super) fn available() -> Vec<&'static Kernels> {
+    let mut tables = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if simd::avx512::detected() {
+            tables.push(&AVX512);
+        }
+        if simd::avx2::vnni_detected() {
+            tables.push(&AVX2_VNNI);
+        }
+        if simd::avx2::detected() {
+            tables.push(&AVX2);
+        }
+    }
+    tables.push(&PORTABLE);
+    tables
+}
+
+/// Safe ways into the table. The instruction sets were detected by [`available`]; the checks here
+/// hold what the slices promise against each other.
+impl Kernels {
+    /// [`activations::quantise`]
+    pub fn quantise(&self, row: &mut RowMut) {
+        // SAFETY: a `RowMut` is consistent by construction.
+        unsafe { (self.quantise)(row) }
+    }
+
+    /// [`matvec::matvec`]
+    ///
+    /// # Safety
+    /// `x` is a live row of `cols` values.
+    pub unsafe fn matvec(&self, dtype: DType, w: &[u8], cols: usize, x: Row, out: &mut [f32]) {
+        let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
+        assert!(w.len() == out.len() * row_bytes, "{} rows in {} bytes", out.len(), w.len());
+        // SAFETY: the weights are as long as the rows; `x` by contract.
+        unsafe { (self.matvec)(dtype, w.as_ptr(), cols, x, out) }
+    }
+
+    /// [`matmul::matmul`]
+    ///
+    /// # Safety
+    /// `target` is good for `tokens` tokens and nobody else touches it.
+    pub unsafe fn matmul(
+        &self,
+        dtype: DType,
+        w: &[u8],
+        x: &Activations,
+        tokens: usize,
+        panel: &mut Panel,
+        target: Target,
+    ) {
+        let row_bytes = x.cols() / dtype.block_len() * dtype.block_bytes();
+        let rows = w.len() / row_bytes.max(1);
+        assert!(rows <= PANEL && w.len() == rows * row_bytes);
+        // SAFETY: the weights are as long as the rows; `target` by contract.
+        unsafe { (self.matmul)(dtype, w.as_ptr(), rows, x, tokens, panel, target) }
+    }
+
+    /// [`elementwise::rms_norm`]
+    pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        // SAFETY: lengths are checked by the kernel.
+        unsafe { (self.rms_norm)(x, weight, eps, out) }
+    }
+
+    /// [`elementwise::swiglu`]
+    pub fn swiglu(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        // SAFETY: lengths are checked by the kernel.
+        unsafe { (self.swiglu)(gate, up, out) }
+    }
+
+    /// [`conv::conv`]
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn conv(
+        &self,
+        c: &Conv,
+        first: usize,
+        width: usize,
+        input: Strided,
+        fresh: &[u32],
+        out: *mut f32,
+    ) {
+        assert!(first + width <= c.channels && c.bias.len() == c.channels);
+        assert!(c.weight.len() == c.taps * c.channels);
+        assert!(c.past.len() == (c.taps - 1) * c.channels);
+        // SAFETY: passed on.
+        unsafe { (self.conv)(c, first, width, input, fresh, out) }
+    }
+
+    /// [`scan::scan`]
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn scan(&self, head: &Head, s: &mut [f32], y: *mut f32, stride: usize) {
+        assert!(s.len() == head.state * head.width && head.reset.len() == head.dt.len());
+        // SAFETY: passed on.
+        unsafe { (self.scan)(head, s, y, stride) }
+    }
+
+    /// [`attention::attend`]
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn attend<E: Stored>(
+        &self,
+        q: &Queries,
+        places: &[Rows<E>; 3],
+        runs: &[Run],
+        into: &mut Partial,
+    ) {
+        assert!(into.out.len() == q.heads * q.head_dim);
+        assert!(into.max.len() == q.heads && into.sum.len() == q.heads);
+        // SAFETY: passed on.
+        unsafe { E::attend_of(self)(q, places, runs, into) }
+    }
+
+    /// [`attention::divide`]
+    pub fn divide(&self, into: &mut Partial, head_dim: usize) {
+        assert!(into.out.len() == into.sum.len() * head_dim);
+        // SAFETY: lengths were checked.
+        unsafe { (self.divide)(into, head_dim) }
+    }
+
+    /// [`attention::join`]
+    pub fn join(&self, outs: &[f32], max: &[f32], sum: &[f32], head_dim: usize, out: &mut [f32]) {
+        assert!(max.len() == sum.len() && outs.len() == max.len() * head_dim);
+        assert!(max.len().is_multiple_of(out.len() / head_dim));
+        // SAFETY: lengths were checked.
+        unsafe { (self.join)(outs, max, sum, head_dim, out) }
+    }
+
+    /// [`attention::convert`]
+    pub fn convert<E: Stored>(&self, from: &[f32], to: &mut [E]) {
+        // SAFETY: lengths are checked by the kernel.
+        unsafe { E::convert_of(self)(from, to) }
+    }
+}
+
+/// The entries of the table that differ by the type that keys and values are stored in.
+pub(super) trait Stored: Element {
+    #[allow(clippy::type_complexity, reason = "the type of a table entry")]
+    fn attend_of(k: &Kernels) -> unsafe fn(&Queries, &[Rows<Self>; 3], &[Run], &mut Partial);
+    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [Self]);
+}
+
+impl Stored for f32 {
+    fn attend_of(k: &Kernels) -> unsafe fn(&Queries, &[Rows<f32>; 3], &[Run], &mut Partial) {
+        k.attend_f32
+    }
+    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [f32]) {
+        k.convert_f32
+    }
+}
+
+impl Stored for u16 {
+    fn attend_of(k: &Kernels) -> unsafe fn(&Queries, &[Rows<u16>; 3], &[Run], &mut Partial) {
+        k.attend_f16
+    }
+    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
+        k.convert_f16
+    }
+}

@@ -1,0 +1,141 @@
+//! The CPU engine. `forward.rs` is the model, top to bottom; the kernels lie beside it.
+
+mod buffer;
+mod cache;
+mod forward;
+mod kernels;
+mod pool;
+mod product;
+mod scratch;
+mod simd;
+mod threads;
+
+pub use threads::default_threads;
+
+use super::{Engine, Geometry, KvType, State};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use forward::Sequence;
+use kernels::Kernels;
+use pool::{Pool, lock};
+use std::sync::Arc;
+
+/// More threads than any machine that a file of ours will see.
+const MAX_THREADS: usize = 256;
+
+/// A model on the CPU.
+pub struct Cpu {
+    shared: Arc<Shared>,
+}
+
+/// What all sequences of an engine use.
+struct Shared {
+    model: Arc<Model>,
+    kernels: &'static Kernels,
+    pool: Pool,
+    /// Convolution weights `[C][channels]`, tap by tap, of the two mixers of each layer.
+    conv: Vec<[Vec<f32>; 2]>,
+    /// Rotary frequencies, radians a position, `[head_dim / 2]`.
+    frequencies: Vec<f64>,
+    /// Whether any matrix multiplies quantised activations.
+    quantised: bool,
+}
+
+impl Cpu {
+    /// Makes `model` ready for `threads` threads (by default [`default_threads`]) on the best
+    /// instruction set of this machine.
+    pub fn new(model: Arc<Model>, threads: Option<usize>) -> Result<Cpu> {
+        Cpu::with_kernels(model, threads, kernels::available()[0])
+    }
+
+    /// As [`Cpu::new`], on the instruction set `name` of [`Cpu::instruction_sets`].
+    pub fn with_instruction_set(
+        model: Arc<Model>,
+        threads: Option<usize>,
+        name: &str,
+    ) -> Result<Cpu> {
+        let found = kernels::available().into_iter().find(|k| k.name == name);
+        let table = found.ok_or_else(|| {
+            Error::Argument(format!(
+                "instruction set {name:?}; this machine has {:?}",
+                Cpu::instruction_sets()
+            ))
+        })?;
+        Cpu::with_kernels(model, threads, table)
+    }
+
+    /// The instruction sets that this machine can run, the best first.
+    pub fn instruction_sets() -> Vec<&'static str> {
+        kernels::available().into_iter().map(|k| k.name).collect()
+    }
+
+    fn with_kernels(
+        model: Arc<Model>,
+        threads: Option<usize>,
+        kernels: &'static Kernels,
+    ) -> Result<Cpu> {
+        let threads = threads.unwrap_or_else(default_threads);
+        if threads == 0 || threads > MAX_THREADS {
+            return Err(Error::Argument(format!(
+                "{threads} threads were asked for; 1 to {MAX_THREADS} can be had"
+            )));
+        }
+        let conv = model
+            .weights
+            .layers
+            .iter()
+            .flat_map(|layer| &layer.attention.mixers)
+            .map(|sides| {
+                sides.each_ref().map(|mixer| transposed(&mixer.conv, mixer.conv_bias.len()))
+            })
+            .collect();
+        let quantised = model.matrices().any(|m| m.dtype.is_quantised());
+        let shared = Shared {
+            kernels,
+            pool: Pool::new(threads),
+            conv,
+            frequencies: frequencies(&model),
+            quantised,
+            model,
+        };
+        Ok(Cpu { shared: Arc::new(shared) })
+    }
+}
+
+impl Engine for Cpu {
+    fn describe(&self) -> String {
+        let threads = self.shared.pool.threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        format!("CPU, {}, {threads} thread{plural}", self.shared.kernels.name)
+    }
+
+    fn model(&self) -> &Arc<Model> {
+        &self.shared.model
+    }
+
+    fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
+        let shared = Arc::clone(&self.shared);
+        Ok(match geometry.kv {
+            KvType::F16 => Box::new(Sequence::<u16>::new(shared, geometry)?),
+            KvType::F32 => Box::new(Sequence::<f32>::new(shared, geometry)?),
+        })
+    }
+}
+
+/// `[rows][columns]` to `[columns][rows]`.
+fn transposed(matrix: &[f32], rows: usize) -> Vec<f32> {
+    let columns = matrix.len() / rows;
+    (0..matrix.len()).map(|i| matrix[i % rows * columns + i / rows]).collect()
+}
+
+fn frequencies(model: &Model) -> Vec<f64> {
+    let half = model.hyper.head_dim / 2;
+    let base = f64::from(model.hyper.freq_base);
+    let factors = model.weights.rope_factors.as_deref();
+    (0..half)
+        .map(|j| {
+            let factor = factors.map_or(1.0, |f| f64::from(f[j]));
+            base.powf(-(j as f64) / half as f64) / factor
+        })
+        .collect()
+}

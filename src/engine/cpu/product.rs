@@ -1,0 +1,102 @@
+//! Matrix products, split by rows among the threads.
+
+use super::Shared;
+use super::buffer::Buffer;
+use super::kernels::{Activations, PANEL, Panel, Target};
+use crate::model::Matrix;
+use std::sync::Mutex;
+
+/// `out = W x`, or `out += W x`, for every token of a block.
+pub(super) struct Product<'a> {
+    /// The matrix.
+    pub w: &'a Matrix,
+    /// Its inputs.
+    pub x: &'a Activations,
+    /// `[tokens][rows of W]`
+    pub out: &'a Buffer<f32>,
+    /// Add to what `out` holds.
+    pub add: bool,
+}
+
+/// From this many tokens on, unpacking weights into panels is cheaper than reading them again and
+/// again.
+const PANEL_TOKENS: usize = 4;
+
+/// Most rows of a task where weights are used as they lie; their products lie on the stack.
+const MOST_ROWS: usize = 256;
+
+impl Shared {
+    /// Computes several products in one parallel region.
+    pub(super) fn multiply(&self, tokens: usize, panels: &[Mutex<Panel>], products: &[Product]) {
+        let by_panel = tokens >= PANEL_TOKENS;
+        let rows: usize = products.iter().map(|p| p.w.rows).sum();
+        let share = rows.div_ceil(8 * self.pool.threads()).next_multiple_of(PANEL);
+        let step = if by_panel { PANEL } else { share.min(MOST_ROWS) };
+        let tasks = products.iter().map(|p| p.w.rows.div_ceil(step)).sum();
+        self.pool.run(tasks, &|mut index, thread| {
+            for product in products {
+                let own = product.w.rows.div_ceil(step);
+                if index >= own {
+                    index -= own;
+                    continue;
+                }
+                let first = index * step;
+                let count = step.min(product.w.rows - first);
+                // SAFETY: each task has rows of its own.
+                unsafe {
+                    if by_panel {
+                        let mut panel = super::lock(&panels[thread]);
+                        self.panel(product, first, count, tokens, &mut panel);
+                    } else {
+                        self.rows(product, first, count, tokens);
+                    }
+                }
+                return;
+            }
+        });
+    }
+
+    /// # Safety
+    /// Nobody else touches these rows of the output.
+    unsafe fn rows(&self, p: &Product, first: usize, count: usize, tokens: usize) {
+        let stride = p.w.row_bytes();
+        let weights = &p.w.bytes()[first * stride..][..count * stride];
+        for t in 0..tokens {
+            // SAFETY: the caller's rows; the activations hold `cols` values a token.
+            unsafe {
+                let out = p.out.write(t * p.w.rows + first, count);
+                assert_eq!(p.x.cols(), p.w.cols);
+                if p.add {
+                    let mut product = [0f32; MOST_ROWS];
+                    let product = &mut product[..count];
+                    self.kernels.matvec(p.w.dtype, weights, p.w.cols, p.x.row(t), product);
+                    out.iter_mut().zip(product).for_each(|(out, product)| *out += *product);
+                } else {
+                    self.kernels.matvec(p.w.dtype, weights, p.w.cols, p.x.row(t), out);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// Nobody else touches these rows of the output.
+    unsafe fn panel(
+        &self,
+        p: &Product,
+        first: usize,
+        count: usize,
+        tokens: usize,
+        panel: &mut Panel,
+    ) {
+        let stride = p.w.row_bytes();
+        let weights = &p.w.bytes()[first * stride..][..count * stride];
+        assert_eq!(p.x.cols(), p.w.cols);
+        // SAFETY: the caller's rows. The last token's are within the buffer, so all are.
+        unsafe {
+            p.out.write((tokens - 1) * p.w.rows + first, count);
+            let out = p.out.write(first, 1).as_mut_ptr();
+            let target = Target { out, stride: p.w.rows, add: p.add };
+            self.kernels.matmul(p.w.dtype, weights, p.x, tokens, panel, target);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What a sequence needs to compute a block of tokens. Allocated once; nothing grows.
+
+use super::Shared;
+use super::buffer::Buffer;
+use super::kernels::{Activations, Panel};
+use crate::error::Result;
+use crate::model::{Hyper, Ssm};
+use std::sync::Mutex;
+
+/// Most tokens of a block: more would not make the weights any cheaper.
+const MOST_TOKENS: usize = 128;
+/// Fewest: with less, prefill would be little faster than decode.
+const FEWEST_TOKENS: usize = 16;
+/// What a block's buffers may take, in bytes, before blocks are made shorter.
+const BLOCK_BYTES: usize = 12 << 20;
+/// What logits may take, in bytes, where those of many tokens are wanted.
+const LOGITS_BYTES: usize = 4 << 20;
+/// Most tokens whose logits are made at once.
+const MOST_LOGIT_ROWS: usize = 16;
+
+/// Buffers of one sequence. `B` is the most tokens of a block.
+pub(super) struct Scratch {
+    /// `B`
+    pub block: usize,
+    /// Residual stream, `[B][d]`.
+    pub h: Buffer<f32>,
+    /// Cosine and sine of each rotation, `[B][head_dim / 2][2]`.
+    pub turns: Buffer<f32>,
+    /// Normed input of attention, of the feed-forward network and of the head, `[B][d]`.
+    pub x: Activations,
+    /// Output of attention, `[B][heads * head_dim]`, then what the feed-forward network's last
+    /// matrix takes in, `[B][F]`.
+    pub wide: Activations,
+    /// Queries, `[B][heads * head_dim]`.
+    pub q: Buffer<f32>,
+    /// Keys and values, `[B][kv_dim]` each.
+    pub kv: [Buffer<f32>; 2],
+    /// `[B][F]`
+    pub gate: Buffer<f32>,
+    /// `[B][F]`
+    pub up: Buffer<f32>,
+    /// For keys and for values, where the model has mixers.
+    pub mixers: Option<[MixerScratch; 2]>,
+    /// Greatest score of each head of each token, or of each part: `[max(B, parts)][heads]`.
+    pub max: Buffer<f32>,
+    /// The sums of weights that go with them.
+    pub sum: Buffer<f32>,
+    /// Attention of the parts of one token's rows, `[parts][heads * head_dim]`.
+    pub parts_out: Buffer<f32>,
+    /// Most parts that the rows one token sees are split into.
+    pub parts: usize,
+    /// For each token of the block, how many of its chunk come before it.
+    pub fresh: Buffer<u32>,
+    /// Whether the mixers' state is zeroed before each token.
+    pub reset: Vec<bool>,
+    /// One a thread.
+    pub panels: Vec<Mutex<Panel>>,
+    /// `[logit_rows][V]`
+    pub logits: Buffer<f32>,
+    /// Tokens whose logits are made at once.
+    pub logit_rows: usize,
+}
+
+/// Buffers of one mixer.
+pub(super) struct MixerScratch {
+    /// Projected keys or values, `[B][kv_dim]`; not used where the mixer reads `x` itself.
+    pub u: Activations,
+    /// `z | x B C | dt`, `[B][2 I + 2 G N + H]`.
+    pub projected: Buffer<f32>,
+    /// x, B, C after the convolution, `[B][I + 2 G N]`.
+    pub conv: Buffer<f32>,
+    /// Step sizes, `[H][B]`.
+    pub dt: Buffer<f32>,
+    /// Output of the scan, `[B][I]`.
+    pub y: Buffer<f32>,
+    /// The same, gated and normed.
+    pub gated: Activations,
+}
+
+impl MixerScratch {
+    fn new(block: usize, hyper: &Hyper, ssm: &Ssm) -> Result<MixerScratch> {
+        let what = "buffers of a mixer";
+        let u = if hyper.projected_kv { hyper.kv_dim() } else { 0 };
+        Ok(MixerScratch {
+            u: Activations::new(block, u)?,
+            projected: Buffer::new(block * ssm.projected(), what)?,
+            conv: Buffer::new(block * ssm.channels(), what)?,
+            dt: Buffer::new(block * ssm.heads, what)?,
+            y: Buffer::new(block * ssm.inner, what)?,
+            gated: Activations::new(block, ssm.inner)?,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.u.bytes()
+            + self.projected.bytes()
+            + self.conv.bytes()
+            + self.dt.bytes()
+            + self.y.bytes()
+            + self.gated.bytes()
+    }
+}
+
+impl Scratch {
+    pub fn new(shared: &Shared) -> Result<Scratch> {
+        let what = "buffers of a block of tokens";
+        let hyper = &shared.model.hyper;
+        let (d, ffn, q, kv) = (hyper.d, hyper.ffn, hyper.q_dim(), hyper.kv_dim());
+        let wide = q.max(ffn);
+        let mixer = hyper.ssm.map_or(0, |s| s.projected() + s.channels() + 3 * s.inner + kv);
+        let per_token = 4 * (3 * d + q + 2 * kv + 2 * ffn + 2 * wide + 2 * mixer);
+        let block = (BLOCK_BYTES / per_token).clamp(FEWEST_TOKENS, MOST_TOKENS);
+        let logit_rows = (LOGITS_BYTES / (4 * hyper.vocab)).clamp(1, MOST_LOGIT_ROWS);
+
+        let threads = shared.pool.threads();
+        // Twice as many tasks as threads keep all of them busy to the end.
+        let parts = (2 * threads).div_ceil(hyper.kv_heads);
+        let widest = shared.model.matrices().map(|m| m.cols).max().unwrap_or(0);
+        let plain = shared.model.matrices().any(|m| !m.dtype.is_quantised());
+        let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
+        let mixers = match &hyper.ssm {
+            None => None,
+            Some(s) => {
+                Some([MixerScratch::new(block, hyper, s)?, MixerScratch::new(block, hyper, s)?])
+            }
+        };
+        Ok(Scratch {
+            block,
+            h: Buffer::new(block * d, what)?,
+            turns: Buffer::new(block * hyper.head_dim, what)?,
+            x: Activations::new(block, d)?,
+            wide: Activations::new(block, wide)?,
+            q: Buffer::new(block * q, what)?,
+            kv: [Buffer::new(block * kv, what)?, Buffer::new(block * kv, what)?],
+            gate: Buffer::new(block * ffn, what)?,
+            up: Buffer::new(block * ffn, what)?,
+            mixers,
+            max: Buffer::new(block.max(parts) * hyper.heads, what)?,
+            sum: Buffer::new(block.max(parts) * hyper.heads, what)?,
+            parts_out: Buffer::new(parts * q, what)?,
+            parts,
+            fresh: Buffer::new(block, what)?,
+            reset: vec![false; block],
+            panels: panels.collect::<Result<_>>()?,
+            logits: Buffer::new(logit_rows * hyper.vocab, "logits")?,
+            logit_rows,
+        })
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let buffers = [&self.h, &self.turns, &self.q, &self.gate, &self.up, &self.max, &self.sum];
+        let more = [&self.parts_out, &self.logits, &self.kv[0], &self.kv[1]];
+        let panels = self.panels.iter().map(|p| super::lock(p).bytes());
+        buffers.iter().chain(&more).map(|b| b.bytes()).sum::<usize>()
+            + self.x.bytes()
+            + self.wide.bytes()
+            + self.mixers.iter().flatten().map(MixerScratch::bytes).sum::<usize>()
+            + self.fresh.bytes()
+            + self.reset.len()
+            + panels.sum::<usize>()
+    }
+}

@@ -1,0 +1,213 @@
+//! The machine as the kernels see it: sixteen f32 lanes, sixteen i32 lanes and 64 bytes, whatever
+//! registers they are made of. Each kernel is written once over [`Simd`]; each instruction set
+//! implements some thirty one-line operations.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+pub(super) mod portable;
+
+/// Greatest magnitude of a quantised activation. Twice the bits of a weight: with int8 the rounding
+/// of activations would be the largest error of all, several times that of Q8_0 weights. And a sum
+/// of four products with weights times 256 still fits 32 bits.
+pub(super) const ACTIVATION_MAX: i32 = 8191;
+
+/// Lanes of [`Simd::F`] and [`Simd::I`].
+pub(super) const LANES: usize = 16;
+
+/// Operations on 16 lanes.
+///
+/// # Safety
+/// Every function may use instructions that only some machines have, and every pointer must be good
+/// for the lanes named. Kernels call them from functions compiled for an instruction set that was
+/// detected. No pointer needs alignment.
+pub(super) trait Simd: Copy + 'static {
+    /// 16 f32.
+    type F: Copy;
+    /// 16 i32.
+    type I: Copy;
+    /// 64 bytes.
+    type B: Copy;
+    /// 64 activations: integers of up to [`ACTIVATION_MAX`] either way.
+    type A: Copy;
+
+    /// Tokens whose sums fit the registers in the panel product.
+    const TILE: usize;
+
+    /// What turns a [`Simd::dot_i8`] into the true product.
+    const WIDE_SCALE: f32;
+
+    /// Bytes of 16 values of 16 rows in a panel.
+    const GROUP_BYTES: usize;
+
+    unsafe fn splat(x: f32) -> Self::F;
+    unsafe fn load(p: *const f32) -> Self::F;
+    unsafe fn load_f16(p: *const u16) -> Self::F;
+    unsafe fn load_bf16(p: *const u16) -> Self::F;
+    unsafe fn store(p: *mut f32, v: Self::F);
+    /// Rounds to nearest, ties to even.
+    unsafe fn store_f16(p: *mut u16, v: Self::F);
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the machine can.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    unsafe fn sum(v: Self::F) -> f32;
+    unsafe fn greatest(v: Self::F) -> f32;
+
+    /// The sums of four vectors.
+    #[inline(always)]
+    unsafe fn sum4(v: [Self::F; 4]) -> [f32; 4] {
+        unsafe { [Self::sum(v[0]), Self::sum(v[1]), Self::sum(v[2]), Self::sum(v[3])] }
+    }
+
+    /// `p[0]` in the lower eight lanes, `p[1]` in the upper.
+    unsafe fn pair(p: *const f32) -> Self::F;
+    /// As [`Simd::pair`], of two f16 at two places.
+    unsafe fn pair_f16(p0: *const u16, p1: *const u16) -> Self::F;
+    /// `p[0]` in four lanes, then `p[1]`, `p[2]`, `p[3]`.
+    unsafe fn quad(p: *const f32) -> Self::F;
+
+    /// The nearest integers, for lanes within ±2^22.
+    unsafe fn round(v: Self::F) -> Self::I;
+    /// 2 to the power of each lane, for -126..=127.
+    unsafe fn exp2(v: Self::I) -> Self::F;
+
+    unsafe fn splat_i(x: i32) -> Self::I;
+    unsafe fn to_f32(v: Self::I) -> Self::F;
+    /// `-(v << BITS)`
+    unsafe fn negated_shift<const BITS: u32>(v: Self::I) -> Self::I;
+    /// The sum of the lanes.
+    unsafe fn sum_i(v: Self::I) -> i32;
+
+    unsafe fn bytes(p: *const u8) -> Self::B;
+    /// 32 bytes from `p0`, 32 from `p1`.
+    unsafe fn halves(p0: *const u8, p1: *const u8) -> Self::B;
+    /// 32 bytes, then zeros.
+    unsafe fn half(p: *const u8) -> Self::B;
+    /// Of 16 bytes at `p0` the lower nibbles, then the upper ones; then the same of `p1`.
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> Self::B;
+    /// Of 16 bytes the lower nibbles, then the upper ones, then zeros.
+    unsafe fn nibbles_of_one(p: *const u8) -> Self::B;
+    /// Of 32 bytes the lower nibbles, then the upper ones.
+    unsafe fn nibbles_of_half(p: *const u8) -> Self::B;
+    unsafe fn splat_b(x: u8) -> Self::B;
+    unsafe fn and(a: Self::B, b: Self::B) -> Self::B;
+    unsafe fn or(a: Self::B, b: Self::B) -> Self::B;
+    /// Each 16-bit group shifted right; mask what crosses from byte to byte.
+    unsafe fn shr<const BITS: u32>(v: Self::B) -> Self::B;
+    /// Each 16-bit group shifted left; mask what crosses from byte to byte.
+    unsafe fn shl<const BITS: u32>(v: Self::B) -> Self::B;
+
+    /// Writes a block of 32 activations in the order that suits the machine: 64 bytes.
+    unsafe fn store_activations(p: *mut i16, low: Self::I, high: Self::I);
+    /// Two blocks.
+    unsafe fn activations(p: *const i16) -> Self::A;
+    /// One block, then zeros.
+    unsafe fn half_activations(p: *const i16) -> Self::A;
+    /// Adds to each lane four activations.
+    unsafe fn lane_sums(a: Self::A) -> Self::I;
+    /// Adds to each lane the product of its four weights, 0..=127, and four activations.
+    unsafe fn dot_u7(acc: Self::I, w: Self::B, a: Self::A) -> Self::I;
+    /// Adds to each lane the product of its four weights, i8, and four activations, divided by
+    /// [`Simd::WIDE_SCALE`].
+    unsafe fn dot_i8(acc: Self::I, w: Self::B, a: Self::A) -> Self::I;
+
+    /// Asks for the cache line at `p`, which need not be good.
+    unsafe fn prefetch(p: *const u8);
+
+    /// Writes 16 weights, i8, of a row to a group of a panel.
+    unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
+    /// Adds to the lanes, one a row of the panel, the products of a group with the activations of
+    /// `N` tokens: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [Self::I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    );
+
+    /// The first `n` lanes, 1..=16; zeros after them.
+    #[inline(always)]
+    unsafe fn load_n(p: *const f32, n: usize) -> Self::F {
+        if n == LANES {
+            return unsafe { Self::load(p) };
+        }
+        let mut lanes = [0f32; LANES];
+        // SAFETY: the caller vouches for n readable values, and n is at most 16.
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// As [`Simd::load_n`], of f16.
+    #[inline(always)]
+    unsafe fn load_f16_n(p: *const u16, n: usize) -> Self::F {
+        if n == LANES {
+            return unsafe { Self::load_f16(p) };
+        }
+        let mut lanes = [0u16; LANES];
+        // SAFETY: as above.
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load_f16(lanes.as_ptr())
+        }
+    }
+
+    /// Stores the first `n` lanes, 1..=16.
+    #[inline(always)]
+    unsafe fn store_n(p: *mut f32, v: Self::F, n: usize) {
+        if n == LANES {
+            return unsafe { Self::store(p, v) };
+        }
+        let mut lanes = [0f32; LANES];
+        // SAFETY: the caller vouches for n writable values, and n is at most 16.
+        unsafe {
+            Self::store(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+
+    /// As [`Simd::store_n`], of f16.
+    #[inline(always)]
+    unsafe fn store_f16_n(p: *mut u16, v: Self::F, n: usize) {
+        if n == LANES {
+            return unsafe { Self::store_f16(p, v) };
+        }
+        let mut lanes = [0u16; LANES];
+        // SAFETY: as above.
+        unsafe {
+            Self::store_f16(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+
+    /// e to the power of each lane, to 2 units in the last place; lanes beyond ±87 are clamped.
+    #[inline(always)]
+    unsafe fn exp(v: Self::F) -> Self::F {
+        // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its Taylor series:
+        // the term after the last is below r^8 / 8! = 5e-9.
+        const LN2_HIGH: f32 = 0.693_359_4; // exact in few bits, so n * LN2_HIGH is exact
+        const LN2_LOW: f32 = -2.121_944_4e-4;
+        const INVERSE_FACTORIALS: [f32; 7] =
+            [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0];
+        unsafe {
+            let x = Self::max(Self::min(v, Self::splat(87.0)), Self::splat(-87.0));
+            let n = Self::round(Self::mul(x, Self::splat(std::f32::consts::LOG2_E)));
+            let nf = Self::to_f32(n);
+            let r = Self::fma(nf, Self::splat(-LN2_HIGH), x);
+            let r = Self::fma(nf, Self::splat(-LN2_LOW), r);
+            let mut series = Self::splat(INVERSE_FACTORIALS[0]);
+            for c in &INVERSE_FACTORIALS[1..] {
+                series = Self::fma(series, r, Self::splat(*c));
+            }
+            let e = Self::fma(series, r, Self::splat(1.0));
+            Self::mul(e, Self::exp2(n))
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The tensors of a model, found by name and held against the shapes that the hyperparameters ask
+//! for. Matrices stay in the file; vectors, which are small, are copied to f32.
+
+use super::hyper::{Hyper, Ssm};
+use crate::error::{Error, Result};
+use crate::gguf::{Gguf, TensorInfo};
+use crate::quant::{self, DType};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A matrix of the file: `rows` rows of `cols` values, in whatever format the file has them.
+#[derive(Clone)]
+pub struct Matrix {
+    /// Format of the values.
+    pub dtype: DType,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+    gguf: Arc<Gguf>,
+    tensor: usize,
+}
+
+impl Matrix {
+    /// The rows, one after the other.
+    pub fn bytes(&self) -> &[u8] {
+        self.gguf.data(self.info())
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.cols / self.dtype.block_len() * self.dtype.block_bytes()
+    }
+
+    /// The entry of the tensor table.
+    pub fn info(&self) -> &TensorInfo {
+        &self.gguf.tensors()[self.tensor]
+    }
+}
+
+impl std::fmt::Debug for Matrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}, {}] {}", self.info().name, self.rows, self.cols, self.dtype)
+    }
+}
+
+/// One Mamba-2 mixer.
+#[derive(Debug)]
+pub struct Mixer {
+    /// `[2 I + 2 G N + H, kv_dim]`
+    pub w_in: Matrix,
+    /// `[I + 2 G N, C]`
+    pub conv: Vec<f32>,
+    /// `[I + 2 G N]`, zero where the file has none.
+    pub conv_bias: Vec<f32>,
+    /// `[H]`, zero where the file has none.
+    pub dt_bias: Vec<f32>,
+    /// `[H]`, negative.
+    pub a: Vec<f32>,
+    /// `[H]`
+    pub d: Vec<f32>,
+    /// `[I]`
+    pub norm: Vec<f32>,
+    /// `[kv_dim, I]`
+    pub w_out: Matrix,
+}
+
+/// Key and value projections, `[kv_dim, d]` each.
+#[derive(Debug)]
+pub struct Projections {
+    /// `W_k`
+    pub k: Matrix,
+    /// `W_v`
+    pub v: Matrix,
+}
+
+/// The attention of a layer.
+#[derive(Debug)]
+pub struct Attention {
+    /// `[d]`
+    pub norm: Vec<f32>,
+    /// `[heads * head_dim, d]`
+    pub q: Matrix,
+    /// Where keys and values are projected.
+    pub kv: Option<Projections>,
+    /// The mixers of keys and of values; none in a transformer.
+    pub mixers: Option<[Mixer; 2]>,
+    /// `[d, heads * head_dim]`
+    pub output: Matrix,
+}
+
+/// One layer.
+#[derive(Debug)]
+pub struct Layer {
+    /// Attention.
+    pub attention: Attention,
+    /// `[d]`
+    pub ffn_norm: Vec<f32>,
+    /// `[F, d]`
+    pub ffn_gate: Matrix,
+    /// `[F, d]`
+    pub ffn_up: Matrix,
+    /// `[d, F]`
+    pub ffn_down: Matrix,
+}
+
+impl Layer {
+    /// Every matrix of the layer, in the order in which a token meets them.
+    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let attention = &self.attention;
+        let projections = attention.kv.iter().flat_map(|p| [&p.k, &p.v]);
+        let mixers = attention.mixers.iter().flatten().flat_map(|m| [&m.w_in, &m.w_out]);
+        std::iter::once(&attention.q).chain(projections).chain(mixers).chain([
+            &attention.output,
+            &self.ffn_gate,
+            &self.ffn_up,
+            &self.ffn_down,
+        ])
+    }
+}
+
+/// All weights.
+#[derive(Debug)]
+pub struct Weights {
+    /// `[V, d]`
+    pub embedding: Matrix,
+    /// The layers in order.
+    pub layers: Vec<Layer>,
+    /// `[d]`
+    pub output_norm: Vec<f32>,
+    /// `[V, d]`; the embedding again where the file has no head of its own.
+    pub head: Matrix,
+    /// `[head_dim / 2]` divisors of the rotary frequencies, where the file has them.
+    pub rope_factors: Option<Vec<f32>>,
+}
+
+impl Weights {
+    /// Finds every tensor of a model of these sizes.
+    pub(super) fn find(gguf: &Arc<Gguf>, hyper: &Hyper) -> Result<Weights> {
+        let h = hyper;
+        let mut finder = Finder { gguf, taken: HashSet::new() };
+        let embedding = finder.matrix("token_embd.weight", h.vocab, h.d)?;
+        let head = match finder.has("output.weight") {
+            true => finder.matrix("output.weight", h.vocab, h.d)?,
+            false => embedding.clone(),
+        };
+        let output_norm = finder.vector("output_norm.weight", &[h.d])?;
+        let rope_factors = finder.optional_vector("rope_freqs.weight", &[h.head_dim / 2])?;
+        if let Some(bad) = rope_factors.iter().flatten().find(|x| !x.is_finite() || **x <= 0.0) {
+            return Err(Error::Model(format!("rope_freqs.weight holds {bad}")));
+        }
+        let layers = (0..h.layers).map(|i| finder.layer(i, h)).collect::<Result<_>>()?;
+        finder.refuse_the_rest()?;
+        Ok(Weights { embedding, layers, output_norm, head, rope_factors })
+    }
+}
+
+struct Finder<'a> {
+    gguf: &'a Arc<Gguf>,
+    taken: HashSet<String>,
+}
+
+impl Finder<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// The tensor `name` of `shape`, rows first.
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<usize> {
+        let found = self.gguf.tensor_index(name);
+        let index = found.ok_or_else(|| Error::Model(format!("tensor {name} is missing")))?;
+        let info = &self.gguf.tensors()[index];
+        let same = info.dims.iter().rev().copied().eq(shape.iter().map(|&n| n as u64));
+        if !same {
+            let found: Vec<_> = info.dims.iter().rev().collect();
+            return Err(Error::Model(format!(
+                "tensor {name} has shape {found:?}, the hyperparameters ask for {shape:?}"
+            )));
+        }
+        info.dtype()?;
+        self.taken.insert(name.to_owned());
+        Ok(index)
+    }
+
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
+        let tensor = self.tensor(name, &[rows, cols])?;
+        let dtype = self.gguf.tensors()[tensor].dtype()?;
+        Ok(Matrix { dtype, rows, cols, gguf: Arc::clone(self.gguf), tensor })
+    }
+
+    fn vector(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let index = self.tensor(name, shape)?;
+        let info = &self.gguf.tensors()[index];
+        let mut values = vec![0.0; shape.iter().product()];
+        quant::dequantise(info.dtype()?, self.gguf.data(info), &mut values)?;
+        Ok(values)
+    }
+
+    fn optional_vector(&mut self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>> {
+        self.has(name).then(|| self.vector(name, shape)).transpose()
+    }
+
+    fn layer(&mut self, index: usize, h: &Hyper) -> Result<Layer> {
+        let name = |part: &str| format!("blk.{index}.{part}.weight");
+        let kv = match h.projected_kv {
+            true => Some(Projections {
+                k: self.matrix(&name("attn_k"), h.kv_dim(), h.d)?,
+                v: self.matrix(&name("attn_v"), h.kv_dim(), h.d)?,
+            }),
+            false => None,
+        };
+        let mixers = match &h.ssm {
+            Some(ssm) => Some([
+                self.mixer(index, "k", h.kv_dim(), ssm)?,
+                self.mixer(index, "v", h.kv_dim(), ssm)?,
+            ]),
+            None => None,
+        };
+        Ok(Layer {
+            attention: Attention {
+                norm: self.vector(&name("attn_norm"), &[h.d])?,
+                q: self.matrix(&name("attn_q"), h.q_dim(), h.d)?,
+                kv,
+                mixers,
+                output: self.matrix(&name("attn_output"), h.d, h.q_dim())?,
+            },
+            ffn_norm: self.vector(&name("ffn_norm"), &[h.d])?,
+            ffn_gate: self.matrix(&name("ffn_gate"), h.ffn, h.d)?,
+            ffn_up: self.matrix(&name("ffn_up"), h.ffn, h.d)?,
+            ffn_down: self.matrix(&name("ffn_down"), h.d, h.ffn)?,
+        })
+    }
+
+    fn mixer(&mut self, index: usize, side: &str, width: usize, ssm: &Ssm) -> Result<Mixer> {
+        let name = |part: &str| format!("blk.{index}.ssm_{side}_{part}");
+        let channels = ssm.channels();
+        let conv_bias = self.optional_vector(&name("conv1d.bias"), &[channels])?;
+        let dt_bias = self.optional_vector(&name("dt.bias"), &[ssm.heads])?;
+        let a = self.vector(&name("a"), &[ssm.heads])?;
+        if let Some(bad) = a.iter().find(|x| !x.is_finite() || **x > 0.0) {
+            return Err(Error::Model(format!(
+                "tensor {} holds {bad}; decay rates must be negative",
+                name("a")
+            )));
+        }
+        Ok(Mixer {
+            w_in: self.matrix(&name("in.weight"), ssm.projected(), width)?,
+            conv: self.vector(&name("conv1d.weight"), &[channels, ssm.conv])?,
+            conv_bias: conv_bias.unwrap_or_else(|| vec![0.0; channels]),
+            dt_bias: dt_bias.unwrap_or_else(|| vec![0.0; ssm.heads]),
+            a,
+            d: self.vector(&name("d"), &[ssm.heads])?,
+            norm: self.vector(&name("norm.weight"), &[ssm.inner])?,
+            w_out: self.matrix(&name("out.weight"), width, ssm.inner)?,
+        })
+    }
+
+    /// A tensor that nobody asked for (a bias, an expert) would change the function computed.
+    fn refuse_the_rest(&self) -> Result<()> {
+        let mut rest = self.gguf.tensors().iter().filter(|t| !self.taken.contains(&t.name));
+        match rest.next() {
+            None => Ok(()),
+            Some(first) => Err(Error::Unsupported(format!(
+                "tensor {} has no part in this architecture ({} more like it)",
+                first.name,
+                rest.count()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! BF16: the upper half of a single, 2 bytes a value.
+//!
+//! Rounded to nearest, ties to even. A NaN keeps its upper bits and becomes quiet: its payload
+//! might lie in the lower half alone, and what is left would be an infinity.
+
+#[inline(always)]
+pub(super) fn dequantise(bytes: &[u8; 2], out: &mut [f32; 1]) {
+    *out = [f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16)];
+}
+
+#[inline(always)]
+pub(super) fn quantise(value: &[f32; 1], out: &mut [u8; 2]) {
+    let bits = value[0].to_bits();
+    let upper = if bits & 0x7fff_ffff > 0x7f80_0000 {
+        bits >> 16 | 0x40
+    } else {
+        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+    };
+    *out = (upper as u16).to_le_bytes();
+}

@@ -1,0 +1,31 @@
+//! Q5_K: 256 values of 5 bits in eight groups of 32, each with a scale and a minimum, 176 bytes.
+//! `x = d * scale * q - dmin * minimum`. Read only.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, f16 |
+//! | 2..4 | `dmin`, f16 |
+//! | 4..16 | scales and minima, see `k_scales` |
+//! | 16..48 | bit 4 of `q`: that of value `i` of group `g` is bit `g` of byte `i` |
+//! | 48..176 | bits 0..4 of `q`: 32 bytes for each two groups, the first in the lower nibbles |
+//!
+//! Layout: `block_q5_K` of ggml.
+
+use super::block::{f16_at, part};
+use super::k_scales::k_scale_min;
+
+#[inline(always)]
+pub(super) fn dequantise(block: &[u8; 176], out: &mut [f32; 256]) {
+    let (d, dmin) = (f16_at::<0, _>(block), f16_at::<2, _>(block));
+    let scales = part::<4, 12, _>(block);
+    let high = part::<16, 32, _>(block);
+    let nibbles = part::<48, 128, _>(block).as_chunks::<32>().0;
+    for (group, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (scale, min) = k_scale_min(scales, group);
+        let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
+        for ((out, &nibbles), &high) in out.iter_mut().zip(&nibbles[group / 2]).zip(high) {
+            let q = nibbles >> (group % 2 * 4) & 15 | (high >> group & 1) << 4;
+            *out = scale * f32::from(q) - min;
+        }
+    }
+}

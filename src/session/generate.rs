@@ -1,0 +1,55 @@
+//! Generating tokens, one after the other.
+
+use super::Session;
+use crate::error::{Error, Result};
+use crate::sample::Sampler;
+
+/// Why a generation came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// A token that ends the text or the turn was chosen; the session has taken it in.
+    End,
+    /// As many tokens as were asked for.
+    Limit,
+    /// The caller's function said so.
+    Stopped,
+    /// Cancelled from another thread.
+    Cancelled,
+}
+
+impl Session {
+    /// Chooses up to `limit` tokens, each from the logits of the one before, and takes them in.
+    /// `is_end` names tokens that end the text. `each` gets every token, the end included, and
+    /// says whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if nothing has been fed yet, so that there are no logits to begin with.
+    pub fn generate(
+        &mut self,
+        sampler: &mut Sampler,
+        limit: usize,
+        is_end: impl Fn(u32) -> bool,
+        mut each: impl FnMut(u32) -> bool,
+    ) -> Result<Finish> {
+        if self.logits.is_empty() {
+            return Err(Error::Argument("feed at least one token before generating".into()));
+        }
+        // Clearing once, here, keeps a cancel that arrives between two tokens.
+        self.cancel.clear();
+        for _ in 0..limit {
+            if self.cancel.is_set() {
+                return Ok(Finish::Cancelled);
+            }
+            let token = sampler.sample(&self.logits);
+            let go_on = each(token);
+            self.take_in(&[token], super::Want::Last, &mut |_, _| {})?;
+            if is_end(token) {
+                return Ok(Finish::End);
+            }
+            if !go_on {
+                return Ok(Finish::Stopped);
+            }
+        }
+        Ok(Finish::Limit)
+    }
+}

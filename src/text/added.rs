@@ -1,0 +1,94 @@
+//! Tokens that are found in the text before anything is cut or merged: `<|im_start|>` and its
+//! like.
+
+use super::vocabulary::{Kind, Vocabulary};
+
+/// The added tokens of a vocabulary, sorted by their bytes.
+#[derive(Default)]
+pub(super) struct Added {
+    ids: Vec<u32>,
+    /// Whether a token begins with this byte.
+    begins: Vec<bool>,
+}
+
+/// A stretch of text between added tokens, or one of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fragment<'a> {
+    Text(&'a str),
+    Token(u32),
+}
+
+impl Added {
+    /// All control, unknown and user-defined tokens of `vocabulary`.
+    pub(super) fn new(vocabulary: &Vocabulary) -> Added {
+        let mut ids: Vec<u32> = vocabulary
+            .of_kind(&[Kind::Control, Kind::Unknown, Kind::UserDefined])
+            .filter(|&id| !vocabulary.text(id).is_empty())
+            .collect();
+        ids.sort_by_key(|&id| vocabulary.text(id));
+        // Of two with the same text the first is found.
+        ids.dedup_by_key(|id| vocabulary.text(*id));
+        let mut begins = vec![false; 256];
+        for &id in &ids {
+            begins[vocabulary.text(id)[0] as usize] = true;
+        }
+        Added { ids, begins }
+    }
+
+    /// The added token that is exactly `text`.
+    pub(super) fn find(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
+        let at = self.ids.binary_search_by_key(&text, |&id| vocabulary.text(id)).ok()?;
+        Some(self.ids[at])
+    }
+
+    /// Cuts `text` at the added tokens: the leftmost first, and of those that begin at one place
+    /// the longest. Without `special`, the text of a special token is ordinary text.
+    pub(super) fn fragments<'a>(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &'a str,
+        special: bool,
+        mut each: impl FnMut(Fragment<'a>) -> crate::Result<()>,
+    ) -> crate::Result<()> {
+        let bytes = text.as_bytes();
+        let (mut done, mut at) = (0, 0);
+        while at < bytes.len() {
+            if !self.ids.is_empty()
+                && self.begins[bytes[at] as usize]
+                && let Some(id) = self.longest(vocabulary, &bytes[at..])
+            {
+                let end = at + vocabulary.text(id).len();
+                if special || !vocabulary.kind(id).is_some_and(Kind::is_special) {
+                    if done < at {
+                        each(Fragment::Text(&text[done..at]))?;
+                    }
+                    each(Fragment::Token(id))?;
+                    done = end;
+                }
+                at = end;
+            } else {
+                at += 1;
+            }
+        }
+        if done < text.len() {
+            each(Fragment::Text(&text[done..]))?;
+        }
+        Ok(())
+    }
+
+    /// The longest added token that `text` begins with: narrows the sorted list byte by byte.
+    fn longest(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
+        let mut range = &self.ids[..];
+        let mut best = None;
+        for (depth, byte) in text.iter().enumerate() {
+            let at = |id: &u32| vocabulary.text(*id).get(depth);
+            range = &range[range.partition_point(|id| at(id) < Some(byte))..];
+            range = &range[..range.partition_point(|id| at(id) == Some(byte))];
+            let Some(&first) = range.first() else { break };
+            if vocabulary.text(first).len() == depth + 1 {
+                best = Some(first);
+            }
+        }
+        best
+    }
+}

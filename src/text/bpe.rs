@@ -1,0 +1,124 @@
+//! Byte-level BPE: `tokenizer.ggml.model` = `gpt2`, and most files of tokenizer.json.
+//!
+//! The text is cut into words; each word is a row of bytes; the pair of neighbours that stands
+//! first in the list of merges is joined, until no pair of the list is left.
+
+use super::bytelevel;
+use super::index::Index;
+use super::merge::Merger;
+use super::pretokenize::Pretokenizer;
+use super::vocabulary::{Kind, Vocabulary, twice};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+/// A byte that no token spells.
+const NONE: u32 = u32::MAX;
+
+/// The encoder. Twenty bytes a merge, and little else, stay in memory.
+pub(super) struct Bpe {
+    cut: Pretokenizer,
+    /// The token of each byte.
+    bytes: [u32; 256],
+    /// Two neighbours to (rank, token of both together).
+    pairs: HashMap<(u32, u32), (u32, u32)>,
+    /// All words that are one token, where such words are not merged step by step.
+    whole: Option<Index>,
+}
+
+impl Bpe {
+    /// Reads the merges, best first, against a vocabulary of bytes. With `ignore_merges`, a word
+    /// that is a token becomes this token whatever the merges would make of it.
+    pub(super) fn new<'a>(
+        vocabulary: &Vocabulary,
+        cut: Pretokenizer,
+        merges: impl ExactSizeIterator<Item = Option<(&'a str, &'a str)>>,
+        ignore_merges: bool,
+    ) -> Result<Bpe> {
+        let index = index(vocabulary)?;
+        let text = |id| vocabulary.text(id);
+        let mut bytes = [NONE; 256];
+        for byte in 0..=255u8 {
+            bytes[byte as usize] = index.find(&[byte], text).unwrap_or(NONE);
+        }
+
+        let mut pairs = HashMap::with_capacity(merges.len());
+        let mut joined = Vec::new();
+        let mut both = 0;
+        for (rank, merge) in merges.enumerate() {
+            let (left, right) = merge
+                .ok_or_else(|| Error::Tokenizer(format!("merge {rank} is not a pair of tokens")))?;
+            let unknown = |token: &str| {
+                Error::Tokenizer(format!(
+                    "merge {rank} ({left:?} and {right:?}) needs the token {token:?}, \
+                     which the vocabulary does not have"
+                ))
+            };
+            joined.clear();
+            let mut find = |token: &str| {
+                let start = joined.len();
+                joined.extend(bytelevel::bytes(token).ok_or_else(|| unknown(token))?);
+                index.find(&joined[start..], text).ok_or_else(|| unknown(token))
+            };
+            let (a, b) = (find(left)?, find(right)?);
+            // Most vocabularies have the merged tokens in the order of the merges.
+            both += 1;
+            if vocabulary.kind(both) != Some(Kind::Normal) || text(both) != joined {
+                let found = index.find(&joined, text);
+                both = found.ok_or_else(|| unknown(&format!("{left}{right}")))?;
+            }
+            // Of equal merges the last counts, as in the `tokenizers` package.
+            pairs.insert((a, b), (rank as u32, both));
+        }
+        Ok(Bpe { cut, bytes, pairs, whole: ignore_merges.then_some(index) })
+    }
+
+    /// Whether every byte has a token, so that any text can be encoded and comes back.
+    pub(super) fn spells_all(&self) -> bool {
+        !self.bytes.contains(&NONE)
+    }
+
+    /// Appends the tokens of `text`. A byte without a token is left out.
+    pub(super) fn encode(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &str,
+        merger: &mut Merger,
+        tokens: &mut Vec<u32>,
+    ) {
+        self.cut.cut(text, &mut |word| {
+            if let Some(index) = &self.whole
+                && let Some(id) = index.find(word.as_bytes(), |id| vocabulary.text(id))
+            {
+                tokens.push(id);
+                return;
+            }
+            merger.clear();
+            for (at, &byte) in word.as_bytes().iter().enumerate() {
+                let id = self.bytes[byte as usize];
+                if id != NONE {
+                    merger.push(at, 1, id);
+                }
+            }
+            merger.run(|a, b| self.pairs.get(&(a.id, b.id)).copied());
+            tokens.extend(merger.symbols().map(|s| s.id));
+        });
+    }
+}
+
+/// All tokens by their bytes. Ordinary tokens come first: one of them may be spelled as a special
+/// token is, and is what merging makes; that two ordinary ones are equal is an error.
+fn index(vocabulary: &Vocabulary) -> Result<Index> {
+    use Kind::*;
+    let mut index = Index::new(vocabulary.len());
+    let text = |id| vocabulary.text(id);
+    for id in vocabulary.of_kind(&[Normal]).filter(|&id| !text(id).is_empty()) {
+        if let Some(other) = index.insert(text(id), id, text) {
+            return Err(twice(vocabulary, other, id));
+        }
+    }
+    let others = [Unknown, Control, UserDefined, Unused, Byte];
+    for id in vocabulary.of_kind(&others).filter(|&id| !text(id).is_empty()) {
+        index.insert(text(id), id, text);
+    }
+    Ok(index)
+}

@@ -1,0 +1,129 @@
+//! The kinds of tokenizer.json that have no compact encoder, by the `tokenizers` crate.
+
+use super::added::Added;
+use super::bytelevel;
+use super::spm::SPACE;
+use super::tokenizer::{Encoder, Parts};
+use super::vocabulary::{Kind, MAX_TOKENS, Vocabulary};
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokenizers::tokenizer::{AddedVocabulary, Model, OffsetReferential, OffsetType, PreTokenizer};
+
+/// A tokenizer of the crate, taken apart where its whole would do too much: its `encode` builds
+/// offsets and strings for every token, and finding special tokens or not is a setting of it.
+pub(super) struct Hub {
+    inner: tokenizers::Tokenizer,
+    /// The added tokens once more, with the special ones left as text.
+    without_special: AddedVocabulary,
+}
+
+/// How the tokens of a file spell bytes.
+#[derive(Clone, Copy)]
+enum Spelling {
+    ByteLevel,
+    Sentencepiece,
+}
+
+impl Hub {
+    /// Reads `text`, which is also given as parsed.
+    pub(super) fn read(text: &str, json: &Value) -> Result<Parts> {
+        let spelling = spelling(&json["decoder"])?;
+        let inner = guarded(|| tokenizers::Tokenizer::from_bytes(text))?;
+        let tokens = guarded(|| Ok(inner.get_vocab(true)))?;
+        let added = inner.get_added_vocabulary();
+
+        let mut by_id: Vec<(u32, &str)> = tokens.iter().map(|(t, &id)| (id, &t[..])).collect();
+        by_id.sort_unstable();
+        let mut vocabulary = Vocabulary::with_capacity(by_id.len(), 0);
+        for (id, token) in by_id {
+            if id as usize >= MAX_TOKENS {
+                return Err(Error::Tokenizer(format!(
+                    "token {token:?} has id {id}; {MAX_TOKENS} tokens are the most that is accepted"
+                )));
+            }
+            if (id as usize) < vocabulary.len() {
+                return Err(Error::Tokenizer(format!("token {token:?} and another have id {id}")));
+            }
+            while vocabulary.len() < id as usize {
+                vocabulary.push([], Kind::Unused)?;
+            }
+            match (added.get_added_tokens_decoder().get(&id), spelling) {
+                (Some(t), _) => {
+                    let kind = if t.special { Kind::Control } else { Kind::UserDefined };
+                    vocabulary.push(token.bytes(), kind)?;
+                }
+                (None, Spelling::ByteLevel) => match bytelevel::bytes(token) {
+                    Some(bytes) => vocabulary.push(bytes, Kind::Normal)?,
+                    None => vocabulary.push(token.bytes(), Kind::Normal)?,
+                },
+                (None, Spelling::Sentencepiece) => match super::ggml::byte(token) {
+                    Some(byte) => vocabulary.push([byte], Kind::Byte)?,
+                    None => vocabulary.push(token.replace(SPACE, " ").bytes(), Kind::Normal)?,
+                },
+            }
+        }
+
+        let mut without_special = added.clone();
+        without_special.set_encode_special_tokens(true);
+        Ok(Parts {
+            added: Added::new(&vocabulary),
+            vocabulary,
+            encoder: Encoder::Hub(Box::new(Hub { inner, without_special })),
+            add_bos: false,
+        })
+    }
+
+    /// Appends the tokens of `text`, special ones found in it or not.
+    pub(super) fn encode(&self, text: &str, special: bool, tokens: &mut Vec<u32>) -> Result<()> {
+        guarded(|| {
+            let added =
+                if special { self.inner.get_added_vocabulary() } else { &self.without_special };
+            let mut pieces = added.extract_and_normalize(self.inner.get_normalizer(), text);
+            if let Some(pretokenizer) = self.inner.get_pre_tokenizer() {
+                pretokenizer.pre_tokenize(&mut pieces)?;
+            }
+            let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::None);
+            for (piece, _, found) in splits {
+                match found {
+                    Some(found) => tokens.extend(found.iter().map(|t| t.id)),
+                    None => {
+                        let found = self.inner.get_model().tokenize(piece)?;
+                        tokens.extend(found.iter().map(|t| t.id));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// How a decoder turns tokens into text.
+fn spelling(decoder: &Value) -> Result<Spelling> {
+    let all: Vec<&Value> = match decoder["decoders"].as_array() {
+        Some(list) => list.iter().collect(),
+        None => vec![decoder],
+    };
+    let has = |kind: &str| all.iter().any(|d| d["type"] == kind);
+    if has("ByteLevel") {
+        Ok(Spelling::ByteLevel)
+    } else if has("ByteFallback") || has("Metaspace") {
+        Ok(Spelling::Sentencepiece)
+    } else {
+        Err(Error::Tokenizer(format!(
+            "the decoder of tokenizer.huggingface.json is {}; \
+             ByteLevel, ByteFallback and Metaspace are supported",
+            decoder["type"]
+        )))
+    }
+}
+
+/// Runs code of the crate, which indexes without asking when a file contradicts itself: such a
+/// panic must not leave the library. Nothing is changed by the code but what is thrown away.
+fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Error::Tokenizer(error.to_string())),
+        Err(_) => Err(Error::Tokenizer("tokenizer.huggingface.json contradicts itself".into())),
+    }
+}

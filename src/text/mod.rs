@@ -1,0 +1,37 @@
+//! Text in, tokens out, and back: tokenizer, streaming detokeniser and chat template.
+//!
+//! - [`TextSource`]: what a model file says, the only input.
+//! - [`Tokenizer`]: text to tokens and back.
+//! - [`Detokeniser`]: text of tokens as they are generated, never half a code point.
+//! - [`ChatTemplate`] and [`Chat`]: messages to the text and the tokens a model was trained on.
+//!
+//! A tokenizer in GGUF arrays has an encoder of its own here (`bpe`, `spm`), small in memory and
+//! all but linear in the text; a tokenizer.json uses the same where it describes the same, and
+//! otherwise the `tokenizers` crate (`hub`). The tests compare all of them with the Python
+//! packages `tokenizers` and `sentencepiece`.
+
+mod added;
+mod bpe;
+mod bytelevel;
+mod chat;
+mod classes;
+mod clock;
+mod from_gguf;
+mod ggml;
+mod hub;
+mod index;
+mod json;
+mod merge;
+mod pretokenize;
+mod source;
+mod spm;
+mod stream;
+mod template;
+mod tokenizer;
+mod vocabulary;
+
+pub use chat::{Chat, Turn};
+pub use source::TextSource;
+pub use stream::Detokeniser;
+pub use template::{ChatTemplate, Message};
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,119 @@
+//! The tokens of a model as the bytes they stand for, in one block of memory.
+
+use crate::error::{Error, Result};
+
+/// Tokens in the largest vocabulary that is accepted: sixteen times the largest in public use
+/// (262,144), so that an absurd id in a file can't ask for the whole memory.
+pub(super) const MAX_TOKENS: usize = 1 << 22;
+
+/// What a token is, with the numbers of `tokenizer.ggml.token_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Normal = 1,
+    /// Stands for what the vocabulary can't spell.
+    Unknown = 2,
+    /// Structure, not text: the beginning, the end, the turn of a role.
+    Control = 3,
+    /// Text that is always one token.
+    UserDefined = 4,
+    /// An entry that no text becomes.
+    Unused = 5,
+    /// One byte, for what no other token spells.
+    Byte = 6,
+}
+
+impl Kind {
+    pub(super) fn from_ggml(number: i32) -> Option<Kind> {
+        use Kind::*;
+        match number {
+            // 0 is "undefined", which the field reads as normal.
+            0 | 1 => Some(Normal),
+            2 => Some(Unknown),
+            3 => Some(Control),
+            4 => Some(UserDefined),
+            5 => Some(Unused),
+            6 => Some(Byte),
+            _ => None,
+        }
+    }
+
+    /// Whether the token gives no text of its own.
+    pub(super) fn is_special(self) -> bool {
+        matches!(self, Kind::Unknown | Kind::Control)
+    }
+}
+
+/// Bytes and kind of every token, by id.
+pub(super) struct Vocabulary {
+    bytes: Vec<u8>,
+    /// Where each token ends in `bytes`; it begins where the one before it ends.
+    ends: Vec<u32>,
+    kinds: Vec<Kind>,
+}
+
+impl Vocabulary {
+    /// Room for `tokens` tokens of `bytes` bytes in all.
+    pub(super) fn with_capacity(tokens: usize, bytes: usize) -> Vocabulary {
+        Vocabulary {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(tokens),
+            kinds: Vec::with_capacity(tokens),
+        }
+    }
+
+    /// Adds the token of the next id.
+    pub(super) fn push(&mut self, bytes: impl IntoIterator<Item = u8>, kind: Kind) -> Result<()> {
+        if self.len() >= MAX_TOKENS {
+            return Err(Error::Tokenizer(format!(
+                "the vocabulary has more than {MAX_TOKENS} entries, the most that is accepted"
+            )));
+        }
+        self.bytes.extend(bytes);
+        let end = u32::try_from(self.bytes.len()).map_err(|_| {
+            Error::Tokenizer("the texts of the vocabulary are longer than 4 GiB in all".into())
+        })?;
+        self.ends.push(end);
+        self.kinds.push(kind);
+        Ok(())
+    }
+
+    /// Gives back the memory that was reserved and not needed.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        self.kinds.shrink_to_fit();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The bytes of a token; none for an id beyond the vocabulary.
+    pub(super) fn get(&self, id: u32) -> Option<&[u8]> {
+        let id = id as usize;
+        let end = *self.ends.get(id)? as usize;
+        let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };
+        Some(&self.bytes[start..end])
+    }
+
+    /// The bytes of a token, empty for an id beyond the vocabulary.
+    pub(super) fn text(&self, id: u32) -> &[u8] {
+        self.get(id).unwrap_or_default()
+    }
+
+    pub(super) fn kind(&self, id: u32) -> Option<Kind> {
+        self.kinds.get(id as usize).copied()
+    }
+
+    /// All ids of one of `kinds`.
+    pub(super) fn of_kind<'a>(&'a self, kinds: &'a [Kind]) -> impl Iterator<Item = u32> + 'a {
+        (0u32..).zip(&self.kinds).filter(|(_, k)| kinds.contains(k)).map(|(id, _)| id)
+    }
+}
+
+/// The error for two ids that stand for the same bytes.
+pub(super) fn twice(vocabulary: &Vocabulary, first: u32, second: u32) -> Error {
+    let text = String::from_utf8_lossy(vocabulary.text(first));
+    Error::Tokenizer(format!("tokens {first} and {second} are both {text:?}"))
+}

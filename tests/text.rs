@@ -1,0 +1,762 @@
+//! The text side through the public API, against the real tokenizers of the Python packages
+//! `tokenizers` and `sentencepiece` (tests/text/judge.py).
+
+mod common;
+
+use attamba::Error;
+use attamba::gguf::Gguf;
+use attamba::text::{Chat, ChatTemplate, Detokeniser, Message, TextSource, Tokenizer};
+use common::python::run_python;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+/// Types of tokens in GGUF.
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All GGUF files in a folder of the repository.
+fn models(folder: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(root().join(folder)).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        files.map(|f| f.path()).filter(|p| p.extension().is_some_and(|e| e == "gguf")).collect();
+    files.sort();
+    files
+}
+
+/// The tokenizer.json of the bundled model.
+fn bundled_json() -> &'static str {
+    static JSON: LazyLock<String> = LazyLock::new(|| {
+        let json = |path: PathBuf| {
+            let gguf = Gguf::open(&path).unwrap();
+            gguf.str("tokenizer.huggingface.json").unwrap().map(str::to_owned)
+        };
+        let found = models("models").into_iter().find_map(json);
+        found.expect("models/ has the bundled model with its tokenizer.json")
+    });
+    &JSON
+}
+
+/// The hand-written corpus, and as much again of random mixtures.
+fn corpus() -> &'static [String] {
+    static CORPUS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let path = root().join("tests/text/corpus.json");
+        let mut texts: Vec<String> =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let pieces: Vec<String> = texts
+            .iter()
+            .flat_map(|t| t.split_inclusive([' ', '\n', '>']).map(str::to_owned))
+            .collect();
+        let mut state = 1u64;
+        let mut below = |n: usize| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) as usize % n
+        };
+        for _ in 0..2000 {
+            let mut text = String::new();
+            for _ in 0..below(12) {
+                let piece = &pieces[below(pieces.len())];
+                let (skip, take) = (below(4) / 3 * below(3), 1 + below(12));
+                text.extend(piece.chars().skip(skip).take(take));
+                if below(6) == 0 {
+                    // Any character, of the scripts in use more often than of others.
+                    let plane = [0x80, 0x800, 0x3000, 0x20000, 0x110000][below(5)];
+                    text.extend(char::from_u32(below(plane) as u32));
+                }
+            }
+            texts.push(text);
+        }
+        texts
+    });
+    &CORPUS
+}
+
+/// Asks tests/text/judge.py.
+fn judge(mut request: Value) -> Value {
+    request["texts"] = json!(corpus());
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(request.to_string().as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    serde_json::from_str(&run_python(include_str!("text/judge.py"), &[path])).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+}
+
+/// Compares every text of the corpus with what the judge says under `key`.
+fn compare(what: &str, tokenizer: &Tokenizer, verdict: &Value, key: &str) {
+    compare_but(what, tokenizer, verdict, key, |_| false);
+}
+
+fn compare_but(
+    what: &str,
+    tokenizer: &Tokenizer,
+    verdict: &Value,
+    key: &str,
+    skip: impl Fn(&str) -> bool,
+) {
+    let verdicts = verdict[key].as_array().unwrap();
+    assert_eq!(verdicts.len(), corpus().len());
+    for (text, want) in corpus().iter().zip(verdicts).filter(|(text, _)| !skip(text)) {
+        let got = tokenizer.encode(text, key == "special").unwrap();
+        assert_eq!(got, ids(want), "{what}, {key}: {text:?}");
+    }
+}
+
+fn strs(values: &Value) -> Vec<&str> {
+    values.as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect()
+}
+
+/// Arrays as a GGUF file of the model `gpt2` has them, from the bundled tokenizer.json.
+struct Arrays {
+    tokens: Vec<String>,
+    types: Vec<i32>,
+    merges: Vec<String>,
+}
+
+impl Arrays {
+    fn bundled() -> Arrays {
+        let json: Value = serde_json::from_str(bundled_json()).unwrap();
+        let vocab = json["model"]["vocab"].as_object().unwrap();
+        let mut tokens = vec![String::new(); vocab.len()];
+        for (token, id) in vocab {
+            tokens[id.as_u64().unwrap() as usize] = token.clone();
+        }
+        let mut types = vec![NORMAL; tokens.len()];
+        for token in json["added_tokens"].as_array().unwrap() {
+            types[token["id"].as_u64().unwrap() as usize] = CONTROL;
+        }
+        let merges = json["model"]["merges"].as_array().unwrap().iter();
+        let merges =
+            merges.map(|m| m.as_str().map_or_else(|| strs(m).join(" "), str::to_owned)).collect();
+        Arrays { tokens, types, merges }
+    }
+
+    fn source<'a>(&'a self, pre: &'a str) -> TextSource<'a> {
+        TextSource {
+            model: Some("gpt2"),
+            pre: Some(pre),
+            tokens: self.tokens.iter().map(|t| &t[..]).collect(),
+            token_types: self.types.clone(),
+            merges: self.merges.iter().map(|m| &m[..]).collect(),
+            ..TextSource::default()
+        }
+    }
+
+    fn compare(&self, pre: &str) -> Tokenizer {
+        let tokenizer = Tokenizer::new(&self.source(pre)).unwrap();
+        let verdict = judge(json!({ "byte_level": {
+            "tokens": self.tokens, "types": self.types, "merges": self.merges, "pre": pre,
+        }}));
+        compare(pre, &tokenizer, &verdict, "special");
+        compare(pre, &tokenizer, &verdict, "plain");
+        tokenizer
+    }
+}
+
+#[test]
+fn bundled_tokenizer_equals_the_package() {
+    let source = TextSource { huggingface_json: Some(bundled_json()), ..TextSource::default() };
+    let tokenizer = Tokenizer::new(&source).unwrap();
+    let verdict = judge(json!({ "huggingface": bundled_json() }));
+    compare("bundled", &tokenizer, &verdict, "special");
+    compare("bundled", &tokenizer, &verdict, "plain");
+    for text in corpus() {
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text, false).unwrap()), *text);
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text, true).unwrap()), *text);
+    }
+}
+
+#[test]
+fn byte_level_arrays_equal_the_package_with_every_pretokenizer() {
+    let mut arrays = Arrays::bundled();
+    // Added tokens of both types, one of them the beginning of another.
+    let added = [
+        ("<|im_start|>", CONTROL),
+        ("<|im_end|>", CONTROL),
+        ("<|im_end|>|", CONTROL),
+        ("    ", USER_DEFINED),
+        ("👍🏽", USER_DEFINED),
+    ];
+    for (token, kind) in added {
+        arrays.tokens.push(token.into());
+        arrays.types.push(kind);
+    }
+    for pre in ["smollm", "llama-bpe", "gpt-2", "default"] {
+        let tokenizer = arrays.compare(pre);
+        for text in corpus() {
+            assert_eq!(tokenizer.decode(&tokenizer.encode(text, true).unwrap()), *text, "{pre}");
+        }
+    }
+}
+
+/// The models that models/fetch.sh brings, where it has been run.
+#[test]
+fn fetched_tokenizers_equal_the_package() {
+    let fetched = models("models/fetched");
+    if fetched.is_empty() {
+        println!("skipped: models/fetched is empty; models/fetch.sh smollm2 fills it");
+    }
+    for path in fetched {
+        let gguf = Gguf::open(&path).unwrap();
+        let source = TextSource::from_gguf(&gguf).unwrap();
+        let (Some("gpt2"), Some(pre)) = (source.model, source.pre) else {
+            println!("skipped: {} has no gpt2 tokenizer", path.display());
+            continue;
+        };
+        let owned = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect();
+        let arrays = Arrays {
+            tokens: owned(&source.tokens),
+            types: source.token_types.clone(),
+            merges: owned(&source.merges),
+        };
+        arrays.compare(pre);
+    }
+}
+
+#[test]
+fn sentencepiece_models_equal_the_package() {
+    let train = std::fs::read_to_string(root().join("spec/architecture.md")).unwrap();
+    let llama = json!({ "vocab_size": 900, "byte_fallback": true, "split_digits": true,
+        "allow_whitespace_only_pieces": true });
+    let with = |changes: Value| {
+        let mut settings = llama.clone();
+        for (key, value) in changes.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        settings
+    };
+    let cases = [
+        ("as Llama 2", llama.clone(), None),
+        (
+            "as Gemma",
+            with(json!({ "add_dummy_prefix": false,
+                "user_defined_symbols": ["<|im_start|>", "<|im_end|>", "\n\n", "▁▁▁▁", "👍🏽"],
+                "control_symbols": ["<|endoftext|>", "[PAD0]"] })),
+            None,
+        ),
+        ("pieces over spaces", with(json!({ "split_by_whitespace": false })), None),
+        ("without bytes", with(json!({ "byte_fallback": false, "vocab_size": 500 })), None),
+        ("unused pieces", llama.clone(), Some(3)),
+    ];
+    for (what, settings, unused) in cases {
+        let mut request = json!({ "sentencepiece": settings, "train": train });
+        if let Some(every) = unused {
+            request["unused"] = json!(every);
+        }
+        let verdict = judge(request);
+        let number = |v: &Value| v.as_f64().unwrap();
+        let prefix = settings["add_dummy_prefix"] != false;
+        let tokenizer = Tokenizer::new(&TextSource {
+            model: Some("llama"),
+            tokens: strs(&verdict["tokens"]),
+            scores: verdict["scores"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| number(v) as f32)
+                .collect(),
+            token_types: ids(&verdict["types"]).into_iter().map(|t| t as i32).collect(),
+            unknown: Some(verdict["unknown"].as_u64().unwrap() as u32),
+            add_space_prefix: Some(prefix),
+            ..TextSource::default()
+        })
+        .unwrap();
+        // Where spaces are a user-defined token, a `▁` in the text is a space to sentencepiece
+        // and a character to tokenizers; we do as the latter.
+        let skip = |text: &str| what == "as Gemma" && text.contains('▁');
+        compare_but(what, &tokenizer, &verdict, "plain", skip);
+        if !verdict["special"].is_null() {
+            compare_but(what, &tokenizer, &verdict, "special", skip);
+        }
+        // Unknown pieces decode to a sign of their own in the package.
+        if settings["byte_fallback"] == true {
+            for (text, want) in corpus().iter().zip(strs(&verdict["decoded"])) {
+                let got = tokenizer.decode(&tokenizer.encode(text, false).unwrap());
+                let got = if prefix { got.strip_prefix(' ').unwrap_or(&got) } else { &got };
+                assert_eq!(got, want, "{what}");
+            }
+        }
+    }
+}
+
+fn bundled() -> &'static Tokenizer {
+    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let json = TextSource { huggingface_json: Some(bundled_json()), ..Default::default() };
+        Tokenizer::new(&json).unwrap()
+    });
+    &TOKENIZER
+}
+
+#[test]
+fn everything_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<(Tokenizer, ChatTemplate, Detokeniser)>();
+}
+
+/// One token a byte, and the control tokens of ChatML; ids are the bytes.
+fn bytes_only() -> &'static Tokenizer {
+    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| chatml_source(None, None));
+    &TOKENIZER
+}
+
+fn chatml_source(bos: Option<u32>, add_bos: Option<bool>) -> Tokenizer {
+    let mut tokens: Vec<String> = (0..=255u8).map(|b| format!("<0x{b:02X}>")).collect();
+    tokens.extend(["<|im_start|>", "<|im_end|>", "<s>", "▁"].map(String::from));
+    let mut types = vec![6; 256];
+    types.extend([CONTROL, CONTROL, CONTROL, NORMAL]);
+    Tokenizer::new(&TextSource {
+        model: Some("llama"),
+        tokens: tokens.iter().map(|t| &t[..]).collect(),
+        scores: vec![0.0; tokens.len()],
+        token_types: types,
+        add_space_prefix: Some(false),
+        bos,
+        add_bos,
+        ..TextSource::default()
+    })
+    .unwrap()
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives(text in "\\PC{0,40}|(?s).{0,40}|[ \\n\\t<|>a-z0-9]{0,60}") {
+        for special in [true, false] {
+            let tokens = bundled().encode(&text, special).unwrap();
+            prop_assert_eq!(bundled().decode(&tokens), text.as_str());
+        }
+    }
+
+    #[test]
+    fn pieces_are_the_lossy_text_of_all_bytes(
+        bytes in prop::collection::vec(prop_oneof![
+            Just(0xf0u8), Just(0x9f), Just(0x98), Just(0x80), Just(0xe2), Just(0xed), Just(0xc3),
+            0x80u8..0xc0, any::<u8>(),
+        ], 0..40),
+    ) {
+        let mut detokeniser = Detokeniser::new();
+        let mut text = String::new();
+        for &byte in &bytes {
+            text.push_str(detokeniser.push(u32::from(byte), bytes_only()));
+        }
+        text.push_str(detokeniser.flush());
+        prop_assert_eq!(&text, &String::from_utf8_lossy(&bytes));
+        let tokens: Vec<u32> = bytes.iter().copied().map(u32::from).collect();
+        prop_assert_eq!(bytes_only().decode(&tokens), text);
+    }
+
+    #[test]
+    fn pieces_of_longer_tokens_too(text in "[😀👩‍👧🏽é中a \u{301}]{0,12}", cut in prop::collection::vec(0usize..4096, 0..3)) {
+        let mut tokens = bundled().encode(&text, false).unwrap();
+        // Foreign tokens in between break code points apart.
+        for at in cut {
+            tokens.insert(at % (tokens.len() + 1), at as u32);
+        }
+        let mut detokeniser = Detokeniser::with_special();
+        let mut pieces = String::new();
+        for &token in &tokens {
+            pieces.push_str(detokeniser.push(token, bundled()));
+        }
+        pieces.push_str(detokeniser.flush());
+        prop_assert_eq!(pieces, bundled().decode(&tokens));
+    }
+
+    #[test]
+    fn broken_json_is_an_error_or_a_tokenizer(
+        cuts in prop::collection::vec((0usize..90_000, any::<u8>()), 1..4),
+        swap in prop::option::of((0usize..8, 0usize..8)),
+    ) {
+        let mut text = small_json().to_owned().into_bytes();
+        for (at, byte) in cuts {
+            let at = at % text.len();
+            text[at] = byte & 0x7f;
+        }
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if let Some((a, b)) = swap {
+            const WORDS: [&str; 8] =
+                ["\"b\"", "\"ab\"", "null", "0", "\"BPE\"", "\"ByteLevel\"", "false", "\"a b\""];
+            text = text.replacen(WORDS[a], WORDS[b], 1);
+        }
+        let source = TextSource { huggingface_json: Some(&text), ..TextSource::default() };
+        if let Ok(tokenizer) = Tokenizer::new(&source)
+            && let Ok(tokens) = tokenizer.encode("abc <|end|> abacus é", true)
+        {
+            tokenizer.decode(&tokens);
+        }
+    }
+
+    #[test]
+    fn broken_arrays_are_an_error_or_a_tokenizer(
+        model in prop_oneof![Just("gpt2"), Just("llama")],
+        pre in prop_oneof![Just(Some("smollm")), Just(Some("llama-bpe")), Just(None)],
+        tokens in prop::collection::vec("[abĠ▁]{0,3}|<0x[0-9A-F]{2}>|<s>|[ é😀]", 0..40),
+        scores in prop::collection::vec(prop_oneof![Just(0f32), -9f32..0.0, any::<f32>()], 0..40),
+        types in prop::collection::vec(-1i32..8, 0..40),
+        merges in prop::collection::vec("[abĠ]{0,2} ?[abĠ]{0,2}", 0..4),
+        even in any::<bool>(),
+        bos in prop::option::of(0u32..50),
+        text in "[ab ▁é😀<s>]{0,20}",
+    ) {
+        let (mut scores, mut types) = (scores, types);
+        if even {
+            scores.resize(tokens.len(), -1.0);
+            types = tokens.iter().map(|t| if t.starts_with("<0x") { 6 } else { 1 }).collect();
+        }
+        let source = TextSource {
+            model: Some(model),
+            pre,
+            tokens: tokens.iter().map(|t| &t[..]).collect(),
+            scores,
+            token_types: types,
+            merges: merges.iter().map(|m| &m[..]).collect(),
+            bos,
+            ..TextSource::default()
+        };
+        if let Ok(tokenizer) = Tokenizer::new(&source)
+            && let Ok(tokens) = tokenizer.encode(&text, true)
+        {
+            prop_assert!(tokens.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+            tokenizer.decode(&tokens);
+        }
+    }
+}
+
+/// A tokenizer.json of a few lines, and so that breaking one byte of it matters.
+fn small_json() -> &'static str {
+    r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{"id":6,"content":
+    "<|end|>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
+    "normalizer":null,"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":
+    true,"use_regex":true},"post_processor":null,"decoder":{"type":"ByteLevel","add_prefix_space":
+    true,"trim_offsets":true,"use_regex":true},"model":{"type":"BPE","dropout":null,"unk_token":
+    null,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,
+    "byte_fallback":false,"ignore_merges":false,"vocab":{"a":0,"b":1,"c":2,"ab":3,"abc":4,"Ġ":5},
+    "merges":["a b","ab c"]}}"#
+}
+
+/// The files of tokenizer.json that the crate reads for us, against the package.
+#[test]
+fn other_kinds_of_json_equal_the_package() {
+    let mut json: Value = serde_json::from_str(bundled_json()).unwrap();
+    json["normalizer"] = json!({ "type": "NFC" });
+    json["pre_tokenizer"]["add_prefix_space"] = json!(true);
+    json["added_tokens"][0]["lstrip"] = json!(true);
+    let last = json["model"]["vocab"].as_object().unwrap().len();
+    let added = json["added_tokens"].as_array_mut().unwrap();
+    let mut more = added[0].clone();
+    more["id"] = json!(last);
+    more["content"] = json!("<|im_end|>");
+    more["special"] = json!(false);
+    more["normalized"] = json!(true);
+    added.push(more);
+    let text = json.to_string();
+    let source = TextSource { huggingface_json: Some(&text), ..TextSource::default() };
+    let tokenizer = Tokenizer::new(&source).unwrap();
+    let verdict = judge(json!({ "huggingface": text }));
+    compare("other", &tokenizer, &verdict, "special");
+    compare("other", &tokenizer, &verdict, "plain");
+    assert_eq!(tokenizer.vocab_size(), last + 1);
+    assert!(!tokenizer.is_special(last as u32));
+    assert_eq!(tokenizer.token_bytes(last as u32), Some(&b"<|im_end|>"[..]));
+    assert_eq!(tokenizer.id_of(" the"), bundled().id_of(" the"));
+}
+
+fn refused(source: &TextSource) -> String {
+    match Tokenizer::new(source) {
+        Err(Error::Tokenizer(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn contradictions_are_refused_in_a_sentence() {
+    let good = || TextSource {
+        model: Some("gpt2"),
+        pre: Some("gpt-2"),
+        tokens: vec!["a", "b", "ab"],
+        merges: vec!["a b"],
+        ..TextSource::default()
+    };
+    assert!(Tokenizer::new(&good()).is_ok());
+    let spm = || TextSource {
+        model: Some("llama"),
+        tokens: vec!["<unk>", "a"],
+        scores: vec![0.0, -1.0],
+        token_types: vec![2, 1],
+        ..TextSource::default()
+    };
+    assert!(Tokenizer::new(&spm()).is_ok());
+
+    let cases = [
+        (TextSource::default(), "neither"),
+        (TextSource { model: Some("bert"), ..good() }, "\"bert\""),
+        (TextSource { pre: Some("qwen2"), ..good() }, "\"qwen2\""),
+        (TextSource { tokens: vec![], merges: vec![], ..good() }, "empty"),
+        (TextSource { tokens: vec!["a", "b", "a"], ..good() }, "tokens 0 and 2 are both \"a\""),
+        (TextSource { tokens: vec!["a", "b"], ..good() }, "merge 0"),
+        (TextSource { merges: vec!["ab"], ..good() }, "merge 0 is not a pair"),
+        (TextSource { merges: vec![], ..good() }, "tokenizer.ggml.merges"),
+        (TextSource { token_types: vec![1], ..good() }, "1 entries for 3 tokens"),
+        (TextSource { token_types: vec![1, 9, 1], ..good() }, "type 9"),
+        (TextSource { bos: Some(3), ..good() }, "bos token has id 3"),
+        (TextSource { eos: Some(u32::MAX), ..good() }, "eos token has id 4294967295"),
+        (TextSource { scores: vec![], ..spm() }, "tokenizer.ggml.scores"),
+        (TextSource { scores: vec![0.0], ..spm() }, "1 entries for 2 tokens"),
+        (TextSource { scores: vec![0.0, f32::NAN], ..spm() }, "token 1 is not a number"),
+        (TextSource { token_types: vec![2, 6], ..spm() }, "should be a byte"),
+        (
+            TextSource { tokens: vec!["<0x41>", "<0x41>"], token_types: vec![6, 6], ..spm() },
+            "both the byte 0x41",
+        ),
+        (TextSource { huggingface_json: Some("{"), ..good() }, "not JSON"),
+        (TextSource { huggingface_json: Some("{}"), ..good() }, "decoder"),
+    ];
+    for (source, expected) in cases {
+        let text = refused(&source);
+        assert!(text.contains(expected), "{text:?} should contain {expected:?}");
+    }
+    let cannot = TextSource { token_types: vec![1, 1], add_space_prefix: Some(false), ..spm() };
+    let cannot = Tokenizer::new(&cannot).unwrap();
+    assert!(cannot.encode("z", false).unwrap_err().to_string().contains("\"z\""));
+    let unknown = Tokenizer::new(&spm()).unwrap();
+    assert_eq!(unknown.encode("zzza", false).unwrap(), [0, 1]);
+}
+
+#[test]
+fn roles_of_tokens() {
+    let arrays = Arrays {
+        tokens: ["a", "b", "ab", "<|im_end|>", "</s>", "<|end|>", "<0x41>", "Ġb"]
+            .map(String::from)
+            .into(),
+        types: vec![1, 1, 1, CONTROL, USER_DEFINED, CONTROL, 1, 1],
+        merges: vec!["a b".into()],
+    };
+    let source = TextSource { bos: Some(5), eos: Some(4), ..arrays.source("llama3") };
+    let t = Tokenizer::new(&source).unwrap();
+    assert_eq!((t.vocab_size(), t.bos(), t.eos(), t.eot()), (8, Some(5), Some(4), None));
+    assert!(t.add_bos() && !t.add_eos());
+    let special: Vec<u32> = (0..9).filter(|&id| t.is_special(id)).collect();
+    assert_eq!(special, [3, 5]);
+    let end: Vec<u32> = (0..9).filter(|&id| t.is_end(id)).collect();
+    assert_eq!(end, [3, 4, 5]);
+    assert_eq!((t.id_of("ab"), t.id_of("<|end|>"), t.id_of("x")), (Some(2), Some(5), None));
+    assert_eq!(t.token_bytes(6), Some(&b"<0x41>"[..]));
+    assert_eq!(t.token_bytes(7), Some(&b" b"[..]));
+    assert_eq!(t.token_bytes(8), None);
+    assert_eq!(t.decode(&[0, 8, 1]), "ab");
+    assert_eq!(t.encode("ab<|end|>", true).unwrap(), [2, 5]);
+    // Without special tokens what no token spells is left out.
+    assert_eq!(t.encode("ab<|end|>", false).unwrap(), [2]);
+
+    let without = TextSource { add_bos: Some(false), ..source };
+    assert!(!Tokenizer::new(&without).unwrap().add_bos());
+}
+
+#[test]
+fn a_detokeniser_hides_or_shows_special_tokens_and_starts_again() {
+    let t = bytes_only();
+    let mut hidden = Detokeniser::new();
+    assert_eq!(hidden.push(0xf0, t), "");
+    assert_eq!(hidden.push(256, t), "");
+    assert_eq!(hidden.push(9999, t), "");
+    assert_eq!(hidden.push(0x9f, t), "");
+    assert_eq!(hidden.push(0x98, t), "");
+    assert_eq!(hidden.push(0x80, t), "😀");
+    assert_eq!(hidden.push(0xe4, t), "");
+    assert_eq!(hidden.flush(), "\u{fffd}");
+    assert_eq!(hidden.flush(), "");
+    assert_eq!(hidden.push(0x61, t), "a");
+    let mut shown = Detokeniser::with_special();
+    assert_eq!(shown.push(257, t), "<|im_end|>");
+}
+
+/// As fast at ten times the length, within reason: a quadratic encoder would take ten times as
+/// long for each byte.
+#[test]
+fn long_texts_take_time_in_proportion() {
+    let spaceless = ["中文字符", "a", " ", "\n", "ab", "<", "'", "1"];
+    let spm = bytes_only();
+    for (what, tokenizer) in [("bytes", bundled()), ("sentencepiece", spm)] {
+        for unit in spaceless {
+            let time = |bytes: usize| {
+                let text = unit.repeat(bytes / unit.len());
+                let start = std::time::Instant::now();
+                tokenizer.encode(&text, true).unwrap();
+                start.elapsed().as_secs_f64()
+            };
+            time(1000);
+            let (short, long) = (time(100_000), time(1_000_000));
+            assert!(long < 60.0 * short + 0.5, "{what}, {unit:?}: {short} s, {long} s");
+        }
+    }
+}
+
+// --- chat ---
+
+/// The template of SmolLM2-Instruct, as its file has it.
+const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != \
+    'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by \
+    Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + \
+    message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}\
+    {{ '<|im_start|>assistant\n' }}{% endif %}";
+
+fn render(source: &str, messages: &[Message], prompt: bool) -> Result<String, Error> {
+    ChatTemplate::new(source, "<s>", "</s>")?.render(messages, prompt)
+}
+
+fn hello() -> Vec<Message> {
+    vec![Message::system("Be kind."), Message::user(" Hi\n"), Message::assistant("Hello!")]
+}
+
+#[test]
+fn templates_render_as_python_does() {
+    let user = [Message::user("Hi")];
+    assert_eq!(
+        render(SMOLLM2, &user, true).unwrap(),
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging \
+         Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    );
+    // Blocks on lines of their own, methods of Python, slices, a namespace, a macro.
+    let source = "{%- if messages[0]['role'] == 'system' %}\n    {%- set system = \
+        messages[0]['content'].strip() %}\n    {%- set rest = messages[1:] %}\n{%- else %}\n    \
+        {%- set system = '' %}\n    {%- set rest = messages %}\n{%- endif %}\n{{- bos_token }}\n\
+        {% set ns = namespace(n=0) %}\n{% macro head(role) %}[{{ role.upper() }}]{% endmacro %}\n\
+        {% for m in rest %}\n    {% set ns.n = ns.n + 1 %}\n{{ head(m.role) }} {{ m['content'] | \
+        trim }}{{ eos_token if m.role == 'assistant' }}\n{% endfor %}\n{{ ns.n }} {{ system }} \
+        {{ tools is defined }} {{ 'kind' in system }} {{ system.split(' ')[-1] }}";
+    assert_eq!(
+        render(source, &hello(), false).unwrap(),
+        "<s>\n[USER] Hi\n[ASSISTANT] Hello!</s>\n2 Be kind. False True kind."
+    );
+    let json = "{{ {'b': [1, 2.5, none, true], 'a': '<é\"\\n>'} | tojson }} {{ [] | tojson }} \
+        {{ {'a': [1], 'b': {}} | tojson(indent=2) }}";
+    assert_eq!(
+        render(json, &[], false).unwrap(),
+        "{\"a\": \"<é\\\"\\n>\", \"b\": [1, 2.5, null, true]} [] {\n  \"a\": [\n    1\n  ],\n  \
+         \"b\": {}\n}"
+    );
+    let marked = "{% for m in messages %}\n{%- generation -%}\n {{ m.role }}\n{% endgeneration %}\n\
+        {% endfor %}.{{ 'generation' }}";
+    assert_eq!(render(marked, &hello()[1..], false).unwrap(), "user\nassistant\n.generation");
+    let date = render("{{ strftime_now('%Y-%m-%d') }}", &[], false).unwrap();
+    assert!(date.len() == 10 && date.starts_with("2"), "{date}");
+}
+
+#[test]
+fn bad_templates_end_in_an_error() {
+    let error = |source: &str| match render(source, &[Message::user("Hi")], true) {
+        Err(Error::Template(text)) => text,
+        other => panic!("{source}: {other:?}"),
+    };
+    assert!(error("{% for %}").contains("line 1"));
+    assert!(
+        error("\n{{ raise_exception('roles must alternate') }}")
+            .contains("roles must alternate (line 2)")
+    );
+    assert!(error("{% include 'other' %}").contains("other"));
+    for hostile in [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{{ 'x' * 99999999 }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "{% for i in range(99999) %}{{ messages | tojson(indent=16) }}{% endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for i in range(5000) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+        "{{ strftime_now('%Y' * 9999999) }}",
+        "{{ 'a'.nothing() }}",
+        "{{ none.x.y }}",
+        "{{ 1 // 0 }}",
+    ] {
+        error(hostile);
+    }
+}
+
+#[test]
+fn a_model_without_a_template_gets_one_that_fits_its_tokens() {
+    let with = |names: &[&str]| {
+        let mut tokens = vec!["a", "</s>"];
+        tokens.extend(names);
+        let mut token_types = vec![NORMAL, CONTROL];
+        token_types.extend(names.iter().map(|_| CONTROL));
+        let source = TextSource {
+            model: Some("gpt2"),
+            tokens,
+            token_types,
+            eos: Some(1),
+            ..TextSource::default()
+        };
+        let tokenizer = Tokenizer::new(&source).unwrap();
+        let template = ChatTemplate::for_tokenizer(None, &tokenizer).unwrap();
+        template.render(&[Message::system("S"), Message::user("U")], true).unwrap()
+    };
+    assert_eq!(
+        with(&["<|user|>", "<|assistant|>", "<|system|>", "<|im_start|>"]),
+        "<|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n"
+    );
+    assert_eq!(
+        with(&["<|im_start|>", "<|im_end|>"]),
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
+    );
+    assert_eq!(with(&[]), "System: S\n\nUser: U\n\nAssistant:");
+}
+
+#[test]
+fn bos_comes_once() {
+    let user = [Message::user("Hi")];
+    let encode = |source: &str, bos, add| {
+        let tokenizer = chatml_source(bos, add);
+        let template = ChatTemplate::for_tokenizer(Some(source), &tokenizer).unwrap();
+        Chat::new(&tokenizer, &template).encode(&user, false).unwrap()
+    };
+    let hi = ["H", "i"].map(|c| u32::from(c.as_bytes()[0]));
+    let plain = "{{ messages[0].content }}";
+    let own = "{{ bos_token }}{{ messages[0].content }}";
+    assert_eq!(encode(plain, Some(258), Some(true)), [&[258], &hi[..]].concat());
+    assert_eq!(encode(own, Some(258), Some(true)), [&[258], &hi[..]].concat());
+    assert_eq!(encode(own, Some(258), Some(false)), [&[258], &hi[..]].concat());
+    assert_eq!(encode(plain, Some(258), Some(false)), hi);
+    assert_eq!(encode(plain, None, Some(true)), hi);
+}
+
+#[test]
+fn a_turn_is_only_what_is_new() {
+    let tokenizer = bytes_only();
+    let template = ChatTemplate::new(SMOLLM2, "", "").unwrap();
+    let chat = Chat::new(tokenizer, &template);
+    let mut messages = vec![Message::user("Hi")];
+    let first = chat.turn(&messages, "").unwrap();
+    assert!(first.restart);
+    assert_eq!(first.tokens, chat.encode(&messages, true).unwrap());
+
+    let answer = "Hello 😀";
+    let fed = first.text + answer;
+    messages.push(Message::assistant(answer));
+    messages.push(Message::user("More"));
+    let second = chat.turn(&messages, &fed).unwrap();
+    assert!(!second.restart);
+    // The system prompt that the template adds is not there a second time.
+    assert_eq!(
+        tokenizer.decode(&second.tokens),
+        "<|im_end|>\n<|im_start|>user\nMore<|im_end|>\n<|im_start|>assistant\n"
+    );
+    let whole = chat.encode(&messages, true).unwrap();
+    assert!(whole.ends_with(&second.tokens));
+    assert_eq!(second.text, tokenizer.decode(&whole));
+
+    // The end token was fed too: it is not in the next turn.
+    let ended = chat.turn(&messages, &(fed + "<|im_end|>")).unwrap();
+    assert!(ended.tokens.starts_with(&[u32::from(b'\n'), 256]));
+
+    // Another beginning: all of it again.
+    messages[0] = Message::user("Ho");
+    let anew = chat.turn(&messages, &second.text).unwrap();
+    assert!(anew.restart);
+    assert_eq!(anew.tokens, chat.encode(&messages, true).unwrap());
+}
