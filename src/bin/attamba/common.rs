@@ -5,7 +5,9 @@ use attamba::engine::cpu::Cpu;
 use attamba::engine::{Engine, KvType};
 use attamba::model::Model;
 use attamba::session::{Budget, Options};
+use attamba::text::{ChatTemplate, TextSource, Tokenizer};
 use clap::{Args, ValueEnum};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -146,6 +148,64 @@ pub fn token_ids(text: &str) -> Result<Vec<u32>> {
     };
     let ids = list.split([',', ' ', '\n', '\r', '\t']).filter(|s| !s.is_empty());
     ids.map(|s| s.parse().with_context(|| format!("token id {s:?}"))).collect()
+}
+
+/// The tokenizer of a model.
+pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
+    Ok(Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?)
+}
+
+/// The chat template of a model, or one that suits its tokens.
+pub fn chat_template(model: &Model, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
+    let source = model.gguf().str("tokenizer.chat_template")?;
+    Ok(ChatTemplate::for_tokenizer(source, tokenizer)?)
+}
+
+/// The text of a file, or of standard input for `-`.
+pub fn read_text(source: &str) -> Result<String> {
+    let (name, bytes) = match source {
+        "-" => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut bytes);
+            ("standard input", read.map(|_| bytes))
+        }
+        path => (path, std::fs::read(path)),
+    };
+    let bytes = bytes.with_context(|| name.to_owned())?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        anyhow::anyhow!("{name} is not UTF-8 text: the byte at {at} is out of place")
+    })
+}
+
+/// Writes a line to stderr. That nobody may be there to read it is no reason to fail.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A number of bytes for people.
+pub fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut number = bytes as f64;
+    let mut unit = "bytes";
+    for larger in units {
+        // Before it would round to four digits before the point.
+        if number < 999.95 {
+            break;
+        }
+        number /= 1024.0;
+        unit = larger;
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{number:.1} {unit}") }
+}
+
+/// Text of a file for a terminal: without the control characters that could steer it.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 /// Whether an error is a reader that went away.

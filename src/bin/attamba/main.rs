@@ -1,8 +1,16 @@
 //! The `attamba` command: one file a subcommand.
 
 mod bench;
+mod chat;
 mod common;
+mod conversation;
+mod generate;
+mod inspect;
+mod interrupt;
 mod logits;
+mod perplexity;
+mod quantize;
+mod sampling;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -20,6 +28,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Chat(chat::Args),
+    Generate(generate::Args),
+    Inspect(inspect::Args),
+    Perplexity(perplexity::Args),
+    Quantize(quantize::Args),
     Bench(bench::Args),
     Logits(logits::Args),
 }
@@ -33,8 +46,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough: that is no error.
         Err(e) if common::is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) if e.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::EXIT_CODE),
         Err(e) => {
-            eprintln!("attamba: {e:#}");
+            common::note(format_args!("attamba: {e:#}"));
             ExitCode::FAILURE
         }
     }
@@ -42,6 +56,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Chat(args) => chat::run(args),
+        Command::Generate(args) => generate::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Perplexity(args) => perplexity::run(args),
+        Command::Quantize(args) => quantize::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Logits(args) => logits::run(args),
     }

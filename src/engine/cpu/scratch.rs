@@ -8,11 +8,11 @@ use crate::model::{Hyper, Ssm};
 use std::sync::Mutex;
 
 /// Most tokens of a block: more would not make the weights any cheaper.
-const MOST_TOKENS: usize = 128;
+const MOST_TOKENS: usize = 256;
 /// Fewest: with less, prefill would be little faster than decode.
 const FEWEST_TOKENS: usize = 16;
 /// What a block's buffers may take, in bytes, before blocks are made shorter.
-const BLOCK_BYTES: usize = 12 << 20;
+const BLOCK_BYTES: usize = 20 << 20;
 /// What logits may take, in bytes, where those of many tokens are wanted.
 const LOGITS_BYTES: usize = 4 << 20;
 /// Most tokens whose logits are made at once.

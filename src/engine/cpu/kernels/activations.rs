@@ -85,6 +85,7 @@ impl Activations {
     }
 
     /// Row `index`, to read.
+    #[inline]
     pub fn row(&self, index: usize) -> Row {
         assert!(index < self.rows, "row {index} of {}", self.rows);
         let blocks = self.cols.div_ceil(BLOCK);
@@ -142,11 +143,9 @@ pub(super) unsafe fn quantise<S: Simd>(row: &mut RowMut) {
             let scale = S::greatest(magnitude) / MAX;
             let inverse = S::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
             // Bounds, since a NaN or an infinity must not turn into an integer out of range.
-            let integers = |v| {
-                let v = S::max(S::min(S::mul(v, inverse), S::splat(MAX)), S::splat(-MAX));
-                S::round(v)
-            };
-            let (low, high) = (integers(low), integers(high));
+            let (most, least) = (S::splat(MAX), S::splat(-MAX));
+            let low = S::round(S::max(S::min(S::mul(low, inverse), most), least));
+            let high = S::round(S::max(S::min(S::mul(high, inverse), most), least));
             S::store_activations(row.q.as_mut_ptr().add(start), low, high);
             half_sums[0] = S::sum_i(low);
             half_sums[1] = S::sum_i(high);

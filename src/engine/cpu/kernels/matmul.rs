@@ -95,16 +95,16 @@ unsafe fn packed<S: Simd, T: Format>(
         unpack::<S, T>(w, rows, x.cols(), panel);
         let mut token = 0;
         while token + S::TILE <= tokens {
-            // TILE is 2, 3, 4 or 12: a constant per machine, but not one that generics may name.
+            // A constant of each machine, but not one that generics may name.
             match S::TILE {
-                12 => tile::<S, T, 12>(x, token, rows, panel, target),
+                8 => tile::<S, T, 8>(x, token, rows, panel, target),
                 4 => tile::<S, T, 4>(x, token, rows, panel, target),
                 3 => tile::<S, T, 3>(x, token, rows, panel, target),
                 _ => tile::<S, T, 2>(x, token, rows, panel, target),
             }
-            token += S::TILE.clamp(2, 12);
+            token += S::TILE;
         }
-        while token + 4 <= tokens && S::TILE > 4 {
+        while S::TILE > 4 && token + 4 <= tokens {
             tile::<S, T, 4>(x, token, rows, panel, target);
             token += 4;
         }
@@ -114,6 +114,10 @@ unsafe fn packed<S: Simd, T: Format>(
         }
     }
 }
+
+/// How many bytes ahead weights are asked for. Sixteen rows at once are too many streams for a
+/// machine's prefetcher.
+const AHEAD: usize = 512;
 
 /// Fills the panel; rows beyond `rows` have zero scales.
 #[inline(always)]
@@ -133,6 +137,7 @@ unsafe fn unpack<S: Simd, T: Format>(w: *const u8, rows: usize, cols: usize, pan
             if r < rows {
                 unsafe {
                     let block = w.add(r * stride + b * T::BYTES);
+                    S::prefetch(block.wrapping_add(AHEAD));
                     T::unpack(block, &mut q[..T::LEN], &mut scale[..groups], &mut min[..groups]);
                 }
             }
@@ -175,14 +180,17 @@ unsafe fn tile<S: Simd, T: Format, const N: usize>(
             let a: [_; N] = std::array::from_fn(|t| x_rows[t].q.add(b * BLOCK));
             for g in 0..per_block {
                 let group = b * per_block + g;
-                let mut products: [S::I; N] = std::array::from_fn(|t| {
-                    let halves = x_rows[t].half_sums.add(2 * b);
-                    let total = match per_block {
-                        1 => *halves + *halves.add(1),
-                        _ => *halves.add(g),
-                    };
-                    S::splat_i(-T::OFFSET * total)
-                });
+                let mut products = [S::splat_i(0); N];
+                if T::OFFSET != 0 {
+                    for t in 0..N {
+                        let halves = x_rows[t].half_sums.add(2 * b);
+                        let total = match per_block {
+                            1 => *halves + *halves.add(1),
+                            _ => *halves.add(g),
+                        };
+                        products[t] = S::splat_i(-T::OFFSET * total);
+                    }
+                }
                 let weights = q.add((2 * b + g) * S::GROUP_BYTES);
                 S::dot_group(&mut products, weights, a, g);
                 if per_block == 1 {

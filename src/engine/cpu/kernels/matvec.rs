@@ -1,7 +1,7 @@
 //! Matrix times vector: the kernel of decode. Weights are read once, as they lie in the file, four
 //! rows at a time so that the activations stay in registers.
 
-use super::super::simd::{LANES, Simd};
+use super::super::simd::{LANES, Simd, two};
 use super::activations::{BLOCK, Row};
 use super::formats::{self, Format, k_scales};
 use crate::quant::DType;
@@ -128,7 +128,7 @@ impl<P: Plain> Dot for P {
             let mut c = 0;
             while c < whole {
                 let a = S::load(x.x.add(c));
-                prefetch::<S, R>(w.map(|w| w.add(c * P::BYTES)), cols * P::BYTES);
+                prefetch_block::<S, R>(w.map(|w| w.add(c * P::BYTES)), 1, cols * P::BYTES);
                 let sums = &mut sums[c / LANES % 2];
                 for r in 0..R {
                     sums[r] = S::fma(P::load::<S>(w[r].add(c * P::BYTES), LANES), a, sums[r]);
@@ -143,134 +143,176 @@ impl<P: Plain> Dot for P {
                     sums[0][r] = S::fma(P::load::<S>(p, n), a, sums[0][r]);
                 }
             }
-            std::array::from_fn(|r| S::add(sums[0][r], sums[1][r]))
+            let [mut total, other] = sums;
+            for r in 0..R {
+                total[r] = S::add(total[r], other[r]);
+            }
+            total
         }
     }
 }
 
-/// Asks for the same columns of the rows that come next. Several rows at once are several short
-/// streams, which no machine's prefetcher follows.
-#[inline(always)]
-unsafe fn prefetch<S: Simd, const R: usize>(w: [*const u8; R], row_bytes: usize) {
-    for p in w {
-        unsafe { S::prefetch(p.wrapping_add(R * row_bytes)) };
+/// Formats with blocks of 32 that begin with an f16 scale.
+trait Blocks: Format {
+    /// Where the weights begin in a block.
+    const WEIGHTS: usize;
+    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W;
+    unsafe fn one<S: Simd>(p: *const u8) -> S::W;
+}
+
+impl Blocks for formats::Q8_0 {
+    const WEIGHTS: usize = 2;
+    #[inline(always)]
+    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W {
+        unsafe { S::halves(p0.cast(), p1.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn one<S: Simd>(p: *const u8) -> S::W {
+        unsafe { S::half(p.cast()) }
     }
 }
 
-/// Formats with blocks of 32 under f16 scales, two blocks at a step.
-macro_rules! two_blocks_at_a_step {
-    ($format:ty, $step:ident) => {
+impl Blocks for formats::Q4_0 {
+    const WEIGHTS: usize = 2;
+    #[inline(always)]
+    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W {
+        unsafe { S::nibbles_of_two(p0, p1) }
+    }
+    #[inline(always)]
+    unsafe fn one<S: Simd>(p: *const u8) -> S::W {
+        unsafe { S::nibbles_of_one(p) }
+    }
+}
+
+impl Blocks for formats::Q4_1 {
+    const WEIGHTS: usize = 4;
+    #[inline(always)]
+    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W {
+        unsafe { S::nibbles_of_two(p0, p1) }
+    }
+    #[inline(always)]
+    unsafe fn one<S: Simd>(p: *const u8) -> S::W {
+        unsafe { S::nibbles_of_one(p) }
+    }
+}
+
+/// What a step needs to know of the activations, whatever the row.
+struct Inputs<S: Simd> {
+    a: S::A,
+    /// What each product has too much, negated.
+    excess: S::I,
+    /// Sums of activations, scaled, for minima.
+    total: S::F,
+}
+
+impl<S: Simd> Inputs<S> {
+    #[inline(always)]
+    unsafe fn new<T: Blocks>(a: S::A, scale: S::F) -> Inputs<S> {
+        unsafe {
+            let excess = match T::OFFSET {
+                8 => S::negated_shift::<3>(S::lane_sums(a)),
+                _ => S::splat_i(0),
+            };
+            let total = match T::MIN {
+                true => S::mul(S::to_f32(S::lane_sums(a)), scale),
+                false => scale,
+            };
+            Inputs { a, excess, total }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add<T: Blocks>(&self, w: S::W, scale: S::F, min: *const f32, sum: S::F) -> S::F {
+        unsafe {
+            let sum = S::fma(S::to_f32(S::dot(self.excess, w, self.a)), scale, sum);
+            if T::MIN { S::fma(S::pair(min), self.total, sum) } else { sum }
+        }
+    }
+}
+
+/// Four blocks at a step: their scales are converted together.
+#[inline(always)]
+unsafe fn dot_blocks<S: Simd, T: Blocks, const R: usize>(
+    w: [*const u8; R],
+    cols: usize,
+    x: Row,
+) -> [S::F; R] {
+    let blocks = cols / BLOCK;
+    let stride = blocks * T::BYTES;
+    unsafe {
+        let mut sums = [S::splat(0.0); R];
+        let mut b = 0;
+        while b + 4 <= blocks {
+            let inputs = two!(|i| {
+                let a = S::activations(x.q.add((b + i) * BLOCK));
+                Inputs::<S>::new::<T>(a, S::pair(x.scale.add(b + i)))
+            }; 0, 2);
+            let a_scale = x.scale.add(b).cast::<[f32; 4]>().read();
+            for r in 0..R {
+                let p: [_; 4] = std::array::from_fn(|i| w[r].add((b + i) * T::BYTES));
+                S::prefetch(p[0].wrapping_add(R * stride));
+                S::prefetch(p[3].wrapping_add(R * stride));
+                let scales = S::f16x4(p.map(|p| p.cast()));
+                let scales: [f32; 4] = std::array::from_fn(|i| scales[i] * a_scale[i]);
+                let mut mins = [0f32; 4];
+                if T::MIN {
+                    mins = S::f16x4(p.map(|p| p.add(2).cast()));
+                }
+                for i in [0, 2] {
+                    let weights = T::two::<S>(p[i].add(T::WEIGHTS), p[i + 1].add(T::WEIGHTS));
+                    let scale = S::pair(scales.as_ptr().add(i));
+                    let min = mins.as_ptr().add(i);
+                    sums[r] = inputs[i / 2].add::<T>(weights, scale, min, sums[r]);
+                }
+            }
+            b += 4;
+        }
+        while b < blocks {
+            let a = S::half_activations(x.q.add(b * BLOCK));
+            let inputs = Inputs::<S>::new::<T>(a, S::splat(*x.scale.add(b)));
+            for r in 0..R {
+                let p = w[r].add(b * T::BYTES);
+                let scale = S::splat(formats::half_at(p) * *x.scale.add(b));
+                let min = [if T::MIN { formats::half_at(p.add(2)) } else { 0.0 }; 2];
+                let weights = T::one::<S>(p.add(T::WEIGHTS));
+                sums[r] = inputs.add::<T>(weights, scale, min.as_ptr(), sums[r]);
+            }
+            b += 1;
+        }
+        sums
+    }
+}
+
+macro_rules! dot_by_blocks {
+    ($($format:ty),+) => {$(
         impl Dot for $format {
             #[inline(always)]
             fn row_bytes(cols: usize) -> usize {
                 cols / BLOCK * Self::BYTES
             }
-
             #[inline(always)]
             unsafe fn dot<S: Simd, const R: usize>(
                 w: [*const u8; R],
                 cols: usize,
                 x: Row,
             ) -> [S::F; R] {
-                let blocks = cols / BLOCK;
-                let mut sums = unsafe { [S::splat(0.0); R] };
-                for pair in 0..blocks / 2 {
-                    let b = 2 * pair;
-                    unsafe {
-                        let a = S::activations(x.q.add(b * BLOCK));
-                        let scale = S::pair(x.scale.add(b));
-                        let p = w.map(|w| w.add(b * Self::BYTES));
-                        prefetch::<S, R>(p, Self::row_bytes(cols));
-                        $step::<S, R, true>(p, a, scale, &mut sums);
-                    }
-                }
-                if blocks % 2 == 1 {
-                    let b = blocks - 1;
-                    unsafe {
-                        let a = S::half_activations(x.q.add(b * BLOCK));
-                        let scale = S::splat(*x.scale.add(b));
-                        let p = w.map(|w| w.add(b * Self::BYTES));
-                        $step::<S, R, false>(p, a, scale, &mut sums);
-                    }
-                }
-                sums
+                unsafe { dot_blocks::<S, Self, R>(w, cols, x) }
             }
         }
-    };
+    )+};
 }
+dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1);
 
-/// The scales of two blocks, or of one.
+/// Asks for the block in the same place of the rows that come next. Several rows at once are
+/// several short streams, which no machine's prefetcher follows.
 #[inline(always)]
-unsafe fn scales<S: Simd, const TWO: bool>(p: *const u8, block: usize) -> S::F {
-    unsafe { S::pair_f16(p.cast(), if TWO { p.add(block) } else { p }.cast()) }
-}
-
-#[inline(always)]
-unsafe fn q8_0<S: Simd, const R: usize, const TWO: bool>(
-    p: [*const u8; R],
-    a: S::A,
-    scale: S::F,
-    sums: &mut [S::F; R],
-) {
-    unsafe {
-        let scale = S::mul(scale, S::splat(S::WIDE_SCALE));
-        for r in 0..R {
-            let q = match TWO {
-                true => S::halves(p[r].add(2), p[r].add(36)),
-                false => S::half(p[r].add(2)),
-            };
-            let product = S::to_f32(S::dot_i8(S::splat_i(0), q, a));
-            let scale = S::mul(scales::<S, TWO>(p[r], 34), scale);
-            sums[r] = S::fma(product, scale, sums[r]);
+unsafe fn prefetch_block<S: Simd, const R: usize>(w: [*const u8; R], bytes: usize, stride: usize) {
+    for p in w {
+        for line in (0..bytes).step_by(64) {
+            unsafe { S::prefetch(p.wrapping_add(R * stride + line)) };
         }
     }
 }
-two_blocks_at_a_step!(formats::Q8_0, q8_0);
-
-#[inline(always)]
-unsafe fn q4_0<S: Simd, const R: usize, const TWO: bool>(
-    p: [*const u8; R],
-    a: S::A,
-    scale: S::F,
-    sums: &mut [S::F; R],
-) {
-    unsafe {
-        let excess = S::negated_shift::<3>(S::lane_sums(a));
-        for r in 0..R {
-            let q = match TWO {
-                true => S::nibbles_of_two(p[r].add(2), p[r].add(20)),
-                false => S::nibbles_of_one(p[r].add(2)),
-            };
-            let product = S::to_f32(S::dot_u7(excess, q, a));
-            let scale = S::mul(scales::<S, TWO>(p[r], 18), scale);
-            sums[r] = S::fma(product, scale, sums[r]);
-        }
-    }
-}
-two_blocks_at_a_step!(formats::Q4_0, q4_0);
-
-#[inline(always)]
-unsafe fn q4_1<S: Simd, const R: usize, const TWO: bool>(
-    p: [*const u8; R],
-    a: S::A,
-    scale: S::F,
-    sums: &mut [S::F; R],
-) {
-    unsafe {
-        let total = S::mul(S::to_f32(S::lane_sums(a)), scale);
-        for r in 0..R {
-            let q = match TWO {
-                true => S::nibbles_of_two(p[r].add(4), p[r].add(24)),
-                false => S::nibbles_of_one(p[r].add(4)),
-            };
-            let product = S::to_f32(S::dot_u7(S::splat_i(0), q, a));
-            let scale = S::mul(scales::<S, TWO>(p[r], 20), scale);
-            let min = scales::<S, TWO>(p[r].add(2), 20);
-            sums[r] = S::fma(product, scale, S::fma(min, total, sums[r]));
-        }
-    }
-}
-two_blocks_at_a_step!(formats::Q4_1, q4_1);
 
 impl Dot for formats::Q4K {
     #[inline(always)]
@@ -283,16 +325,14 @@ impl Dot for formats::Q4K {
         unsafe {
             let mut sums = [S::splat(0.0); R];
             for b in 0..cols / Self::LEN {
+                let p = w.map(|w| w.add(b * Self::BYTES));
+                prefetch_block::<S, R>(p, Self::BYTES, Self::row_bytes(cols));
                 let groups = b * 8;
-                for line in 0..Self::BYTES.div_ceil(64) {
-                    let p = w.map(|w| w.add(b * Self::BYTES + 64 * line));
-                    prefetch::<S, R>(p, Self::row_bytes(cols));
-                }
                 let mut scale = [[0f32; 8]; R];
                 for r in 0..R {
                     // The upper lanes stay zero: there are eight minima.
                     let mut min = [0f32; LANES];
-                    k_scales(w[r].add(b * Self::BYTES), &mut scale[r], &mut min);
+                    k_scales(p[r], &mut scale[r], &mut min);
                     let total = S::load(x.sum.add(groups));
                     sums[r] = S::fma(S::load(min.as_ptr()), total, sums[r]);
                 }
@@ -300,8 +340,8 @@ impl Dot for formats::Q4K {
                     let a = S::activations(x.q.add(b * Self::LEN + 64 * j));
                     let a_scale = S::pair(x.scale.add(groups + 2 * j));
                     for r in 0..R {
-                        let q = S::nibbles_of_half(w[r].add(b * Self::BYTES + 16 + 32 * j));
-                        let product = S::to_f32(S::dot_u7(S::splat_i(0), q, a));
+                        let q = S::nibbles_of_half(p[r].add(16 + 32 * j));
+                        let product = S::to_f32(S::dot(S::splat_i(0), q, a));
                         let scale = S::mul(S::pair(scale[r].as_ptr().add(2 * j)), a_scale);
                         sums[r] = S::fma(product, scale, sums[r]);
                     }
@@ -311,17 +351,6 @@ impl Dot for formats::Q4K {
         }
     }
 }
-
-/// Bits 4 and 5 of the first 32 bytes, and of the others.
-static TWO_BITS: [[u8; 64]; 2] = {
-    let mut masks = [[0; 64]; 2];
-    let mut i = 0;
-    while i < 64 {
-        masks[i / 32][i] = 0x30;
-        i += 1;
-    }
-    masks
-};
 
 impl Dot for formats::Q6K {
     #[inline(always)]
@@ -333,51 +362,26 @@ impl Dot for formats::Q6K {
     unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
             let mut sums = [S::splat(0.0); R];
-            let low_nibble = S::splat_b(0x0f);
-            let first = S::bytes(TWO_BITS[0].as_ptr());
-            let second = S::bytes(TWO_BITS[1].as_ptr());
             for b in 0..cols / Self::LEN {
-                for line in 0..Self::BYTES.div_ceil(64) {
-                    let p = w.map(|w| w.add(b * Self::BYTES + 64 * line));
-                    prefetch::<S, R>(p, Self::row_bytes(cols));
-                }
-                let mut scale = [[0f32; LANES]; R];
-                for r in 0..R {
-                    let p = w[r].add(b * Self::BYTES);
-                    let d = formats::half_at(p.add(208));
-                    for (j, scale) in scale[r].iter_mut().enumerate() {
-                        *scale = d * f32::from(*p.add(192 + j) as i8);
-                    }
-                }
+                let p = w.map(|w| w.add(b * Self::BYTES));
+                prefetch_block::<S, R>(p, Self::BYTES, Self::row_bytes(cols));
+                let scales = p.map(|p| {
+                    let bytes = p.add(192).cast::<[i8; 16]>().read();
+                    bytes.map(i16::from)
+                });
+                let d = p.map(|p| formats::half_at(p.add(208)));
                 for half in 0..2 {
                     let groups = b * 8 + 4 * half;
-                    let a = [0, 64].map(|i| S::activations(x.q.add(groups * BLOCK + i)));
-                    let a_scale = [0, 2].map(|i| S::pair(x.scale.add(groups + i)));
-                    let excess = a.map(|a| S::negated_shift::<5>(S::lane_sums(a)));
+                    let a = two!(|i| S::activations(x.q.add((groups + i) * BLOCK)); 0, 2);
+                    let a_scale = two!(|i| S::pair(x.scale.add(groups + i)); 0, 2);
                     for r in 0..R {
-                        let p = w[r].add(b * Self::BYTES);
-                        let low = S::bytes(p.add(64 * half));
-                        let high = p.add(128 + 32 * half);
-                        // Bits 0-1 and 2-3 of each byte belong to the first 64 values, 4-5 and
-                        // 6-7 to the others; all go to bits 4-5 of their value.
-                        let high = S::halves(high, high);
-                        let q = [
-                            S::or(
-                                S::and(low, low_nibble),
-                                S::or(
-                                    S::and(S::shl::<4>(high), first),
-                                    S::and(S::shl::<2>(high), second),
-                                ),
-                            ),
-                            S::or(
-                                S::and(S::shr::<4>(low), low_nibble),
-                                S::or(S::and(high, first), S::and(S::shr::<2>(high), second)),
-                            ),
-                        ];
+                        let low = p[r].add(64 * half);
+                        let weights = S::six_bits(low, p[r].add(128 + 32 * half));
                         for i in 0..2 {
-                            let product = S::to_f32(S::dot_u7(excess[i], q[i], a[i]));
-                            let scale = S::quad(scale[r].as_ptr().add(8 * half + 4 * i));
-                            sums[r] = S::fma(product, S::mul(scale, a_scale[i]), sums[r]);
+                            let scales = scales[r].as_ptr().add(8 * half + 4 * i);
+                            let product = S::to_f32(S::dot_scaled(weights[i], scales, a[i]));
+                            let scale = S::mul(S::splat(d[r]), a_scale[i]);
+                            sums[r] = S::fma(product, scale, sums[r]);
                         }
                     }
                 }
@@ -409,8 +413,8 @@ impl<T: Format> Dot for Unpacked<T> {
                     for g in 0..T::LEN / BLOCK {
                         let at = b * T::LEN / BLOCK + g;
                         let a = S::half_activations(x.q.add(at * BLOCK));
-                        let product =
-                            S::dot_u7(S::splat_i(0), S::half(q.as_ptr().add(g * BLOCK)), a);
+                        let weights = S::half(q.as_ptr().add(g * BLOCK).cast());
+                        let product = S::dot(S::splat_i(0), weights, a);
                         let scaled = S::splat(scale[g] * *x.scale.add(at));
                         sums[r] = S::fma(S::to_f32(product), scaled, sums[r]);
                         // One lane is enough for what does not depend on the values.

@@ -151,6 +151,24 @@ kernels_for!(
     "AVX-512 VNNI",
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c"
 );
+#[cfg(target_arch = "aarch64")]
+kernels_for!(NEON, neon, simd::neon::Neon<simd::neon::Widening>, "NEON", "neon");
+#[cfg(target_arch = "aarch64")]
+kernels_for!(
+    NEON_DOTPROD,
+    neon_dotprod,
+    simd::neon::Neon<simd::neon::Bytes<false>>,
+    "NEON dotprod",
+    "neon,dotprod"
+);
+#[cfg(target_arch = "aarch64")]
+kernels_for!(
+    NEON_I8MM,
+    neon_i8mm,
+    simd::neon::Neon<simd::neon::Bytes<true>>,
+    "NEON i8mm",
+    "neon,dotprod,i8mm"
+);
 
 /// The tables that this machine can run, the best first. The last is always the portable one.
 pub(super) fn available() -> Vec<&'static Kernels> {
@@ -165,6 +183,18 @@ pub(super) fn available() -> Vec<&'static Kernels> {
         }
         if simd::avx2::detected() {
             tables.push(&AVX2);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        if simd::neon::i8mm_detected() {
+            tables.push(&NEON_I8MM);
+        }
+        if simd::neon::dotprod_detected() {
+            tables.push(&NEON_DOTPROD);
+        }
+        if simd::neon::detected() {
+            tables.push(&NEON);
         }
     }
     tables.push(&PORTABLE);
@@ -316,3 +346,6 @@ impl Stored for u16 {
         k.convert_f16
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,9 @@ pub(crate) struct Avx2<const VNNI: bool>;
 
 type F = [__m256; 2];
 type I = [__m256i; 2];
-type B = [__m256i; 2];
-/// Of each block the 16-bit values 0-7 and 16-23, then the others.
+/// 16-bit: the first 16 weights of both blocks, then the others.
+type W = [[__m256i; 2]; 2];
+/// The same of activations.
 type A = [[__m256i; 2]; 2];
 
 macro_rules! lanewise {
@@ -37,12 +38,10 @@ macro_rules! lanewise {
 impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F = F;
     type I = I;
-    type B = B;
+    type W = W;
     type A = A;
 
     const TILE: usize = 3;
-    // Weights are widened into the upper halves of 16 bits.
-    const WIDE_SCALE: f32 = 1.0 / 256.0;
     const GROUP_BYTES: usize = 512;
 
     lanewise! {
@@ -53,8 +52,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         max(a, b): F = _mm256_max_ps;
         min(a, b): F = _mm256_min_ps;
         fma(a, b, c): F = _mm256_fmadd_ps;
-        and(a, b): B = _mm256_and_si256;
-        or(a, b): B = _mm256_or_si256;
     }
 
     #[inline(always)]
@@ -67,15 +64,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> F {
-        unsafe { [p, p.add(8)].map(|p| _mm256_cvtph_ps(_mm_loadu_si128(p.cast()))) }
+        unsafe { two!(|p| _mm256_cvtph_ps(_mm_loadu_si128(p.cast())); p, p.add(8)) }
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> F {
         unsafe {
-            [p, p.add(8)].map(|p| {
+            two!(|p| {
                 let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-            })
+            }; p, p.add(8))
         }
     }
     #[inline(always)]
@@ -88,7 +85,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn store_f16(p: *mut u16, v: F) {
         unsafe {
-            let [a, b] = v.map(|x| _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x));
+            let [a, b] = two!(|x| _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x); v[0], v[1]);
             _mm_storeu_si128(p.cast(), a);
             _mm_storeu_si128(p.add(8).cast(), b);
         }
@@ -114,7 +111,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn sum4(v: [F; 4]) -> [f32; 4] {
         unsafe {
-            let [a, b, c, d] = v.map(|x| _mm256_add_ps(x[0], x[1]));
+            let [a, b] = two!(|x| _mm256_add_ps(x[0], x[1]); v[0], v[1]);
+            let [c, d] = two!(|x| _mm256_add_ps(x[0], x[1]); v[2], v[3]);
             let lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
             let sums = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
             std::mem::transmute::<__m128, [f32; 4]>(sums)
@@ -125,30 +123,24 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe { [_mm256_set1_ps(p.read_unaligned()), _mm256_set1_ps(p.add(1).read_unaligned())] }
     }
     #[inline(always)]
-    unsafe fn pair_f16(p0: *const u16, p1: *const u16) -> F {
-        unsafe { [p0, p1].map(|p| _mm256_cvtph_ps(_mm_set1_epi16(p.read_unaligned() as i16))) }
-    }
-    #[inline(always)]
-    unsafe fn quad(p: *const f32) -> F {
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
         unsafe {
-            let four = _mm256_broadcast_ps(&p.cast::<__m128>().read_unaligned());
-            [
-                _mm256_permutevar8x32_ps(four, _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0)),
-                _mm256_permutevar8x32_ps(four, _mm256_set_epi32(3, 3, 3, 3, 2, 2, 2, 2)),
-            ]
+            let bits = |i: usize| u64::from(p[i].read_unaligned()) << (16 * i);
+            let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
+            std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
         }
     }
     #[inline(always)]
     unsafe fn round(v: F) -> I {
-        unsafe { v.map(|x| _mm256_cvtps_epi32(x)) }
+        unsafe { two!(|x| _mm256_cvtps_epi32(x); v[0], v[1]) }
     }
     #[inline(always)]
     unsafe fn exp2(v: I) -> F {
         unsafe {
-            v.map(|x| {
+            two!(|x| {
                 let exponent = _mm256_add_epi32(x, _mm256_set1_epi32(127));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
-            })
+            }; v[0], v[1])
         }
     }
     #[inline(always)]
@@ -157,14 +149,14 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     unsafe fn to_f32(v: I) -> F {
-        unsafe { v.map(|x| _mm256_cvtepi32_ps(x)) }
+        unsafe { two!(|x| _mm256_cvtepi32_ps(x); v[0], v[1]) }
     }
     #[inline(always)]
     unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
         // The shift intrinsic wants a signed constant; a variable count costs the same.
         unsafe {
             let count = _mm_cvtsi32_si128(BITS as i32);
-            v.map(|x| _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_sll_epi32(x, count)))
+            two!(|x| _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_sll_epi32(x, count)); v[0], v[1])
         }
     }
     #[inline(always)]
@@ -178,107 +170,96 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn bytes(p: *const u8) -> B {
-        unsafe { Self::halves(p, p.add(32)) }
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
+        unsafe { [[widened(p0), widened(p1)], [widened(p0.add(16)), widened(p1.add(16))]] }
     }
     #[inline(always)]
-    unsafe fn halves(p0: *const u8, p1: *const u8) -> B {
-        unsafe { [_mm256_loadu_si256(p0.cast()), _mm256_loadu_si256(p1.cast())] }
-    }
-    #[inline(always)]
-    unsafe fn half(p: *const u8) -> B {
-        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_setzero_si256()] }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> B {
-        unsafe { [split_nibbles(p0), split_nibbles(p1)] }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_one(p: *const u8) -> B {
-        unsafe { [split_nibbles(p), _mm256_setzero_si256()] }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_half(p: *const u8) -> B {
+    unsafe fn half(p: *const i8) -> W {
         unsafe {
-            let v = _mm256_loadu_si256(p.cast());
-            let mask = _mm256_set1_epi8(15);
-            [_mm256_and_si256(v, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(v), mask)]
+            let zero = _mm256_setzero_si256();
+            [[widened(p), zero], [widened(p.add(16)), zero]]
         }
     }
     #[inline(always)]
-    unsafe fn splat_b(x: u8) -> B {
-        unsafe { [_mm256_set1_epi8(x as i8); 2] }
-    }
-    #[inline(always)]
-    unsafe fn shr<const BITS: u32>(v: B) -> B {
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> W {
         unsafe {
-            let count = _mm_cvtsi32_si128(BITS as i32);
-            v.map(|x| _mm256_srl_epi16(x, count))
+            let ([a, b], [c, d]) = (split_nibbles(p0), split_nibbles(p1));
+            [[a, c], [b, d]]
         }
     }
     #[inline(always)]
-    unsafe fn shl<const BITS: u32>(v: B) -> B {
+    unsafe fn nibbles_of_one(p: *const u8) -> W {
         unsafe {
-            let count = _mm_cvtsi32_si128(BITS as i32);
-            v.map(|x| _mm256_sll_epi16(x, count))
+            let ([a, b], zero) = (split_nibbles(p), _mm256_setzero_si256());
+            [[a, zero], [b, zero]]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_half(p: *const u8) -> W {
+        unsafe { [split_nibbles(p), split_nibbles(p.add(16))] }
+    }
+    #[inline(always)]
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
+        unsafe {
+            let ([a, b], [c, d]) =
+                (six_bits_of::<0>(low, high), six_bits_of::<2>(low.add(32), high));
+            let ([e, f], [g, h]) = (
+                six_bits_of::<0>(low.add(16), high.add(16)),
+                six_bits_of::<2>(low.add(48), high.add(16)),
+            );
+            [[[a, c], [e, g]], [[b, d], [f, h]]]
         }
     }
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe {
-            // Packing interleaves the 128-bit lanes: 0-3 8-11 4-7 12-15 in fours of a half.
-            let [a, b] = [low, high].map(|v| {
+            for (i, v) in [low, high].into_iter().enumerate() {
+                // Packing works within 128-bit lanes and leaves the middle two quarters swapped.
                 let packed = _mm256_packs_epi32(v[0], v[1]);
-                _mm256_permute4x64_epi64::<0b11_01_10_00>(packed)
-            });
-            let first = _mm256_permute2x128_si256::<0x20>(a, b);
-            let second = _mm256_permute2x128_si256::<0x31>(a, b);
-            _mm256_storeu_si256(p.cast(), first);
-            _mm256_storeu_si256(p.add(16).cast(), second);
+                let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+                _mm256_storeu_si256(p.add(16 * i).cast(), ordered);
+            }
         }
     }
     #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {
-        unsafe {
-            let quarter = |i: usize| _mm256_loadu_si256(p.add(16 * i).cast());
-            [[quarter(0), quarter(1)], [quarter(2), quarter(3)]]
-        }
+        unsafe { two!(|p| two!(|p| _mm256_loadu_si256(p.cast()); p, p.add(32)); p, p.add(16)) }
     }
     #[inline(always)]
     unsafe fn half_activations(p: *const i16) -> A {
         unsafe {
-            let quarter = |i: usize| _mm256_loadu_si256(p.add(16 * i).cast());
-            [[quarter(0), quarter(1)], [_mm256_setzero_si256(); 2]]
+            let zero = _mm256_setzero_si256();
+            two!(|p| [_mm256_loadu_si256(p.cast()), zero]; p, p.add(16))
         }
     }
     #[inline(always)]
     unsafe fn lane_sums(a: A) -> I {
         unsafe {
             let ones = _mm256_set1_epi16(1);
-            a.map(|[first, second]| {
-                let sum = _mm256_madd_epi16(first, ones);
-                _mm256_add_epi32(sum, _mm256_madd_epi16(second, ones))
-            })
+            two!(|block| {
+                let first = _mm256_madd_epi16(a[0][block], ones);
+                _mm256_add_epi32(first, _mm256_madd_epi16(a[1][block], ones))
+            }; 0, 1)
         }
     }
     #[inline(always)]
-    unsafe fn dot_u7(acc: I, w: B, a: A) -> I {
+    unsafe fn dot(acc: I, w: W, a: A) -> I {
         unsafe {
-            let zero = _mm256_setzero_si256();
-            std::array::from_fn(|i| {
-                let sum = dot::<VNNI>(acc[i], _mm256_unpacklo_epi8(w[i], zero), a[i][0]);
-                dot::<VNNI>(sum, _mm256_unpackhi_epi8(w[i], zero), a[i][1])
-            })
+            two!(|block| {
+                let first = dot::<VNNI>(acc[block], w[0][block], a[0][block]);
+                dot::<VNNI>(first, w[1][block], a[1][block])
+            }; 0, 1)
         }
     }
     #[inline(always)]
-    unsafe fn dot_i8(acc: I, w: B, a: A) -> I {
+    unsafe fn dot_scaled(w: W, scales: *const i16, a: A) -> I {
         unsafe {
-            let zero = _mm256_setzero_si256();
-            std::array::from_fn(|i| {
-                let sum = dot::<VNNI>(acc[i], _mm256_unpacklo_epi8(zero, w[i]), a[i][0]);
-                dot::<VNNI>(sum, _mm256_unpackhi_epi8(zero, w[i]), a[i][1])
-            })
+            let scales = scales.cast::<[i16; 4]>().read_unaligned();
+            two!(|block| {
+                let zero = _mm256_setzero_si256();
+                let first = dot::<VNNI>(zero, scaled(w[0][block], scales[2 * block]), a[0][block]);
+                dot::<VNNI>(first, scaled(w[1][block], scales[2 * block + 1]), a[1][block])
+            }; 0, 1)
         }
     }
     #[inline(always)]
@@ -304,12 +285,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     ) {
         for k in 0..8 {
             unsafe {
-                let weights = Self::bytes(group.add(64 * k));
-                // Where the values 16 half + 2 k and the next stand in the block.
-                let at = 8 * half + if k < 4 { 2 * k } else { 16 + 2 * (k - 4) };
+                let p = group.add(64 * k);
+                let weights = two!(|p| _mm256_loadu_si256(p.cast()); p, p.add(32));
                 for t in 0..N {
-                    let pair = _mm256_set1_epi32(a[t].add(at).cast::<i32>().read_unaligned());
-                    acc[t] = std::array::from_fn(|i| dot::<VNNI>(acc[t][i], weights[i], pair));
+                    let pair = a[t].add(16 * half + 2 * k).cast::<i32>().read_unaligned();
+                    let pair = _mm256_set1_epi32(pair);
+                    acc[t] = two!(|i| dot::<VNNI>(acc[t][i], weights[i], pair); 0, 1);
                 }
             }
         }
@@ -327,11 +308,40 @@ unsafe fn dot<const VNNI: bool>(acc: __m256i, w: __m256i, a: __m256i) -> __m256i
     }
 }
 
+/// The lower nibbles of 16 bytes, 16 bits each, then the upper ones.
 #[inline(always)]
-unsafe fn split_nibbles(p: *const u8) -> __m256i {
+unsafe fn split_nibbles(p: *const u8) -> [__m256i; 2] {
     unsafe {
-        let v = _mm_loadu_si128(p.cast());
-        let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(v), _mm_srli_epi16::<4>(v));
-        _mm256_and_si256(both, _mm256_set1_epi8(15))
+        let wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast()));
+        [_mm256_and_si256(wide, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(wide)]
+    }
+}
+
+/// 16 bytes, signed, 16 bits each.
+#[inline(always)]
+unsafe fn widened(p: *const i8) -> __m256i {
+    unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast())) }
+}
+
+#[inline(always)]
+unsafe fn scaled(w: __m256i, scale: i16) -> __m256i {
+    unsafe { _mm256_mullo_epi16(w, _mm256_set1_epi16(scale)) }
+}
+
+/// Of 16 bytes of lower bits and 16 of upper ones, the latter shifted by `SHIFT`: 16 weights of the
+/// first 64 of half a Q6_K block, and 16 of the others.
+#[inline(always)]
+unsafe fn six_bits_of<const SHIFT: i32>(low: *const u8, high: *const u8) -> [__m256i; 2] {
+    unsafe {
+        let low = _mm256_cvtepu8_epi16(_mm_loadu_si128(low.cast()));
+        let high = _mm256_cvtepu8_epi16(_mm_loadu_si128(high.cast()));
+        let high = _mm256_srli_epi16::<SHIFT>(high);
+        let (nibble, two_bits) = (_mm256_set1_epi16(15), _mm256_set1_epi16(0x30));
+        let first = _mm256_or_si256(
+            _mm256_and_si256(low, nibble),
+            _mm256_and_si256(_mm256_slli_epi16::<4>(high), two_bits),
+        );
+        let second = _mm256_or_si256(_mm256_srli_epi16::<4>(low), _mm256_and_si256(high, two_bits));
+        two!(|q| _mm256_sub_epi16(q, _mm256_set1_epi16(32)); first, second)
     }
 }

@@ -1,6 +1,7 @@
 //! [`Simd`] with AVX-512 (F, BW, VL) and VNNI: one register for sixteen lanes.
 
 use super::{LANES, Simd};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// The features that [`Avx512`] needs.
@@ -18,19 +19,18 @@ pub(crate) struct Avx512;
 
 type F = __m512;
 type I = __m512i;
-type B = __m512i;
-/// 16-bit, as the halves of 128-bit lanes: values 0-7 and 16-23 of both blocks, then the others.
+/// 16-bit: the first 16 weights of both blocks, then the others.
+type W = [__m512i; 2];
+/// The same of activations.
 type A = [__m512i; 2];
 
 impl Simd for Avx512 {
     type F = F;
     type I = I;
-    type B = B;
+    type W = W;
     type A = A;
 
-    const TILE: usize = 12;
-    // Weights are widened into the upper halves of 16 bits.
-    const WIDE_SCALE: f32 = 1.0 / 256.0;
+    const TILE: usize = 8;
     const GROUP_BYTES: usize = 512;
 
     #[inline(always)]
@@ -122,19 +122,11 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn pair_f16(p0: *const u16, p1: *const u16) -> F {
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
         unsafe {
-            let both = u32::from(p0.read_unaligned()) | u32::from(p1.read_unaligned()) << 16;
-            let two = _mm_cvtph_ps(_mm_cvtsi32_si128(both as i32));
-            let index = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
-            _mm512_permutexvar_ps(index, _mm512_castps128_ps512(two))
-        }
-    }
-    #[inline(always)]
-    unsafe fn quad(p: *const f32) -> F {
-        unsafe {
-            let index = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-            _mm512_permutexvar_ps(index, _mm512_castps128_ps512(_mm_loadu_ps(p)))
+            let bits = |i: usize| u64::from(p[i].read_unaligned()) << (16 * i);
+            let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
+            std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
         }
     }
     #[inline(always)]
@@ -165,104 +157,88 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_add_epi32(v) }
     }
     #[inline(always)]
-    unsafe fn bytes(p: *const u8) -> B {
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn halves(p0: *const u8, p1: *const u8) -> B {
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
         unsafe {
-            let low = _mm512_castsi256_si512(_mm256_loadu_si256(p0.cast()));
-            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(p1.cast()))
+            let first = join(_mm_loadu_si128(p0.cast()), p1.cast());
+            let second = join(_mm_loadu_si128(p0.add(16).cast()), p1.add(16).cast());
+            [_mm512_cvtepi8_epi16(first), _mm512_cvtepi8_epi16(second)]
         }
     }
     #[inline(always)]
-    unsafe fn half(p: *const u8) -> B {
-        unsafe { _mm512_zextsi256_si512(_mm256_loadu_si256(p.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> B {
+    unsafe fn half(p: *const i8) -> W {
         unsafe {
-            let both = _mm512_broadcast_i32x4(_mm_loadu_si128(p0.cast()));
-            let both = _mm512_mask_broadcast_i32x4(both, 0xff00, _mm_loadu_si128(p1.cast()));
-            split_nibbles(both)
+            two!(|p| _mm512_cvtepi8_epi16(_mm256_zextsi128_si256(_mm_loadu_si128(p.cast()))); p, p.add(16))
         }
     }
     #[inline(always)]
-    unsafe fn nibbles_of_one(p: *const u8) -> B {
-        unsafe { split_nibbles(_mm512_maskz_broadcast_i32x4(0x00ff, _mm_loadu_si128(p.cast()))) }
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> W {
+        unsafe { split_nibbles(join(_mm_loadu_si128(p0.cast()), p1.cast())) }
     }
     #[inline(always)]
-    unsafe fn nibbles_of_half(p: *const u8) -> B {
+    unsafe fn nibbles_of_one(p: *const u8) -> W {
+        unsafe { split_nibbles(_mm256_zextsi128_si256(_mm_loadu_si128(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_half(p: *const u8) -> W {
         unsafe {
-            let both = _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast()));
-            let shift = _mm512_set_epi64(4, 4, 4, 4, 0, 0, 0, 0);
-            _mm512_and_si512(_mm512_srlv_epi64(both, shift), _mm512_set1_epi8(15))
+            // Each 16 bytes twice: for the first block as they are, for the second shifted.
+            two!(|p| {
+                let v = _mm_loadu_si128(p.cast());
+                let both =
+                    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(v), _mm_srli_epi16::<4>(v));
+                _mm512_cvtepu8_epi16(_mm256_and_si256(both, _mm256_set1_epi8(15)))
+            }; p, p.add(16))
         }
     }
     #[inline(always)]
-    unsafe fn splat_b(x: u8) -> B {
-        unsafe { _mm512_set1_epi8(x as i8) }
-    }
-    #[inline(always)]
-    unsafe fn and(a: B, b: B) -> B {
-        unsafe { _mm512_and_si512(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn or(a: B, b: B) -> B {
-        unsafe { _mm512_or_si512(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn shr<const BITS: u32>(v: B) -> B {
-        unsafe { _mm512_srli_epi16::<BITS>(v) }
-    }
-    #[inline(always)]
-    unsafe fn shl<const BITS: u32>(v: B) -> B {
-        unsafe { _mm512_slli_epi16::<BITS>(v) }
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
+        unsafe {
+            let [first, second] = two!(|i| {
+                let low = join(_mm_loadu_si128(low.add(i).cast()), low.add(32 + i));
+                let high = join(_mm_loadu_si128(high.add(i).cast()), high.add(i));
+                six_bits_of(_mm512_cvtepu8_epi16(low), _mm512_cvtepu8_epi16(high))
+            }; 0, 16);
+            [[first[0], second[0]], [first[1], second[1]]]
+        }
     }
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe {
-            // 16-bit values 0-7, 8-15, 16-23, 24-31 in lanes; the two in the middle change places.
-            let narrow = _mm512_inserti64x4::<1>(
-                _mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
-                _mm512_cvtepi32_epi16(high),
-            );
-            _mm512_storeu_si512(p.cast(), _mm512_shuffle_i64x2::<0b11_01_10_00>(narrow, narrow));
+            _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(low));
+            _mm256_storeu_si256(p.add(16).cast(), _mm512_cvtepi32_epi16(high));
         }
     }
     #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {
         unsafe {
-            let quarter = |i: usize| _mm256_loadu_si256(p.add(16 * i).cast());
-            let join = |a, b| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
-            [join(quarter(0), quarter(2)), join(quarter(1), quarter(3))]
+            two!(|p| {
+                let first = _mm512_castsi256_si512(_mm256_loadu_si256(p.cast()));
+                _mm512_inserti64x4::<1>(first, _mm256_loadu_si256(p.add(32).cast()))
+            }; p, p.add(16))
         }
     }
     #[inline(always)]
     unsafe fn half_activations(p: *const i16) -> A {
-        unsafe { [p, p.add(16)].map(|p| _mm512_zextsi256_si512(_mm256_loadu_si256(p.cast()))) }
+        unsafe { two!(|p| _mm512_zextsi256_si512(_mm256_loadu_si256(p.cast())); p, p.add(16)) }
     }
     #[inline(always)]
     unsafe fn lane_sums(a: A) -> I {
         unsafe {
             let ones = _mm512_set1_epi16(1);
-            _mm512_dpwssd_epi32(_mm512_madd_epi16(a[0], ones), a[1], ones)
+            dpwssd(_mm512_madd_epi16(a[0], ones), a[1], ones)
         }
     }
     #[inline(always)]
-    unsafe fn dot_u7(acc: I, w: B, a: A) -> I {
-        unsafe {
-            let zero = _mm512_setzero_si512();
-            let sum = _mm512_dpwssd_epi32(acc, _mm512_unpacklo_epi8(w, zero), a[0]);
-            _mm512_dpwssd_epi32(sum, _mm512_unpackhi_epi8(w, zero), a[1])
-        }
+    unsafe fn dot(acc: I, w: W, a: A) -> I {
+        unsafe { dpwssd(dpwssd(acc, w[0], a[0]), w[1], a[1]) }
     }
     #[inline(always)]
-    unsafe fn dot_i8(acc: I, w: B, a: A) -> I {
+    unsafe fn dot_scaled(w: W, scales: *const i16, a: A) -> I {
         unsafe {
-            let zero = _mm512_setzero_si512();
-            let sum = _mm512_dpwssd_epi32(acc, _mm512_unpacklo_epi8(zero, w), a[0]);
-            _mm512_dpwssd_epi32(sum, _mm512_unpackhi_epi8(zero, w), a[1])
+            let four = _mm512_set1_epi64(scales.cast::<i64>().read_unaligned());
+            let first = scaled(w[0], four, 0x0100_0100_0100_0100, 0x0504_0504_0504_0504);
+            let second = scaled(w[1], four, 0x0302_0302_0302_0302, 0x0706_0706_0706_0706);
+            dpwssd(dpwssd(_mm512_setzero_si512(), first, a[0]), second, a[1])
         }
     }
     #[inline(always)]
@@ -289,11 +265,9 @@ impl Simd for Avx512 {
         for k in 0..8 {
             unsafe {
                 let weights = _mm512_loadu_si512(group.add(64 * k).cast());
-                // Where the values 16 half + 2 k and the next stand in the block.
-                let at = 8 * half + if k < 4 { 2 * k } else { 16 + 2 * (k - 4) };
                 for t in 0..N {
-                    let pair = a[t].add(at).cast::<i32>().read_unaligned();
-                    acc[t] = _mm512_dpwssd_epi32(acc[t], weights, _mm512_set1_epi32(pair));
+                    let pair = a[t].add(16 * half + 2 * k).cast::<i32>().read_unaligned();
+                    acc[t] = dpwssd(acc[t], weights, _mm512_set1_epi32(pair));
                 }
             }
         }
@@ -326,11 +300,64 @@ fn mask(n: usize) -> __mmask16 {
     u16::MAX >> (LANES - n)
 }
 
-/// 128-bit lanes a a b b to lower nibbles of a, upper of a, lower of b, upper of b.
+/// 16 bytes, then 16 from `p`.
 #[inline(always)]
-unsafe fn split_nibbles(lanes: __m512i) -> __m512i {
+unsafe fn join(first: __m128i, p: *const u8) -> __m256i {
     unsafe {
-        let shift = _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0);
-        _mm512_and_si512(_mm512_srlv_epi64(lanes, shift), _mm512_set1_epi8(15))
+        _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), _mm_loadu_si128(p.cast()))
     }
+}
+
+/// The lower nibbles of 32 bytes, 16 bits each, then the upper ones.
+#[inline(always)]
+unsafe fn split_nibbles(bytes: __m256i) -> W {
+    unsafe {
+        let wide = _mm512_cvtepu8_epi16(bytes);
+        [_mm512_and_si512(wide, _mm512_set1_epi16(15)), _mm512_srli_epi16::<4>(wide)]
+    }
+}
+
+/// From 16-bit groups with 8 lower and 8 upper bits of Q6_K: weights of the block's first 64 values,
+/// then of the others. The upper half of the registers is the second block of each.
+#[inline(always)]
+unsafe fn six_bits_of(low: __m512i, high: __m512i) -> W {
+    unsafe {
+        let (nibble, two_bits) = (_mm512_set1_epi16(15), _mm512_set1_epi16(0x30));
+        let second_block = _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0);
+        let high = _mm512_srlv_epi64(high, second_block);
+        let first = _mm512_or_si512(
+            _mm512_and_si512(low, nibble),
+            _mm512_and_si512(_mm512_slli_epi16::<4>(high), two_bits),
+        );
+        let second = _mm512_or_si512(_mm512_srli_epi16::<4>(low), _mm512_and_si512(high, two_bits));
+        two!(|q| _mm512_sub_epi16(q, _mm512_set1_epi16(32)); first, second)
+    }
+}
+
+/// Weights times the 16-bit number of `four` that the bytes `a` pick for the first block, `b` for
+/// the second.
+#[inline(always)]
+unsafe fn scaled(w: __m512i, four: __m512i, a: i64, b: i64) -> __m512i {
+    unsafe {
+        let pick = _mm512_set_epi64(b, b, b, b, a, a, a, a);
+        _mm512_mullo_epi16(w, _mm512_shuffle_epi8(four, pick))
+    }
+}
+
+/// Adds to each 32-bit lane the products of two 16-bit pairs. The intrinsic of the same name is
+/// taken apart by LLVM into two instructions, which halves the speed of matrix products.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn dpwssd(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+    // SAFETY: registers only; the instruction was detected with the others.
+    unsafe {
+        asm!(
+            "vpdpwssd {acc}, {w}, {a}",
+            acc = inout(zmm_reg) acc,
+            w = in(zmm_reg) w,
+            a = in(zmm_reg) a,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    acc
 }

@@ -2,10 +2,28 @@
 //! registers they are made of. Each kernel is written once over [`Simd`]; each instruction set
 //! implements some thirty one-line operations.
 
+/// `[f(a), f(b)]` without a closure. What calls intrinsics must be inlined into the function that was
+/// compiled for the instruction set; `inline(always)` sees to that, and a closure can't have it.
+macro_rules! two {
+    (|$x:ident| $f:expr; $a:expr, $b:expr) => {
+        [
+            match $a {
+                $x => $f,
+            },
+            match $b {
+                $x => $f,
+            },
+        ]
+    };
+}
+pub(super) use two;
+
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 pub(super) mod portable;
 
 /// Greatest magnitude of a quantised activation. Twice the bits of a weight: with int8 the rounding
@@ -27,16 +45,13 @@ pub(super) trait Simd: Copy + 'static {
     type F: Copy;
     /// 16 i32.
     type I: Copy;
-    /// 64 bytes.
-    type B: Copy;
-    /// 64 activations: integers of up to [`ACTIVATION_MAX`] either way.
+    /// 64 weights, i8, of two blocks of 32, in the form that [`Simd::dot`] wants.
+    type W: Copy;
+    /// 64 activations, up to [`ACTIVATION_MAX`] either way, of the same blocks.
     type A: Copy;
 
-    /// Tokens whose sums fit the registers in the panel product.
+    /// Tokens whose sums fit the registers in the panel product: 2, 3, 4 or 8.
     const TILE: usize;
-
-    /// What turns a [`Simd::dot_i8`] into the true product.
-    const WIDE_SCALE: f32;
 
     /// Bytes of 16 values of 16 rows in a panel.
     const GROUP_BYTES: usize;
@@ -67,10 +82,8 @@ pub(super) trait Simd: Copy + 'static {
 
     /// `p[0]` in the lower eight lanes, `p[1]` in the upper.
     unsafe fn pair(p: *const f32) -> Self::F;
-    /// As [`Simd::pair`], of two f16 at two places.
-    unsafe fn pair_f16(p0: *const u16, p1: *const u16) -> Self::F;
-    /// `p[0]` in four lanes, then `p[1]`, `p[2]`, `p[3]`.
-    unsafe fn quad(p: *const f32) -> Self::F;
+    /// Four f16 from four places.
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4];
 
     /// The nearest integers, for lanes within ±2^22.
     unsafe fn round(v: Self::F) -> Self::I;
@@ -84,24 +97,18 @@ pub(super) trait Simd: Copy + 'static {
     /// The sum of the lanes.
     unsafe fn sum_i(v: Self::I) -> i32;
 
-    unsafe fn bytes(p: *const u8) -> Self::B;
-    /// 32 bytes from `p0`, 32 from `p1`.
-    unsafe fn halves(p0: *const u8, p1: *const u8) -> Self::B;
-    /// 32 bytes, then zeros.
-    unsafe fn half(p: *const u8) -> Self::B;
+    /// 32 weights from `p0`, 32 from `p1`.
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> Self::W;
+    /// 32 weights, then zeros.
+    unsafe fn half(p: *const i8) -> Self::W;
     /// Of 16 bytes at `p0` the lower nibbles, then the upper ones; then the same of `p1`.
-    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> Self::B;
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> Self::W;
     /// Of 16 bytes the lower nibbles, then the upper ones, then zeros.
-    unsafe fn nibbles_of_one(p: *const u8) -> Self::B;
+    unsafe fn nibbles_of_one(p: *const u8) -> Self::W;
     /// Of 32 bytes the lower nibbles, then the upper ones.
-    unsafe fn nibbles_of_half(p: *const u8) -> Self::B;
-    unsafe fn splat_b(x: u8) -> Self::B;
-    unsafe fn and(a: Self::B, b: Self::B) -> Self::B;
-    unsafe fn or(a: Self::B, b: Self::B) -> Self::B;
-    /// Each 16-bit group shifted right; mask what crosses from byte to byte.
-    unsafe fn shr<const BITS: u32>(v: Self::B) -> Self::B;
-    /// Each 16-bit group shifted left; mask what crosses from byte to byte.
-    unsafe fn shl<const BITS: u32>(v: Self::B) -> Self::B;
+    unsafe fn nibbles_of_half(p: *const u8) -> Self::W;
+    /// Of half a Q6_K block, 64 bytes of lower bits and 32 of upper ones: its 128 weights, -32..=31.
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [Self::W; 2];
 
     /// Writes a block of 32 activations in the order that suits the machine: 64 bytes.
     unsafe fn store_activations(p: *mut i16, low: Self::I, high: Self::I);
@@ -109,13 +116,15 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn activations(p: *const i16) -> Self::A;
     /// One block, then zeros.
     unsafe fn half_activations(p: *const i16) -> Self::A;
-    /// Adds to each lane four activations.
+    /// The sums of activations, those of the first block in the lower eight lanes, those of the
+    /// second in the upper.
     unsafe fn lane_sums(a: Self::A) -> Self::I;
-    /// Adds to each lane the product of its four weights, 0..=127, and four activations.
-    unsafe fn dot_u7(acc: Self::I, w: Self::B, a: Self::A) -> Self::I;
-    /// Adds to each lane the product of its four weights, i8, and four activations, divided by
-    /// [`Simd::WIDE_SCALE`].
-    unsafe fn dot_i8(acc: Self::I, w: Self::B, a: Self::A) -> Self::I;
+    /// Adds products of weights and activations: those of the first block to the lower eight lanes,
+    /// those of the second to the upper.
+    unsafe fn dot(acc: Self::I, w: Self::W, a: Self::A) -> Self::I;
+    /// The same from zero, where each 16 weights are multiplied by one of four numbers, each of
+    /// them within ±128 and weights within ±32 (so that the products fit 16 bits).
+    unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
 
     /// Asks for the cache line at `p`, which need not be good.
     unsafe fn prefetch(p: *const u8);

@@ -8,7 +8,7 @@ pub(crate) struct Portable;
 
 type F = [f32; LANES];
 type I = [i32; LANES];
-type B = [u8; 64];
+type W = [i8; 64];
 type A = [i16; 64];
 
 #[inline(always)]
@@ -19,11 +19,10 @@ fn each(f: impl Fn(usize) -> f32) -> F {
 impl Simd for Portable {
     type F = F;
     type I = I;
-    type B = B;
+    type W = W;
     type A = A;
 
     const TILE: usize = 2;
-    const WIDE_SCALE: f32 = 1.0;
     const GROUP_BYTES: usize = 256;
 
     #[inline(always)]
@@ -95,13 +94,8 @@ impl Simd for Portable {
         each(|i| unsafe { p.add(i / 8).read_unaligned() })
     }
     #[inline(always)]
-    unsafe fn pair_f16(p0: *const u16, p1: *const u16) -> F {
-        let [a, b] = [p0, p1].map(|p| f16::from_bits(unsafe { p.read_unaligned() }).to_f32());
-        each(|i| if i < 8 { a } else { b })
-    }
-    #[inline(always)]
-    unsafe fn quad(p: *const f32) -> F {
-        each(|i| unsafe { p.add(i / 4).read_unaligned() })
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
+        p.map(|p| f16::from_bits(unsafe { p.read_unaligned() }).to_f32())
     }
     #[inline(always)]
     unsafe fn round(v: F) -> I {
@@ -130,61 +124,48 @@ impl Simd for Portable {
         v.iter().sum()
     }
     #[inline(always)]
-    unsafe fn bytes(p: *const u8) -> B {
-        unsafe { p.cast::<B>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn halves(p0: *const u8, p1: *const u8) -> B {
-        let (a, b) = unsafe { (p0.cast::<[u8; 32]>().read(), p1.cast::<[u8; 32]>().read()) };
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
+        let (a, b) = unsafe { (p0.cast::<[i8; 32]>().read(), p1.cast::<[i8; 32]>().read()) };
         std::array::from_fn(|i| if i < 32 { a[i] } else { b[i - 32] })
     }
     #[inline(always)]
-    unsafe fn half(p: *const u8) -> B {
-        let a = unsafe { p.cast::<[u8; 32]>().read() };
+    unsafe fn half(p: *const i8) -> W {
+        let a = unsafe { p.cast::<[i8; 32]>().read() };
         std::array::from_fn(|i| if i < 32 { a[i] } else { 0 })
     }
     #[inline(always)]
-    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> B {
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> W {
         let (a, b) = unsafe { (p0.cast::<[u8; 16]>().read(), p1.cast::<[u8; 16]>().read()) };
         std::array::from_fn(|i| {
             let byte = if i < 32 { a[i % 16] } else { b[i % 16] };
-            if i % 32 < 16 { byte & 15 } else { byte >> 4 }
+            if i % 32 < 16 { (byte & 15) as i8 } else { (byte >> 4) as i8 }
         })
     }
     #[inline(always)]
-    unsafe fn nibbles_of_one(p: *const u8) -> B {
+    unsafe fn nibbles_of_one(p: *const u8) -> W {
         let a = unsafe { p.cast::<[u8; 16]>().read() };
         std::array::from_fn(|i| match i {
-            0..16 => a[i] & 15,
-            16..32 => a[i - 16] >> 4,
+            0..16 => (a[i] & 15) as i8,
+            16..32 => (a[i - 16] >> 4) as i8,
             _ => 0,
         })
     }
     #[inline(always)]
-    unsafe fn nibbles_of_half(p: *const u8) -> B {
+    unsafe fn nibbles_of_half(p: *const u8) -> W {
         let a = unsafe { p.cast::<[u8; 32]>().read() };
-        std::array::from_fn(|i| if i < 32 { a[i] & 15 } else { a[i - 32] >> 4 })
+        std::array::from_fn(|i| if i < 32 { (a[i] & 15) as i8 } else { (a[i - 32] >> 4) as i8 })
     }
     #[inline(always)]
-    unsafe fn splat_b(x: u8) -> B {
-        [x; 64]
-    }
-    #[inline(always)]
-    unsafe fn and(a: B, b: B) -> B {
-        std::array::from_fn(|i| a[i] & b[i])
-    }
-    #[inline(always)]
-    unsafe fn or(a: B, b: B) -> B {
-        std::array::from_fn(|i| a[i] | b[i])
-    }
-    #[inline(always)]
-    unsafe fn shr<const BITS: u32>(v: B) -> B {
-        // What would cross from byte to byte is masked by the caller in any case.
-        std::array::from_fn(|i| v[i] >> BITS)
-    }
-    #[inline(always)]
-    unsafe fn shl<const BITS: u32>(v: B) -> B {
-        std::array::from_fn(|i| v[i] << BITS)
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
+        let (low, high) =
+            unsafe { (low.cast::<[u8; 64]>().read(), high.cast::<[u8; 32]>().read()) };
+        std::array::from_fn(|half| {
+            std::array::from_fn(|i| {
+                let low = low[i] >> (4 * half) & 15;
+                let high = high[i % 32] >> (4 * half + 2 * (i / 32)) & 3;
+                (low | high << 4) as i8 - 32
+            })
+        })
     }
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
@@ -203,18 +184,20 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn lane_sums(a: A) -> I {
-        unsafe { Self::dot_u7([0; LANES], [1; 64], a) }
+        unsafe { Self::dot([0; LANES], [1; 64], a) }
     }
     #[inline(always)]
-    unsafe fn dot_u7(acc: I, w: B, a: A) -> I {
-        unsafe { Self::dot_i8(acc, w, a) }
-    }
-    #[inline(always)]
-    unsafe fn dot_i8(acc: I, w: B, a: A) -> I {
+    unsafe fn dot(acc: I, w: W, a: A) -> I {
         std::array::from_fn(|lane| {
             (4 * lane..4 * lane + 4)
-                .fold(acc[lane], |sum, i| sum + i32::from(w[i] as i8) * i32::from(a[i]))
+                .fold(acc[lane], |sum, i| sum + i32::from(w[i]) * i32::from(a[i]))
         })
+    }
+    #[inline(always)]
+    unsafe fn dot_scaled(w: W, scales: *const i16, a: A) -> I {
+        let scales = unsafe { scales.cast::<[i16; 4]>().read_unaligned() };
+        let sums = unsafe { Self::dot([0; LANES], w, a) };
+        std::array::from_fn(|lane| sums[lane] * i32::from(scales[lane / 4]))
     }
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
@@ -236,12 +219,12 @@ impl Simd for Portable {
         half: usize,
     ) {
         for k in 0..4 {
-            let weights = unsafe { Self::bytes(group.add(64 * k)) };
+            let weights = unsafe { group.add(64 * k).cast::<W>().read() };
             for t in 0..N {
                 let four =
                     unsafe { a[t].add(16 * half + 4 * k).cast::<[i16; 4]>().read_unaligned() };
                 let repeated = std::array::from_fn(|i| four[i % 4]);
-                acc[t] = unsafe { Self::dot_i8(acc[t], weights, repeated) };
+                acc[t] = unsafe { Self::dot(acc[t], weights, repeated) };
             }
         }
     }

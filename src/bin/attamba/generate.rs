@@ -1,0 +1,237 @@
+//! `attamba generate`: a prompt, and how the model goes on.
+
+use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs, token_ids};
+use crate::interrupt::{Interrupt, Interrupted, Second};
+use crate::sampling::SamplingArgs;
+use anyhow::{Result, bail};
+use attamba::Error;
+use attamba::model::Model;
+use attamba::sample::Sampler;
+use attamba::session::{Finish, Session};
+use attamba::text::{Chat, Detokeniser, Message, Tokenizer};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::time::Instant;
+
+/// Go on from a prompt
+///
+/// The prompt is -p, --file, --tokens or else standard input; one newline at the end of a file or
+/// of standard input is not part of it. The model goes on from it as it is, or with --chat answers
+/// it. The text goes to standard output as it is made, until the model ends it or -n tokens are
+/// there. Names of special tokens, such as <|im_end|>, count as these tokens.
+///
+/// A prompt may be longer than the session remembers: its oldest parts are forgotten. Ctrl-C stops
+/// with the text so far and exit code 130.
+///
+/// Example: attamba generate -p "Once upon a time" -n 100 --seed 1
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    prompt: PromptArgs,
+    /// Tokens to generate at most
+    #[arg(short = 'n', long = "limit", default_value_t = 256, value_name = "N")]
+    limit: usize,
+    /// Print the prompt too
+    #[arg(long)]
+    echo: bool,
+    /// Print one JSON object at the end: token ids, text, why it ended, counts and seconds
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+}
+
+/// Where the prompt comes from, and what it is.
+#[derive(clap::Args)]
+struct PromptArgs {
+    /// The prompt
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true, group = "source")]
+    prompt: Option<String>,
+    /// A file with the prompt; - is standard input
+    #[arg(long, value_name = "FILE", group = "source")]
+    file: Option<String>,
+    /// The prompt as token ids, as 1,2,3 or as @FILE with such a list; nothing is added to them
+    #[arg(long, value_name = "IDS|@FILE", group = "source", conflicts_with = "chat")]
+    tokens: Option<String>,
+    /// Go on from the prompt as it is, without the chat template: the default
+    #[arg(long, conflicts_with = "chat")]
+    raw: bool,
+    /// Answer the prompt: it is the user's message in the model's chat template
+    #[arg(long)]
+    chat: bool,
+    /// An instruction before the message
+    #[arg(long, value_name = "TEXT", requires = "chat", allow_hyphen_values = true)]
+    system: Option<String>,
+}
+
+/// What --json prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'a str>,
+    /// The generated ids, a token that ended the text included.
+    tokens: &'a [u32],
+    text: &'a str,
+    finish: &'static str,
+    prompt_tokens: usize,
+    prompt_seconds: f64,
+    generate_seconds: f64,
+    seed: u64,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let engine = args.engine.open(&args.model.path()?)?;
+    let model = engine.model();
+    let (mut sampler, seed) = args.sampling.sampler(model.hyper.vocab)?;
+    let tokenizer = common::tokenizer(model)?;
+    let mut session = Session::open(engine.clone(), args.memory.options())?;
+    let (prompt, tokens) = args.prompt.read(model, &tokenizer)?;
+    let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;
+
+    let mut out = std::io::stdout().lock();
+    if args.echo && !args.json {
+        out.write_all(prompt.as_bytes())?;
+        out.flush()?;
+    }
+    let start = Instant::now();
+    for &token in &tokens {
+        sampler.accept(token);
+    }
+    match session.feed(&tokens) {
+        Err(Error::Cancelled) => return Err(Interrupted.into()),
+        other => other?,
+    }
+    let prompt_seconds = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    let mut made = Made { silent: args.json, ..Made::default() };
+    let finish =
+        made.generate(&mut session, &mut sampler, &tokenizer, args.limit, &interrupt, &mut out)?;
+    let report = Report {
+        prompt: args.echo.then_some(&*prompt),
+        tokens: &made.tokens,
+        text: &made.text,
+        finish: match finish {
+            Finish::End => "end",
+            Finish::Limit => "limit",
+            Finish::Stopped | Finish::Cancelled => "cancelled",
+        },
+        prompt_tokens: tokens.len(),
+        prompt_seconds,
+        generate_seconds: start.elapsed().as_secs_f64(),
+        seed,
+    };
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else if !made.text.ends_with('\n') {
+        writeln!(out)?;
+    }
+    out.flush()?;
+    if report.finish == "cancelled" { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// What has been generated.
+#[derive(Default)]
+struct Made {
+    tokens: Vec<u32>,
+    text: String,
+    /// Whether the text is kept without being printed.
+    silent: bool,
+}
+
+impl Made {
+    fn generate(
+        &mut self,
+        session: &mut Session,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+        limit: usize,
+        interrupt: &Interrupt,
+        out: &mut impl Write,
+    ) -> Result<Finish> {
+        let mut detokeniser = Detokeniser::new();
+        let mut written = Ok(());
+        let silent = self.silent;
+        let mut print = |piece: &str| match silent || piece.is_empty() {
+            true => Ok(()),
+            false => out.write_all(piece.as_bytes()).and_then(|()| out.flush()),
+        };
+        let finish = session.generate(
+            sampler,
+            limit,
+            |token| tokenizer.is_end(token),
+            |token| {
+                self.tokens.push(token);
+                let piece = detokeniser.push(token, tokenizer);
+                self.text.push_str(piece);
+                written = print(piece);
+                written.is_ok() && !interrupt.is_set()
+            },
+        )?;
+        written?;
+        let rest = detokeniser.flush();
+        self.text.push_str(rest);
+        print(rest)?;
+        Ok(finish)
+    }
+}
+
+impl PromptArgs {
+    /// The prompt as text and as tokens.
+    fn read(&self, model: &Model, tokenizer: &Tokenizer) -> Result<(String, Vec<u32>)> {
+        if let Some(ids) = &self.tokens {
+            let tokens = begun(token_ids(ids)?, tokenizer, false)?;
+            return Ok((tokenizer.decode(&tokens), tokens));
+        }
+        let text = match (&self.prompt, &self.file) {
+            (Some(text), _) => text.clone(),
+            (None, file) => {
+                let source = file.as_deref().unwrap_or("-");
+                if source == "-" && std::io::stdin().is_terminal() {
+                    common::note("the prompt is read from the terminal; Ctrl-D ends it");
+                }
+                without_newline(common::read_text(source)?)
+            }
+        };
+        if !self.chat {
+            let tokens = begun(tokenizer.encode(&text, true)?, tokenizer, true)?;
+            return Ok((text, tokens));
+        }
+        let template = common::chat_template(model, tokenizer)?;
+        let mut messages: Vec<Message> = self.system.iter().map(Message::system).collect();
+        messages.push(Message::user(text));
+        let tokens = Chat::new(tokenizer, &template).encode(&messages, true)?;
+        Ok((template.render(&messages, true)?, tokens))
+    }
+}
+
+/// The tokens with BOS before them where the model expects it, or where there is nothing else.
+fn begun(mut tokens: Vec<u32>, tokenizer: &Tokenizer, is_text: bool) -> Result<Vec<u32>> {
+    let expected = is_text && tokenizer.add_bos() && tokens.first().copied() != tokenizer.bos();
+    if expected || tokens.is_empty() {
+        match tokenizer.bos() {
+            Some(bos) => tokens.insert(0, bos),
+            None => bail!(
+                "the prompt is empty, and this model has no BOS token to begin a text with; give \
+                 it a prompt with -p, --file or --tokens"
+            ),
+        }
+    }
+    Ok(tokens)
+}
+
+fn without_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
+}

@@ -1,0 +1,409 @@
+//! `attamba inspect`: what a GGUF file holds, and what it will cost to run.
+
+use crate::common::{MemoryArgs, ModelArgs, printable, size};
+use anyhow::Result;
+use attamba::engine::{Geometry, KvType};
+use attamba::gguf::{Gguf, TensorInfo, Value};
+use attamba::model::{Architecture, Hyper, Model};
+use attamba::quant::DType;
+use attamba::session::Options;
+use attamba::text::{TextSource, Tokenizer};
+use serde::Serialize;
+use serde_json::{Map, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Show what a model file holds and what a session of it costs
+///
+/// The memory is that of a session with the given --budget, --ring and --kv. For an Attamba model
+/// it stands beside that of a transformer of the same sizes that remembers every token of the same
+/// context.
+///
+/// Any GGUF file can be inspected; if its model can't be run, the reason is shown.
+///
+/// Example: attamba inspect model.gguf --tensors
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model file [default: as -m]
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// List the tensors: name, shape (rows first), type, bytes
+    #[arg(long)]
+    tensors: bool,
+    /// List the metadata; long values are cut, but with --json
+    #[arg(long)]
+    metadata: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    memory: MemoryArgs,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    bytes: usize,
+    gguf_version: u32,
+    name: Option<String>,
+    architecture: Option<String>,
+    /// Whether this runtime can run it, and if not, why.
+    runs: bool,
+    reason: Option<String>,
+    parameters: u64,
+    tensor_count: usize,
+    types: Vec<TypeReport>,
+    sizes: Option<Sizes>,
+    chunks: Option<Chunks>,
+    tokenizer: TokenizerReport,
+    chat_template: bool,
+    session: Option<SessionReport>,
+}
+
+/// The tensors of one type.
+#[derive(Serialize)]
+struct TypeReport {
+    r#type: String,
+    tensors: usize,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Sizes {
+    layers: usize,
+    width: usize,
+    feed_forward: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_width: usize,
+    vocabulary: usize,
+    context: usize,
+}
+
+#[derive(Serialize)]
+struct Chunks {
+    length: usize,
+    window: usize,
+    offsets: Vec<usize>,
+    carry_state: bool,
+    projected_kv: bool,
+    mixer_width: usize,
+    mixer_state: usize,
+    mixer_heads: usize,
+    mixer_groups: usize,
+    convolution: usize,
+}
+
+#[derive(Serialize)]
+struct TokenizerReport {
+    kind: Option<String>,
+    entries: Option<usize>,
+    /// Why it can't be used.
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SessionReport {
+    ring: usize,
+    kv: &'static str,
+    state_bytes: u64,
+    /// Of a transformer of the same sizes at the context of training, keys and values in F16.
+    transformer_bytes: Option<u64>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let path = match &args.file {
+        Some(path) => path.clone(),
+        None => args.model.path()?,
+    };
+    let gguf = Gguf::open(&path)?;
+    // The model maps the file once more, which costs nothing; this one is for what can't be run.
+    let model = Model::open(&path);
+    let options = args.memory.options();
+    let report = Report::new(&path, &gguf, &model, options)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let mut whole = serde_json::to_value(&report)?;
+        if args.tensors {
+            whole["tensors"] = gguf.tensors().iter().map(tensor_json).collect();
+        }
+        if args.metadata {
+            let entries = gguf.metadata().map(|(key, value)| (key.to_owned(), value_json(value)));
+            whole["metadata"] = entries.collect::<Map<_, _>>().into();
+        }
+        writeln!(out, "{}", serde_json::to_string_pretty(&whole)?)?;
+    } else {
+        report.write(&mut out)?;
+        if args.metadata {
+            writeln!(out, "\nmetadata:")?;
+            for (key, value) in gguf.metadata() {
+                writeln!(out, "  {} = {}", printable(key), shortened(value))?;
+            }
+        }
+        if args.tensors {
+            write_tensors(&mut out, gguf.tensors())?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+impl Report {
+    fn new(
+        path: &Path,
+        gguf: &Gguf,
+        model: &attamba::Result<Model>,
+        options: Options,
+    ) -> Result<Report> {
+        // What a file says of itself is shown if it is text; that it isn't is no reason to fail.
+        let text = |key| gguf.str(key).ok().flatten().map(str::to_owned);
+        let hyper = model.as_ref().ok().map(|model| &model.hyper);
+        Ok(Report {
+            file: path.display().to_string(),
+            bytes: gguf.file_bytes(),
+            gguf_version: gguf.version(),
+            name: text("general.name"),
+            architecture: text("general.architecture"),
+            runs: hyper.is_some(),
+            reason: model.as_ref().err().map(ToString::to_string),
+            parameters: gguf.tensors().iter().map(TensorInfo::len).sum(),
+            tensor_count: gguf.tensors().len(),
+            types: types(gguf),
+            sizes: hyper.map(Sizes::new),
+            chunks: hyper.and_then(Chunks::new),
+            tokenizer: TokenizerReport::new(gguf),
+            chat_template: gguf.get("tokenizer.chat_template").is_some(),
+            session: hyper.map(|hyper| SessionReport::new(hyper, options)).transpose()?,
+        })
+    }
+
+    fn write(&self, out: &mut impl Write) -> Result<()> {
+        let absent = || "not given".to_owned();
+        let printed = |text: &Option<String>| text.as_deref().map_or_else(absent, printable);
+        writeln!(out, "file          {}, {}", self.file, size(self.bytes as u64))?;
+        writeln!(out, "format        GGUF version {}", self.gguf_version)?;
+        writeln!(out, "name          {}", printed(&self.name))?;
+        writeln!(out, "architecture  {}", printed(&self.architecture))?;
+        if let Some(reason) = &self.reason {
+            writeln!(out, "runs          no: {}", printable(reason))?;
+        }
+        writeln!(out, "parameters    {} in {} tensors", count(self.parameters), self.tensor_count)?;
+        for t in &self.types {
+            let bytes = size(t.bytes);
+            writeln!(out, "  {:<10}  {bytes} in {} tensors", t.r#type, t.tensors)?;
+        }
+        if let Some(s) = &self.sizes {
+            writeln!(
+                out,
+                "sizes         {} layers of width {}, feed-forward {}, {} heads of {} ({} for keys \
+                 and values), vocabulary {}, context {}",
+                s.layers,
+                s.width,
+                s.feed_forward,
+                s.heads,
+                s.head_width,
+                s.kv_heads,
+                s.vocabulary,
+                s.context
+            )?;
+        }
+        if let Some(c) = &self.chunks {
+            let carry = if c.carry_state { "carried on" } else { "begun anew" };
+            let keys = if c.projected_kv { "projected" } else { "of the embedding itself" };
+            writeln!(out, "chunks        {} tokens, window {}", c.length, c.window)?;
+            writeln!(out, "  offsets     {:?}", c.offsets)?;
+            writeln!(out, "  state       {carry} at a boundary; keys and values {keys}")?;
+            writeln!(
+                out,
+                "  mixers      width {}, state {}, {} heads in {} groups, convolution over {}",
+                c.mixer_width, c.mixer_state, c.mixer_heads, c.mixer_groups, c.convolution
+            )?;
+        }
+        let t = &self.tokenizer;
+        let kind = printed(&t.kind);
+        match (&t.entries, &t.reason) {
+            (Some(entries), _) => writeln!(out, "tokenizer     {kind}, {entries} entries")?,
+            (None, Some(reason)) => {
+                writeln!(out, "tokenizer     {kind}, can't be used: {}", printable(reason))?;
+            }
+            (None, None) => writeln!(out, "tokenizer     none")?,
+        }
+        writeln!(out, "template      {}", if self.chat_template { "yes" } else { "no" })?;
+        if let Some(s) = &self.session {
+            writeln!(
+                out,
+                "session       {}: {} chunk states in {}",
+                size(s.state_bytes),
+                s.ring,
+                s.kv
+            )?;
+            if let (Some(bytes), Some(sizes)) = (s.transformer_bytes, &self.sizes) {
+                writeln!(
+                    out,
+                    "  beside      {} of keys and values in a transformer of these sizes at {} tokens",
+                    size(bytes),
+                    sizes.context
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sizes {
+    fn new(h: &Hyper) -> Sizes {
+        Sizes {
+            layers: h.layers,
+            width: h.d,
+            feed_forward: h.ffn,
+            heads: h.heads,
+            kv_heads: h.kv_heads,
+            head_width: h.head_dim,
+            vocabulary: h.vocab,
+            context: h.context,
+        }
+    }
+}
+
+impl Chunks {
+    fn new(h: &Hyper) -> Option<Chunks> {
+        let ssm = h.ssm?;
+        Some(Chunks {
+            length: h.chunk,
+            window: h.window,
+            offsets: h.offsets.clone(),
+            carry_state: h.carry_state,
+            projected_kv: h.projected_kv,
+            mixer_width: ssm.inner,
+            mixer_state: ssm.state,
+            mixer_heads: ssm.heads,
+            mixer_groups: ssm.groups,
+            convolution: ssm.conv,
+        })
+    }
+}
+
+impl TokenizerReport {
+    fn new(gguf: &Gguf) -> TokenizerReport {
+        let source = match TextSource::from_gguf(gguf) {
+            Ok(source) => source,
+            Err(e) => {
+                return TokenizerReport { kind: None, entries: None, reason: Some(e.to_string()) };
+            }
+        };
+        let kind = match (source.huggingface_json, source.model, source.pre) {
+            (Some(_), ..) => "tokenizer.json".to_owned(),
+            (None, Some(model), Some(pre)) => format!("{model}, {pre}"),
+            (None, Some(model), None) => model.to_owned(),
+            (None, None, _) => {
+                return TokenizerReport { kind: None, entries: None, reason: None };
+            }
+        };
+        let tokenizer = Tokenizer::new(&source);
+        TokenizerReport {
+            kind: Some(kind),
+            entries: tokenizer.as_ref().ok().map(Tokenizer::vocab_size),
+            reason: tokenizer.err().map(|e| e.to_string()),
+        }
+    }
+}
+
+impl SessionReport {
+    fn new(hyper: &Hyper, options: Options) -> Result<SessionReport> {
+        let geometry = options.geometry(hyper)?;
+        let transformer = (hyper.architecture == Architecture::Attamba).then(|| {
+            let layers = hyper.layers;
+            let equal =
+                Hyper { ssm: None, chunk: 1, window: 0, offsets: vec![0; layers], ..hyper.clone() };
+            Geometry { ring: hyper.context, kv: KvType::F16 }.state_bytes(&equal)
+        });
+        Ok(SessionReport {
+            ring: geometry.ring,
+            kv: if geometry.kv == KvType::F16 { "F16" } else { "F32" },
+            state_bytes: geometry.state_bytes(hyper),
+            transformer_bytes: transformer,
+        })
+    }
+}
+
+/// Tensors and bytes of each type, in the order of the types' numbers.
+fn types(gguf: &Gguf) -> Vec<TypeReport> {
+    let mut ids: Vec<u32> = gguf.tensors().iter().map(|t| t.type_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let of = |id: u32| {
+        let same = || gguf.tensors().iter().filter(|t| t.type_id == id);
+        TypeReport {
+            r#type: type_name(id),
+            tensors: same().count(),
+            bytes: same().map(|t| t.bytes() as u64).sum(),
+        }
+    };
+    ids.into_iter().map(of).collect()
+}
+
+fn type_name(id: u32) -> String {
+    DType::from_id(id).map_or_else(|| format!("type {id}"), |t| t.name().to_owned())
+}
+
+fn write_tensors(out: &mut impl Write, tensors: &[TensorInfo]) -> Result<()> {
+    writeln!(out, "\ntensors:")?;
+    let widest = tensors.iter().map(|t| t.name.chars().count()).max().unwrap_or(0).min(48);
+    for t in tensors {
+        let shape: Vec<String> = t.dims.iter().rev().map(u64::to_string).collect();
+        writeln!(
+            out,
+            "  {:<widest$}  {:>16}  {:<7} {:>12}",
+            printable(&t.name),
+            format!("[{}]", shape.join(", ")),
+            type_name(t.type_id),
+            t.bytes()
+        )?;
+    }
+    Ok(())
+}
+
+fn tensor_json(t: &TensorInfo) -> serde_json::Value {
+    let shape: Vec<u64> = t.dims.iter().rev().copied().collect();
+    json!({ "name": t.name, "shape": shape, "type": type_name(t.type_id), "bytes": t.bytes() })
+}
+
+fn value_json(value: Value) -> serde_json::Value {
+    match value {
+        Value::Bool(b) => b.into(),
+        Value::String(bytes) => String::from_utf8_lossy(bytes).into(),
+        Value::Array(array) => array.iter().map(value_json).collect(),
+        Value::F32(x) => x.into(),
+        Value::F64(x) => x.into(),
+        Value::U64(x) => x.into(),
+        integer => integer.as_i128().and_then(|x| i64::try_from(x).ok()).into(),
+    }
+}
+
+/// A value on one line that fits a screen.
+fn shortened(value: Value) -> String {
+    const SHOWN: usize = 160;
+    let (text, length) = match value {
+        Value::String(bytes) => {
+            let start = &bytes[..bytes.len().min(4 * SHOWN)];
+            (format!("{:?}", String::from_utf8_lossy(start)), Some(bytes.len()))
+        }
+        other => (printable(&other.to_string()), None),
+    };
+    match (text.char_indices().nth(SHOWN), length) {
+        (None, _) => text,
+        (Some((at, _)), Some(bytes)) => format!("{}… {bytes} bytes in all", &text[..at]),
+        (Some((at, _)), None) => format!("{}…", &text[..at]),
+    }
+}
+
+/// A count for people: 134.5 M.
+fn count(n: u64) -> String {
+    match n as f64 {
+        x if x >= 1e9 => format!("{:.2} G", x / 1e9),
+        x if x >= 1e6 => format!("{:.1} M", x / 1e6),
+        x if x >= 1e3 => format!("{:.1} k", x / 1e3),
+        _ => n.to_string(),
+    }
+}

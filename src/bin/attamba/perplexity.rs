@@ -1,0 +1,121 @@
+//! `attamba perplexity`: how well a model foretells a text.
+
+use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
+use anyhow::{Result, bail};
+use attamba::Error;
+use attamba::session::{Budget, Session};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::Write;
+use std::time::Instant;
+
+/// Measure how well a model foretells a text
+///
+/// The text is cut into windows of -c tokens, without a BOS token. Each is read by a session that
+/// knows nothing yet, and every token but the window's first is scored by the logits before it. The
+/// perplexity is exp of the mean negative log-likelihood: 1 for a model that is always certain and
+/// right, the size of the vocabulary for one that knows nothing. Lower is better, and only models
+/// with the same tokenizer can be compared.
+///
+/// Unless --ring or --budget says otherwise a session remembers a whole window.
+///
+/// Example: attamba perplexity novel.txt -m model.gguf -c 1024
+#[derive(clap::Args)]
+pub struct Args {
+    /// Text file in UTF-8; - is standard input
+    file: String,
+    /// Tokens of a window
+    #[arg(short, long, default_value_t = 512, value_name = "N")]
+    context: usize,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+}
+
+#[derive(Serialize)]
+struct Report {
+    perplexity: f64,
+    /// Mean negative log-likelihood, in nats a token.
+    loss: f64,
+    /// Tokens scored.
+    tokens: usize,
+    windows: usize,
+    context: usize,
+    seconds: f64,
+    tokens_per_second: f64,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    if args.context < 2 {
+        bail!("windows of {} tokens leave nothing to score: -c 2 is the least", args.context);
+    }
+    let engine = args.engine.open(&args.model.path()?)?;
+    let tokenizer = common::tokenizer(engine.model())?;
+    let text = common::read_text(&args.file)?;
+    let tokens = tokenizer.encode(&text, false)?;
+    if tokens.len() < 2 {
+        let name = if args.file == "-" { "standard input" } else { &args.file };
+        bail!("{name} has {} tokens; at least 2 are needed to score one", tokens.len());
+    }
+    // The session checks what it is fed, and the last token of a window is only scored.
+    let vocab = engine.model().hyper.vocab;
+    if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
+        return Err(Error::TokenOutOfRange { token, vocab }.into());
+    }
+    let mut options = args.memory.options();
+    if options.budget == Budget::Context {
+        options.budget = Budget::Tokens(args.context.min(tokens.len()) as u64);
+    }
+    let mut session = Session::open(engine, options)?;
+
+    let bar = ProgressBar::new(tokens.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:32} {pos} of {len} tokens, {eta} left{msg}")?);
+    let start = Instant::now();
+    let (mut sum, mut scored, mut windows) = (0.0, 0, 0);
+    for window in tokens.chunks(args.context).filter(|window| window.len() > 1) {
+        session.reset();
+        let (inputs, targets) = (&window[..window.len() - 1], &window[1..]);
+        session
+            .feed_each(inputs, |i, logits| sum += negative_log_likelihood(logits, targets[i]))?;
+        scored += targets.len();
+        windows += 1;
+        bar.inc(window.len() as u64);
+        bar.set_message(format!("; perplexity {:.4}", (sum / scored as f64).exp()));
+    }
+    bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+    let loss = sum / scored as f64;
+    let report = Report {
+        perplexity: loss.exp(),
+        loss,
+        tokens: scored,
+        windows,
+        context: args.context,
+        seconds,
+        tokens_per_second: scored as f64 / seconds,
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        writeln!(
+            out,
+            "perplexity {:.4} over {scored} tokens in {windows} windows of {}; {:.1} tokens/s",
+            report.perplexity, args.context, report.tokens_per_second
+        )?;
+    }
+    Ok(out.flush()?)
+}
+
+/// In nats. The sum is in double precision: a vocabulary has tens of thousands of small terms.
+fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&x| f64::from(x - top).exp()).sum();
+    sum.ln() + f64::from(top) - f64::from(logits[target as usize])
+}

@@ -1,0 +1,264 @@
+//! `attamba quantize`: a model file in another format.
+
+use crate::common::{self, size};
+use crate::interrupt::{Interrupt, Interrupted, Second};
+use anyhow::{Context, Result, bail};
+use attamba::gguf::{Gguf, TensorInfo, Writer};
+use attamba::quant::{self, DType};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Convert a model to another type
+///
+/// Matrices are converted, everything else is copied as it is: norms and other vectors are small
+/// and stay as exact as they are. TYPE is one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q6_K.
+///
+/// The embedding and the output matrix matter most. With a 4-bit TYPE they become Q6_K unless
+/// --embedding says otherwise. Where the rows of a matrix don't fill the blocks of a type, the
+/// nearest type that they fill is taken: Q8_0 for Q6_K, Q4_1 for Q4_K, F16 for the others.
+///
+/// A type of fewer bits than the input's loses some of its exactness; begin with F16 or F32 where
+/// you can. OUT is written whole or not at all.
+///
+/// Example: attamba quantize model-f16.gguf model-q4.gguf Q4_K
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model file to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// Model file to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Type of the matrices
+    #[arg(value_name = "TYPE", value_parser = writable)]
+    dtype: DType,
+    /// Type of the embedding and the output matrix
+    #[arg(long, value_name = "TYPE", value_parser = writable)]
+    embedding: Option<DType>,
+    /// Replace OUT if it is there
+    #[arg(long)]
+    force: bool,
+    /// Threads [default: the performance cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+/// What becomes of one tensor.
+struct Plan<'a> {
+    tensor: &'a TensorInfo,
+    from: DType,
+    /// What the user asked for.
+    wanted: DType,
+    /// That, or what comes nearest.
+    to: DType,
+    /// Values in a row.
+    columns: usize,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    check_paths(&args)?;
+    let gguf = Gguf::open(&args.input)?;
+    let plans = gguf.tensors().iter().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
+    if plans.iter().any(|p| p.from.is_quantised() && p.to != p.from) {
+        common::note(format_args!(
+            "{} is quantised already: what it has lost does not come back",
+            args.input.display()
+        ));
+    }
+
+    tell_of_others(&plans);
+
+    let mut writer = Writer::with_metadata_of(&gguf);
+    writer.set_u32("general.file_type", file_type(args.dtype));
+    // The version of ggml's block formats; it has been 2 since 2023.
+    writer.set_u32("general.quantization_version", 2);
+    for plan in &plans {
+        let shape = plan.tensor.dims.iter().rev().map(|&d| usize::try_from(d));
+        writer.tensor(&plan.tensor.name, &shape.collect::<Result<Vec<_>, _>>()?, plan.to);
+    }
+
+    let threads = args.threads.map_or_else(attamba::engine::cpu::default_threads, usize::from);
+    let interrupt = Interrupt::install(None, Second::Waits)?;
+    let bar = ProgressBar::new(plans.iter().map(|p| p.tensor.bytes() as u64).sum());
+    bar.set_style(ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}, {eta} left")?);
+    let written = writer.write_file(&args.output, |index, sink| {
+        let plan = &plans[index];
+        plan.write(gguf.data(plan.tensor), threads, sink, &mut |bytes| {
+            bar.inc(bytes);
+            // Any error will do: it makes the writer remove the unfinished file.
+            if interrupt.is_set() { Err(io::Error::other(Interrupted)) } else { Ok(()) }
+        })?;
+        gguf.release(plan.tensor);
+        Ok(())
+    });
+    bar.finish_and_clear();
+    if written.is_err() && interrupt.is_set() {
+        return Err(Interrupted.into());
+    }
+    written?;
+
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {}, from {}",
+        args.output.display(),
+        size(bytes),
+        size(gguf.file_bytes() as u64)
+    )?;
+    Ok(out.flush()?)
+}
+
+/// Refuses what would cost the user a file.
+fn check_paths(args: &Args) -> Result<()> {
+    let output = args.output.display();
+    if args.output.file_name().is_none() || args.output.is_dir() {
+        bail!("{output} is a directory; name the file to write");
+    }
+    if !args.output.exists() {
+        return Ok(());
+    }
+    let whole = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
+    if whole(&args.input)? == whole(&args.output)? {
+        bail!("{output} is the input; name another file to write");
+    }
+    if !args.force {
+        bail!("{output} is there already; --force replaces it");
+    }
+    Ok(())
+}
+
+/// Says which matrices become something else than asked for: a line for each row length, as models
+/// have few of these and many matrices.
+fn tell_of_others(plans: &[Plan]) {
+    let mut others: Vec<&Plan> = plans.iter().filter(|p| p.to != p.wanted).collect();
+    others.sort_by_key(|p| (p.columns, p.wanted as u32));
+    for same in others.chunk_by(|a, b| (a.columns, a.wanted) == (b.columns, b.wanted)) {
+        let Plan { tensor, wanted, to, columns, .. } = same[0];
+        let name = common::printable(&tensor.name);
+        let more = match same.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        common::note(format_args!(
+            "{to} instead of {wanted}, whose blocks rows of {columns} values don't fill: {name}{more}"
+        ));
+    }
+}
+
+impl Plan<'_> {
+    fn new<'a>(tensor: &'a TensorInfo, args: &Args) -> Result<Plan<'a>> {
+        let from = tensor.dtype()?;
+        let columns = usize::try_from(tensor.dims.first().copied().unwrap_or(1))?;
+        let is_matrix = tensor.dims.len() == 2
+            && tensor.name.ends_with(".weight")
+            && !tensor.name.contains("conv1d");
+        if !is_matrix {
+            return Ok(Plan { tensor, from, wanted: from, to: from, columns });
+        }
+        let is_embedding = matches!(&*tensor.name, "token_embd.weight" | "output.weight");
+        let four_bits = matches!(args.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4_K);
+        let wanted = match (is_embedding, args.embedding) {
+            (true, Some(chosen)) => chosen,
+            (true, None) if four_bits => DType::Q6_K,
+            _ => args.dtype,
+        };
+        let to = that_fits(wanted, columns);
+        Ok(Plan { tensor, from, wanted, to, columns })
+    }
+
+    /// Writes the tensor, some rows at a time; `done` gets the number of bytes read.
+    fn write(
+        &self,
+        bytes: &[u8],
+        threads: usize,
+        sink: &mut dyn Write,
+        done: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        /// Values that one thread converts at a time: enough to be worth starting it.
+        const PART: usize = 1 << 18;
+        if self.from == self.to {
+            for part in bytes.chunks(PART) {
+                sink.write_all(part)?;
+                done(part.len() as u64)?;
+            }
+            return Ok(());
+        }
+        let row = |dtype: DType| {
+            dtype.bytes_of(self.columns).filter(|&n| n > 0).ok_or_else(|| {
+                io::Error::other(format!("rows of {} values in {dtype}", self.columns))
+            })
+        };
+        let (row_in, row_out) = (row(self.from)?, row(self.to)?);
+        let rows = (PART / self.columns).max(1);
+        let mut converted = vec![0; threads * rows * row_out];
+        for batch in bytes.chunks(threads * rows * row_in) {
+            let converted = &mut converted[..batch.len() / row_in * row_out];
+            let parts = batch.chunks(rows * row_in).zip(converted.chunks_mut(rows * row_out));
+            std::thread::scope(|scope| {
+                let convert =
+                    |(from, to)| scope.spawn(move || self.convert((from, row_in), (to, row_out)));
+                let workers: Vec<_> = parts.map(convert).collect();
+                workers.into_iter().try_for_each(|worker| match worker.join() {
+                    Ok(result) => result.map_err(io::Error::other),
+                    Err(_) => Err(io::Error::other("a thread that converts has failed")),
+                })
+            })?;
+            sink.write_all(converted)?;
+            done(batch.len() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Converts whole rows.
+    fn convert(
+        &self,
+        (from, row_in): (&[u8], usize),
+        (to, row_out): (&mut [u8], usize),
+    ) -> attamba::Result<()> {
+        let mut values = vec![0.0; self.columns];
+        for (from, to) in from.chunks(row_in).zip(to.chunks_mut(row_out)) {
+            quant::dequantise(self.from, from, &mut values)?;
+            quant::quantise(self.to, &values, to)?;
+        }
+        Ok(())
+    }
+}
+
+/// The type itself, or the nearest one whose blocks rows of `columns` values fill.
+fn that_fits(wanted: DType, columns: usize) -> DType {
+    let nearest = match wanted {
+        DType::Q6_K => [wanted, DType::Q8_0],
+        DType::Q4_K => [wanted, DType::Q4_1],
+        _ => [wanted, wanted],
+    };
+    let fits = |t: &DType| columns.is_multiple_of(t.block_len());
+    nearest.into_iter().find(fits).unwrap_or(DType::F16)
+}
+
+/// The number that llama.cpp gives a file whose matrices are mostly of this type (`llama_ftype`).
+fn file_type(dtype: DType) -> u32 {
+    match dtype {
+        DType::F32 => 0,
+        DType::F16 => 1,
+        DType::Q4_0 => 2,
+        DType::Q4_1 => 3,
+        DType::Q8_0 => 7,
+        DType::Q5_0 => 8,
+        DType::Q5_1 => 9,
+        // "Small": all matrices but the embedding in the one type.
+        DType::Q4_K => 14,
+        DType::Q5_K => 16,
+        DType::Q6_K => 18,
+        DType::BF16 => 32,
+    }
+}
+
+/// A type that can be written.
+fn writable(name: &str) -> Result<DType, String> {
+    DType::from_name(name).filter(|t| t.can_quantise()).ok_or_else(|| {
+        let types = DType::ALL.into_iter().filter(|t| t.can_quantise()).map(DType::name);
+        format!("one of {} is expected", types.collect::<Vec<_>>().join(", "))
+    })
+}

@@ -1,0 +1,1027 @@
+//! Every table against plain arithmetic in f64, and against the portable table: what a kernel
+//! computes must not depend on the instruction set beyond the rounding of f32.
+
+use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
+use super::activations::BLOCK;
+use super::scan::STRETCH;
+use super::*;
+use crate::chunk::Place;
+use crate::quant::{dequantise, quantise};
+use half::{bf16, f16};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// A unit in the last place, relative to what it is the last place of.
+const ULP: f64 = f32::EPSILON as f64;
+
+/// Greatest relative error of `exp`.
+const EXP_ERROR: f64 = 2.0 * ULP;
+
+/// Where `exp` is clamped: e^-87.
+const CLAMPED: f64 = 1.65e-38;
+
+/// Smaller numbers have fewer bits.
+const TINY: f64 = f32::MIN_POSITIVE as f64;
+
+/// What a sum of `terms` products may err by, relative to the sum of their magnitudes. An addition
+/// errs by up to half an [`ULP`] of that, 0.3 in the mean of squares, and the errors of many add up
+/// like a random walk: 1.5 times the root of their number is five standard deviations. Three more
+/// are for the roundings of each term.
+fn rounding(terms: usize) -> f64 {
+    (3.0 + 1.5 * (terms as f64).sqrt()) * ULP
+}
+
+/// What lies where a kernel must not write.
+const UNTOUCHED: f32 = 1e30;
+
+/// Numbers that mean the same for ever (SplitMix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Uniform in 0..1.
+    fn uniform(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1 << 24) as f32
+    }
+
+    /// Uniform in 0..n.
+    fn below(&mut self, n: usize) -> usize {
+        (self.bits() % n as u64) as usize
+    }
+
+    /// Near enough to normal: the sum of four uniform numbers, with variance 1.
+    fn normal(&mut self) -> f32 {
+        let sum: f32 = (0..4).map(|_| self.uniform() - 0.5).sum();
+        sum * 3f32.sqrt()
+    }
+
+    fn normals(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.normal()).collect()
+    }
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: f32, wanted: f64, tolerance: f64) {
+    let error = (f64::from(got) - wanted).abs();
+    let close = error <= tolerance + TINY;
+    assert!(close, "{what}: {got} is {error:e} from {wanted}, beyond {tolerance:e}");
+}
+
+fn portable() -> &'static Kernels {
+    available().last().unwrap()
+}
+
+#[test]
+fn the_portable_table_is_the_last_of_all() {
+    let names: Vec<_> = available().into_iter().map(|k| k.name).collect();
+    // For those who run this to see what was tested.
+    println!("instruction sets: {}", names.join(", "));
+    assert_eq!(names.last(), Some(&PORTABLE.name));
+    for (i, name) in names.iter().enumerate() {
+        assert!(!names[..i].contains(name), "{names:?}");
+    }
+}
+
+// The operations under the kernels.
+
+/// Runs a check on every instruction set that this machine has.
+macro_rules! on_every_simd {
+    ($check:ident) => {
+        $check::<simd::portable::Portable>("portable");
+        #[cfg(target_arch = "x86_64")]
+        {
+            if simd::avx2::detected() {
+                $check::<simd::avx2::Avx2<false>>("AVX2");
+            }
+            if simd::avx2::vnni_detected() {
+                $check::<simd::avx2::Avx2<true>>("AVX2 VNNI");
+            }
+            if simd::avx512::detected() {
+                $check::<simd::avx512::Avx512>("AVX-512 VNNI");
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            if simd::neon::detected() {
+                $check::<simd::neon::Neon<simd::neon::Widening>>("NEON");
+            }
+            if simd::neon::dotprod_detected() {
+                $check::<simd::neon::Neon<simd::neon::Bytes<false>>>("NEON dotprod");
+            }
+            if simd::neon::i8mm_detected() {
+                $check::<simd::neon::Neon<simd::neon::Bytes<true>>>("NEON i8mm");
+            }
+        }
+    };
+}
+
+#[test]
+fn exp_is_right_to_two_units_in_the_last_place() {
+    fn check<S: Simd>(name: &str) {
+        const STEPS: usize = 200_000;
+        for chunk in 0..=STEPS / LANES {
+            let x: [f32; LANES] = std::array::from_fn(|i| {
+                -87.0 + 174.0 * ((chunk * LANES + i).min(STEPS) as f32 / STEPS as f32)
+            });
+            // SAFETY: the instruction set was detected.
+            let y = unsafe { exp_of::<S>(x) };
+            for (x, y) in x.into_iter().zip(y) {
+                let exact = f64::from(x).exp();
+                assert_close(&format!("{name}: exp({x})"), y, exact, EXP_ERROR * exact);
+            }
+        }
+        let x: [f32; LANES] = std::array::from_fn(|i| match i {
+            0..4 => 87.0,
+            4 => 87.1,
+            5 => 1e30,
+            6 => f32::MAX,
+            7 => f32::INFINITY,
+            8..12 => -87.0,
+            12 => -87.1,
+            13 => -1e30,
+            14 => f32::MIN,
+            _ => f32::NEG_INFINITY,
+        });
+        // SAFETY: as above.
+        let y = unsafe { exp_of::<S>(x) };
+        assert!(y[..8].iter().all(|&e| e == y[0]), "{name}: {y:?}");
+        assert!(y[8..].iter().all(|&e| e == y[8]), "{name}: {y:?}");
+        // SAFETY: as above.
+        let zero = unsafe { exp_of::<S>([0.0; LANES]) };
+        assert_eq!(zero, [1.0; LANES], "{name}");
+    }
+
+    unsafe fn exp_of<S: Simd>(x: [f32; LANES]) -> [f32; LANES] {
+        let mut out = [0.0; LANES];
+        unsafe { S::store(out.as_mut_ptr(), S::exp(S::load(x.as_ptr()))) };
+        out
+    }
+
+    on_every_simd!(check);
+}
+
+#[test]
+fn halves_and_brains_load_exactly() {
+    fn check<S: Simd>(name: &str) {
+        for start in (0..=u16::MAX).step_by(LANES) {
+            let bits: [u16; LANES] = std::array::from_fn(|i| start + i as u16);
+            let (mut halves, mut brains) = ([0f32; LANES], [0f32; LANES]);
+            // SAFETY: the instruction set was detected, and there are 16 lanes.
+            let [low, .., high] = unsafe {
+                S::store(halves.as_mut_ptr(), S::load_f16(bits.as_ptr()));
+                S::store(brains.as_mut_ptr(), S::load_bf16(bits.as_ptr()));
+                S::f16x4([0, 3, 7, 15].map(|i| bits.as_ptr().add(i)))
+            };
+            for i in 0..LANES {
+                let (half, brain) = (f16::from_bits(bits[i]), bf16::from_bits(bits[i]));
+                assert!(same(halves[i], half.to_f32()), "{name}: {half} came as {}", halves[i]);
+                assert!(same(brains[i], brain.to_f32()), "{name}: {brain} came as {}", brains[i]);
+            }
+            assert!(same(low, halves[0]) && same(high, halves[15]), "{name}: {low}, {high}");
+        }
+    }
+    on_every_simd!(check);
+}
+
+/// Equal, or both NaN.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+}
+
+// Activations.
+
+/// Rows of `cols` activations, quantised by `k`.
+fn activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
+    let rows = x.len() / cols;
+    let mut a = Activations::new(rows, cols).unwrap();
+    a.set_cols(cols);
+    for (i, values) in x.chunks_exact(cols).enumerate() {
+        // SAFETY: one thread, one row at a time.
+        let mut row = unsafe { a.row_mut(i) };
+        row.x.copy_from_slice(values);
+        k.quantise(&mut row);
+    }
+    a
+}
+
+/// What the integers of a row stand for.
+struct Quantised {
+    scale: Vec<f32>,
+    sum: Vec<f32>,
+    half_sums: Vec<i32>,
+}
+
+fn quantised(a: &Activations, row: usize) -> Quantised {
+    let (row, blocks) = (a.row(row), a.cols().div_ceil(BLOCK));
+    // SAFETY: a row has this many blocks.
+    unsafe {
+        Quantised {
+            scale: std::slice::from_raw_parts(row.scale, blocks).to_vec(),
+            sum: std::slice::from_raw_parts(row.sum, blocks).to_vec(),
+            half_sums: std::slice::from_raw_parts(row.half_sums, 2 * blocks).to_vec(),
+        }
+    }
+}
+
+/// The integers of a row that the portable table quantised.
+fn integers(a: &Activations, row: usize) -> Vec<i16> {
+    let len = a.cols().next_multiple_of(BLOCK);
+    // SAFETY: a row has whole blocks.
+    unsafe { std::slice::from_raw_parts(a.row(row).q, len).to_vec() }
+}
+
+/// Values of the sizes that occur: most near one, some far from it, some blocks all zero.
+fn inputs(numbers: &mut Numbers, n: usize) -> Vec<f32> {
+    let mut x = numbers.normals(n);
+    for block in x.chunks_mut(BLOCK) {
+        match numbers.below(8) {
+            0 => block.fill(0.0),
+            1 => block.iter_mut().for_each(|x| *x *= 1e-12),
+            2 => block[0] *= 1e3,
+            _ => {}
+        }
+    }
+    x
+}
+
+#[test]
+fn activations_are_rounded_to_fourteen_bits() {
+    let mut numbers = Numbers(1);
+    for cols in [1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 256] {
+        let x = inputs(&mut numbers, 8 * cols);
+        let judge = activations(portable(), cols, &x);
+        for (i, x) in x.chunks_exact(cols).enumerate() {
+            let (q, side) = (integers(&judge, i), quantised(&judge, i));
+            for (j, &q) in q.iter().enumerate() {
+                let x = x.get(j).copied().unwrap_or(0.0);
+                let scale = f64::from(side.scale[j / BLOCK]);
+                let error = (f64::from(x) - f64::from(q) * scale).abs();
+                // Half a step, and the rounding of 8191 steps.
+                let step = scale * (0.5 + 8192.0 * rounding(1));
+                assert!(error <= step, "{cols} values: {x} became {q} times {scale}");
+            }
+            for (b, q) in q.chunks_exact(BLOCK).enumerate() {
+                let halves: Vec<i32> =
+                    q.chunks_exact(16).map(|h| h.iter().map(|&q| i32::from(q)).sum()).collect();
+                assert_eq!(halves, side.half_sums[2 * b..2 * b + 2]);
+                assert_eq!(side.sum[b], side.scale[b] * (halves[0] + halves[1]) as f32);
+            }
+        }
+        for k in available() {
+            let a = activations(k, cols, &x);
+            for i in 0..8 {
+                assert_same_activations(k, &a, &judge, i);
+            }
+        }
+    }
+}
+
+/// That row `i` says the same in the order of `k` as in the portable one.
+#[track_caller]
+fn assert_same_activations(k: &Kernels, a: &Activations, judge: &Activations, i: usize) {
+    let (own, side, q) = (quantised(a, i), quantised(judge, i), integers(judge, i));
+    assert_eq!(own.scale, side.scale, "{}: scales of {} values", k.name, a.cols());
+    assert_eq!(own.sum, side.sum, "{}: sums of {} values", k.name, a.cols());
+    assert_eq!(own.half_sums, side.half_sums, "{}: half sums", k.name);
+    // Rows of a unit matrix bring out one integer each.
+    let mut unit = vec![0u8; q.len() / BLOCK * DType::Q8_0.block_bytes()];
+    for (j, &q) in q.iter().enumerate() {
+        let block = &mut unit[j / BLOCK * 34..][..34];
+        block[..2].copy_from_slice(&f16::ONE.to_le_bytes());
+        block[2 + j % BLOCK] = 1;
+        let mut out = [0.0];
+        // SAFETY: the row is good for its blocks.
+        unsafe { k.matvec(DType::Q8_0, &unit, q_len(a), a.row(i), &mut out) };
+        assert_eq!(out[0], f32::from(q) * side.scale[j / BLOCK], "{}: value {j}", k.name);
+        unit[j / BLOCK * 34..][..34].fill(0);
+    }
+}
+
+fn q_len(a: &Activations) -> usize {
+    a.cols().next_multiple_of(BLOCK)
+}
+
+#[test]
+fn nan_and_infinity_do_not_become_integers_out_of_range() {
+    let mut numbers = Numbers(2);
+    let clean = inputs(&mut numbers, 100);
+    for odd in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN] {
+        for at in [0, 15, 16, 31, 40, 96, 99] {
+            for others in [0, 1, 31] {
+                let mut x = clean.clone();
+                x[at] = odd;
+                let end = (at / BLOCK * BLOCK + others).min(100);
+                x[at / BLOCK * BLOCK..end].fill(odd);
+                for k in available() {
+                    let (a, expected) = (activations(k, 100, &x), activations(k, 100, &clean));
+                    let (side, expected) = (quantised(&a, 0), quantised(&expected, 0));
+                    for (b, sums) in side.half_sums.chunks_exact(2).enumerate() {
+                        if b == at / BLOCK {
+                            let limit = 16 * ACTIVATION_MAX;
+                            assert!(sums.iter().all(|s| s.abs() <= limit), "{}: {sums:?}", k.name);
+                        } else {
+                            assert_eq!(side.scale[b], expected.scale[b], "{}", k.name);
+                            assert_eq!(sums, &expected.half_sums[2 * b..2 * b + 2], "{}", k.name);
+                        }
+                    }
+                }
+                let q = integers(&activations(portable(), 100, &x), 0);
+                assert!(q.iter().all(|q| i32::from(*q).abs() <= ACTIVATION_MAX), "{q:?}");
+            }
+        }
+    }
+}
+
+// Products.
+
+/// A matrix as a file holds it, and what it means.
+struct Weights {
+    dtype: DType,
+    cols: usize,
+    bytes: Vec<u8>,
+    values: Vec<f32>,
+}
+
+impl Weights {
+    fn new(dtype: DType, cols: usize, bytes: Vec<u8>) -> Weights {
+        let mut values = vec![0.0; bytes.len() / dtype.block_bytes() * dtype.block_len()];
+        dequantise(dtype, &bytes, &mut values).unwrap();
+        Weights { dtype, cols, bytes, values }
+    }
+
+    /// Any bits that a block may have, under scales of a usual size.
+    fn random(dtype: DType, rows: usize, cols: usize, numbers: &mut Numbers) -> Weights {
+        let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
+        if dtype.is_quantised() {
+            bytes.fill_with(|| numbers.bits() as u8);
+            set_scales(dtype, &mut bytes, || 0.02 * numbers.normal());
+        } else {
+            quantise(dtype, &numbers.normals(rows * cols), &mut bytes).unwrap();
+        }
+        Weights::new(dtype, cols, bytes)
+    }
+
+    fn rows(&self) -> usize {
+        self.values.len() / self.cols
+    }
+
+    /// The product of a row with `x`, and a magnitude that its terms stay below: minima and offsets
+    /// are added apart from the rest, so the greatest weight stands for all.
+    fn product(&self, row: usize, x: &[f64]) -> (f64, f64) {
+        let w = &self.values[row * self.cols..][..self.cols];
+        let greatest = w.iter().fold(0f32, |max, w| max.max(w.abs()));
+        let sum = w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum();
+        (sum, x.iter().map(|x| x.abs()).sum::<f64>() * f64::from(greatest))
+    }
+}
+
+/// Overwrites the f16 numbers of all blocks.
+fn set_scales(dtype: DType, bytes: &mut [u8], mut scale: impl FnMut() -> f32) {
+    let places: &[usize] = match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => &[],
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
+        DType::Q6_K => &[208],
+    };
+    for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
+        for &place in places {
+            let half = f16::from_f32(scale());
+            block[place..place + 2].copy_from_slice(&half.to_le_bytes());
+        }
+    }
+}
+
+/// Rows of activations as numbers: as the integers say where the weights are quantised, so that
+/// the products differ by rounding alone.
+fn meaning(dtype: DType, cols: usize, x: &[f32]) -> Vec<Vec<f64>> {
+    let judge = activations(portable(), cols, x);
+    let rows = x.chunks_exact(cols).enumerate();
+    rows.map(|(i, x)| {
+        if !dtype.is_quantised() {
+            return x.iter().map(|x| f64::from(*x)).collect();
+        }
+        let (q, side) = (integers(&judge, i), quantised(&judge, i));
+        let value = |j: usize| f64::from(q[j]) * f64::from(side.scale[j / BLOCK]);
+        (0..cols).map(value).collect()
+    })
+    .collect()
+}
+
+fn widths(dtype: DType) -> &'static [usize] {
+    match dtype.block_len() {
+        1 => &[1, 7, 15, 16, 17, 31, 32, 33, 48, 64, 96, 100, 256, 512],
+        32 => &[32, 64, 96, 128, 160, 256, 512],
+        _ => &[256, 512, 768],
+    }
+}
+
+fn any_shape() -> impl Strategy<Value = (DType, usize)> {
+    select(DType::ALL.to_vec()).prop_flat_map(|t| (Just(t), select(widths(t))))
+}
+
+/// Checks `matvec` and `matmul` of every table against f64, against the portable table and against
+/// each other.
+fn check_products(w: &Weights, x: &[f32], add: bool, gap: usize) {
+    let (tokens, rows) = (x.len() / w.cols, w.rows());
+    let meaning = meaning(w.dtype, w.cols, x);
+    let mut by_portable = vec![0.0; tokens * rows];
+    // The portable table, the last, goes first.
+    for k in available().into_iter().rev() {
+        let what = |way: &str, t: usize, r: usize| {
+            let (dtype, cols) = (w.dtype, w.cols);
+            format!("{}: {way} {dtype}, row {r} of {rows}, {cols} values, token {t}", k.name)
+        };
+        let a = activations(k, w.cols, x);
+        let mut vectors = vec![0.0; tokens * rows];
+        for (t, out) in vectors.chunks_exact_mut(rows).enumerate() {
+            // SAFETY: row t of the activations is complete.
+            unsafe { k.matvec(w.dtype, &w.bytes, w.cols, a.row(t), out) };
+        }
+        let stride = rows + gap;
+        let mut matrix = vec![UNTOUCHED; tokens * stride];
+        if add {
+            matrix.chunks_exact_mut(stride).for_each(|t| t[..rows].fill(1.0));
+        }
+        if rows <= PANEL {
+            let mut panel = Panel::new(w.cols, !w.dtype.is_quantised()).unwrap();
+            let target = Target { out: matrix.as_mut_ptr(), stride, add };
+            // SAFETY: the target has room for all the tokens.
+            unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
+        }
+        if k.name == portable().name {
+            by_portable.copy_from_slice(&vectors);
+        }
+        for t in 0..tokens {
+            for r in 0..rows {
+                let (exact, magnitude) = w.product(r, &meaning[t]);
+                let tolerance = rounding(w.cols) * magnitude;
+                let vector = vectors[t * rows + r];
+                assert_close(&what("matvec", t, r), vector, exact, tolerance);
+                let judge = f64::from(by_portable[t * rows + r]);
+                assert_close(&what("matvec, portable,", t, r), vector, judge, tolerance);
+                if rows <= PANEL {
+                    let before = f64::from(u8::from(add));
+                    let tolerance = tolerance + before * ULP;
+                    let product = matrix[t * stride + r];
+                    assert_close(&what("matmul", t, r), product, exact + before, tolerance);
+                    let vector = f64::from(vector) + before;
+                    assert_close(&what("matmul, matvec,", t, r), product, vector, tolerance);
+                }
+            }
+            let beyond = &matrix[t * stride..][rows..stride];
+            assert!(beyond.iter().all(|&v| v == UNTOUCHED), "{}: {beyond:?}", k.name);
+        }
+    }
+}
+
+#[test]
+fn matrix_times_vector() {
+    let mut numbers = Numbers(3);
+    for dtype in DType::ALL {
+        for &cols in widths(dtype) {
+            for rows in 1..=9 {
+                let w = Weights::random(dtype, rows, cols, &mut numbers);
+                check_products(&w, &inputs(&mut numbers, cols), false, 0);
+            }
+            let w = Weights::random(dtype, 50, cols, &mut numbers);
+            check_products(&w, &inputs(&mut numbers, cols), false, 0);
+        }
+    }
+}
+
+/// No sum of integers may overflow, whatever the weights and the activations.
+#[test]
+fn products_at_the_ends_of_the_ranges() {
+    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantised()) {
+        for fill in [0x00, 0x0f, 0x7f, 0x80, 0x88, 0xf0, 0xff] {
+            for scales in [0x00, 0x7f, 0x80, 0xff] {
+                let cols = 256;
+                let mut bytes = vec![fill; dtype.bytes_of(5 * cols).unwrap()];
+                for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
+                    match dtype {
+                        DType::Q6_K => block[192..208].fill(scales),
+                        DType::Q4_K | DType::Q5_K => block[4..16].fill(scales),
+                        _ => {}
+                    }
+                }
+                set_scales(dtype, &mut bytes, || 1.0);
+                let w = Weights::new(dtype, cols, bytes);
+                for signs in [[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]] {
+                    let x: Vec<f32> = (0..14 * cols).map(|i| 3.0 * signs[i % 2]).collect();
+                    check_products(&w, &x, false, 0);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn matrix_times_matrix(
+        (dtype, cols) in any_shape(),
+        rows in 1..=PANEL,
+        tokens in 1..=30usize,
+        add: bool,
+        gap in 0..5usize,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let w = Weights::random(dtype, rows, cols, &mut numbers);
+        check_products(&w, &inputs(&mut numbers, tokens * cols), add, gap);
+    }
+}
+
+/// A panel is used again and again, for matrices of different kinds.
+#[test]
+fn a_panel_keeps_nothing_of_the_last_product() {
+    let mut numbers = Numbers(4);
+    for k in available() {
+        let mut panel = Panel::new(512, true).unwrap();
+        for _ in 0..60 {
+            let dtype = DType::ALL[numbers.below(DType::ALL.len())];
+            let cols = widths(dtype)[numbers.below(widths(dtype).len())].min(512);
+            let rows = 1 + numbers.below(PANEL);
+            let w = Weights::random(dtype, rows, cols, &mut numbers);
+            let a = activations(k, cols, &inputs(&mut numbers, 5 * cols));
+            let mut fresh = Panel::new(cols, true).unwrap();
+            let outs = [&mut panel, &mut fresh].map(|panel| {
+                let mut out = vec![0.0; 5 * rows];
+                let target = Target { out: out.as_mut_ptr(), stride: rows, add: false };
+                // SAFETY: the target has room for all the tokens.
+                unsafe { k.matmul(dtype, &w.bytes, &a, 5, panel, target) };
+                out
+            });
+            assert_eq!(outs[0], outs[1], "{}: {dtype}, {rows} rows of {cols}", k.name);
+        }
+    }
+}
+
+// Norms and activations.
+
+#[test]
+fn rms_norm_and_swiglu() {
+    let mut numbers = Numbers(5);
+    for len in (1..=50).chain([64, 100, 576, 2048]) {
+        let [x, weight] = [0, 1].map(|_| inputs(&mut numbers, len));
+        // Where silu is nearly nothing, nearly linear, and where its exponential is clamped.
+        let gate: Vec<f32> = x.iter().map(|x| 60.0 * x).collect();
+        let squares: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let root = (squares / len as f64 + 1e-5).sqrt();
+        for k in available() {
+            let mut out = vec![0.0; len];
+            k.rms_norm(&x, &weight, 1e-5, &mut out);
+            for i in 0..len {
+                let exact = f64::from(x[i]) / root * f64::from(weight[i]);
+                let what = format!("{}: rms_norm of {len}", k.name);
+                assert_close(&what, out[i], exact, rounding(len) * exact.abs());
+            }
+            k.swiglu(&gate, &weight, &mut out);
+            for i in 0..len {
+                let (gate, up) = (f64::from(gate[i]), f64::from(weight[i]));
+                let exact = gate / (1.0 + (-gate).exp()) * up;
+                let tolerance =
+                    (rounding(1) + EXP_ERROR) * exact.abs() + CLAMPED * (gate * up).abs();
+                let what = format!("{}: swiglu, gate {gate}", k.name);
+                assert_close(&what, out[i], exact, tolerance);
+            }
+        }
+    }
+}
+
+// Convolution.
+
+proptest! {
+    #[test]
+    fn convolution(
+        taps in 1..=5usize,
+        channels in 1..60usize,
+        part in (0.0..1.0f64, 0.0..1.0f64),
+        resets in proptest::collection::vec(proptest::bool::weighted(0.2), 1..30),
+        since in 0..8u32,
+        gap in 0..5usize,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let first = (part.0 * channels as f64) as usize;
+        let width = 1 + (part.1 * (channels - first) as f64) as usize;
+        let width = width.min(channels - first);
+        let (tokens, stride) = (resets.len(), channels + gap);
+        let weight = numbers.normals(taps * channels);
+        let bias = numbers.normals(channels);
+        let past = numbers.normals((taps - 1) * channels);
+        let x = numbers.normals(tokens * stride);
+        let mut fresh = Vec::new();
+        for (t, &reset) in resets.iter().enumerate() {
+            let before = if t == 0 { since } else { fresh[t - 1] + 1 };
+            fresh.push(if reset { 0 } else { before });
+        }
+        let c = Conv { taps, weight: &weight, bias: &bias, past: &past, channels };
+        for k in available() {
+            let mut out = vec![UNTOUCHED; tokens * channels];
+            let input = Strided { at: x.as_ptr(), stride };
+            // SAFETY: inputs and outputs have all the tokens.
+            unsafe { k.conv(&c, first, width, input, &fresh, out.as_mut_ptr()) };
+            for (i, &out) in out.iter().enumerate() {
+                let (t, channel) = (i / channels, i % channels);
+                if !(first..first + width).contains(&channel) {
+                    assert_eq!(out, UNTOUCHED, "{}", k.name);
+                    continue;
+                }
+                let (mut sum, mut magnitude) = (f64::from(bias[channel]), 1.0);
+                for back in (0..taps).filter(|&back| back <= fresh[t] as usize) {
+                    let x = match t.checked_sub(back) {
+                        Some(t) => x[t * stride + channel],
+                        None => past[(taps - 1 + t - back) * channels + channel],
+                    };
+                    let w = weight[(taps - 1 - back) * channels + channel];
+                    sum += f64::from(w) * f64::from(x);
+                    magnitude += (f64::from(w) * f64::from(x)).abs();
+                }
+                let exact = sum / (1.0 + (-sum).exp());
+                // The slope of silu is below 1.1.
+                let tolerance = 1.1 * rounding(taps) * magnitude + EXP_ERROR * exact.abs();
+                assert_close(&format!("{}: token {t}", k.name), out, exact, tolerance);
+            }
+        }
+    }
+}
+
+// The scan.
+
+/// A head's inputs, side by side in one matrix as the engine has them.
+struct ScanCase {
+    width: usize,
+    state: usize,
+    a: f32,
+    d: f32,
+    dt: Vec<f32>,
+    reset: Vec<bool>,
+    /// `[tokens][stride]`: x, then B, then C.
+    inputs: Vec<f32>,
+    stride: usize,
+    /// State before the first token.
+    before: Vec<f32>,
+}
+
+impl ScanCase {
+    fn new(width: usize, state: usize, reset: Vec<bool>, numbers: &mut Numbers) -> ScanCase {
+        let tokens = reset.len();
+        let stride = width + 2 * state + 3;
+        ScanCase {
+            width,
+            state,
+            a: -(2.0 * numbers.normal()).exp(),
+            d: numbers.normal(),
+            dt: (0..tokens).map(|_| 0.1 * numbers.normal().exp()).collect(),
+            reset,
+            inputs: numbers.normals(tokens * stride),
+            stride,
+            before: numbers.normals(width * state),
+        }
+    }
+
+    /// Outputs and the state after the last token, computed in pieces that begin at `cuts`.
+    fn run(&self, k: &Kernels, cuts: &[usize]) -> (Vec<f32>, Vec<f32>) {
+        let tokens = self.dt.len();
+        let (mut s, y_stride) = (self.before.clone(), self.width + 1);
+        let mut y = vec![UNTOUCHED; tokens * y_stride];
+        let ends = cuts.iter().skip(1).copied().chain([tokens]);
+        for (from, to) in cuts.iter().copied().zip(ends) {
+            let part = |at: usize| Strided {
+                at: self.inputs[from * self.stride + at..].as_ptr(),
+                stride: self.stride,
+            };
+            let head = Head {
+                width: self.width,
+                state: self.state,
+                a: self.a,
+                d: self.d,
+                dt: &self.dt[from..to],
+                x: part(0),
+                b: part(self.width),
+                c: part(self.width + self.state),
+                reset: &self.reset[from..to],
+            };
+            // SAFETY: inputs and outputs have these tokens.
+            unsafe { k.scan(&head, &mut s, y.as_mut_ptr().add(from * y_stride), y_stride) };
+        }
+        let beyond = y.iter().skip(self.width).step_by(y_stride);
+        assert!(beyond.copied().all(|y| y == UNTOUCHED), "{}", k.name);
+        let y = y.chunks_exact(y_stride).flat_map(|y| y[..self.width].to_vec()).collect();
+        (y, s)
+    }
+
+    /// Outputs and the last state by the recurrence in f64, each with the sum of its terms'
+    /// magnitudes.
+    #[allow(clippy::type_complexity, reason = "pairs of what the doc comment says")]
+    fn exact(&self) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+        let mut s: Vec<_> =
+            self.before.iter().map(|s| (f64::from(*s), f64::from(s.abs()))).collect();
+        let mut y = Vec::new();
+        for (t, inputs) in self.inputs.chunks_exact(self.stride).enumerate() {
+            let inputs: Vec<_> = inputs.iter().map(|v| f64::from(*v)).collect();
+            let (x, rest) = inputs.split_at(self.width);
+            let (b, c) = (&rest[..self.state], &rest[self.state..2 * self.state]);
+            if self.reset[t] {
+                s.fill((0.0, 0.0));
+            }
+            let dt = f64::from(self.dt[t]);
+            let decay = (dt * f64::from(self.a)).exp();
+            for (i, b) in b.iter().enumerate() {
+                for (s, x) in s[i * self.width..].iter_mut().zip(x) {
+                    let input = dt * x * b;
+                    *s = (s.0 * decay + input, s.1 * decay + input.abs());
+                }
+            }
+            for (j, x) in x.iter().enumerate() {
+                let own = f64::from(self.d) * x;
+                let sum = (0..self.state).fold((own, own.abs()), |sum, i| {
+                    let s = s[i * self.width + j];
+                    (sum.0 + s.0 * c[i], sum.1 + s.1 * c[i].abs())
+                });
+                y.push(sum);
+            }
+        }
+        (y, s)
+    }
+
+    /// Greatest magnitude of an exponent in a stretch. The quadratic form takes differences of such
+    /// exponents, so their rounding is a relative error of what it computes.
+    fn greatest_exponent(&self) -> f64 {
+        let windows = (0..self.dt.len()).map(|t| {
+            let end = (t + STRETCH).min(self.dt.len());
+            self.dt[t..end].iter().map(|dt| f64::from(*dt)).sum::<f64>()
+        });
+        windows.fold(0.0, f64::max) * f64::from(self.a.abs())
+    }
+
+    /// Checks every table, whole, cut at `cuts`, and token by token.
+    fn check(&self, cuts: &[usize]) {
+        let (y, s) = self.exact();
+        let each: Vec<usize> = (0..self.dt.len()).collect();
+        // A state is rounded at each token, an output sums over states and over a stretch.
+        let sums = rounding(self.dt.len()) + rounding(self.state) + rounding(STRETCH);
+        let relative = sums + ULP * self.greatest_exponent();
+        for k in available() {
+            for (way, cuts) in [("whole", &[0][..]), ("cut", cuts), ("by tokens", &each)] {
+                let (own_y, own_s) = self.run(k, cuts);
+                for (i, (own, y)) in own_y.into_iter().zip(&y).enumerate() {
+                    let what = format!("{}: {way}, y[{}]", k.name, i / self.width);
+                    assert_close(&what, own, y.0, relative * y.1);
+                }
+                for (own, s) in own_s.into_iter().zip(&s) {
+                    let what = format!("{}: {way}, state", k.name);
+                    assert_close(&what, own, s.0, relative * s.1);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn scan_in_any_pieces(
+        width in select(&[1, 5, 16, 40, 64][..]),
+        state in select(&[1, 16, 33, 64, 128][..]),
+        tokens in 1..100usize,
+        reset_share in select(&[0.0, 0.05, 0.2, 0.6][..]),
+        pieces in 1..6usize,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let reset = (0..tokens).map(|_| numbers.uniform() < reset_share).collect();
+        let mut cuts: Vec<usize> = (1..pieces).map(|_| numbers.below(tokens)).collect();
+        cuts.push(0);
+        cuts.sort_unstable();
+        cuts.dedup();
+        ScanCase::new(width, state, reset, &mut numbers).check(&cuts);
+    }
+}
+
+/// Chunks of every length around that of a stretch, where the form changes.
+#[test]
+fn scan_of_chunks_around_the_stretch() {
+    let mut numbers = Numbers(6);
+    for chunk in [1, 2, 3, 8, 16, STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH + 1] {
+        for offset in [0, 1, chunk - 1] {
+            let tokens = 3 * chunk + 2;
+            let reset = (0..tokens).map(|t| (t + offset).is_multiple_of(chunk)).collect();
+            ScanCase::new(40, 64, reset, &mut numbers).check(&[0, tokens / 2]);
+        }
+    }
+}
+
+// Attention.
+
+/// Rows in three places, in f32; queries; and runs over the rows.
+struct AttentionCase {
+    heads: usize,
+    head_dim: usize,
+    q: Vec<f32>,
+    /// Keys and values of ring, window and block.
+    places: [[Vec<f32>; 2]; 3],
+    runs: Vec<Run>,
+}
+
+impl AttentionCase {
+    fn new(heads: usize, head_dim: usize, rows: usize, sharp: f32, numbers: &mut Numbers) -> Self {
+        let (mut runs, mut left, mut sizes) = (Vec::new(), rows, [1; 3]);
+        while left > 0 {
+            let index = numbers.below(3);
+            let run = Run {
+                place: [Place::Ring, Place::Window, Place::Block][index],
+                first: numbers.below(5),
+                step: 1 + numbers.below(3),
+                len: 1 + numbers.below(left.min(70)),
+            };
+            left -= run.len;
+            sizes[index] = sizes[index].max(run.first + run.step * run.len);
+            runs.push(run);
+        }
+        let q = numbers.normals(heads * head_dim).into_iter().map(|q| sharp * q).collect();
+        let places = sizes.map(|size| [0, 1].map(|_| numbers.normals(size * head_dim)));
+        AttentionCase { heads, head_dim, q, places, runs }
+    }
+
+    /// Every row of the runs: its key and value.
+    fn rows(&self) -> impl Iterator<Item = [&[f32]; 2]> {
+        self.runs.iter().flat_map(move |run| {
+            let index = match run.place {
+                Place::Ring => 0,
+                Place::Window => 1,
+                Place::Block => 2,
+            };
+            (0..run.len).map(move |i| {
+                let at = (run.first + i * run.step) * self.head_dim;
+                [0, 1].map(|side| &self.places[index][side][at..at + self.head_dim])
+            })
+        })
+    }
+
+    /// `[heads][head_dim]`: softmax(q k / sqrt(head_dim)) v, with what each may err by.
+    fn exact(&self) -> Vec<(f64, f64)> {
+        let mut out = Vec::new();
+        for q in self.q.chunks_exact(self.head_dim) {
+            let root = (self.head_dim as f64).sqrt();
+            let terms = |k: &[f32]| -> Vec<f64> {
+                k.iter().zip(q).map(|(k, q)| f64::from(*k) * f64::from(*q) / root).collect()
+            };
+            let scores: Vec<f64> = self.rows().map(|[k, _]| terms(k).iter().sum()).collect();
+            // The error of a score is a relative error of its weight.
+            let score_error = self.rows().fold(0.0, |max: f64, [k, _]| {
+                max.max(terms(k).iter().map(|t| t.abs()).sum::<f64>() * rounding(self.head_dim))
+            });
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+            let relative = 2.0 * (score_error + EXP_ERROR + rounding(scores.len()));
+            for c in 0..self.head_dim {
+                let (mut sum, mut tolerance) = (0.0, 0.0);
+                for (score, [_, v]) in scores.iter().zip(self.rows()) {
+                    let (weight, v) = ((score - max).exp() / total, f64::from(v[c]));
+                    sum += weight * v;
+                    tolerance += (weight * relative + CLAMPED) * v.abs();
+                }
+                out.push((sum, tolerance));
+            }
+        }
+        out
+    }
+
+    /// The sums of `parts` parts of the runs, joined; or of one, divided.
+    fn run<E: Stored>(&self, k: &Kernels, parts: usize) -> Vec<f32> {
+        let stored: [[Vec<E>; 2]; 3] = self.places.each_ref().map(|sides| {
+            sides.each_ref().map(|values| {
+                let mut stored = vec![E::zeroed(); values.len()];
+                k.convert(values, &mut stored);
+                stored
+            })
+        });
+        let places = stored.each_ref().map(|[k, v]| Rows { k: k.as_ptr(), v: v.as_ptr() });
+        let queries = Queries { q: self.q.as_ptr(), heads: self.heads, head_dim: self.head_dim };
+        let size = self.heads * self.head_dim;
+        let mut out = vec![UNTOUCHED; parts * size];
+        let [mut max, mut sum] = [0, 1].map(|_| vec![UNTOUCHED; parts * self.heads]);
+        for part in 0..parts {
+            let runs: Vec<Run> = self.runs.iter().skip(part).step_by(parts).copied().collect();
+            let mut into = Partial {
+                out: &mut out[part * size..][..size],
+                max: &mut max[part * self.heads..][..self.heads],
+                sum: &mut sum[part * self.heads..][..self.heads],
+            };
+            // SAFETY: the places hold every row of the runs.
+            unsafe { k.attend(&queries, &places, &runs, &mut into) };
+            if runs.is_empty() {
+                assert!(into.out.iter().chain(&*into.sum).all(|&v| v == 0.0), "{}", k.name);
+                assert!(into.max.iter().all(|&v| v == f32::NEG_INFINITY), "{}", k.name);
+            }
+            if parts == 1 {
+                k.divide(&mut into, self.head_dim);
+                return out;
+            }
+        }
+        let mut joined = vec![UNTOUCHED; size];
+        k.join(&out, &max, &sum, self.head_dim, &mut joined);
+        joined
+    }
+
+    fn check<E: Stored>(&self, parts: usize) {
+        let exact = self.exact();
+        for k in available() {
+            let ways = if self.runs.is_empty() { vec![] } else { vec![1, parts] };
+            for parts in ways {
+                for (own, exact) in self.run::<E>(k, parts).into_iter().zip(&exact) {
+                    let what = format!("{}: {parts} parts", k.name);
+                    assert_close(&what, own, exact.0, exact.1);
+                }
+            }
+        }
+    }
+
+    /// With keys and values that f16 holds.
+    fn rounded(mut self) -> AttentionCase {
+        for value in self.places.iter_mut().flatten().flatten() {
+            *value = f16::from_f32(*value).to_f32();
+        }
+        self
+    }
+}
+
+proptest! {
+    #[test]
+    fn attention(
+        heads in 1..=8usize,
+        head_dim in select(&[2, 6, 16, 64, 80][..]),
+        rows in select(&[1, 2, 31, 32, 33, 64, 65, 200][..]),
+        parts in 2..5usize,
+        sharp in select(&[0.0, 1.0, 10.0][..]),
+        seed: u64,
+    ) {
+        let case = AttentionCase::new(heads, head_dim, rows, sharp, &mut Numbers(seed));
+        case.check::<f32>(parts);
+        case.rounded().check::<u16>(parts);
+    }
+}
+
+#[test]
+fn attention_to_nothing_is_nothing() {
+    for k in available() {
+        let case = AttentionCase::new(3, 80, 0, 1.0, &mut Numbers(7));
+        // Two empty parts are checked on the way; what they join to means nothing.
+        case.run::<f32>(k, 2);
+        case.run::<u16>(k, 2);
+    }
+}
+
+/// A score that towers over those before it must not lose to rounding, nor the others to it.
+#[test]
+fn attention_survives_scores_far_apart() {
+    for head_dim in [2, 64] {
+        for sharp in [1e2, 1e4] {
+            let case = AttentionCase::new(2, head_dim, 200, sharp, &mut Numbers(8));
+            let exact = case.exact();
+            for k in available() {
+                let out = case.run::<f32>(k, 1);
+                assert!(out.iter().all(|v| v.is_finite()), "{}: {out:?}", k.name);
+                for (own, exact) in out.into_iter().zip(&exact) {
+                    assert_close(k.name, own, exact.0, exact.1);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_and_values_are_stored_as_the_nearest_f16() {
+    let mut numbers = Numbers(9);
+    let mut x: Vec<f32> = (0..1 << 14).map(|_| f32::from_bits(numbers.bits() as u32)).collect();
+    // Sizes that f16 has, ties between two of them, and the ends of its range.
+    x.extend((0..1 << 14).map(|_| numbers.normal() * (12.0 * numbers.normal()).exp2()));
+    x.extend((0..1 << 12).map(|i| f16::from_bits(i * 8 + 5).to_f32() * (1.0 + 1.0 / 2048.0)));
+    x.extend((0..1 << 10).map(|i| (i as f32 + 0.5) * 2f32.powi(-24)));
+    x.extend([65504.0, 65519.99, 65520.0, -65520.0, 1e-8, -1e-8, 0.0, -0.0, f32::INFINITY]);
+    for k in available() {
+        let mut halves = vec![0u16; x.len()];
+        k.convert(&x, &mut halves);
+        for (x, &bits) in x.iter().zip(&halves) {
+            let (half, nearest) = (f16::from_bits(bits), f16::from_f32(*x));
+            let same = if x.is_nan() { half.is_nan() } else { half.to_bits() == nearest.to_bits() };
+            assert!(same, "{}: {x} became {half}, not {nearest}", k.name);
+        }
+        for n in 0..40 {
+            let mut copy = vec![UNTOUCHED; n + 1];
+            k.convert(&x[20_000..20_000 + n], &mut copy[..n]);
+            assert_eq!(copy[..n], x[20_000..20_000 + n], "{}", k.name);
+            assert_eq!(copy[n], UNTOUCHED, "{}", k.name);
+            let mut half = vec![0u16; n + 1];
+            k.convert(&x[20_000..20_000 + n], &mut half[..n]);
+            assert_eq!(half[..n], halves[20_000..20_000 + n], "{}", k.name);
+            assert_eq!(half[n], 0, "{}", k.name);
+        }
+    }
+}

@@ -1,0 +1,669 @@
+//! [`Simd`] with NEON, four registers for sixteen lanes. What every machine of this architecture has
+//! is written once; the products of weights and activations come in three kinds ([`Products`]), by
+//! the extensions that they need.
+//!
+//! Rust's intrinsics for the extensions, and those for f16, are not stable in the oldest compiler
+//! that builds this crate, so a few single instructions are assembly.
+
+use super::{ACTIVATION_MAX, Simd};
+use std::arch::aarch64::*;
+use std::arch::{asm, is_aarch64_feature_detected};
+use std::marker::PhantomData;
+
+/// The features that [`Neon`] with [`Widening`] needs.
+pub(crate) fn detected() -> bool {
+    is_aarch64_feature_detected!("neon")
+}
+
+/// What [`Neon`] with [`Bytes<false>`] needs.
+pub(crate) fn dotprod_detected() -> bool {
+    detected() && is_aarch64_feature_detected!("dotprod")
+}
+
+/// What [`Neon`] with [`Bytes<true>`] needs.
+pub(crate) fn i8mm_detected() -> bool {
+    dotprod_detected() && is_aarch64_feature_detected!("i8mm")
+}
+
+/// NEON with products of the kind `P`.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon<P>(PhantomData<P>);
+
+type F = [float32x4_t; 4];
+type I = [int32x4_t; 4];
+type W = [int8x16_t; 4];
+
+/// The part of [`Simd`] that differs by extension; what the items are stands there.
+pub(crate) trait Products: Copy + 'static {
+    type A: Copy;
+    const TILE: usize;
+    const GROUP_BYTES: usize;
+
+    unsafe fn store_activations(p: *mut i16, low: I, high: I);
+    unsafe fn activations(p: *const i16) -> Self::A;
+    unsafe fn half_activations(p: *const i16) -> Self::A;
+    unsafe fn lane_sums(a: Self::A) -> I;
+    unsafe fn dot(acc: I, w: W, a: Self::A) -> I;
+    unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    );
+}
+
+macro_rules! lanewise {
+    ($($name:ident($($arg:ident),+): $kind:ty = $op:ident;)+) => {$(
+        #[inline(always)]
+        unsafe fn $name($($arg: $kind),+) -> $kind {
+            unsafe {
+                [$op($($arg[0]),+), $op($($arg[1]),+), $op($($arg[2]),+), $op($($arg[3]),+)]
+            }
+        }
+    )+};
+}
+
+impl<P: Products> Simd for Neon<P> {
+    type F = F;
+    type I = I;
+    type W = W;
+    type A = P::A;
+
+    const TILE: usize = P::TILE;
+    const GROUP_BYTES: usize = P::GROUP_BYTES;
+
+    lanewise! {
+        add(a, b): F = vaddq_f32;
+        sub(a, b): F = vsubq_f32;
+        mul(a, b): F = vmulq_f32;
+        div(a, b): F = vdivq_f32;
+        max(a, b): F = vmaxq_f32;
+        min(a, b): F = vminq_f32;
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> F {
+        unsafe { [vdupq_n_f32(x); 4] }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> F {
+        unsafe { [vld1q_f32(p), vld1q_f32(p.add(4)), vld1q_f32(p.add(8)), vld1q_f32(p.add(12))] }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> F {
+        unsafe {
+            let [a, b] = [vld1q_u16(p), vld1q_u16(p.add(8))];
+            [f16_low(a), f16_high(a), f16_low(b), f16_high(b)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> F {
+        unsafe {
+            let four = |p| vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(p))));
+            [four(p), four(p.add(4)), four(p.add(8)), four(p.add(12))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: F) {
+        unsafe {
+            vst1q_f32(p, v[0]);
+            vst1q_f32(p.add(4), v[1]);
+            vst1q_f32(p.add(8), v[2]);
+            vst1q_f32(p.add(12), v[3]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut u16, v: F) {
+        unsafe {
+            vst1q_u16(p, to_f16(v[0], v[1]));
+            vst1q_u16(p.add(8), to_f16(v[2], v[3]));
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: F, b: F, c: F) -> F {
+        unsafe {
+            [
+                vfmaq_f32(c[0], a[0], b[0]),
+                vfmaq_f32(c[1], a[1], b[1]),
+                vfmaq_f32(c[2], a[2], b[2]),
+                vfmaq_f32(c[3], a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(v: F) -> f32 {
+        unsafe { vaddvq_f32(vaddq_f32(vaddq_f32(v[0], v[1]), vaddq_f32(v[2], v[3]))) }
+    }
+    #[inline(always)]
+    unsafe fn greatest(v: F) -> f32 {
+        unsafe { vmaxvq_f32(vmaxq_f32(vmaxq_f32(v[0], v[1]), vmaxq_f32(v[2], v[3]))) }
+    }
+    #[inline(always)]
+    unsafe fn sum4(v: [F; 4]) -> [f32; 4] {
+        unsafe {
+            let [a, b, c, d] = v.map(|x| vaddq_f32(vaddq_f32(x[0], x[1]), vaddq_f32(x[2], x[3])));
+            let sums = vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
+            std::mem::transmute::<float32x4_t, [f32; 4]>(sums)
+        }
+    }
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        unsafe {
+            let a = vdupq_n_f32(p.read_unaligned());
+            let b = vdupq_n_f32(p.add(1).read_unaligned());
+            [a, a, b, b]
+        }
+    }
+    #[inline(always)]
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
+        unsafe {
+            let four = vdupq_n_u16(p[0].read_unaligned());
+            let four = vsetq_lane_u16::<1>(p[1].read_unaligned(), four);
+            let four = vsetq_lane_u16::<2>(p[2].read_unaligned(), four);
+            let four = vsetq_lane_u16::<3>(p[3].read_unaligned(), four);
+            std::mem::transmute::<float32x4_t, [f32; 4]>(f16_low(four))
+        }
+    }
+    #[inline(always)]
+    unsafe fn round(v: F) -> I {
+        unsafe { v.map(|x| vcvtnq_s32_f32(x)) }
+    }
+    #[inline(always)]
+    unsafe fn exp2(v: I) -> F {
+        unsafe {
+            v.map(|x| {
+                let exponent = vaddq_s32(x, vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+            })
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        unsafe { [vdupq_n_s32(x); 4] }
+    }
+    #[inline(always)]
+    unsafe fn to_f32(v: I) -> F {
+        unsafe { v.map(|x| vcvtq_f32_s32(x)) }
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        // The shift intrinsic wants a signed constant; the compiler sees that this is one.
+        unsafe { v.map(|x| vnegq_s32(vshlq_s32(x, vdupq_n_s32(BITS as i32)))) }
+    }
+    #[inline(always)]
+    unsafe fn sum_i(v: I) -> i32 {
+        unsafe { vaddvq_s32(vaddq_s32(vaddq_s32(v[0], v[1]), vaddq_s32(v[2], v[3]))) }
+    }
+    #[inline(always)]
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
+        unsafe { [vld1q_s8(p0), vld1q_s8(p0.add(16)), vld1q_s8(p1), vld1q_s8(p1.add(16))] }
+    }
+    #[inline(always)]
+    unsafe fn half(p: *const i8) -> W {
+        unsafe { [vld1q_s8(p), vld1q_s8(p.add(16)), vdupq_n_s8(0), vdupq_n_s8(0)] }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> W {
+        unsafe {
+            let ([a, b], [c, d]) = (split_nibbles(p0), split_nibbles(p1));
+            [a, b, c, d]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_one(p: *const u8) -> W {
+        unsafe {
+            let [low, high] = split_nibbles(p);
+            [low, high, vdupq_n_s8(0), vdupq_n_s8(0)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_half(p: *const u8) -> W {
+        unsafe {
+            let ([a, c], [b, d]) = (split_nibbles(p), split_nibbles(p.add(16)));
+            [a, b, c, d]
+        }
+    }
+    #[inline(always)]
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
+        unsafe {
+            let mut weights = [[vdupq_n_s8(0); 4]; 2];
+            let upper = [vld1q_u8(high), vld1q_u8(high.add(16))];
+            for i in 0..4 {
+                let [first, second] = split_nibbles(low.add(16 * i));
+                // Bits 0-1 and 2-3 belong to the first 64 values, 4-5 and 6-7 to the others; all
+                // go to bits 4-5 of their value.
+                let upper = upper[i % 2];
+                let [of_first, of_second] = match i / 2 {
+                    0 => [vshlq_n_u8::<4>(upper), upper],
+                    _ => [vshlq_n_u8::<2>(upper), vshrq_n_u8::<2>(upper)],
+                };
+                for (half, low, upper) in [(0, first, of_first), (1, second, of_second)] {
+                    let upper = vreinterpretq_s8_u8(vandq_u8(upper, vdupq_n_u8(0x30)));
+                    weights[half][i] = vsubq_s8(vorrq_s8(low, upper), vdupq_n_s8(32));
+                }
+            }
+            weights
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        unsafe { P::store_activations(p, low, high) }
+    }
+    #[inline(always)]
+    unsafe fn activations(p: *const i16) -> P::A {
+        unsafe { P::activations(p) }
+    }
+    #[inline(always)]
+    unsafe fn half_activations(p: *const i16) -> P::A {
+        unsafe { P::half_activations(p) }
+    }
+    #[inline(always)]
+    unsafe fn lane_sums(a: P::A) -> I {
+        unsafe { P::lane_sums(a) }
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: I, w: W, a: P::A) -> I {
+        unsafe { P::dot(acc, w, a) }
+    }
+    #[inline(always)]
+    unsafe fn dot_scaled(w: W, scales: *const i16, a: P::A) -> I {
+        unsafe {
+            // A lane adds four products, so this is at most 4 * 32 * 8191 * 128 < 2^27.
+            let sums = P::dot([vdupq_n_s32(0); 4], w, a);
+            let four = vmovl_s16(vld1_s16(scales));
+            [
+                vmulq_laneq_s32::<0>(sums[0], four),
+                vmulq_laneq_s32::<1>(sums[1], four),
+                vmulq_laneq_s32::<2>(sums[2], four),
+                vmulq_laneq_s32::<3>(sums[3], four),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        // SAFETY: a hint, which no address can make fail.
+        unsafe {
+            asm!("prfm pldl1keep, [{}]", in(reg) p, options(nomem, nostack, preserves_flags));
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
+        unsafe { P::pack(q, row, group) }
+    }
+    #[inline(always)]
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    ) {
+        unsafe { P::dot_group(acc, group, a, half) }
+    }
+}
+
+/// For every machine: weights are widened to 16 bits, activations lie in order as they are.
+///
+/// Sums fit: a product is at most 128 * 8191 < 2^20, and at most 32 of them, with an excess of
+/// 32 * 32 * 8191 < 2^24, meet in a lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Widening;
+
+impl Products for Widening {
+    /// Values 8 i to 8 i + 7 in register i.
+    type A = [int16x8_t; 8];
+
+    // 16 registers of sums, 8 of activations, 3 of weights.
+    const TILE: usize = 4;
+    const GROUP_BYTES: usize = 256;
+
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        unsafe {
+            for (at, v) in [(0, low), (16, high)] {
+                vst1q_s16(p.add(at), narrow(v[0], v[1]));
+                vst1q_s16(p.add(at + 8), narrow(v[2], v[3]));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn activations(p: *const i16) -> Self::A {
+        unsafe {
+            let mut a = Self::half_activations(p);
+            for i in 4..8 {
+                a[i] = vld1q_s16(p.add(8 * i));
+            }
+            a
+        }
+    }
+    #[inline(always)]
+    unsafe fn half_activations(p: *const i16) -> Self::A {
+        unsafe {
+            let mut a = [vdupq_n_s16(0); 8];
+            for i in 0..4 {
+                a[i] = vld1q_s16(p.add(8 * i));
+            }
+            a
+        }
+    }
+    #[inline(always)]
+    unsafe fn lane_sums(a: Self::A) -> I {
+        unsafe {
+            let mut sums = [vdupq_n_s32(0); 4];
+            for i in 0..4 {
+                sums[i] = vpadalq_s16(vpaddlq_s16(a[2 * i]), a[2 * i + 1]);
+            }
+            sums
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: I, w: W, a: Self::A) -> I {
+        let mut acc = acc;
+        for i in 0..4 {
+            unsafe {
+                let wide = [vmovl_s8(vget_low_s8(w[i])), vmovl_high_s8(w[i])];
+                for (w, a) in wide.into_iter().zip([a[2 * i], a[2 * i + 1]]) {
+                    acc[i] = vmlal_s16(acc[i], vget_low_s16(w), vget_low_s16(a));
+                    acc[i] = vmlal_high_s16(acc[i], w, a);
+                }
+            }
+        }
+        acc
+    }
+    /// Value by value: a byte of each row.
+    #[inline(always)]
+    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
+        for k in 0..16 {
+            unsafe { group.add(16 * k + row).cast::<i8>().write(q.add(k).read()) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    ) {
+        // Eight values, since the lane is a constant of the instruction.
+        macro_rules! eight {
+            ($from:literal: $($lane:literal)+) => {unsafe {
+                let mut values = [vdupq_n_s16(0); N];
+                for t in 0..N {
+                    values[t] = vld1q_s16(a[t].add(16 * half + $from));
+                }
+                $(
+                    let w = vld1q_s8(group.add(16 * ($from + $lane)).cast());
+                    let (low, high) = (vmovl_s8(vget_low_s8(w)), vmovl_high_s8(w));
+                    for t in 0..N {
+                        let (a, acc) = (values[t], &mut acc[t]);
+                        acc[0] = vmlal_laneq_s16::<$lane>(acc[0], vget_low_s16(low), a);
+                        acc[1] = vmlal_high_laneq_s16::<$lane>(acc[1], low, a);
+                        acc[2] = vmlal_laneq_s16::<$lane>(acc[2], vget_low_s16(high), a);
+                        acc[3] = vmlal_high_laneq_s16::<$lane>(acc[3], high, a);
+                    }
+                )+
+            }};
+        }
+        eight!(0: 0 1 2 3 4 5 6 7);
+        eight!(8: 0 1 2 3 4 5 6 7);
+    }
+}
+
+/// For machines with products of bytes: an activation is `128 * high + low`, -64 <= high <= 64 and
+/// -64 <= low < 64; 32 bytes `high` of a block are followed by 32 bytes `low`. The dot product
+/// extension multiplies them; with `I8MM`, in the panel product, 8-bit matrix multiplication, which
+/// does twice as much at a time.
+///
+/// Sums fit: of either half a product is at most 128 * 64 = 2^13, and at most 32 of them meet in a
+/// lane before the high ones are shifted by 7: 2^18 and 2^25, with an excess of
+/// 32 * 32 * 8191 < 2^24.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<const I8MM: bool>;
+
+const SPLIT: i32 = 7;
+const _: () = assert!((ACTIVATION_MAX + 64) >> SPLIT <= 64);
+
+impl<const I8MM: bool> Products for Bytes<I8MM> {
+    /// High bytes of 64 values, low bytes.
+    type A = [[int8x16_t; 4]; 2];
+
+    // 24 registers of sums, 6 of activations, 1 of weights.
+    const TILE: usize = 3;
+    const GROUP_BYTES: usize = 256;
+
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        unsafe {
+            for (at, v) in [(0, low), (16, high)] {
+                let [a, b] = [narrow(v[0], v[1]), narrow(v[2], v[3])];
+                // Rounds to nearest: (v + 64) >> 7.
+                let [high_a, high_b] = [vrshrq_n_s16::<SPLIT>(a), vrshrq_n_s16::<SPLIT>(b)];
+                let low_a = vsubq_s16(a, vshlq_n_s16::<SPLIT>(high_a));
+                let low_b = vsubq_s16(b, vshlq_n_s16::<SPLIT>(high_b));
+                let p = p.cast::<i8>().add(at);
+                vst1q_s8(p, vcombine_s8(vmovn_s16(high_a), vmovn_s16(high_b)));
+                vst1q_s8(p.add(32), vcombine_s8(vmovn_s16(low_a), vmovn_s16(low_b)));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn activations(p: *const i16) -> Self::A {
+        unsafe {
+            let at = |i: usize| vld1q_s8(p.cast::<i8>().add(16 * i));
+            [[at(0), at(1), at(4), at(5)], [at(2), at(3), at(6), at(7)]]
+        }
+    }
+    #[inline(always)]
+    unsafe fn half_activations(p: *const i16) -> Self::A {
+        unsafe {
+            let at = |i: usize| vld1q_s8(p.cast::<i8>().add(16 * i));
+            let zero = vdupq_n_s8(0);
+            [[at(0), at(1), zero, zero], [at(2), at(3), zero, zero]]
+        }
+    }
+    #[inline(always)]
+    unsafe fn lane_sums(a: Self::A) -> I {
+        unsafe { Self::dot([vdupq_n_s32(0); 4], [vdupq_n_s8(1); 4], a) }
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: I, w: W, a: Self::A) -> I {
+        let mut acc = acc;
+        for i in 0..4 {
+            unsafe {
+                let high = sdot(vdupq_n_s32(0), w[i], a[0][i]);
+                acc[i] = vaddq_s32(sdot(acc[i], w[i], a[1][i]), vshlq_n_s32::<SPLIT>(high));
+            }
+        }
+        acc
+    }
+    #[inline(always)]
+    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
+        // SAFETY: 16 values, and the places of row `row` in the group.
+        unsafe {
+            if I8MM {
+                // Eight values of a row, eight of the next.
+                for k in 0..2 {
+                    let eight = q.add(8 * k).cast::<[u8; 8]>().read();
+                    group.add(128 * k + 8 * row).cast::<[u8; 8]>().write(eight);
+                }
+            } else {
+                // Four values of each row.
+                for k in 0..4 {
+                    let four = q.add(4 * k).cast::<[u8; 4]>().read();
+                    group.add(64 * k + 4 * row).cast::<[u8; 4]>().write(four);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    ) {
+        unsafe {
+            let mut values = [[vdupq_n_s8(0); 2]; N];
+            for t in 0..N {
+                let p = a[t].cast::<i8>().add(16 * half);
+                values[t] = [vld1q_s8(p), vld1q_s8(p.add(32))];
+            }
+            match I8MM {
+                true => group_by_matrix(acc, group, values),
+                false => group_by_dot(acc, group, values),
+            }
+        }
+    }
+}
+
+/// [`Simd::dot_group`] by dot products; `a` holds the high bytes and the low ones.
+#[inline(always)]
+unsafe fn group_by_dot<const N: usize>(acc: &mut [I; N], group: *const u8, a: [[int8x16_t; 2]; N]) {
+    unsafe {
+        let mut high = [[vdupq_n_s32(0); 4]; N];
+        // The lane is a constant of the instruction.
+        macro_rules! four_values {
+            ($($lane:literal)+) => {$(
+                for i in 0..4 {
+                    let w = vld1q_s8(group.add(64 * $lane + 16 * i).cast());
+                    for t in 0..N {
+                        high[t][i] = sdot_lane::<$lane>(high[t][i], w, a[t][0]);
+                        acc[t][i] = sdot_lane::<$lane>(acc[t][i], w, a[t][1]);
+                    }
+                }
+            )+};
+        }
+        four_values!(0 1 2 3);
+        for t in 0..N {
+            for i in 0..4 {
+                acc[t][i] = vaddq_s32(acc[t][i], vshlq_n_s32::<SPLIT>(high[t][i]));
+            }
+        }
+    }
+}
+
+/// [`Simd::dot_group`] by products of 2x8 matrices: two rows of weights with the high and the low
+/// bytes of eight activations.
+#[inline(always)]
+unsafe fn group_by_matrix<const N: usize>(
+    acc: &mut [I; N],
+    group: *const u8,
+    a: [[int8x16_t; 2]; N],
+) {
+    unsafe {
+        // Row 2 i times high and low, row 2 i + 1 times high and low.
+        let mut products = [[vdupq_n_s32(0); 8]; N];
+        for k in 0..2 {
+            let mut matrix = [vdupq_n_s8(0); N];
+            for t in 0..N {
+                let [high, low] = a[t].map(|x| vreinterpretq_s64_s8(x));
+                let both = if k == 0 { vzip1q_s64(high, low) } else { vzip2q_s64(high, low) };
+                matrix[t] = vreinterpretq_s8_s64(both);
+            }
+            for i in 0..8 {
+                let w = vld1q_s8(group.add(128 * k + 16 * i).cast());
+                for t in 0..N {
+                    products[t][i] = smmla(products[t][i], w, matrix[t]);
+                }
+            }
+        }
+        for t in 0..N {
+            for i in 0..4 {
+                let [a, b] = [products[t][2 * i], products[t][2 * i + 1]];
+                let high = vshlq_n_s32::<SPLIT>(vuzp1q_s32(a, b));
+                acc[t][i] = vaddq_s32(acc[t][i], vaddq_s32(high, vuzp2q_s32(a, b)));
+            }
+        }
+    }
+}
+
+/// 32-bit integers that fit 16 bits.
+#[inline(always)]
+unsafe fn narrow(a: int32x4_t, b: int32x4_t) -> int16x8_t {
+    unsafe { vcombine_s16(vmovn_s32(a), vmovn_s32(b)) }
+}
+
+/// The lower nibbles of 16 bytes, and the upper ones.
+#[inline(always)]
+unsafe fn split_nibbles(p: *const u8) -> [int8x16_t; 2] {
+    unsafe {
+        let v = vld1q_u8(p);
+        [vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8::<4>(v)].map(|x| vreinterpretq_s8_u8(x))
+    }
+}
+
+/// The four f16 in the lower half.
+#[inline(always)]
+fn f16_low(v: uint16x8_t) -> float32x4_t {
+    let out;
+    // SAFETY: registers in, a register out; every machine with NEON has the instruction.
+    unsafe {
+        asm!("fcvtl {:v}.4s, {:v}.4h", out(vreg) out, in(vreg) v,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    out
+}
+
+/// The four f16 in the upper half.
+#[inline(always)]
+fn f16_high(v: uint16x8_t) -> float32x4_t {
+    let out;
+    // SAFETY: as above.
+    unsafe {
+        asm!("fcvtl2 {:v}.4s, {:v}.8h", out(vreg) out, in(vreg) v,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    out
+}
+
+/// Eight f16, rounded to nearest.
+#[inline(always)]
+fn to_f16(low: float32x4_t, high: float32x4_t) -> uint16x8_t {
+    let out;
+    // SAFETY: as above.
+    unsafe {
+        asm!("fcvtn {out:v}.4h, {low:v}.4s", "fcvtn2 {out:v}.8h, {high:v}.4s",
+            out = out(vreg) out, low = in(vreg) low, high = in(vreg) high,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    out
+}
+
+/// Adds to each lane the products of four bytes.
+#[inline]
+#[target_feature(enable = "dotprod")]
+fn sdot(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+    let mut acc = acc;
+    // SAFETY: registers in, a register out; the function's feature has the instruction.
+    unsafe {
+        asm!("sdot {:v}.4s, {:v}.16b, {:v}.16b", inout(vreg) acc, in(vreg) w, in(vreg) a,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    acc
+}
+
+/// Adds to each lane the products of its four bytes with those of lane `LANE` of `a`.
+#[inline]
+#[target_feature(enable = "dotprod")]
+fn sdot_lane<const LANE: i32>(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+    let mut acc = acc;
+    // SAFETY: as above.
+    unsafe {
+        asm!("sdot {:v}.4s, {:v}.16b, {:v}.4b[{lane}]", inout(vreg) acc, in(vreg) w, in(vreg) a,
+            lane = const LANE, options(pure, nomem, nostack, preserves_flags));
+    }
+    acc
+}
+
+/// Adds the product of a 2x8 matrix with the transpose of another.
+#[inline]
+#[target_feature(enable = "i8mm")]
+fn smmla(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+    let mut acc = acc;
+    // SAFETY: as above.
+    unsafe {
+        asm!("smmla {:v}.4s, {:v}.16b, {:v}.16b", inout(vreg) acc, in(vreg) w, in(vreg) a,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    acc
+}

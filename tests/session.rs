@@ -1,0 +1,390 @@
+//! Sessions: splits, resets, cancelling, two at once, and memory that stays as it was promised.
+
+mod common;
+
+use attamba::Error;
+use attamba::engine::{Engine, Geometry, KvType};
+use attamba::quant::DType;
+use attamba::sample::{Sampler, Sampling};
+use attamba::session::{Budget, Finish, Options, Session};
+use common::models::{Numbers, Sizes};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations and resident pages are those of the whole process: tests that measure them run
+/// alone, the others beside each other.
+static TURN: RwLock<()> = RwLock::new(());
+
+fn beside_others() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Most tokens that any engine takes at once.
+const BLOCK: usize = 128;
+
+fn states(ring: usize) -> Options {
+    Options { budget: Budget::States(ring), kv: KvType::F32 }
+}
+
+fn session(sizes: &Sizes, options: Options) -> Session {
+    Session::open(sizes.engine(1, 1), options).unwrap()
+}
+
+/// The logits of every token, fed in pieces of the given sizes.
+fn feed(session: &mut Session, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
+    let mut logits = Vec::new();
+    let mut rest = tokens;
+    for &size in pieces {
+        let (piece, after) = rest.split_at(size);
+        session.feed_each(piece, |_, row| logits.extend_from_slice(row)).unwrap();
+        rest = after;
+    }
+    assert!(rest.is_empty());
+    logits
+}
+
+fn pieces(numbers: &mut Numbers, len: usize) -> Vec<usize> {
+    let mut pieces = Vec::new();
+    let mut left = len;
+    while left > 0 {
+        let most = [1, 4, 20, 150][numbers.below(4)];
+        let size = (1 + numbers.below(most)).min(left);
+        pieces.push(size);
+        left -= size;
+    }
+    pieces
+}
+
+fn assert_same_bits(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    let other = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
+    assert_eq!(other, None, "the first value that differs");
+}
+
+fn relative_error(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let square = |x: f32| f64::from(x).powi(2);
+    let off: f64 = got.iter().zip(want).map(|(&g, &w)| square(g - w)).sum();
+    (off / want.iter().map(|&w| square(w)).sum::<f64>()).sqrt()
+}
+
+/// Models unlike each other in what a split could break.
+fn models() -> Vec<Sizes> {
+    let plain = Sizes::default();
+    vec![
+        plain.clone(),
+        Sizes { carry: true, projected: true, kv_heads: 2, ..plain.clone() },
+        Sizes { chunk: 31, window: 40, conv: 5, groups: 2, ..plain.clone() },
+        Sizes { chunk: 1, window: 0, conv: 1, ..plain.clone() },
+        Sizes { architecture: "llama", kv_heads: 1, ..plain.clone() },
+    ]
+}
+
+#[test]
+fn blocks_of_whole_size_are_the_same_to_the_bit() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let tokens = Numbers::new(3).tokens(2 * BLOCK + 44, sizes.vocab);
+        let whole = feed(&mut session(&sizes, states(9)), &tokens, &[tokens.len()]);
+        let split = feed(&mut session(&sizes, states(9)), &tokens, &[BLOCK, BLOCK, 44]);
+        assert_same_bits(&split, &whole);
+    }
+}
+
+#[test]
+fn any_split_computes_the_same() {
+    let _turn = beside_others();
+    let mut numbers = Numbers::new(4);
+    for sizes in models() {
+        // Rounding of activations to eight bits turns on the last bit of a real number.
+        for (dtype, bound) in [(DType::F32, 1e-5), (DType::Q8_0, 1e-2)] {
+            let sizes = Sizes { dtype, ..sizes.clone() };
+            let tokens = numbers.tokens(300, sizes.vocab);
+            for ring in [0, 1, 2, 7, 300] {
+                let whole = feed(&mut session(&sizes, states(ring)), &tokens, &[tokens.len()]);
+                for _ in 0..2 {
+                    let pieces = pieces(&mut numbers, tokens.len());
+                    let split = feed(&mut session(&sizes, states(ring)), &tokens, &pieces);
+                    let error = relative_error(&split, &whole);
+                    assert!(error < bound, "{error}: {sizes:?}, ring {ring}, {pieces:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_logits_are_the_same_whether_all_are_wanted_or_one() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let tokens = Numbers::new(5).tokens(BLOCK + 70, sizes.vocab);
+    for len in [1, 2, 3, 4, 17, BLOCK, BLOCK + 1, BLOCK + 70] {
+        let mut one = session(&sizes, states(4));
+        one.feed(&tokens[..len]).unwrap();
+        let all = feed(&mut session(&sizes, states(4)), &tokens[..len], &[len]);
+        let error = relative_error(one.logits(), &all[all.len() - sizes.vocab..]);
+        assert!(error < 1e-5, "{error}, {len} tokens");
+    }
+}
+
+#[test]
+fn a_session_that_was_reset_is_as_a_new_one() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let mut numbers = Numbers::new(6);
+        let before = numbers.tokens(333, sizes.vocab);
+        let tokens = numbers.tokens(200, sizes.vocab);
+        let pieces = pieces(&mut numbers, tokens.len());
+        for options in [states(6), Options { kv: KvType::F16, ..states(6) }] {
+            let fresh = feed(&mut session(&sizes, options), &tokens, &pieces);
+            let mut used = session(&sizes, options);
+            let memory = used.memory();
+            used.feed(&before).unwrap();
+            used.reset();
+            assert_eq!((used.position(), used.ring_rows()), (0, 0));
+            assert!(used.logits().is_empty());
+            assert_same_bits(&feed(&mut used, &tokens, &pieces), &fresh);
+            assert_eq!(used.memory(), memory);
+        }
+    }
+}
+
+#[test]
+fn sessions_on_two_threads_compute_as_one_after_the_other() {
+    let _turn = beside_others();
+    let sizes = Sizes { d: 128, ffn: 256, inner: 128, ..Sizes::default() };
+    let engine = sizes.engine(2, 2);
+    let texts = [7, 8].map(|seed| Numbers::new(seed).tokens(150, sizes.vocab));
+    let pieces = pieces(&mut Numbers::new(9), 150);
+    let run = |tokens: &[u32]| {
+        let mut session = Session::open(Arc::clone(&engine), states(5)).unwrap();
+        feed(&mut session, tokens, &pieces)
+    };
+    let one_after_the_other = texts.each_ref().map(|tokens| run(tokens));
+    let at_once = std::thread::scope(|scope| {
+        let threads = texts.each_ref().map(|tokens| scope.spawn(|| run(tokens)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    for (a, b) in at_once.iter().zip(&one_after_the_other) {
+        assert_same_bits(a, b);
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let _turn = beside_others();
+    let sizes = Sizes { d: 128, ffn: 256, inner: 128, chunk: 2, ..Sizes::default() };
+    let tokens = Numbers::new(10).tokens(140, sizes.vocab);
+    let run = |threads| {
+        let mut session = Session::open(sizes.engine(2, threads), states(500)).unwrap();
+        feed(&mut session, &tokens, &[100, 37, 1, 1, 1])
+    };
+    let one = run(1);
+    for threads in [2, 3, 8] {
+        // One token's attention is cut into more parts where there are more threads.
+        let error = relative_error(&run(threads), &one);
+        assert!(error < 1e-5, "{error}, {threads} threads");
+    }
+}
+
+#[test]
+fn a_feed_is_cancelled_from_another_thread_and_the_session_goes_on() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let tokens = Numbers::new(11).tokens(1_000_000, sizes.vocab);
+    let mut session = session(&sizes, states(20));
+    let cancel = session.cancel_handle();
+    let progress = AtomicU64::new(0);
+    let (outcome, when_cancelled) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            while progress.load(Ordering::Acquire) < 1000 {
+                std::thread::yield_now();
+            }
+            cancel.cancel();
+            progress.load(Ordering::Acquire)
+        });
+        let outcome =
+            session.feed_each(&tokens, |i, _| progress.store(i as u64, Ordering::Release));
+        (outcome, other.join().unwrap())
+    });
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    let position = session.position();
+    let most = when_cancelled + 2 * BLOCK as u64;
+    assert!((1000..=most).contains(&position), "{position}, cancelled about {when_cancelled}");
+
+    let next = [1, 2, 3];
+    session.feed(&next).unwrap();
+    let mut other = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
+    other.feed(&tokens[..position as usize]).unwrap();
+    other.feed(&next).unwrap();
+    assert_same_bits(session.logits(), other.logits());
+}
+
+#[test]
+fn a_cancel_between_two_calls_is_forgotten() {
+    let _turn = beside_others();
+    let mut session = session(&Sizes::default(), states(4));
+    session.cancel_handle().cancel();
+    session.feed(&[1, 2, 3]).unwrap();
+    assert_eq!(session.position(), 3);
+}
+
+#[test]
+fn generating_stops_when_it_is_told_to() {
+    let _turn = beside_others();
+    let mut session = session(&Sizes::default(), states(4));
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let early = session.generate(&mut sampler, 5, |_| false, |_| true).unwrap_err();
+    assert!(matches!(early, Error::Argument(_)), "{early}");
+
+    session.feed(&[1, 2, 3]).unwrap();
+    assert_eq!(session.generate(&mut sampler, 5, |_| false, |_| true).unwrap(), Finish::Limit);
+    assert_eq!(session.position(), 8);
+    let mut tokens = 0;
+    let mut two = |_| {
+        tokens += 1;
+        tokens < 2
+    };
+    assert_eq!(session.generate(&mut sampler, 5, |_| false, &mut two).unwrap(), Finish::Stopped);
+    assert_eq!(session.position(), 10);
+    assert_eq!(session.generate(&mut sampler, 5, |_| true, |_| true).unwrap(), Finish::End);
+    assert_eq!(session.position(), 11);
+    let cancel = session.cancel_handle();
+    let cancelled = |_| {
+        cancel.cancel();
+        true
+    };
+    let finish = session.generate(&mut sampler, 5, |_| false, cancelled).unwrap();
+    assert_eq!(finish, Finish::Cancelled);
+    assert_eq!(session.position(), 12);
+}
+
+#[test]
+fn the_state_takes_the_bytes_that_its_geometry_says() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let engine = sizes.engine(1, 1);
+        let hyper = &engine.model().hyper;
+        for kv in [KvType::F16, KvType::F32] {
+            for ring in [0, 1, 2, 3, 100, 4096] {
+                let options = Options { budget: Budget::States(ring), kv };
+                let session = Session::open(Arc::clone(&engine), options).unwrap();
+                let promised = Geometry { ring, kv }.state_bytes(hyper);
+                assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
+                assert_eq!(session.ring_budget(), ring);
+            }
+            for bytes in [64 << 10, 1 << 20] {
+                let options = Options { budget: Budget::Bytes(bytes), kv };
+                let session = Session::open(Arc::clone(&engine), options).unwrap();
+                assert!(session.memory().state <= bytes, "{sizes:?}, {options:?}");
+            }
+        }
+    }
+}
+
+/// What a token that passes through takes is on the stack or was there before.
+#[test]
+fn decode_allocates_nothing() {
+    let _turn = alone();
+    let wide = Sizes { d: 128, ffn: 256, inner: 128, chunk: 2, ..Sizes::default() };
+    let llama = Sizes { architecture: "llama", ..wide.clone() };
+    let blocks = Sizes { dtype: DType::Q4_0, projected: true, carry: true, ..wide.clone() };
+    for sizes in [Sizes::default(), wide, llama, blocks] {
+        for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (2, KvType::F32)] {
+            let options = Options { budget: Budget::States(300), kv };
+            let mut session = Session::open(sizes.engine(1, threads), options).unwrap();
+            let tokens = Numbers::new(12).tokens(700, sizes.vocab);
+            session.feed(&tokens).unwrap();
+            session.feed(&tokens[..1]).unwrap();
+            // The test harness may allocate at any moment, though not at every one.
+            let fewest = (0..5).map(|_| {
+                let before = ALLOCATIONS.load(Ordering::Relaxed);
+                for token in &tokens[..100] {
+                    session.feed(std::slice::from_ref(token)).unwrap();
+                }
+                ALLOCATIONS.load(Ordering::Relaxed) - before
+            });
+            assert_eq!(fewest.min(), Some(0), "{threads} threads, {sizes:?}");
+        }
+    }
+}
+
+/// Resident bytes of this process.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+    // Pages of 4 KiB are the smallest in use: with larger ones the test is stricter.
+    pages * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_flat_over_200_000_tokens() {
+    let _turn = alone();
+    const TOKENS: u64 = 200_000;
+    let sizes = Sizes { chunk: 8, window: 8, ..Sizes::default() };
+    let engine: Arc<dyn Engine> = sizes.engine(1, 1);
+    let options = Options { budget: Budget::Bytes(64 << 10), kv: KvType::F16 };
+    let mut session = Session::open(engine, options).unwrap();
+    let (memory, budget) = (session.memory(), session.ring_budget());
+    assert!(memory.state <= 64 << 10);
+    let full = 8 * (budget as u64 + 2);
+    assert!((100..TOKENS / 10).contains(&full), "the ring is full after {full} tokens");
+
+    let mut numbers = Numbers::new(13);
+    let mut resident_at_first = None;
+    while session.position() < TOKENS {
+        let left = (TOKENS - session.position()) as usize;
+        // The last thousand one by one, as in decode.
+        let most = if left <= 1000 { 1 } else { [1, 5, 100, 1000][numbers.below(4)] };
+        session.feed(&numbers.tokens((1 + numbers.below(most)).min(left), sizes.vocab)).unwrap();
+        assert!(session.logits().iter().all(|x| x.is_finite()), "at {}", session.position());
+        if session.position() > full {
+            assert_eq!(session.ring_rows(), budget);
+            resident_at_first.get_or_insert_with(resident);
+        }
+    }
+    let grown = resident().saturating_sub(resident_at_first.unwrap());
+    assert!(grown <= 1 << 20, "{grown} bytes more are resident");
+    assert_eq!(session.memory(), memory);
+}
