@@ -1,4 +1,21 @@
-//! On-device inference for Attamba language models (arXiv 2411.17685).
+//! On-device inference for Attamba language models ([arXiv 2411.17685]): a transformer whose keys
+//! and values are state-space scans over chunks of tokens. Only the chunks' states are kept, in a
+//! ring of fixed size, so a session never grows.
+//!
+//! - [`model::Model`] maps a GGUF file; [`engine::cpu::Cpu`] makes it ready to run.
+//! - [`session::Session`] is one conversation: tokens in, logits out, memory fixed at the start.
+//! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`sample::Sampler`] are what lies between
+//!   text and tokens.
+//! - [`gguf`] and [`quant`] read and write the files and their block formats.
+//!
+//! Models of the architecture `llama` run in the same engine, as the baseline to measure against.
+//!
+//! [arXiv 2411.17685]: https://arxiv.org/abs/2411.17685
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
+
 pub mod chunk;
 pub mod engine;
 pub mod error;
@@ -8,4 +25,5 @@ pub mod quant;
 pub mod sample;
 pub mod session;
 pub mod text;
+
 pub use error::{Error, Result};

@@ -377,7 +377,8 @@ fn memory_stays_flat_over_200_000_tokens() {
         let left = (TOKENS - session.position()) as usize;
         // The last thousand one by one, as in decode.
         let most = if left <= 1000 { 1 } else { [1, 5, 100, 1000][numbers.below(4)] };
-        session.feed(&numbers.tokens((1 + numbers.below(most)).min(left), sizes.vocab)).unwrap();
+        let count = (1 + numbers.below(most)).min(left);
+        session.feed(&numbers.tokens(count, sizes.vocab)).unwrap();
         assert!(session.logits().iter().all(|x| x.is_finite()), "at {}", session.position());
         if session.position() > full {
             assert_eq!(session.ring_rows(), budget);

@@ -98,7 +98,8 @@ impl Session {
         }
         let block = self.state.block();
         for (index, piece) in tokens.chunks(block).enumerate() {
-            if self.cancel.is_set() {
+            // The first block always runs, so that a token that was generated is taken in.
+            if index > 0 && self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
             let start = index * block;

@@ -31,7 +31,7 @@ impl Numbers {
 
     /// Uniform below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        ((self.bits() >> 32) * end as u64 >> 32) as usize
+        (((self.bits() >> 32) * end as u64) >> 32) as usize
     }
 
     /// Uniform in 0..1, neither end included.

@@ -8,7 +8,10 @@ use anyhow::{Context, Result};
 use attamba::session::Session;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
-use rustyline::{Config, Editor};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, KeyEvent,
+    Movement, RepeatCount,
+};
 use std::io::{IsTerminal, Lines, StdinLock, Write};
 
 /// Chat with a model
@@ -98,9 +101,16 @@ fn answer(
 ) -> Result<()> {
     interrupt.clear();
     let mut out = std::io::stdout().lock();
+    let mut begun = false;
     let mut ends_line = false;
     let result = chat.answer(message, interrupt, &mut |piece| {
-        ends_line = if piece.is_empty() { ends_line } else { piece.ends_with('\n') };
+        // Many models begin an answer with a space, which is no part of what they say.
+        let piece = if begun { piece } else { piece.trim_start() };
+        if piece.is_empty() {
+            return Ok(());
+        }
+        begun = true;
+        ends_line = piece.ends_with('\n');
         out.write_all(piece.as_bytes())?;
         out.flush()
     });
@@ -115,7 +125,7 @@ fn answer(
         Ok(Outcome::Stopped) => common::note("[stopped]"),
         Ok(Outcome::Dropped) => common::note("[stopped; the message does not count]"),
         Err(e) if common::is_broken_pipe(&e) => return Err(e),
-        Err(e) => common::note(format_args!("attamba: {e:#}")),
+        Err(e) => common::note(format_args!("attamba: {}", common::sentence(&e))),
     }
     Ok(())
 }
@@ -161,7 +171,9 @@ impl Input {
         }
         let config = Config::builder().auto_add_history(true).build();
         let history = MemHistory::with_config(&config);
-        let editor = Editor::with_history(config, history).context("the terminal can't be read")?;
+        let mut editor: Editor<(), _> =
+            Editor::with_history(config, history).context("the terminal can't be read")?;
+        editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(CtrlC)));
         Ok(Input::Terminal(Box::new(editor)))
     }
 
@@ -181,9 +193,20 @@ impl Input {
                     pressed = true;
                     common::note("[Ctrl-C again or Ctrl-D leaves]");
                 }
-                Err(ReadlineError::Io(e)) => return Err(e).context("the terminal can't be read"),
                 Err(e) => return Err(e).context("the terminal can't be read"),
             }
         }
+    }
+}
+
+/// Ctrl-C at the prompt clears the line; only on an empty one it is the wish to leave.
+struct CtrlC;
+
+impl ConditionalEventHandler for CtrlC {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
+        Some(match context.line() {
+            "" => Cmd::Interrupt,
+            _ => Cmd::Kill(Movement::WholeLine),
+        })
     }
 }

@@ -208,6 +208,17 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// An error and its causes. Some errors name their cause themselves; it is not said twice.
+pub fn sentence(e: &anyhow::Error) -> String {
+    let mut text = e.to_string();
+    for cause in e.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = text + ": " + &cause;
+        }
+    }
+    text
+}
+
 /// Whether an error is a reader that went away.
 pub fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.chain()
