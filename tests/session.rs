@@ -58,8 +58,8 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
     TURN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Most tokens that any engine takes at once.
-const BLOCK: usize = 128;
+/// Tokens that a model as small as these takes at once.
+const BLOCK: usize = 256;
 
 fn states(ring: usize) -> Options {
     Options { budget: Budget::States(ring), kv: KvType::F32 }
@@ -123,6 +123,7 @@ fn models() -> Vec<Sizes> {
 fn blocks_of_whole_size_are_the_same_to_the_bit() {
     let _turn = beside_others();
     for sizes in models() {
+        assert_eq!(session(&sizes, states(9)).block(), BLOCK);
         let tokens = Numbers::new(3).tokens(2 * BLOCK + 44, sizes.vocab);
         let whole = feed(&mut session(&sizes, states(9)), &tokens, &[tokens.len()]);
         let split = feed(&mut session(&sizes, states(9)), &tokens, &[BLOCK, BLOCK, 44]);

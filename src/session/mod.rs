@@ -122,6 +122,11 @@ impl Session {
         &self.logits
     }
 
+    /// Tokens that are computed at once, and so between two looks at [`Cancel`].
+    pub fn block(&self) -> usize {
+        self.state.block()
+    }
+
     /// Tokens taken in since the start.
     pub fn position(&self) -> u64 {
         self.state.position()
