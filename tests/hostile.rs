@@ -265,7 +265,7 @@ fn absurd_sizes_are_refused_with_the_number() {
         ("chunk.offsets", Meta::U32(1), &["chunk.offsets", "an array"]),
         ("ssm.inner_size", Meta::U32(0), &["attamba.ssm.inner_size", "0"]),
         ("ssm.inner_size", Meta::U32(5), &["width 5", "2 heads"]),
-        ("ssm.inner_size", Meta::U32(1 << 24), &["ssm_k", "16777216"]),
+        ("ssm.inner_size", Meta::U32(1 << 24), &["ssm_k", "16777220"]),
         ("ssm.state_size", Meta::U32(0), &["attamba.ssm.state_size", "0"]),
         ("ssm.state_size", Meta::U32(1 << 24), &["ssm_k", "33554436"]),
         ("ssm.group_count", Meta::U32(0), &["0 groups"]),

@@ -21,7 +21,7 @@ const SUITE: &str = include_str!("models/suite.py");
 
 /// Relative error allowed where weights and activations are real numbers.
 const FLOATS: f64 = 1e-4;
-/// Where weights come in blocks, activations are rounded to eight bits of their block's largest.
+/// Where weights come in blocks, activations are rounded to integers too: to eight bits at least.
 const BLOCKS: f64 = 2e-2;
 /// Keys and values in half precision are off by up to 2^-11 of themselves: a value passes that on
 /// as it is, a score of the sizes here (up to 10) by its own size. Ten such roundings.

@@ -35,16 +35,18 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers.
+    /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
+    /// beyond 64 bits stay at the largest number: no machine has as much.
     pub fn state_bytes(&self, hyper: &Hyper) -> u64 {
-        let rows = self.ring as u64 + hyper.window as u64 + 1;
+        let rows = (self.ring as u64).saturating_add(hyper.window as u64 + 1);
         let kv = 2 * hyper.kv_dim() as u64 * self.kv.bytes();
         let mixers = hyper.ssm.map_or(0, |ssm| {
             let scan = ssm.inner as u64 * ssm.state as u64;
             let conv = (ssm.conv as u64 - 1) * ssm.channels() as u64;
             2 * 4 * (scan + conv)
         });
-        hyper.layers as u64 * (rows.saturating_mul(kv)).saturating_add(mixers)
+        let layer = rows.saturating_mul(kv).saturating_add(mixers);
+        layer.saturating_mul(hyper.layers as u64)
     }
 }
 

@@ -100,7 +100,8 @@ impl Hyper {
             Some("llama") => Architecture::Llama,
             Some(other) => {
                 return Err(Error::Unsupported(format!(
-                    "architecture {other:?}; attamba and llama can be run"
+                    "architecture {:?}; attamba and llama can be run",
+                    beginning(other)
                 )));
             }
             None => return Err(missing("general.architecture")),
@@ -138,6 +139,11 @@ impl Hyper {
                 .and_then(|t| usize::try_from(*t.dims.get(1)?).ok())
                 .ok_or_else(|| missing("token_embd.weight"))?,
         };
+        if vocab == 0 {
+            return Err(Error::Model(
+                "the vocabulary is empty: vocab_size or the rows of token_embd.weight are 0".into(),
+            ));
+        }
         let mut hyper = Hyper {
             architecture,
             layers,
@@ -180,10 +186,17 @@ impl Hyper {
         if let Some(offsets) = keys.gguf.u32s(&keys.full("chunk.offsets"))? {
             self.offsets = offsets.into_iter().map(|o| o as usize).collect();
         }
-        if self.offsets.len() != self.layers || self.offsets.iter().any(|&o| o >= self.chunk) {
+        let found = self.offsets.len();
+        if found != self.layers {
             return Err(Error::Model(format!(
-                "chunk.offsets {:?} should be {} numbers below the chunk length {}",
-                self.offsets, self.layers, self.chunk
+                "chunk.offsets holds {found} where {} numbers are expected, one a layer",
+                self.layers
+            )));
+        }
+        if let Some(offset) = self.offsets.iter().find(|&&o| o >= self.chunk) {
+            return Err(Error::Model(format!(
+                "chunk.offsets holds {offset}; below the chunk length {} is expected",
+                self.chunk
             )));
         }
         let ssm = Ssm {
@@ -284,7 +297,7 @@ impl Keys<'_> {
         if let Some(kind) = self.gguf.str(&self.full("rope.scaling.type"))?
             && kind != "none"
         {
-            return refuse(format!("rope scaling {kind:?}"));
+            return refuse(format!("rope scaling {:?}", beginning(kind)));
         }
         if let Some(scale) = self.gguf.f32(&self.full("rope.scale_linear"))?
             && scale != 1.0
@@ -303,6 +316,11 @@ impl Keys<'_> {
         }
         Ok(())
     }
+}
+
+/// As much of a name from a file as an error should repeat.
+fn beginning(name: &str) -> &str {
+    name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }
 
 fn missing(key: &str) -> Error {

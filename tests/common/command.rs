@@ -83,7 +83,7 @@ impl Ran {
 
     /// The command line must have been refused, with code 2 and `sentence` on stderr.
     #[track_caller]
-    pub fn is_refused(self, sentence: &str) {
+    pub fn refused(self, sentence: &str) {
         assert_eq!(self.code, Some(2), "{}", self.stderr);
         assert!(self.stderr.contains(sentence), "{sentence:?} is not in {:?}", self.stderr);
     }

@@ -1,3 +1,4 @@
+#[cfg(feature = "cli")]
 pub mod command;
 pub mod models;
 pub mod python;

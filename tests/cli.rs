@@ -1,0 +1,107 @@
+//! The `attamba` command as a black box: what it prints, where, and how it ends.
+#![cfg(feature = "cli")]
+
+#[path = "cli/chat.rs"]
+mod chat;
+mod common;
+#[path = "cli/generate.rs"]
+mod generate;
+#[path = "cli/inspect.rs"]
+mod inspect;
+#[path = "cli/perplexity.rs"]
+mod perplexity;
+#[path = "cli/quantize.rs"]
+mod quantize;
+
+use common::command::{attamba, make_model};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+/// A random model that spells every printable ASCII character but the space, each with a token of
+/// its own. It has no special token, so it never ends a text by itself, and no BOS.
+fn random_model() -> &'static str {
+    static MODEL: LazyLock<PathBuf> = LazyLock::new(|| shared("random.gguf", &["vocab=94"]));
+    MODEL.to_str().expect("the path is text")
+}
+
+/// A random model whose rows fill blocks of 256 values.
+fn wide_model() -> &'static str {
+    static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
+        shared("wide.gguf", &["vocab=94", "d=256", "ffn=512", "inner=256", "layers=2"])
+    });
+    MODEL.to_str().expect("the path is text")
+}
+
+fn shared(name: &str, settings: &[&str]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("the target directory can be written");
+    let path = path.join(name);
+    make_model(&path, settings);
+    path
+}
+
+/// A folder that goes away with the test.
+fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder can be made")
+}
+
+/// A file of `bytes` in `folder`.
+fn file(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).expect("a temporary file can be written");
+    path.to_str().expect("the path is text").to_owned()
+}
+
+/// The logits of `tokens` by `attamba logits`, one row of the vocabulary's size after the other.
+fn logits(model: &str, tokens: &str) -> Vec<f32> {
+    let folder = folder();
+    let out = folder.path().join("logits.f32");
+    let out = out.to_str().expect("the path is text");
+    attamba(["logits", model, "--tokens", tokens, "--out", out]).ok();
+    let bytes = std::fs::read(out).expect("the logits are there");
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in ["chat", "generate", "inspect", "perplexity", "quantize"] {
+        let help = attamba([command, "--help"]).ok();
+        assert!(help.contains(&format!("Example: attamba {command}")), "{help}");
+    }
+    attamba(["--help"]).ok();
+    attamba(["--version"]).ok();
+    attamba(["fly"]).is_refused("unrecognized subcommand 'fly'");
+    attamba::<&str>([]).is_refused("Usage: attamba");
+}
+
+#[test]
+fn absurd_numbers_are_refused_in_a_sentence() {
+    let generate = |more: &[&str]| attamba([&["generate", "-p", "Once", "-n", "3"], more].concat());
+    generate(&["--threads", "0"]).fails("0 threads were asked for; 1 to 256 can be had");
+    generate(&["--threads", "99999"]).fails("99999 threads were asked for; 1 to 256 can be had");
+    generate(&["--budget", "1"]).fails("a session needs at least");
+    generate(&["--budget", "99999999999G"]).is_refused("more bytes than any machine has");
+    generate(&["--budget", "9999999999G"]).fails("out of memory");
+    generate(&["--budget", "many"]).is_refused("a number such as 4194304, 512K or 4M");
+    generate(&["--ring", "18446744073709551615"]).fails("out of memory");
+    generate(&["--ring", "2", "--budget", "4M"]).is_refused("cannot be used with");
+    generate(&["--temperature", "nan"]).fails("a temperature of NaN");
+    generate(&["--temperature", "-1"]).fails("a temperature of -1");
+    generate(&["--temperature", "1", "--greedy"]).is_refused("cannot be used with");
+    generate(&["--top-p", "2"]).fails("a top-p of 2; 0 to 1 is expected");
+    generate(&["--min-p", "-0.5"]).fails("a min-p of -0.5; 0 to 1 is expected");
+    generate(&["--repeat-penalty", "0"]).fails("a repetition penalty of 0");
+    generate(&["--bias", "99999=1"]).fails("token id 99999 is out of range");
+    generate(&["--bias", "1=inf"]).fails("a bias of inf for token 1");
+    generate(&["--bias", "one"]).is_refused("a token id and a number such as 42=-1.5");
+    generate(&["-n", "-1"]).is_refused("unexpected argument");
+}
+
+#[test]
+fn a_model_that_is_not_there_is_named_once() {
+    let ran = attamba(["generate", "-m", "no-such.gguf", "-p", "x"]);
+    assert_eq!(ran.stderr.matches("No such file").count(), usize::from(cfg!(unix)));
+    ran.fails("no-such.gguf: ");
+    attamba(["chat", "-m", "."]).fails(". is a directory");
+}

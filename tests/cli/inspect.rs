@@ -1,0 +1,94 @@
+//! `attamba inspect`.
+
+use crate::common::command::{BUNDLED, attamba};
+use crate::{file, folder, random_model};
+use attamba::gguf::Writer;
+use attamba::quant::DType;
+
+#[test]
+fn what_is_shown_is_what_the_file_holds() {
+    let json = attamba(["inspect", random_model(), "--json", "--tensors"]).json();
+    let is = |pointer: &str, want: serde_json::Value| {
+        assert_eq!(json.pointer(pointer), Some(&want), "{pointer} in {json}");
+    };
+    is("/name", "random-attamba-0".into());
+    is("/architecture", "attamba".into());
+    is("/runs", true.into());
+    is("/sizes/layers", 3.into());
+    is("/sizes/vocabulary", 94.into());
+    is("/chunks/length", 4.into());
+    is("/chunks/window", 5.into());
+    is("/tokenizer/kind", "tokenizer.json".into());
+    is("/tokenizer/entries", 94.into());
+    is("/chat_template", false.into());
+    is("/types/0/type", "F32".into());
+    // 1024 tokens of context in chunks of 4.
+    is("/session/ring", 256.into());
+    // 3 layers; K and V of 64 values in two bytes each, for the 1024 tokens before and this one.
+    is("/session/transformer_bytes", (3 * 2 * 64 * 2 * 1025).into());
+    let tensors = json["tensors"].as_array().unwrap();
+    assert_eq!(json["tensor_count"], tensors.len());
+    let values = |t: &serde_json::Value| -> u64 {
+        t["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).product()
+    };
+    assert_eq!(json["parameters"], tensors.iter().map(values).sum::<u64>());
+    let embedding = tensors.iter().find(|t| t["name"] == "token_embd.weight").unwrap();
+    assert_eq!(embedding["shape"], serde_json::json!([94, 64]));
+    assert_eq!(embedding["bytes"], 4 * 94 * 64);
+}
+
+#[test]
+fn people_see_the_same() {
+    let text = attamba(["inspect", BUNDLED, "--metadata", "--tensors"]).ok();
+    assert_eq!(text, attamba(["inspect", "-m", BUNDLED, "--metadata", "--tensors"]).ok());
+    for line in ["architecture  attamba\n", "template      yes\n", "  general.architecture = "] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+    assert!(text.contains("token_embd.weight"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() < 300), "long values are cut");
+    attamba(["inspect", BUNDLED, "-m", BUNDLED]).refused("cannot be used with");
+}
+
+#[test]
+fn the_memory_is_that_of_the_session_asked_for() {
+    let bytes = |more: &[&str]| {
+        let json = attamba([&["inspect", "--json"], more].concat()).json();
+        json["session"]["state_bytes"].as_u64().unwrap()
+    };
+    assert!(bytes(&["--ring", "1"]) < bytes(&["--ring", "2"]));
+    assert!(bytes(&["--ring", "2"]) < bytes(&["--ring", "2", "--kv", "f32"]));
+    assert!(bytes(&["--budget", "1M"]) <= 1 << 20);
+    attamba(["inspect", "--budget", "1"]).fails("a session needs at least");
+}
+
+#[test]
+fn a_file_whose_model_can_not_be_run_is_shown_with_the_reason() {
+    let folder = folder();
+    let path = folder.path().join("other.gguf");
+    let mut writer = Writer::new("mamba");
+    // Text of a file must not reach the terminal as more than text.
+    writer.set_str("general.name", "red \u{1b}[31m");
+    writer.tensor("token_embd.weight", &[2, 4], DType::F32);
+    writer.write_file(&path, |_, sink| sink.write_all(&[0; 32])).unwrap();
+    let path = path.to_str().unwrap();
+    let text = attamba(["inspect", path, "--metadata", "--tensors"]).ok();
+    assert!(text.contains("no: unsupported model: architecture \"mamba\""), "{text}");
+    assert!(text.contains("tokenizer     none"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+    let json = attamba(["inspect", path, "--json"]).json();
+    assert_eq!((&json["runs"], &json["parameters"]), (&false.into(), &8.into()));
+    attamba(["generate", "-m", path, "-p", "x"]).fails("unsupported model");
+}
+
+#[test]
+fn what_is_no_gguf_file_is_an_error_with_its_name() {
+    let folder = folder();
+    let whole = std::fs::read(random_model()).unwrap();
+    for cut in [3, 20, 1000, whole.len() / 2] {
+        attamba(["inspect", &file(&folder, "cut.gguf", &whole[..cut])]).fails("cut.gguf: ");
+    }
+    attamba(["inspect", &file(&folder, "empty", "")]).fails("empty: the file is empty");
+    attamba(["inspect", &file(&folder, "text", "Once upon a time")]).fails("GGUF");
+    attamba(["inspect", folder.path().to_str().unwrap()]).fails("is a directory");
+    attamba(["inspect", "no-such.gguf"]).fails("no-such.gguf: ");
+}
