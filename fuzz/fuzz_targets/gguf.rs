@@ -1,0 +1,43 @@
+//! The container: any bytes are a GGUF whose every value and every tensor can be read, or an error.
+
+#![no_main]
+
+use attamba::gguf::{Gguf, Value};
+use attamba::quant;
+use libfuzzer_sys::fuzz_target;
+
+/// Values of a tensor that are decoded: what a block holds does not depend on its place.
+const DECODED: usize = 4096;
+
+fn walk(value: Value<'_>) {
+    let _ = (value.as_i128(), value.as_f64(), value.as_str(), value.to_string());
+    if let Value::Array(array) = value {
+        assert_eq!(array.iter().count(), array.len);
+        array.iter().for_each(walk);
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let gguf = match Gguf::from_bytes(bytes.to_vec()) {
+        Ok(gguf) => gguf,
+        Err(e) => {
+            assert!(!e.to_string().is_empty());
+            return;
+        }
+    };
+    for (key, value) in gguf.metadata() {
+        walk(value);
+        assert_eq!(gguf.get(key).map(|v| v.to_string()), Some(value.to_string()));
+        let _ = (gguf.u32(key), gguf.f32(key), gguf.bool(key), gguf.str(key));
+        let _ = (gguf.u32s(key), gguf.i32s(key), gguf.f32s(key), gguf.strs(key));
+    }
+    for tensor in gguf.tensors() {
+        let data = gguf.data(tensor);
+        assert_eq!(data.len(), tensor.bytes());
+        let Ok(dtype) = tensor.dtype() else { continue };
+        assert_eq!(Some(data.len()), dtype.bytes_of(tensor.len() as usize));
+        let blocks = (data.len() / dtype.block_bytes()).min(DECODED / dtype.block_len());
+        let mut values = vec![0.0; blocks * dtype.block_len()];
+        quant::dequantise(dtype, &data[..blocks * dtype.block_bytes()], &mut values).unwrap();
+    }
+});

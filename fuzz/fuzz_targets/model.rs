@@ -1,0 +1,51 @@
+//! A model and a session: any bytes are a model that takes in two tokens, or an error.
+
+#![no_main]
+
+use attamba::Error;
+use attamba::engine::KvType;
+use attamba::engine::cpu::Cpu;
+use attamba::gguf::Gguf;
+use attamba::model::Model;
+use attamba::session::{Budget, Options, Session};
+use attamba::text::{TextSource, Tokenizer};
+use libfuzzer_sys::fuzz_target;
+use std::sync::Arc;
+
+/// Sizes are bounded by the input, but for the state, which this bounds.
+const STATE_BYTES: u64 = 4 << 20;
+
+/// Layers may share the data of their tensors, so a small file can have many.
+const MOST_LAYERS: usize = 16;
+
+fn run(bytes: &[u8]) -> Result<(), Error> {
+    let model = Arc::new(Model::from_gguf(Gguf::from_bytes(bytes.to_vec())?)?);
+    // The tokenizer has a target of its own; here it meets keys of the wrong types.
+    let _ = TextSource::from_gguf(model.gguf()).and_then(|source| Tokenizer::new(&source));
+    if model.hyper.layers > MOST_LAYERS {
+        return Ok(());
+    }
+    let vocab = model.hyper.vocab;
+    let engine = Arc::new(Cpu::new(Arc::clone(&model), Some(1))?);
+    for kv in [KvType::F16, KvType::F32] {
+        let options = Options { budget: Budget::Bytes(STATE_BYTES), kv };
+        let mut session = Session::open(engine.clone(), options)?;
+        let memory = session.memory();
+        assert!(memory.state <= STATE_BYTES);
+        session.feed(&[0, vocab as u32 - 1])?;
+        assert_eq!(session.logits().len(), vocab);
+        assert!(session.feed(&[vocab as u32]).is_err());
+        assert_eq!(session.position(), 2);
+        session.reset();
+        // Enough for the path of many tokens at once.
+        session.feed(&[0; 9])?;
+        assert_eq!(session.memory(), memory);
+    }
+    Ok(())
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Err(e) = run(bytes) {
+        assert!(!e.to_string().is_empty());
+    }
+});

@@ -1,0 +1,221 @@
+"""A model as a GGUF file, read and written: keys and tensors as the specification names them."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+import torch
+from gguf.quants import dequantize, quantize
+
+from .errors import KitError
+from .model import Chunks, Decoder, Mixer, ModelConfig
+
+TYPES = {
+    "F32": gguf.GGMLQuantizationType.F32,
+    "F16": gguf.GGMLQuantizationType.F16,
+    "Q8_0": gguf.GGMLQuantizationType.Q8_0,
+}
+ARCHITECTURES = {"attamba": "attamba", "transformer": "llama"}
+MIXER_NAMES = {
+    "in_proj.weight": "in.weight",
+    "conv": "conv1d.weight",
+    "conv_bias": "conv1d.bias",
+    "dt_bias": "dt.bias",
+    "a_log": "a",
+    "d": "d",
+    "norm": "norm.weight",
+    "out_proj.weight": "out.weight",
+}
+OPTIONAL = {"conv1d.bias", "dt.bias"}
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a file says of text: the tokenizer and how a chat is written."""
+
+    tokenizer_json: str
+    end_of_text: int | None = None
+    """The token that begins and ends documents, and ends an answer."""
+    chat_template: str | None = None
+
+
+def tensor_name(parameter: str) -> str:
+    """The GGUF name of a parameter of the `Decoder`."""
+    match = re.fullmatch(r"(blk\.\d+\.ssm_[kv])\.(.+)", parameter)
+    return f"{match[1]}_{MIXER_NAMES[match[2]]}" if match else parameter
+
+
+def save(path: Path, model: Decoder, name: str, kind: str, text: Text):
+    """Write `model` as GGUF with its matrices in `kind` (a key of `TYPES`), vectors in F32."""
+    config = model.config
+    if kind not in TYPES:
+        raise KitError(f"The type {kind!r} is not one of {', '.join(TYPES)}; `attamba quantize` makes the others.")
+    _check_expressible(config)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    writer = gguf.GGUFWriter(str(unfinished), ARCHITECTURES[config.architecture])
+    writer.add_name(name)
+    _write_keys(writer, config)
+    _write_text(writer, text)
+    for parameter, value in model.state_dict().items():
+        value = value.detach().float().cpu().numpy()
+        if parameter.endswith("a_log"):
+            value = -np.exp(value)
+        _write_tensor(writer, tensor_name(parameter), value, TYPES[kind])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    os.replace(unfinished, path)
+
+
+def load(path: Path) -> Decoder:
+    """The model of a GGUF file, in float32, its matrices dequantised."""
+    try:
+        reader = gguf.GGUFReader(str(path))
+    except (OSError, ValueError, IndexError) as error:
+        raise KitError(f"{path} cannot be read as GGUF: {error}.") from error
+    config = _read_config(reader, path)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    model = Decoder(config)
+    state = {}
+    for parameter, expected in model.state_dict().items():
+        name = tensor_name(parameter)
+        if name not in tensors:
+            if not any(name.endswith(optional) for optional in OPTIONAL):
+                raise KitError(f"{path} lacks the tensor {name}.")
+            state[parameter] = torch.zeros_like(expected)
+            continue
+        tensor = tensors[name]
+        shape = tuple(int(size) for size in reversed(tensor.shape))
+        if shape != tuple(expected.shape):
+            raise KitError(f"The tensor {name} of {path} has shape {shape}, not {tuple(expected.shape)}.")
+        value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
+        state[parameter] = torch.from_numpy(np.log(-value) if parameter.endswith("a_log") else value)
+    model.load_state_dict(state)
+    return model
+
+
+def load_text(path: Path) -> Text:
+    """The tokenizer and the chat template of a GGUF file."""
+    reader = gguf.GGUFReader(str(path))
+    read = {key: field.contents() for key, field in reader.fields.items() if key.startswith("tokenizer.")}
+    if "tokenizer.huggingface.json" not in read:
+        raise KitError(f"{path} carries no tokenizer (key tokenizer.huggingface.json).")
+    return Text(
+        read["tokenizer.huggingface.json"],
+        read.get("tokenizer.ggml.eos_token_id"),
+        read.get("tokenizer.chat_template"),
+    )
+
+
+def _check_expressible(config: ModelConfig):
+    if config.architecture not in ARCHITECTURES:
+        raise KitError(f"A model of the kind '{config.architecture}' has no GGUF form; attamba and transformer have.")
+    if config.mixer and config.mixer.scan == "strided":
+        raise KitError("The strided scan is not part of the specification, so no GGUF file can express it.")
+    if config.chunks and not config.chunks.sink:
+        raise KitError("The specification always keeps position 0 visible, so a model without a sink has no GGUF form.")
+
+
+def _write_keys(writer: gguf.GGUFWriter, config: ModelConfig):
+    writer.add_block_count(config.layers)
+    writer.add_context_length(config.context)
+    writer.add_embedding_length(config.width)
+    writer.add_feed_forward_length(config.feed_forward)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_head_count(config.heads)
+    writer.add_head_count_kv(config.kv_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.norm_eps)
+    writer.add_rope_freq_base(config.rope_base)
+    writer.add_rope_dimension_count(config.head_dim)
+    if config.architecture != "attamba":
+        return
+    chunks, mixer = config.chunks, config.mixer
+    offsets = [chunks.offset(i, config.layers, chunks.length) for i in range(config.layers)]
+    writer.add_bool("attamba.attention.projected_kv", config.projected_kv)
+    writer.add_uint32("attamba.chunk.length", chunks.length)
+    writer.add_uint32("attamba.chunk.window", chunks.window)
+    _write_u32s(writer, "attamba.chunk.offsets", offsets)
+    writer.add_bool("attamba.chunk.carry_state", mixer.scan == "carried")
+    if chunks.trained_lengths:
+        _write_u32s(writer, "attamba.chunk.trained_lengths", chunks.trained_lengths)
+    writer.add_ssm_inner_size(mixer.inner)
+    writer.add_ssm_state_size(mixer.state)
+    writer.add_ssm_group_count(mixer.groups)
+    writer.add_ssm_time_step_rank(mixer.heads)
+    writer.add_ssm_conv_kernel(mixer.conv)
+
+
+def _write_u32s(writer: gguf.GGUFWriter, key: str, values):
+    writer.add_key_value(key, list(values), gguf.GGUFValueType.ARRAY, sub_type=gguf.GGUFValueType.UINT32)
+
+
+def _write_text(writer: gguf.GGUFWriter, text: Text):
+    writer.add_string("tokenizer.huggingface.json", text.tokenizer_json)
+    if text.end_of_text is not None:
+        writer.add_bos_token_id(text.end_of_text)
+        writer.add_eos_token_id(text.end_of_text)
+        writer.add_eot_token_id(text.end_of_text)
+    if text.chat_template:
+        writer.add_chat_template(text.chat_template)
+
+
+def _write_tensor(writer: gguf.GGUFWriter, name: str, value: np.ndarray, kind: gguf.GGMLQuantizationType):
+    block = gguf.GGML_QUANT_SIZES[kind][0]
+    # The taps of a convolution are as good as vectors: a handful of numbers a row.
+    if value.ndim < 2 or "conv1d" in name or value.shape[-1] % block:
+        kind = TYPES["F32"]
+    writer.add_tensor(name, quantize(value, kind), raw_dtype=kind)
+
+
+def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
+    meta = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("tokenizer.")}
+    prefix = meta.get("general.architecture")
+    if prefix not in ARCHITECTURES.values():
+        raise KitError(f"{path} is of the architecture {prefix!r}; this kit reads attamba and llama.")
+
+    def get(key, default=None):
+        value = meta.get(f"{prefix}.{key}", default)
+        if value is None:
+            raise KitError(f"{path} lacks the key {prefix}.{key}.")
+        return value
+
+    width, heads = get("embedding_length"), get("attention.head_count")
+    chunks = mixer = None
+    if prefix == "attamba":
+        chunks = Chunks(
+            length=get("chunk.length"),
+            window=get("chunk.window"),
+            offsets=list(get("chunk.offsets", [0] * get("block_count"))),
+        )
+        mixer = Mixer(
+            inner=get("ssm.inner_size"),
+            state=get("ssm.state_size"),
+            heads=get("ssm.time_step_rank"),
+            groups=get("ssm.group_count", 1),
+            conv=get("ssm.conv_kernel"),
+            scan="carried" if get("chunk.carry_state", False) else "reset",
+        )
+    return ModelConfig(
+        vocab_size=get("vocab_size"),
+        context=get("context_length", 1024),
+        width=width,
+        layers=get("block_count"),
+        heads=heads,
+        kv_heads=get("attention.head_count_kv", heads),
+        head_dim=get("attention.key_length", width // heads),
+        feed_forward=get("feed_forward_length"),
+        projected_kv=get("attention.projected_kv", prefix == "llama"),
+        tied=not any(tensor.name == "output.weight" for tensor in reader.tensors),
+        rope_base=get("rope.freq_base", 10000.0),
+        norm_eps=get("attention.layer_norm_rms_epsilon", 1e-5),
+        chunks=chunks,
+        mixer=mixer,
+    )

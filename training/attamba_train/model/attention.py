@@ -1,0 +1,78 @@
+"""Rotary positions, and attention to chunk boundaries and a window without a T x T matrix."""
+
+import torch
+from torch.nn import functional as F
+
+from .schedule import Schedule
+
+MIN_QUERIES = 16  # queries that share one slice of window keys, at least: smaller products waste the machine
+
+
+def rotary_table(tokens: int, head_dim: int, base: float, device) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin [T, head_dim / 2]. Angles in float64: at large positions float32 would be off."""
+    half = head_dim // 2
+    frequency = base ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
+    angle = torch.arange(tokens, dtype=torch.float64, device=device).unsqueeze(1) * frequency
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Turn the interleaved pairs (2j, 2j + 1) of x [B, T, heads, head_dim] by their angles."""
+    cos, sin = (each.unsqueeze(1) for each in table)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+
+
+def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Full causal attention. q [B, T, heads, D]; k, v [B, T, kv_heads, D]. Returns [B, T, heads * D]."""
+    repeat = q.shape[2] // k.shape[2]
+    if repeat > 1:
+        k, v = k.repeat_interleave(repeat, 2), v.repeat_interleave(repeat, 2)
+    q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+
+
+class Sight:
+    """Which scores of T queries count, in two parts: far boundaries, and the near slices that windows cover."""
+
+    def __init__(self, schedule: Schedule, window: int, tokens: int, device):
+        """A query sees the boundaries of `schedule` and the last `window` + 1 tokens."""
+        self.window = min(window, tokens)
+        self.queries = min(max(MIN_QUERIES, self.window), tokens)
+        """Queries that share a slice of `queries` + `window` keys."""
+        self.short = -tokens % self.queries
+        self.boundaries = schedule.boundaries(tokens)
+        position = torch.arange(tokens, device=device)
+        far = torch.cat([position[each] for each in self.boundaries] or [position[:0]])
+        self.far = far < (position - self.window).unsqueeze(1)  # [T, T / P]
+        key = torch.arange(self.queries + self.window, device=device) - self.window
+        gap = torch.arange(self.queries, device=device).unsqueeze(1) - key
+        first = torch.arange(0, tokens, self.queries, device=device).view(-1, 1, 1)
+        self.near = (gap >= 0) & (gap <= self.window) & (first + key >= 0)  # [n, Q, Q + L]
+
+    def far_keys(self, each: torch.Tensor) -> torch.Tensor:
+        """The boundaries among [B, KV, T, D]: [B, KV, 1, T / P, D]."""
+        return torch.cat([each[:, :, s] for s in self.boundaries] or [each[:, :, :0]], 2).unsqueeze(2)
+
+    def near_keys(self, each: torch.Tensor) -> torch.Tensor:
+        """Overlapping slices of [B, KV, T, D], one for each block of queries: [B, KV, 1, n, D, Q + L]."""
+        padded = F.pad(each, (0, 0, self.window, self.short))
+        return padded.unfold(2, self.queries + self.window, self.queries).unsqueeze(2)
+
+    def cut(self, each: torch.Tensor) -> torch.Tensor:
+        """[..., T, D] to blocks of queries [..., n, Q, D]."""
+        return F.pad(each, (0, 0, 0, self.short)).unflatten(-2, (-1, self.queries))
+
+
+def attend_chunks(q, k, v, sight: Sight) -> torch.Tensor:
+    """Attention to what `sight` says, without a T x T matrix. Shapes as in `attend_all`."""
+    tokens, kv_heads = q.shape[1], k.shape[2]
+    q = q.unflatten(2, (kv_heads, -1)).permute(0, 2, 3, 1, 4) * q.shape[-1] ** -0.5  # [B, KV, R, T, D]
+    k, v = k.transpose(1, 2), v.transpose(1, 2)  # [B, KV, T, D]
+    far = (q @ sight.far_keys(k).transpose(-1, -2)).masked_fill(~sight.far, -torch.inf)
+    near = (sight.cut(q) @ sight.near_keys(k)).masked_fill(~sight.near, -torch.inf)
+    near = near.flatten(3, 4)[..., :tokens, :]
+    weight = torch.cat([far, near], -1).softmax(-1)
+    far, near = weight.split([far.shape[-1], near.shape[-1]], -1)
+    near = (sight.cut(near) @ sight.near_keys(v).transpose(-1, -2)).flatten(3, 4)[..., :tokens, :]
+    return (far @ sight.far_keys(v) + near).permute(0, 3, 1, 2, 4).flatten(2)

@@ -1,0 +1,178 @@
+"""The decoder, readable in one go: embedding, layers, output."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..errors import KitError
+from .attention import Sight, attend_all, attend_chunks, rotary_table, rotate
+from .config import ModelConfig
+from .mixer import Mixer
+from .plain import PlainScan
+from .scan import CarriedScan, ResetScan, StridedScan
+from .schedule import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What a layer needs to know of positions, worked out for T tokens."""
+
+    sight: Sight | None
+    """None: every token is visible."""
+    scan: CarriedScan | ResetScan | StridedScan | PlainScan | None
+    reach: list[torch.Tensor] | None
+    """As `mixer.convolve` takes it."""
+
+
+class AttentionLayer(nn.Module):
+    """Attention over keys and values that a scan may have summarised, then SwiGLU."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        width, kv_width, mixed = config.width, config.kv_width, config.heads * config.head_dim
+        self.attn_norm = nn.RMSNorm(width, config.norm_eps)
+        self.attn_q = nn.Linear(width, mixed, bias=False)
+        if config.projected_kv:
+            self.attn_k = nn.Linear(width, kv_width, bias=False)
+            self.attn_v = nn.Linear(width, kv_width, bias=False)
+        if config.mixer:
+            self.ssm_k = Mixer(config.mixer, kv_width)
+            self.ssm_v = Mixer(config.mixer, kv_width)
+        self.attn_output = nn.Linear(mixed, width, bias=False)
+        self.ffn_norm = nn.RMSNorm(width, config.norm_eps)
+        self.ffn_gate = nn.Linear(width, config.feed_forward, bias=False)
+        self.ffn_up = nn.Linear(width, config.feed_forward, bias=False)
+        self.ffn_down = nn.Linear(config.feed_forward, width, bias=False)
+
+    def forward(self, h, table, layout: Layout):
+        """h [B, T, width] to the same."""
+        config = self.config
+        x = self.attn_norm(h)
+        k, v = (self.attn_k(x), self.attn_v(x)) if config.projected_kv else (x, x)
+        if config.mixer:
+            k = k + self.ssm_k(k, layout.scan, layout.reach)
+            v = v + self.ssm_v(v, layout.scan, layout.reach)
+        q = rotate(self.attn_q(x).unflatten(-1, (config.heads, -1)), table)
+        k = rotate(k.unflatten(-1, (config.kv_heads, -1)), table)
+        v = v.unflatten(-1, (config.kv_heads, -1))
+        seen = attend_chunks(q, k, v, layout.sight) if layout.sight else attend_all(q, k, v)
+        h = h + self.attn_output(seen)
+        y = self.ffn_norm(h)
+        return h + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
+
+    def outputs(self):
+        """The projections that write into the residual stream."""
+        return [self.attn_output, self.ffn_down]
+
+
+class MambaLayer(nn.Module):
+    """A layer of pure Mamba-2: one mixer and nothing else."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.mixer = Mixer(config.mixer, config.width)
+
+    def forward(self, h, table, layout: Layout):
+        return h + self.mixer(self.norm(h), layout.scan, layout.reach)
+
+    def outputs(self):
+        return [self.mixer.out_proj]
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.plain = False
+        """Whether to scan token by token, to compare with."""
+        self.compiled = None
+        self._plans = {}
+        layer = MambaLayer if config.architecture == "mamba" else AttentionLayer
+        self.token_embd = nn.Embedding(config.vocab_size, config.width)
+        self.blk = nn.ModuleList(layer(config) for _ in range(config.layers))
+        self.output_norm = nn.RMSNorm(config.width, config.norm_eps)
+        if not config.tied:
+            self.output = nn.Linear(config.width, config.vocab_size, bias=False)
+
+    def init_weights(self, seed: int) -> "Decoder":
+        """Random weights that depend on `seed` alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+                elif isinstance(module, Mixer):
+                    module.init_weights()
+            nn.init.trunc_normal_(self.token_embd.weight, std=self.config.width**-0.5)
+        # The residual stream is a sum over the layers: scaled so that its size does not depend on how many.
+        for layer in self.blk:
+            for projection in layer.outputs():
+                projection.weight.data *= (2 * self.config.layers) ** -0.5
+        return self
+
+    def schedules(self, chunk: int | None) -> list[Schedule | None]:
+        """The schedule of each layer for chunks of `chunk` tokens (None: the configured length)."""
+        chunks, layers = self.config.chunks, self.config.layers
+        if chunks is None:
+            return [None] * layers
+        length = chunks.length if chunk is None else chunk
+        if length != chunks.length and not isinstance(chunks.offsets, str):
+            raise KitError(f"The chunk offsets are given for length {chunks.length}; length {length} has none.")
+        return [Schedule(length, chunks.offset(i, layers, length), chunks.sink) for i in range(layers)]
+
+    def forward(self, tokens, targets=None, chunk: int | None = None):
+        """tokens [B, T]. Logits [B, T, vocab]; with `targets` [B, T] the mean cross-entropy in nats."""
+        compute = self.compiled if self.compiled and self.training else self.compute
+        return compute(tokens, targets, *self.plan(tokens.shape[1], chunk, tokens.device))
+
+    def plan(self, tokens: int, chunk: int | None, device):
+        """All that depends on positions alone: the rotary table, and a layout for each layer.
+
+        Made once for each length and kept out of `compute`: fused into a compiled kernel it would be worked
+        out again for every element.
+        """
+        key = (tokens, chunk, device, self.plain)
+        if key not in self._plans:
+            schedules = self.schedules(chunk)
+            made = {schedule: self._lay_out(schedule, tokens, device) for schedule in schedules}
+            table = rotary_table(tokens, self.config.head_dim, self.config.rope_base, device)
+            self._plans[key] = table, [made[schedule] for schedule in schedules]
+        return self._plans[key]
+
+    def _lay_out(self, schedule: Schedule | None, tokens: int, device) -> Layout:
+        config = self.config
+        sight = Sight(schedule, config.chunks.window, tokens, device) if schedule else None
+        if config.mixer is None:
+            return Layout(sight, None, None)
+        kind = config.mixer.scan
+        reach = schedule.reach(tokens, config.mixer.conv, device) if kind == "reset" else None
+        if self.plain:
+            scan = PlainScan(kind, schedule)
+        elif kind == "carried":
+            scan = CarriedScan()
+        else:
+            scan = (ResetScan if kind == "reset" else StridedScan)(schedule, tokens, device)
+        return Layout(sight, scan, reach)
+
+    def compute(self, tokens, targets, table, layouts: list[Layout]):
+        """The arithmetic of `forward`: what is worth compiling."""
+        h = self.token_embd(tokens)
+        for layer, layout in zip(self.blk, layouts, strict=True):
+            h = layer(h, table, layout)
+        h = self.output_norm(h)
+        logits = F.linear(h, self.token_embd.weight) if self.config.tied else self.output(h)
+        if targets is None:
+            return logits
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def compile_training(self):
+        """From now on run compiled while in training mode; each chunk length is compiled when it first comes."""
+        self.compiled = torch.compile(self.compute)
+
+    def parameter_count(self) -> int:
+        return sum(p.numel() for p in self.parameters())

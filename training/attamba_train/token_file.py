@@ -1,0 +1,112 @@
+"""Packed token files: the documents of a source one after the other, as little-endian integers.
+
+`NAME.train.tokens` and `NAME.validation.tokens` hold nothing but tokens; `NAME.json` beside them says how
+they came about. Which documents are held out depends on their text alone, not on their order.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from .errors import KitError
+
+SPLITS = ("train", "validation")
+BATCH = 512  # documents encoded at once
+
+
+@dataclass
+class Split:
+    documents: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    """UTF-8 bytes of the text that the tokens stand for."""
+
+
+def pack(
+    name: str,
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    folder: Path,
+    held_out: float,
+    attribution: list[str],
+) -> dict[str, Split]:
+    """Tokenise `texts` into `folder`.
+
+    `held_out` is the share of documents kept for validation; `attribution` says where the texts come from and
+    under which licence, one line each, for the card of a model trained on them.
+    """
+    if not 0.0 <= held_out < 1.0:
+        raise KitError(f"The share held out is {held_out}; it must lie in 0..1, 1 left out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = token_type(tokenizer.get_vocab_size())
+    paths = {split: folder / f"{name}.{split}.tokens" for split in SPLITS}
+    totals = {split: Split() for split in SPLITS}
+    with ExitStack() as stack:
+        files = {split: stack.enter_context(open(f"{path}.part", "wb")) for split, path in paths.items()}
+        for batch in _batches(texts):
+            for text, encoding in zip(batch, tokenizer.encode_batch(batch, add_special_tokens=False), strict=True):
+                split = "validation" if _fraction(text) < held_out else "train"
+                files[split].write(np.array(encoding.ids, kind).tobytes())
+                totals[split].documents += 1
+                totals[split].tokens += len(encoding.ids)
+                totals[split].bytes += len(text.encode())
+    for path in paths.values():
+        os.replace(f"{path}.part", path)
+    description = {
+        "tokenizer": fingerprint(tokenizer),
+        "vocab_size": tokenizer.get_vocab_size(),
+        "attribution": attribution,
+        "splits": {split: asdict(total) for split, total in totals.items()},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
+    return totals
+
+
+def read(folder: Path, name: str, split: str, tokenizer: Tokenizer) -> np.ndarray:
+    """The tokens of a packed file, mapped into memory."""
+    if describe(folder, name)["tokenizer"] != fingerprint(tokenizer):
+        raise KitError(f"'{name}' in {folder} was packed with another tokenizer than this run's.")
+    path = folder / f"{name}.{split}.tokens"
+    kind = token_type(tokenizer.get_vocab_size())
+    if not path.stat().st_size:
+        return np.empty(0, kind)
+    return np.memmap(path, kind, "r")
+
+
+def describe(folder: Path, name: str) -> dict:
+    """What `pack` noted of a source."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        raise KitError(f"There is no packed source '{name}' in {folder}; make it with `attamba-train pack`.")
+    return json.loads(path.read_text())
+
+
+def token_type(vocab_size: int) -> np.dtype:
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+def fingerprint(tokenizer: Tokenizer) -> str:
+    return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+
+
+def _fraction(text: str) -> float:
+    """A number in 0..1 that depends on `text` alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def _batches(texts: Iterable[str]):
+    batch = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,275 @@
+"""The training loop: the same weights however often it is stopped and taken up again."""
+
+import math
+import signal
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from . import checkpoint, csv_log, evaluate, plot, run_folder, token_file, tokenizer
+from .batches import Mixture, Source, even_windows
+from .errors import KitError
+from .model import Decoder
+from .processes import Processes
+from .run_config import RunConfig, TrainConfig
+
+LOG_EVERY = 10  # steps between two rows of the log; reading a loss from a GPU makes it wait
+# Settings that change how fast or how closely watched a run is, not what it computes.
+FREE_SETTINGS = {"validate_every", "validation_tokens", "checkpoint_every"}
+
+
+class Trainer:
+    def __init__(self, config: RunConfig, data: Path, folder: Path, processes: Processes):
+        """`data`: the folder of tokenizer and packed sources; `folder`: where checkpoint and logs go."""
+        self.config, self.folder, self.processes = config, folder, processes
+        self.mixture, self.held_out = load_data(config, data)
+        parts = config.train.accumulate * processes.count
+        if config.train.batch % parts:
+            raise KitError(
+                f"'train.batch' ({config.train.batch}) is not a multiple of accumulate * processes "
+                f"({config.train.accumulate} * {processes.count})."
+            )
+        self.micro_batch = config.train.batch // parts
+        self.model = Decoder(config.model).init_weights(config.seed).to(processes.device)
+        self.optimizer = make_optimizer(self.model, config.train)
+        self.step, self.seconds = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if checkpoint.exists(folder):
+            self._resume(checkpoint.load(folder))
+        if processes.first:
+            run_folder.describe(folder, config, data)
+        if config.train.compile:
+            self.model.compile_training()
+        self.parallel = processes.wrap(self.model)
+
+    def run(self, minutes: float | None = None) -> bool:
+        """Train to the end or for `minutes`; a request to stop (Ctrl-C, SIGTERM) ends the step at hand first.
+
+        Returns whether the run is complete.
+        """
+        config, first = self.config, self.processes.first
+        begun, tokens_before, seconds_before = time.monotonic(), self._tokens(), self.seconds
+        stop = _StopSignal()
+        logs = self._open_logs() if first else None
+        bar = tqdm(
+            total=config.steps,
+            initial=self.step,
+            unit="step",
+            desc=config.name,
+            disable=None if first else True,
+        )
+        waiting = []
+        while self.step < config.steps:
+            out_of_time = minutes is not None and time.monotonic() - begun >= minutes * 60
+            if self.processes.any(stop.asked or out_of_time):
+                break
+            waiting.append(self.train_step())
+            self.seconds = seconds_before + time.monotonic() - begun
+            bar.update()
+            due = self.step % config.train.validate_every == 0 or self.step == config.steps
+            if first and (due or len(waiting) == LOG_EVERY):
+                loss = self._log(logs[0], waiting)
+                speed = (self._tokens() - tokens_before) / (time.monotonic() - begun)
+                bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} tokens/s")
+            if first and due:
+                self._validate(logs[1], bar, speed)
+            if first and self.step % config.train.checkpoint_every == 0:
+                self.save()
+        bar.close()
+        if first:
+            self._log(logs[0], waiting)
+            self.save()
+            for log in logs:
+                log.close()
+            plot.losses(self.folder, config.name)
+        stop.restore()
+        return self.step >= config.steps
+
+    def train_step(self) -> dict:
+        """One update of the weights; returns its figures, the loss and the norm still on the device."""
+        config, train = self.config, self.config.train
+        rate = learning_rate(self.step, config.steps, train)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        chunk = self._draw_chunk()
+        loss = torch.zeros((), device=self.processes.device)
+        for part in range(train.accumulate):
+            windows = self._windows(part)
+            last = part == train.accumulate - 1
+            several = isinstance(self.parallel, DistributedDataParallel)
+            with self.parallel.no_sync() if several and not last else nullcontext():
+                with self._autocast():
+                    part_loss = self.parallel(windows[:, :-1], windows[:, 1:], chunk) / train.accumulate
+                part_loss.backward()
+            loss += part_loss.detach()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return {
+            "step": self.step,
+            "tokens": self._tokens(),
+            "chunk": chunk or "",
+            "loss": self.processes.mean(loss),
+            "gradient_norm": norm,
+            "learning_rate": f"{rate:.4g}",
+        }
+
+    def save(self):
+        """Write the state after the last step."""
+        checkpoint.save(
+            self.folder,
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "config": self.config.as_dict(),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+        )
+
+    def _resume(self, state: dict):
+        difference = _first_difference(state["config"], self.config.as_dict())
+        if difference:
+            raise KitError(f"{self.folder} holds a run with other settings: {difference}. Choose another folder.")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _tokens(self) -> int:
+        return self.step * self.config.step_tokens
+
+    def _draw_chunk(self) -> int | None:
+        """The chunk length of this step, the same in all processes; None for a model without chunks."""
+        chunks = self.config.model.chunks
+        if chunks is None:
+            return None
+        return int(np.random.default_rng([self.config.seed, 3, self.step]).choice(chunks.lengths))
+
+    def _windows(self, part: int) -> torch.Tensor:
+        """[micro batch, context + 1] of this step, part and process."""
+        place = part * self.processes.count + self.processes.rank
+        first = self.step * self.config.train.batch + place * self.micro_batch
+        windows = torch.from_numpy(self.mixture.batch(first, self.micro_batch))
+        return windows.to(self.processes.device)
+
+    def _autocast(self):
+        enabled = self.config.train.precision == "bfloat16"
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=enabled)
+
+    def _open_logs(self) -> list[csv_log.CsvLog]:
+        return [
+            csv_log.CsvLog(self.folder / "train.csv", csv_log.TRAIN_COLUMNS, self.step),
+            csv_log.CsvLog(self.folder / "validation.csv", csv_log.VALIDATION_COLUMNS, self.step),
+        ]
+
+    def _log(self, log: csv_log.CsvLog, waiting: list[dict]) -> float:
+        """Write the figures of the `waiting` steps and forget them; returns the last loss."""
+        loss = math.nan
+        for figures in waiting:
+            loss = figures["loss"].item()
+            if not math.isfinite(loss):
+                raise KitError(
+                    f"The loss of step {figures['step']} is {loss}; a lower learning rate or a longer warm-up may help."
+                )
+            norm = f"{figures['gradient_norm'].item():.4g}"
+            log.write(**figures | {"loss": f"{loss:.5f}", "gradient_norm": norm, "seconds": f"{self.seconds:.1f}"})
+        waiting.clear()
+        return loss
+
+    def _validate(self, log: csv_log.CsvLog, bar: tqdm, speed: float):
+        chunks = self.config.model.chunks
+        text = []
+        for chunk in chunks.lengths if chunks else [None]:
+            for source, windows in self.held_out.items():
+                loss = evaluate.mean_loss(self.model, windows, self.processes.device, chunk)
+                scored = windows.shape[0] * (windows.shape[1] - 1)
+                log.write(
+                    step=self.step,
+                    tokens=self._tokens(),
+                    chunk=chunk or "",
+                    source=source,
+                    scored_tokens=scored,
+                    loss=f"{loss:.5f}",
+                )
+                text.append(f"{source}{f' P {chunk}' if chunk else ''} {evaluate.perplexity(loss):.2f}")
+        left = (self.config.steps - self.step) * self.config.step_tokens / speed / 60
+        bar.write(
+            f"step {self.step} of {self.config.steps}: perplexity {', '.join(text)}; "
+            f"{speed:.0f} tokens/s, {left:.0f} min left"
+        )
+
+
+def load_data(config: RunConfig, folder: Path) -> tuple[Mixture, dict[str, np.ndarray]]:
+    """What a run trains on, and its held-out windows by source."""
+    text = tokenizer.load(folder / config.data.tokenizer)
+    if text.get_vocab_size() != config.model.vocab_size:
+        raise KitError(
+            f"'model.vocab_size' is {config.model.vocab_size}, but the tokenizer has {text.get_vocab_size()} entries."
+        )
+    context = config.model.context
+    sources = [
+        Source(name, token_file.read(folder, name, "train", text), passes)
+        for name, passes in config.data.sources.items()
+    ]
+    held_out = {
+        name: even_windows(token_file.read(folder, name, "validation", text), context, config.train.validation_tokens)
+        for name in config.data.sources
+    }
+    return Mixture(sources, context, config.seed), held_out
+
+
+def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW; only matrices decay, since norms, biases and decays have a scale of their own."""
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not name.endswith("conv")]
+    others = [p for name, p in model.named_parameters() if p.dim() != 2 or name.endswith("conv")]
+    groups = [
+        {"params": matrices, "weight_decay": train.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, train.beta2), fused=True)
+
+
+def learning_rate(step: int, steps: int, train: TrainConfig) -> float:
+    """Linear warm-up, then half a cosine down to the final rate."""
+    if step < train.warmup:
+        return train.learning_rate * (step + 1) / train.warmup
+    done = (step - train.warmup) / max(1, steps - train.warmup)
+    final = train.final_learning_rate
+    return train.learning_rate * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class _StopSignal:
+    """Notes Ctrl-C and SIGTERM instead of dying of them; a second one kills as usual."""
+
+    def __init__(self):
+        self.asked = False
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _note(self, number, frame):
+        self.asked = True
+        self.restore()
+
+    def restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _first_difference(old: dict, new: dict, where: str = "") -> str | None:
+    for key in new:
+        before, after = old.get(key), new[key]
+        if key in FREE_SETTINGS:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            found = _first_difference(before, after, f"{where}{key}.")
+            if found:
+                return found
+        elif before != after:
+            return f"'{where}{key}' was {before!r} and is now {after!r}"
+    return None

@@ -1,0 +1,133 @@
+"""Write the figures of the study into STUDY.md and draw its plots, from the logs of the runs.
+
+    python training/study/report.py --out DIR
+
+DIR is the folder that `run_queue.py` filled. Runs that are not complete appear in the plot of the curves alone.
+"""
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from common import HERE, folder_name, runs
+from matplotlib import pyplot
+
+from attamba_train import csv_log
+from attamba_train.model import Decoder
+from attamba_train.run_config import RunConfig
+
+NOTE = HERE.parent / "STUDY.md"
+BEGIN, END = "<!-- figures: written by study/report.py -->", "<!-- end of figures -->"
+CONTEXT = 1024  # tokens of a session for which the table states the memory
+
+
+@dataclass
+class Result:
+    config: RunConfig
+    curve: list[tuple[int, dict[str, float]]]
+    """Tokens trained on, and the held-out loss of each source in nats a token."""
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.curve) and self.curve[-1][0] >= self.config.steps * self.config.step_tokens
+
+    @property
+    def perplexity(self) -> float:
+        return mean_perplexity(self.curve[-1][1])
+
+
+def mean_perplexity(losses: dict[str, float]) -> float:
+    """Every source counts the same."""
+    return math.exp(sum(losses.values()) / len(losses))
+
+
+def read(folder: Path) -> list[Result]:
+    """The runs that have been begun, in the order of the queue."""
+    results = []
+    for config in runs():
+        path = folder / folder_name(config) / "validation.csv"
+        curve = {}
+        for row in csv_log.read(path) if path.exists() else []:
+            curve.setdefault(int(row["tokens"]), {})[row["source"]] = float(row["loss"])
+        results.append(Result(config, sorted(curve.items())))
+    return results
+
+
+def table(results: list[Result]) -> str:
+    """Complete runs from the best to the worst."""
+    done = sorted((r for r in results if r.complete), key=lambda r: r.perplexity)
+    sources = list(done[0].curve[-1][1])
+    full = next((r.perplexity for r in done if r.config.model.architecture == "transformer"), None)
+    head = ["run", "parameters", "perplexity", "against full attention", *sources]
+    head += [f"keys and values at {CONTEXT} tokens", "scan state"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for r in done:
+        model, losses = r.config.model, r.curve[-1][1]
+        against = f"{r.perplexity / full - 1:+.1%}" if full else "-"
+        cells = [r.config.name, f"{Decoder(model).parameter_count() / 1e6:.2f} M", f"**{r.perplexity:.2f}**", against]
+        cells += [f"{math.exp(losses[source]):.2f}" for source in sources]
+        cells += [f"{model.kv_bytes(CONTEXT) / 1024:.0f} KiB", f"{model.scan_bytes() / 1024:.0f} KiB"]
+        lines.append("| " + " | ".join(cells) + " |")
+    waiting = [r.config.name for r in results if not r.complete]
+    if waiting:
+        lines += ["", f"Not complete yet: {'; '.join(waiting)}."]
+    return "\n".join(lines)
+
+
+def plot_memory(results: list[Result], path: Path):
+    """Perplexity over the memory a session of `CONTEXT` tokens takes, scan state included."""
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for r in results:
+        if not r.complete:
+            continue
+        model = r.config.model
+        kib = (model.kv_bytes(CONTEXT) + model.scan_bytes()) / 1024
+        axes.plot(kib, r.perplexity, "o")
+        axes.annotate(r.config.name, (kib, r.perplexity), fontsize=7, xytext=(4, 3), textcoords="offset points")
+    axes.set(
+        xscale="log",
+        xlabel=f"KiB of keys, values and states of a session of {CONTEXT} tokens",
+        ylabel="held-out perplexity",
+    )
+    axes.margins(x=0.3)
+    _finish(figure, axes, path)
+
+
+def plot_curves(results: list[Result], path: Path):
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for r in results:
+        if r.curve:
+            tokens, values = zip(*((t / 1e6, mean_perplexity(losses)) for t, losses in r.curve), strict=True)
+            axes.plot(tokens, values, ".-", label=r.config.name)
+    axes.set(yscale="log", xlabel="million tokens", ylabel="held-out perplexity")
+    axes.legend(fontsize=7)
+    _finish(figure, axes, path)
+
+
+def _finish(figure, axes, path: Path):
+    axes.grid(alpha=0.3, which="both")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the folder that run_queue.py filled")
+    results = read(parser.parse_args().out)
+    plot_curves(results, HERE / "curves.png")
+    figures = "![learning curves](study/curves.png)"
+    if any(r.complete for r in results):
+        plot_memory(results, HERE / "memory.png")
+        figures = f"{table(results)}\n\n![perplexity against memory](study/memory.png)\n\n{figures}"
+    text = NOTE.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    NOTE.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The runs that the kit ships: the bundled model fits its file, and its twin is a fair one."""
+
+from pathlib import Path
+
+import pytest
+
+from attamba_train import gguf_file, run_config
+from attamba_train.model import Decoder
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+BUNDLED = ["bundled-attamba", "bundled-transformer"]
+
+
+def load(name: str) -> run_config.RunConfig:
+    return run_config.load(CONFIGS / f"{name}.yaml")
+
+
+def test_every_config_can_be_read():
+    for path in CONFIGS.glob("*.yaml"):
+        assert run_config.load(path).steps > 1, path
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_file_is_at_most_8_mb(name, tmp_path):
+    path = tmp_path / "model.gguf"
+    tokenizer_json = " " * 300_000
+    gguf_file.save(path, Decoder(load(name).model).init_weights(0), name, "Q8_0", gguf_file.Text(tokenizer_json))
+    assert path.stat().st_size <= 8_000_000
+
+
+def test_twin_has_the_same_size_and_sees_the_same_tokens():
+    attamba, transformer = map(load, BUNDLED)
+    sizes = [Decoder(config.model).parameter_count() for config in (attamba, transformer)]
+    assert max(sizes) / min(sizes) < 1.01
+    assert (attamba.data, attamba.train, attamba.seed) == (transformer.data, transformer.train, transformer.seed)
+    assert attamba.model.context == transformer.model.context >= 1024
+    assert set(attamba.model.chunks.lengths) == {4, 8, 16}
