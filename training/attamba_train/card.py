@@ -14,7 +14,7 @@ def write(run: Run, file_name: str, kind: str, size: int) -> str:
         f"`{file_name}` ({size / 1e6:.1f} MB, {kind}) is {_kind(run)} of {parameters:.2f} million",
         f"parameters, trained on {trained:.1f} million tokens with a context of {model.context} tokens.",
         "",
-        "    attamba chat " + file_name,
+        f"    attamba chat -m {file_name}",
         "",
         "## Shape",
         "",

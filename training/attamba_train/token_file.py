@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from .errors import KitError
 
 SPLITS = ("train", "validation")
+DESCRIBED = ("tokenizer", "vocab_size", "attribution", "splits")
 BATCH = 512  # documents encoded at once
 
 
@@ -85,7 +86,14 @@ def describe(folder: Path, name: str) -> dict:
     path = folder / f"{name}.json"
     if not path.exists():
         raise KitError(f"There is no packed source '{name}' in {folder}; make it with `attamba-train pack`.")
-    return json.loads(path.read_text())
+    try:
+        description = json.loads(path.read_text())
+        missing = [key for key in DESCRIBED if key not in description]
+    except (json.JSONDecodeError, TypeError) as error:
+        raise KitError(f"{path} is not a description by `attamba-train pack`: {error}.") from error
+    if missing:
+        raise KitError(f"{path} lacks '{missing[0]}'; pack the source again.")
+    return description
 
 
 def token_type(vocab_size: int) -> np.dtype:

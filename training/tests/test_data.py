@@ -80,6 +80,16 @@ def test_source_of_another_tokenizer_is_refused(data, stories):
         token_file.read(data, "stories", "train", other)
 
 
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [("{broken", "is not a description"), ("3", "is not a description"), ('{"tokenizer": "x"}', "lacks 'vocab_size'")],
+)
+def test_damaged_description_is_told(description, message, data, tmp_path):
+    (tmp_path / "stories.json").write_text(description)
+    with pytest.raises(KitError, match=message):
+        token_file.read(tmp_path, "stories", "train", tokenizer.load(data / "tokenizer.json"))
+
+
 def test_vocabulary_too_small_for_all_bytes_is_refused():
     with pytest.raises(KitError, match=r"100 is not possible; it must lie in 260"):
         tokenizer.train(["text"], 100)
