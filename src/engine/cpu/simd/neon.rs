@@ -282,9 +282,11 @@ impl<P: Products> Simd for Neon<P> {
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        // SAFETY: a hint, which no address can make fail.
+        // SAFETY: a hint, which no address can make fail, and which reads nothing that the
+        // program sees.
         unsafe {
-            asm!("prfm pldl1keep, [{}]", in(reg) p, options(nomem, nostack, preserves_flags));
+            let address = p.addr();
+            asm!("prfm pldl1keep, [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
         }
     }
     #[inline(always)]
@@ -329,21 +331,16 @@ impl Products for Widening {
     #[inline(always)]
     unsafe fn activations(p: *const i16) -> Self::A {
         unsafe {
-            let mut a = Self::half_activations(p);
-            for i in 4..8 {
-                a[i] = vld1q_s16(p.add(8 * i));
-            }
-            a
+            let eight = |i: usize| vld1q_s16(p.add(8 * i));
+            [eight(0), eight(1), eight(2), eight(3), eight(4), eight(5), eight(6), eight(7)]
         }
     }
     #[inline(always)]
     unsafe fn half_activations(p: *const i16) -> Self::A {
         unsafe {
-            let mut a = [vdupq_n_s16(0); 8];
-            for i in 0..4 {
-                a[i] = vld1q_s16(p.add(8 * i));
-            }
-            a
+            let eight = |i: usize| vld1q_s16(p.add(8 * i));
+            let zero = vdupq_n_s16(0);
+            [eight(0), eight(1), eight(2), eight(3), zero, zero, zero, zero]
         }
     }
     #[inline(always)]
@@ -562,8 +559,8 @@ unsafe fn group_by_matrix<const N: usize>(
             }
             for i in 0..8 {
                 let w = vld1q_s8(group.add(128 * k + 16 * i).cast());
-                for t in 0..N {
-                    products[t][i] = smmla(products[t][i], w, matrix[t]);
+                for (products, matrix) in products.iter_mut().zip(matrix) {
+                    products[i] = smmla(products[i], w, matrix);
                 }
             }
         }
