@@ -34,7 +34,7 @@ pub struct Args {
     /// Print the prompt too
     #[arg(long)]
     echo: bool,
-    /// Print one JSON object at the end: token ids, text, why it ended, counts and seconds
+    /// Print one JSON object at the end: token ids, text, why it ended, counts, seconds and memory
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -83,6 +83,14 @@ struct Report<'a> {
     prompt_seconds: f64,
     generate_seconds: f64,
     seed: u64,
+    memory: Memory,
+}
+
+/// Bytes that the session holds beside the weights.
+#[derive(Serialize)]
+struct Memory {
+    state: u64,
+    scratch: u64,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -113,6 +121,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut made = Made { silent: args.json, ..Made::default() };
     let finish =
         made.generate(&mut session, &mut sampler, &tokenizer, args.limit, &interrupt, &mut out)?;
+    let memory = session.memory();
     let report = Report {
         prompt: args.echo.then_some(&*prompt),
         tokens: &made.tokens,
@@ -126,6 +135,7 @@ pub fn run(args: Args) -> Result<()> {
         prompt_seconds,
         generate_seconds: start.elapsed().as_secs_f64(),
         seed,
+        memory: Memory { state: memory.state, scratch: memory.scratch },
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;

@@ -1,0 +1,80 @@
+//! A session that goes on for ever: feeds it many more tokens than it remembers, one at a time,
+//! and shows that neither its memory nor its speed changes once the ring is full.
+//!
+//!     cargo run --release --example endless -- [MODEL] [TOKENS] [BUDGET IN MIB]
+//!
+//! By default the bundled model, 200000 tokens, 4 MiB. Each row of the table is of the thousand
+//! tokens that end at its position. Resident memory is the system's figure (Linux only) and counts
+//! the mapped pages of the model file.
+
+use attamba::Result;
+use attamba::engine::KvType;
+use attamba::engine::cpu::Cpu;
+use attamba::model::Model;
+use attamba::session::{Budget, Options, Session};
+use std::sync::Arc;
+use std::time::Instant;
+
+const PIECE: u64 = 1000;
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let path = args.next().unwrap_or_else(|| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/models/bootstrap-attamba.gguf").to_owned()
+    });
+    let mut number = |default: u64| args.next().map_or(default, |n| n.parse().expect("a number"));
+    let (tokens, budget): (u64, u64) = (number(200_000), number(4) << 20);
+
+    let engine = Arc::new(Cpu::new(Arc::new(Model::open(path.as_ref())?), None)?);
+    let options = Options { budget: Budget::Bytes(budget), kv: KvType::F16 };
+    let mut session = Session::open(engine, options)?;
+    let memory = session.memory();
+    println!(
+        "budget {budget} bytes: state {}, scratch {}, room for {} chunk states a layer\n",
+        memory.state,
+        memory.scratch,
+        session.ring_budget()
+    );
+    println!("| position | ring | tokens/s | resident KiB |\n|--:|--:|--:|--:|");
+
+    let mut after_full = None;
+    let mut last = (0.0, None);
+    for piece in 0..tokens / PIECE {
+        let start = Instant::now();
+        for i in piece * PIECE..(piece + 1) * PIECE {
+            session.feed(&[token(i, session.logits().len())])?;
+        }
+        let full = session.ring_rows() == session.ring_budget();
+        let first_full = full && after_full.is_none();
+        last = (PIECE as f64 / start.elapsed().as_secs_f64(), resident_kib());
+        if first_full {
+            after_full = Some(last);
+        }
+        if first_full || piece == 0 || (piece + 1) % 20 == 0 {
+            let resident = last.1.map_or("-".to_owned(), |kib| kib.to_string());
+            let (at, ring) = (session.position(), session.ring_rows());
+            println!("| {at} | {ring} | {:.0} | {resident} |", last.0);
+        }
+    }
+    if let Some((speed, resident)) = after_full {
+        println!("\nlast {PIECE} tokens against those when the ring was first full:");
+        println!("speed {:.2}x", last.0 / speed);
+        if let (Some(then), Some(now)) = (resident, last.1) {
+            println!("resident memory {:+} KiB", now - then);
+        }
+    }
+    assert_eq!(session.memory(), memory, "the session's own figures never change");
+    Ok(())
+}
+
+/// Some token; which ones they are changes neither memory nor speed.
+fn token(i: u64, vocab: usize) -> u32 {
+    (i.wrapping_mul(2_654_435_761) % vocab.max(1) as u64) as u32
+}
+
+/// Resident memory of this process.
+fn resident_kib() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
