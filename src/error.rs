@@ -53,6 +53,9 @@ pub enum Error {
         /// What would make it fit.
         advice: String,
     },
+    /// A saved session can't be taken up: not one of ours, damaged, or of another model.
+    #[error("saved session: {0}")]
+    Saved(String),
     /// The system has no more memory to give.
     #[error("out of memory: {bytes} bytes for {what}")]
     OutOfMemory {

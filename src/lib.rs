@@ -22,6 +22,7 @@ pub mod error;
 pub mod gguf;
 pub mod model;
 pub mod quant;
+mod replace;
 pub mod sample;
 pub mod session;
 pub mod text;

@@ -48,6 +48,29 @@ impl Geometry {
         let layer = rows.saturating_mul(kv).saturating_add(mixers);
         layer.saturating_mul(hyper.layers as u64)
     }
+
+    /// Bytes of the image of a state of this geometry at `position`: what [`State::export`] hands
+    /// out and [`State::import`] takes in. Rows that hold nothing yet are no part of it, so it is
+    /// never larger than the state.
+    ///
+    /// An image is the same for every engine. Layer by layer: the ring's keys `[kv head][slot]
+    /// [head_dim]` and its values, the window's keys `[kv head][slot][head_dim]` and its values, the
+    /// scan states `[side][head][N][I / H]`, the inputs of the convolution `[side][C - 1][channels]`,
+    /// the oldest first. Keys are rotated. Keys and values are f16 or f32, all else f32,
+    /// little-endian. At position 0 it is empty.
+    pub fn image_bytes(&self, hyper: &Hyper, position: u64) -> u64 {
+        if position == 0 {
+            return 0;
+        }
+        let empty =
+            Geometry { ring: 0, kv: self.kv }.state_bytes(&Hyper { window: 0, ..hyper.clone() });
+        let row = 2 * hyper.kv_dim() as u64 * self.kv.bytes();
+        let window = position.min(hyper.window as u64 + 1);
+        let ring = |l| hyper.schedule(l, self.ring).ring_rows(position) as u64;
+        // The empty state counts one row of window a layer.
+        (0..hyper.layers)
+            .fold(empty, |sum, l| sum.saturating_add((ring(l) + window - 1).saturating_mul(row)))
+    }
 }
 
 /// Which tokens of a call logits are wanted for.
@@ -96,6 +119,18 @@ pub trait State: Send {
 
     /// Back to position 0.
     fn reset(&mut self);
+
+    /// Hands the image of the state to `sink`, piece by piece; [`Geometry::image_bytes`] says what
+    /// it is. An error of `sink` ends it.
+    fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+
+    /// Takes over the image of a state of the same geometry and model that stood at `position`.
+    /// `source` fills one piece after the other. On an error the state is at position 0.
+    fn import(
+        &mut self,
+        position: u64,
+        source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()>;
 
     /// Bytes of the state proper; equal to [`Geometry::state_bytes`].
     fn state_bytes(&self) -> u64;

@@ -5,6 +5,7 @@
 //!
 //! Source: the GGUF specification, versions 2 and 3, little-endian.
 
+mod fingerprint;
 mod parse;
 mod source;
 mod value;

@@ -1,10 +1,9 @@
 //! Writes GGUF version 3. Tensor data streams through, so a file may be larger than memory.
 
 use super::{Gguf, ValueType};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::quant::DType;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 const ALIGNMENT: u64 = 32;
@@ -162,20 +161,7 @@ impl Writer {
         path: &Path,
         fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let result = (|| {
-            let mut out = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
-            self.write(&mut out, fill)?;
-            out.into_inner()?.sync_all()?;
-            std::fs::rename(&temporary, path)
-        })();
-        result.map_err(|source| {
-            // The half-written neighbour is of no use; that it can't be removed changes nothing.
-            let _ = std::fs::remove_file(&temporary);
-            Error::Io { path: path.to_path_buf(), source }
-        })
+        crate::replace::replace(path, |out| self.write(out, fill).map_err(Into::into))
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod budget;
 mod cancel;
+mod file;
 mod generate;
+mod snapshot;
 
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub use generate::Finish;
+pub use snapshot::Snapshot;
 
 use crate::engine::{Engine, Geometry, KvType, State, Want};
 use crate::error::{Error, Result};
@@ -60,6 +63,10 @@ impl Session {
     /// [`Error::OutOfMemory`] where the system has no more.
     pub fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Session> {
         let geometry = options.geometry(&engine.model().hyper)?;
+        Session::with_geometry(engine, geometry)
+    }
+
+    fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
         let state = engine.open(geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
         Ok(Session { engine, state, geometry, cancel: Cancel::default(), logits })

@@ -144,6 +144,40 @@ impl<E: Stored> Cache<E> {
         }
     }
 
+    /// The pieces of the image at `position`, in the order that
+    /// [`Geometry::image_bytes`] tells, to read or to fill.
+    pub fn pieces(
+        &mut self,
+        position: u64,
+        each: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        if position == 0 {
+            return Ok(());
+        }
+        let layers = self.schedules.len();
+        for (layer, schedule) in self.schedules.iter().enumerate() {
+            let in_window = usize::try_from(position).unwrap_or(usize::MAX).min(self.window.rows);
+            let shelves =
+                [(&mut self.ring, schedule.ring_rows(position)), (&mut self.window, in_window)];
+            for (shelf, rows) in shelves {
+                let head_len = shelf.rows * self.head_dim;
+                for values in [&mut shelf.k, &mut shelf.v] {
+                    let values = values.as_mut_slice();
+                    for head in layer * self.kv_heads..(layer + 1) * self.kv_heads {
+                        let rows = &mut values[head * head_len..][..rows * self.head_dim];
+                        each(bytemuck::cast_slice_mut(rows))?;
+                    }
+                }
+            }
+            for states in [&mut self.scan, &mut self.conv] {
+                let states = states.as_mut_slice();
+                let len = states.len() / layers;
+                each(bytemuck::cast_slice_mut(&mut states[layer * len..][..len]))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of the state.
     pub fn state_bytes(&self) -> usize {
         self.ring.bytes() + self.window.bytes() + self.scan.bytes() + self.conv.bytes()

@@ -505,6 +505,21 @@ impl<E: Stored> State for Sequence<E> {
         self.position = 0;
     }
 
+    fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.cache.pieces(self.position, &mut |piece| sink(piece))
+    }
+
+    fn import(
+        &mut self,
+        position: u64,
+        source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.position = 0;
+        self.cache.pieces(position, source)?;
+        self.position = position;
+        Ok(())
+    }
+
     fn state_bytes(&self) -> u64 {
         self.cache.state_bytes() as u64
     }

@@ -1,0 +1,251 @@
+//! Snapshots, forks and saved sessions: they go on as if nothing had been, or refuse to.
+
+mod common;
+
+use attamba::Error;
+use attamba::engine::KvType;
+use attamba::session::{Budget, Options, Session};
+use common::models::{Numbers, Sizes};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn models() -> Vec<Sizes> {
+    let plain = Sizes::default();
+    vec![
+        plain.clone(),
+        Sizes { carry: true, projected: true, kv_heads: 2, ..plain.clone() },
+        Sizes { chunk: 31, window: 40, conv: 5, groups: 2, ..plain.clone() },
+        Sizes { chunk: 1, window: 0, conv: 1, ..plain.clone() },
+        Sizes { architecture: "llama", kv_heads: 1, ..plain },
+    ]
+}
+
+fn options(ring: usize, kv: KvType) -> Options {
+    Options { budget: Budget::States(ring), kv }
+}
+
+/// Before the first token, within the first window, in the ring's filling, and long after it.
+const MOMENTS: [usize; 5] = [0, 1, 5, 70, 300];
+
+fn same(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+/// The logits of `tokens`, one at a time.
+fn go_on(session: &mut Session, tokens: &[u32]) -> Vec<f32> {
+    let mut logits = session.logits().to_vec();
+    for &token in tokens {
+        session.feed(&[token]).unwrap();
+        logits.extend_from_slice(session.logits());
+    }
+    logits
+}
+
+#[test]
+fn a_session_goes_on_from_snapshot_fork_and_file_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat.session");
+    for sizes in models() {
+        let engine = sizes.engine(1, 2);
+        let mut numbers = Numbers::new(11);
+        let after = numbers.tokens(40, sizes.vocab);
+        let elsewhere = numbers.tokens(90, sizes.vocab);
+        for (ring, kv) in [(6, KvType::F32), (9, KvType::F16), (0, KvType::F32)] {
+            for moment in MOMENTS {
+                let mut session = Session::open(engine.clone(), options(ring, kv)).unwrap();
+                session.feed(&numbers.tokens(moment, sizes.vocab)).unwrap();
+                let memory = session.memory();
+
+                let snapshot = session.snapshot().unwrap();
+                let mut fork = session.fork().unwrap();
+                session.save(&file, b"a note").unwrap();
+                let want = go_on(&mut session, &after);
+                session.feed(&elsewhere).unwrap();
+
+                let said = format!("{sizes:?}, ring {ring} {kv:?}, at {moment}");
+                session.rewind(&snapshot).unwrap();
+                assert_eq!(session.position(), moment as u64);
+                assert!(same(&go_on(&mut session, &after), &want), "rewound: {said}");
+                assert_eq!(session.memory().state, memory.state);
+
+                fork.feed(&elsewhere).unwrap();
+                fork.rewind(&snapshot).unwrap();
+                assert!(same(&go_on(&mut fork, &after), &want), "fork: {said}");
+
+                // Another engine on the same file: what a later run of the program has.
+                let (mut resumed, note) = Session::resume(sizes.engine(1, 2), &file).unwrap();
+                assert_eq!(note, b"a note");
+                assert_eq!(resumed.position(), moment as u64);
+                assert_eq!(resumed.memory().state, memory.state);
+                assert!(same(&go_on(&mut resumed, &after), &want), "resumed: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fork_and_its_origin_do_not_meet() {
+    let sizes = Sizes::default();
+    let mut numbers = Numbers::new(12);
+    let [prompt, one, two] = [100, 50, 50].map(|n| numbers.tokens(n, sizes.vocab));
+    let engine = sizes.engine(1, 1);
+    let alone = |more: &[u32]| {
+        let mut session = Session::open(engine.clone(), options(8, KvType::F16)).unwrap();
+        session.feed(&prompt).unwrap();
+        go_on(&mut session, more)
+    };
+    let mut session = Session::open(engine.clone(), options(8, KvType::F16)).unwrap();
+    session.feed(&prompt).unwrap();
+    let mut fork = session.fork().unwrap();
+    assert!(same(&go_on(&mut session, &one), &alone(&one)));
+    assert!(same(&go_on(&mut fork, &two), &alone(&two)));
+}
+
+#[test]
+fn a_snapshot_of_another_model_or_budget_is_refused() {
+    let sizes = Sizes::default();
+    let open = |engine, ring| Session::open(engine, options(ring, KvType::F16)).unwrap();
+    let mut session = open(sizes.engine(1, 1), 8);
+    session.feed(&[1, 2, 3]).unwrap();
+    let snapshot = session.snapshot().unwrap();
+    for mut other in [open(sizes.engine(2, 1), 8), open(session.engine().clone(), 9)] {
+        other.feed(&[4]).unwrap();
+        let logits = other.logits().to_vec();
+        assert!(matches!(other.rewind(&snapshot), Err(Error::Argument(_))));
+        assert_eq!((other.position(), other.logits()), (1, &logits[..]));
+    }
+}
+
+#[test]
+fn an_image_is_as_large_as_what_has_been_taken_in() {
+    let sizes = Sizes::default();
+    let mut session = Session::open(sizes.engine(1, 1), options(1000, KvType::F16)).unwrap();
+    assert_eq!(session.snapshot().unwrap().bytes(), 0);
+    let tokens = Numbers::new(13).tokens(2000, sizes.vocab);
+    let mut before = 0;
+    for piece in tokens.chunks(500) {
+        session.feed(piece).unwrap();
+        let bytes = session.snapshot().unwrap().bytes() - 4 * sizes.vocab as u64;
+        assert!(bytes > before && bytes <= session.memory().state, "{before}, {bytes}");
+        before = bytes;
+    }
+}
+
+fn saved_at(path: &Path, sizes: &Sizes, seed: u64) {
+    let mut session = Session::open(sizes.engine(seed, 1), options(3, KvType::F16)).unwrap();
+    session.feed(&Numbers::new(14).tokens(60, sizes.vocab)).unwrap();
+    session.save(path, b"note").unwrap();
+}
+
+#[test]
+fn damage_is_refused_wherever_it_is() {
+    let sizes = Sizes { layers: 1, vocab: 40, ..Sizes::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    saved_at(&path, &sizes, 1);
+    let engine = sizes.engine(1, 1);
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        match Session::resume(engine.clone(), &path) {
+            Err(Error::Saved(text)) => text,
+            Err(e) => panic!("{e}"),
+            Ok(_) => panic!("taken up"),
+        }
+    };
+    // Every byte of the header and of the note, and a walk through the rest.
+    let walk = (0..whole.len()).step_by(37);
+    for at in (0..130).chain(walk).chain([whole.len() - 1]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        let text = refused(&bytes);
+        assert!(text.len() > 20, "byte {at}: {text}");
+    }
+    for length in (0..whole.len()).step_by(101).chain([whole.len() - 1]) {
+        refused(&whole[..length]);
+    }
+    refused(&[&whole[..], b"x"].concat());
+
+    let mut other = whole.clone();
+    other[8] = 2;
+    assert!(refused(&other).contains("version 2"));
+    std::fs::write(&path, &whole).unwrap();
+    assert!(Session::resume(engine, &path).is_ok());
+}
+
+#[test]
+fn the_file_of_another_model_is_refused() {
+    let sizes = Sizes::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    saved_at(&path, &sizes, 1);
+    for other in [sizes.engine(2, 1), Sizes { chunk: 9, ..sizes }.engine(1, 1)] {
+        let Err(Error::Saved(text)) = Session::resume(other, &path) else { panic!("taken up") };
+        assert!(text.contains("another model"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_the_session_and_the_old_file() {
+    let sizes = Sizes::default();
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Session::open(sizes.engine(1, 1), options(3, KvType::F16)).unwrap();
+    session.feed(&[1, 2]).unwrap();
+    let missing = folder.path().join("no such folder").join("s");
+    assert!(matches!(session.save(&missing, b""), Err(Error::Io { .. })));
+    // A folder can't be replaced by a file.
+    assert!(matches!(session.save(folder.path(), b""), Err(Error::Io { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    session.feed(&[3]).unwrap();
+    let Err(Error::Io { path, .. }) = Session::resume(session.engine().clone(), &missing) else {
+        panic!("taken up")
+    };
+    assert_eq!(path, missing);
+}
+
+/// Set by `a_kill_during_a_save_…` for the process that it kills.
+const SAVE_FOR_EVER: &str = "ATTAMBA_TEST_SAVE_FOR_EVER";
+/// What that process says once it begins to save.
+const SAVING: &str = "saving";
+/// Tokens before the first save: half a megabyte a file.
+const TAKEN_IN: usize = 1000;
+
+#[test]
+fn a_kill_during_a_save_leaves_a_file_that_loads() {
+    let sizes = Sizes { layers: 1, vocab: 40, ..Sizes::default() };
+    if let Some(path) = std::env::var_os(SAVE_FOR_EVER) {
+        let engine = sizes.engine(1, 1);
+        let mut session = Session::open(engine, options(TAKEN_IN, KvType::F32)).unwrap();
+        session.feed(&Numbers::new(15).tokens(TAKEN_IN, sizes.vocab)).unwrap();
+        println!("{SAVING}");
+        for i in 0u64.. {
+            session.save(Path::new(&path), &i.to_le_bytes()).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let engine = sizes.engine(1, 1);
+    let mut numbers = Numbers::new(16);
+    let mut loaded = 0;
+    for _ in 0..100 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--nocapture", "--exact", "a_kill_during_a_save_leaves_a_file_that_loads"])
+            .env(SAVE_FOR_EVER, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains(SAVING)), "the saving process ended");
+        std::thread::sleep(Duration::from_micros(numbers.below(30_000) as u64));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if path.exists() {
+            let (session, note) = Session::resume(engine.clone(), &path).unwrap();
+            assert_eq!((session.position(), note.len()), (TAKEN_IN as u64, 8));
+            loaded += 1;
+        }
+    }
+    assert!(loaded > 50, "only {loaded} of 100 processes came as far as a first save");
+}
