@@ -42,7 +42,7 @@ impl Session {
             }
             let token = sampler.sample(&self.logits);
             let go_on = each(token);
-            self.take_in(&[token], super::Want::Last, &mut |_, _| {})?;
+            self.go_on(token)?;
             if is_end(token) {
                 return Ok(Finish::End);
             }

@@ -93,6 +93,16 @@ impl Session {
         self.take_in(tokens, Want::All, &mut each)
     }
 
+    /// Takes in one token more of what a call began before: a cancel since then is kept.
+    pub(crate) fn go_on(&mut self, token: u32) -> Result<()> {
+        self.take_in(&[token], Want::Last, &mut |_, _| {})
+    }
+
+    /// Whether the call at hand was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_set()
+    }
+
     fn take_in(
         &mut self,
         tokens: &[u32],

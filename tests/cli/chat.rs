@@ -51,6 +51,50 @@ fn a_chat_goes_on_when_the_ring_is_full() {
     assert!(position.trim().parse::<u64>().unwrap() > 1500, "{position}");
 }
 
+/// The answers to `input`, one a line.
+fn answers(options: &[&str], input: &str) -> Vec<String> {
+    let args = [&["chat", "-m", random_model(), "--greedy", "-n", "9"], options].concat();
+    attamba_with(args, input.as_bytes()).ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_chat_in_a_file_goes_on_in_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (kept, other) = (path("kept"), path("other"));
+    let whole = answers(&[], "Hello\nAnd then?\nWhy?\n");
+    let save = ["--save", &kept];
+    assert_eq!(answers(&save, "Hello\n"), whole[..1]);
+    assert_eq!(answers(&save, &format!("And then?\n/save {other}\n")), whole[1..2]);
+    assert_eq!(answers(&save, "Why?\n"), whole[2..]);
+    assert_eq!(answers(&[], &format!("Something else\n/load {other}\nWhy?\n"))[1..], whole[2..]);
+
+    let run = |path: &str| ["chat", "-m", random_model(), "--save", path].map(str::to_owned);
+    attamba([&run(&kept)[..], &["--system".into(), "Be brief.".into()]].concat())
+        .fails("leave --system out");
+    attamba(["chat", "--save", &kept]).fails("it is of another model");
+    std::fs::write(&kept, "not a chat, though long enough to have a header of one, it seems")
+        .unwrap();
+    attamba(run(&kept)).fails("saved session: ");
+    attamba_with(["chat", "-m", random_model()], b"/load nowhere\n").fails("nowhere: ");
+}
+
+#[test]
+fn a_message_can_be_taken_back_or_answered_again() {
+    let whole = answers(&[], "Hello\nAnd then?\n");
+    let undone = answers(&[], "Hello\nSomething else\n/undo\nAnd then?\n");
+    assert_eq!([&undone[0], &undone[2]], [&whole[0], &whole[1]]);
+    let first = answers(&[], "Hello\n/undo\nAnd then?\n");
+    assert_eq!(first[1], answers(&[], "And then?\n")[0]);
+    let again = answers(&[], "Hello\nAnd then?\n/retry\n");
+    assert_eq!(again[2], whole[1]);
+    // More turns than snapshots are kept of.
+    let many = answers(&[], &("Hello\n".repeat(12) + &"/undo\n".repeat(11) + "And then?\n"));
+    assert_eq!(many[12], whole[1]);
+    let ran = attamba_with(["chat", "-m", random_model()], b"/undo\n/retry\n");
+    assert_eq!(ran.stderr, "there is no message to take back\n".repeat(2));
+}
+
 #[test]
 fn a_chat_over_a_pipe_ends_with_its_input_or_with_an_error() {
     assert_eq!(attamba(["chat"]).ok(), "");

@@ -1,10 +1,12 @@
 //! `attamba chat`: a conversation on the terminal.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
-use crate::conversation::{Conversation, Outcome, Speed};
 use crate::interrupt::{Interrupt, Second};
 use crate::sampling::SamplingArgs;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use attamba::conversation::{Conversation, Language, Outcome, Speed};
+use attamba::engine::Engine;
+use attamba::sample::Sampler;
 use attamba::session::Session;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -13,12 +15,16 @@ use rustyline::{
     Movement, RepeatCount,
 };
 use std::io::{IsTerminal, Lines, StdinLock, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Chat with a model
 ///
 /// Answers are printed as they are made. Ctrl-C stops an answer and keeps what there is of it; at
 /// the prompt it clears the line. Ctrl-D, /quit or Ctrl-C twice leave. When the session's memory
 /// is full the oldest parts of the chat are forgotten, and the chat goes on.
+///
+/// With --save the chat is kept in a file after every answer, and the next run goes on from there.
 ///
 /// If standard input or output is no terminal, each line is a message, and only the answers are
 /// printed.
@@ -34,6 +40,9 @@ pub struct Args {
     /// Tokens that an answer may have
     #[arg(short = 'n', long = "limit", default_value_t = 512, value_name = "N")]
     limit: usize,
+    /// Go on from the chat in this file, if it is there, and keep the chat in it
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -43,91 +52,183 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-/help   lists the commands
-/reset  begins a new chat
-/stats  shows memory and speed
-/quit   leaves, as Ctrl-D does
+/help       lists the commands
+/undo       takes the last message and its answer back
+/retry      answers the last message once more
+/reset      begins a new chat
+/save FILE  keeps the chat in a file
+/load FILE  goes on from a chat in a file
+/stats      shows memory and speed
+/quit       leaves, as Ctrl-D does
 Ctrl-C stops an answer";
 
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.open(&args.model.path()?)?;
     let model = engine.model();
     let (sampler, _) = args.sampling.sampler(model.hyper.vocab)?;
-    let tokenizer = common::tokenizer(model)?;
-    let template = common::chat_template(model, &tokenizer)?;
-    let session = Session::open(engine.clone(), args.memory.options())?;
+    let tokenizer = Arc::new(common::tokenizer(model)?);
+    let template = Arc::new(common::chat_template(model, &tokenizer)?);
+    let origin = Origin { engine, sampler, language: Language { tokenizer, template } };
 
-    let mut input = Input::open()?;
+    let input = Input::open()?;
+    let talk = match &args.save {
+        Some(path) if path.exists() => {
+            if args.system.is_some() {
+                bail!(
+                    "{} has a chat with an instruction of its own or none; leave --system out, or name another file",
+                    path.display()
+                );
+            }
+            origin.load(path)?
+        }
+        _ => {
+            let session = Session::open(Arc::clone(&origin.engine), args.memory.options())?;
+            let Origin { sampler, language, .. } = &origin;
+            Conversation::new(session, sampler.clone(), language.clone(), args.system)
+        }
+    };
     let interrupt = match input {
-        Input::Terminal(_) => Interrupt::install(Some(session.cancel_handle()), Second::Waits)?,
+        Input::Terminal(_) => Interrupt::install(Some(talk.cancel_handle()), Second::Waits)?,
         // Nobody would be left to say that the program should end.
         Input::Lines(_) => Interrupt::default(),
     };
     if let Input::Terminal(_) = input {
-        let state = common::size(session.memory().state);
+        let state = common::size(talk.session().memory().state);
         common::note(format_args!(
             "{}, {}; {state} of memory; /help lists the commands",
-            common::printable(model.name()),
-            engine.describe()
+            common::printable(origin.engine.model().name()),
+            origin.engine.describe()
         ));
     }
-    let text = (&tokenizer, &template);
-    let mut chat = Conversation::new(session, sampler, text, args.system, args.limit);
-    while let Some(line) = input.next()? {
-        match line.trim() {
-            "" => {}
-            "/quit" => break,
-            "/help" => print(HELP)?,
-            "/stats" => print(&stats(&chat))?,
-            "/reset" => chat.reset(),
-            other if other.starts_with('/') => {
-                let name = common::printable(other.split_whitespace().next().unwrap_or(other));
-                common::note(format_args!(
-                    "there is no command {name}; /help lists those there are"
-                ));
-            }
-            _ => answer(&mut chat, line, &interrupt, &input)?,
-        }
-    }
-    Ok(())
+    let terminal = matches!(input, Input::Terminal(_));
+    Chat { talk, origin, interrupt, limit: args.limit, save: args.save, terminal }.run(input)
 }
 
-/// Answers one message. On a terminal an error is told and the chat goes on.
-fn answer(
-    chat: &mut Conversation,
-    message: String,
-    interrupt: &Interrupt,
-    input: &Input,
-) -> Result<()> {
-    interrupt.clear();
-    let mut out = std::io::stdout().lock();
-    let mut begun = false;
-    let mut ends_line = false;
-    let result = chat.answer(message, interrupt, &mut |piece| {
-        // Many models begin an answer with a space, which is no part of what they say.
-        let piece = if begun { piece } else { piece.trim_start() };
-        if piece.is_empty() {
-            return Ok(());
+/// What a chat is begun or taken up with.
+struct Origin {
+    engine: Arc<dyn Engine>,
+    sampler: Sampler,
+    language: Language,
+}
+
+impl Origin {
+    fn load(&self, path: &Path) -> Result<Conversation> {
+        let (sampler, language) = (self.sampler.clone(), self.language.clone());
+        Ok(Conversation::resume(Arc::clone(&self.engine), path, sampler, language)?)
+    }
+}
+
+/// The chat at hand.
+struct Chat {
+    talk: Conversation,
+    origin: Origin,
+    interrupt: Interrupt,
+    limit: usize,
+    save: Option<PathBuf>,
+    terminal: bool,
+}
+
+impl Chat {
+    fn run(mut self, mut input: Input) -> Result<()> {
+        while let Some(line) = input.next()? {
+            let trimmed = line.trim();
+            let (name, rest) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
+            let done = match (name, rest.trim()) {
+                ("", _) => Ok(()),
+                ("/quit", "") => break,
+                ("/help", "") => print(HELP),
+                ("/stats", "") => print(&stats(&self.talk)),
+                ("/reset", "") => {
+                    self.talk.reset();
+                    Ok(())
+                }
+                ("/undo", "") => self.undo().map(|_| ()),
+                ("/retry", "") => self.retry(),
+                ("/save", path) if !path.is_empty() => Ok(self.talk.save(Path::new(path))?),
+                ("/load", path) if !path.is_empty() => self.load(Path::new(path)),
+                (name, _) if name.starts_with('/') => {
+                    common::note(format_args!(
+                        "there is no command {}; /help lists those there are",
+                        common::printable(name)
+                    ));
+                    Ok(())
+                }
+                _ => self.answer(line),
+            };
+            match done {
+                Ok(()) => {}
+                // On a terminal an error is told and the chat goes on.
+                Err(e) if self.terminal && !common::is_broken_pipe(&e) => {
+                    common::note(format_args!("attamba: {}", common::sentence(&e)));
+                }
+                Err(e) => return Err(e),
+            }
         }
-        begun = true;
-        ends_line = piece.ends_with('\n');
-        out.write_all(piece.as_bytes())?;
-        out.flush()
-    });
-    if !ends_line {
-        writeln!(out)?;
-        out.flush()?;
+        Ok(())
     }
-    let Input::Terminal(_) = input else { return result.map(|_| ()) };
-    match result {
-        Ok(Outcome::Ended) => {}
-        Ok(Outcome::Limit) => common::note("[the limit of tokens is reached; see -n]"),
-        Ok(Outcome::Stopped) => common::note("[stopped]"),
-        Ok(Outcome::Dropped) => common::note("[stopped; the message does not count]"),
-        Err(e) if common::is_broken_pipe(&e) => return Err(e),
-        Err(e) => common::note(format_args!("attamba: {}", common::sentence(&e))),
+
+    /// Answers one message, and keeps the chat if it is to be kept.
+    fn answer(&mut self, message: String) -> Result<()> {
+        self.interrupt.clear();
+        let mut out = std::io::stdout().lock();
+        let mut begun = false;
+        let mut ends_line = false;
+        let mut written = Ok(());
+        let result = self.talk.answer(message, self.limit, &mut |piece| {
+            // Many models begin an answer with a space, which is no part of what they say.
+            let piece = if begun { piece } else { piece.trim_start() };
+            if !piece.is_empty() {
+                begun = true;
+                ends_line = piece.ends_with('\n');
+                written = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
+            }
+            written.is_ok()
+        });
+        written?;
+        if !ends_line {
+            writeln!(out)?;
+            out.flush()?;
+        }
+        let outcome = result?;
+        if self.terminal {
+            match outcome {
+                Outcome::Ended => {}
+                Outcome::Limit => common::note("[the limit of tokens is reached; see -n]"),
+                Outcome::Stopped => common::note("[stopped]"),
+                Outcome::Dropped => common::note("[stopped; the message does not count]"),
+            }
+        }
+        match &self.save {
+            Some(path) => Ok(self.talk.save(path)?),
+            None => Ok(()),
+        }
     }
-    Ok(())
+
+    /// Takes the last message back, and gives it.
+    fn undo(&mut self) -> Result<Option<String>> {
+        let last = self.talk.messages().iter().rfind(|m| m.role == "user");
+        let Some(message) = last.map(|m| m.content.clone()) else {
+            common::note("there is no message to take back");
+            return Ok(None);
+        };
+        self.talk.undo()?;
+        Ok(Some(message))
+    }
+
+    fn retry(&mut self) -> Result<()> {
+        match self.undo()? {
+            Some(message) => self.answer(message),
+            None => Ok(()),
+        }
+    }
+
+    fn load(&mut self, path: &Path) -> Result<()> {
+        let talk = self.origin.load(path)?;
+        // Ctrl-C is bound to the session that was there first.
+        self.interrupt.rebind(talk.cancel_handle());
+        self.talk = talk;
+        Ok(())
+    }
 }
 
 fn print(text: &str) -> Result<()> {
@@ -137,7 +238,8 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn stats(chat: &Conversation) -> String {
-    let session = &chat.session;
+    let session = chat.session();
+    let (prompt, answer) = chat.speed();
     let memory = session.memory();
     let speed = |speed: &Speed| match speed.time.as_secs_f64() {
         seconds if speed.tokens > 0 && seconds > 0.0 => {
@@ -147,14 +249,15 @@ fn stats(chat: &Conversation) -> String {
     };
     format!(
         "position     {}\nring         {} of {} states\nstate        {} bytes\nscratch      {} bytes\n\
-         last prompt  {}\nlast answer  {}",
+         snapshots    {} bytes\nlast prompt  {}\nlast answer  {}",
         session.position(),
         session.ring_rows(),
         session.ring_budget(),
         memory.state,
         memory.scratch,
-        speed(&chat.speed[0]),
-        speed(&chat.speed[1]),
+        chat.checkpoint_bytes(),
+        speed(&prompt),
+        speed(&answer),
     )
 }
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use attamba::session::Cancel;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The exit code of a command that Ctrl-C has stopped: 128 and the number of the signal, as shells
 /// have it.
@@ -25,19 +25,23 @@ pub enum Second {
 
 /// Whether Ctrl-C was pressed. A session forgets a cancel when its next call begins; this does not.
 #[derive(Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    cancel: Arc<Mutex<Option<Cancel>>>,
+}
 
 impl Interrupt {
     /// Takes Ctrl-C over for the rest of the program. It cancels the call that a session is in.
     pub fn install(cancel: Option<Cancel>, second: Second) -> Result<Interrupt> {
-        let interrupt = Interrupt::default();
-        let asked = interrupt.clone();
+        let interrupt = Interrupt { cancel: Arc::new(Mutex::new(cancel)), ..Interrupt::default() };
+        let this = interrupt.clone();
+        // The handler runs on a thread of its own, where a lock may be taken.
         ctrlc::set_handler(move || {
-            let again = asked.0.swap(true, Ordering::Relaxed);
+            let again = this.asked.swap(true, Ordering::Relaxed);
             if again && second == Second::Exits {
                 std::process::exit(EXIT_CODE.into());
             }
-            if let Some(cancel) = &cancel {
+            if let Some(cancel) = &*this.cancel.lock().unwrap_or_else(PoisonError::into_inner) {
                 cancel.cancel();
             }
         })
@@ -45,13 +49,18 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// From now on Ctrl-C cancels this session's calls.
+    pub fn rebind(&self, cancel: Cancel) {
+        *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel);
+    }
+
     /// Whether it was pressed since the last [`Interrupt::clear`].
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Forgets it.
     pub fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
     }
 }

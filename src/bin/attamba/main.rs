@@ -3,7 +3,6 @@
 mod bench;
 mod chat;
 mod common;
-mod conversation;
 mod generate;
 mod inspect;
 mod interrupt;

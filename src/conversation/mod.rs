@@ -1,0 +1,273 @@
+//! A chat: messages in, answers out, on a session that remembers as much as its budget holds.
+//!
+//! A conversation can go back: [`Conversation::undo`] takes the last message back, and an answer
+//! that fails or is cancelled before it began leaves the chat as it was. Neither reads the chat
+//! anew, as a [`Snapshot`](crate::session::Snapshot) is kept at the end of each turn, in bounds.
+
+mod checkpoints;
+mod saved;
+
+use crate::error::{Error, Result};
+use crate::sample::Sampler;
+use crate::session::{Cancel, Session};
+use crate::text::{Chat, ChatTemplate, Detokeniser, Message, Tokenizer};
+use checkpoints::Checkpoints;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How an answer came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The model ended its turn.
+    Ended,
+    /// As many tokens as an answer may have.
+    Limit,
+    /// Cancelled, or stopped by the caller's function: the answer counts as far as it came.
+    Stopped,
+    /// Cancelled before the answer began: the message does not count.
+    Dropped,
+}
+
+/// Tokens, and the time they took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Speed {
+    /// Number of tokens.
+    pub tokens: usize,
+    /// Time from the first to the last.
+    pub time: Duration,
+}
+
+/// What turns text to tokens and messages to text, and may be shared by conversations.
+#[derive(Clone)]
+pub struct Language {
+    /// The tokenizer of the model.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The chat template of the model.
+    pub template: Arc<ChatTemplate>,
+}
+
+/// A chat on a session.
+pub struct Conversation {
+    session: Session,
+    sampler: Sampler,
+    language: Language,
+    system: Option<Message>,
+    messages: Vec<Message>,
+    /// The text that the session has taken in; empty if it is to begin anew.
+    fed: String,
+    checkpoints: Checkpoints,
+    prompt: Speed,
+    answer: Speed,
+}
+
+impl Conversation {
+    /// A chat on a fresh `session`, with an instruction before it if there is to be one.
+    pub fn new(
+        session: Session,
+        sampler: Sampler,
+        language: Language,
+        system: Option<String>,
+    ) -> Conversation {
+        let mut new = Conversation::with(session, sampler, language, system);
+        new.reset();
+        new
+    }
+
+    /// On a session as it is.
+    fn with(
+        session: Session,
+        sampler: Sampler,
+        language: Language,
+        system: Option<String>,
+    ) -> Conversation {
+        Conversation {
+            session,
+            sampler,
+            language,
+            system: system.map(Message::system),
+            messages: Vec::new(),
+            fed: String::new(),
+            checkpoints: Checkpoints::default(),
+            prompt: Speed::default(),
+            answer: Speed::default(),
+        }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The messages so far, the instruction included.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Tokens and time of the last prompt and of the last answer.
+    pub fn speed(&self) -> (Speed, Speed) {
+        (self.prompt, self.answer)
+    }
+
+    /// Bytes that snapshots hold, beside the session.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoints.bytes()
+    }
+
+    /// Cancels [`Conversation::answer`] from any thread.
+    pub fn cancel_handle(&self) -> Cancel {
+        self.session.cancel_handle()
+    }
+
+    /// Begins anew, with the instruction alone.
+    pub fn reset(&mut self) {
+        self.session.reset();
+        self.sampler.forget();
+        self.fed.clear();
+        self.messages.clear();
+        self.messages.extend(self.system.clone());
+        self.checkpoints.clear();
+        (self.prompt, self.answer) = Default::default();
+    }
+
+    /// Takes the last message and its answer back; says whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn undo(&mut self) -> Result<bool> {
+        let Some(last) = self.messages.iter().rposition(|m| m.role == "user") else {
+            return Ok(false);
+        };
+        self.messages.truncate(last);
+        self.go_back()?;
+        Ok(true)
+    }
+
+    /// Answers `message` with at most `limit` tokens. `each` gets the text of the answer as it is
+    /// made, whole characters only, and says whether to go on.
+    ///
+    /// # Errors
+    /// Those of the session, the tokenizer and the template; the chat is as it was before.
+    pub fn answer(
+        &mut self,
+        message: impl Into<String>,
+        limit: usize,
+        each: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Outcome> {
+        let before = self.messages.len();
+        // Where there is no memory for a snapshot the chat goes on without.
+        if !self.fed.is_empty()
+            && let Ok(snapshot) = self.session.snapshot()
+        {
+            self.checkpoints.push(before, self.fed.len(), snapshot);
+        }
+        self.messages.push(Message::user(message));
+        let result = self.attempt(limit, each);
+        if matches!(result, Err(_) | Ok(Outcome::Dropped)) {
+            self.messages.truncate(before);
+            self.go_back()?;
+        }
+        result
+    }
+
+    /// Brings the session to where the messages that are left end.
+    fn go_back(&mut self) -> Result<()> {
+        self.sampler.forget();
+        match self.checkpoints.take(self.messages.len()) {
+            Some((fed, snapshot)) => {
+                self.fed.truncate(fed);
+                self.session.rewind(&snapshot)
+            }
+            None => {
+                // The next turn takes in the whole chat.
+                self.fed.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn attempt(&mut self, limit: usize, each: &mut dyn FnMut(&str) -> bool) -> Result<Outcome> {
+        let start = Instant::now();
+        let language = self.language.clone();
+        let chat = Chat::new(&language.tokenizer, &language.template);
+        let turn = chat.turn(&self.messages, &self.fed)?;
+        if turn.restart {
+            self.session.reset();
+            self.sampler.forget();
+            // What lies before belongs to a text that is not the chat's any more.
+            self.checkpoints.clear();
+        }
+        for &token in &turn.tokens {
+            self.sampler.accept(token);
+        }
+        match self.session.feed(&turn.tokens) {
+            Err(Error::Cancelled) => return Ok(Outcome::Dropped),
+            other => other?,
+        }
+        if self.session.is_cancelled() {
+            return Ok(Outcome::Dropped);
+        }
+        self.prompt = Speed { tokens: turn.tokens.len(), time: start.elapsed() };
+
+        let start = Instant::now();
+        let (answer, tokens, outcome) = self.generate(limit, each)?;
+        self.answer = Speed { tokens, time: start.elapsed() };
+        self.fed = turn.text + &answer;
+        let message = self.as_written(answer)?;
+        self.messages.push(message);
+        Ok(outcome)
+    }
+
+    /// The answer, its tokens, and why it ended.
+    ///
+    /// A token that ends the turn is not fed here: what stands between an answer and the next
+    /// message is the template's to say, and [`Chat::turn`] brings it along. A turn that ends
+    /// otherwise, or with another token than the template's, thus goes on as well as any.
+    fn generate(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<(String, usize, Outcome)> {
+        let tokenizer = Arc::clone(&self.language.tokenizer);
+        let mut detokeniser = Detokeniser::new();
+        let mut answer = String::new();
+        let mut outcome = Outcome::Limit;
+        let mut tokens = 0;
+        while tokens < limit {
+            let token = self.sampler.sample(self.session.logits());
+            if tokenizer.is_end(token) {
+                outcome = Outcome::Ended;
+                break;
+            }
+            let piece = detokeniser.push(token, &tokenizer);
+            answer.push_str(piece);
+            let go_on = piece.is_empty() || each(piece);
+            self.session.go_on(token)?;
+            tokens += 1;
+            if !go_on || self.session.is_cancelled() {
+                outcome = Outcome::Stopped;
+                break;
+            }
+        }
+        let rest = detokeniser.flush();
+        if !rest.is_empty() {
+            each(rest);
+            answer.push_str(rest);
+        }
+        Ok((answer, tokens, outcome))
+    }
+
+    /// The answer as a message. Many templates put the space that a model begins its answer with
+    /// before the message themselves; with it in the message they would write it twice, and the
+    /// session would have to take in the whole chat anew.
+    fn as_written(&self, answer: String) -> Result<Message> {
+        let trimmed = answer.trim_start();
+        if trimmed.len() < answer.len() {
+            let mut chat = self.messages.clone();
+            chat.push(Message::assistant(trimmed));
+            if self.language.template.render(&chat, false)?.starts_with(&self.fed) {
+                return Ok(Message::assistant(trimmed));
+            }
+        }
+        Ok(Message::assistant(answer))
+    }
+}

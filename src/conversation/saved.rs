@@ -1,0 +1,54 @@
+//! Chats in files: a saved session with the messages as its note.
+
+use super::{Conversation, Language};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::sample::Sampler;
+use crate::session::Session;
+use crate::text::Message;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What stands in the note.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    messages: Vec<Message>,
+    fed: String,
+}
+
+impl Conversation {
+    /// Saves the chat at `path`: messages and the state of the session. The file that was there
+    /// stays whole until the new one is.
+    ///
+    /// # Errors
+    /// As [`Session::save`].
+    pub fn save(&mut self, path: &Path) -> Result<()> {
+        let note = Note { messages: self.messages.clone(), fed: self.fed.clone() };
+        let note = serde_json::to_vec(&note)
+            .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))?;
+        self.session.save(path, &note)
+    }
+
+    /// Takes up the chat that was saved at `path`; nothing is read anew.
+    ///
+    /// # Errors
+    /// As [`Session::resume`], and [`Error::Saved`] if the file is a session without a chat.
+    pub fn resume(
+        engine: Arc<dyn Engine>,
+        path: &Path,
+        sampler: Sampler,
+        language: Language,
+    ) -> Result<Conversation> {
+        let (session, note) = Session::resume(engine, path)?;
+        let note: Note = serde_json::from_slice(&note)
+            .map_err(|e| Error::Saved(format!("it is a session without a chat: {e}")))?;
+        let system = note.messages.first().filter(|m| m.role == "system");
+        let system = system.map(|m| m.content.clone());
+        Ok(Conversation {
+            messages: note.messages,
+            fed: note.fed,
+            ..Conversation::with(session, sampler, language, system)
+        })
+    }
+}
