@@ -1,13 +1,15 @@
 //! What computes a model. An engine holds a model ready to run; a state is one sequence on it.
 
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 
 use crate::error::Result;
 use crate::model::{Hyper, Model};
 use std::sync::Arc;
 
 /// How keys and values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvType {
     /// Half precision.
     F16,
