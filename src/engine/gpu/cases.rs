@@ -516,7 +516,6 @@ fn runs(numbers: &mut Numbers, rows: [u32; 3]) -> Vec<Run> {
             let most = (rows - first).div_ceil(step);
             let len = if place == Place::Block { most } else { numbers.below(most + 1) };
             if len > 0 {
-                let [first, step, len] = [first, step, len].map(|n| n as usize);
                 runs.push(Run { place, first, step, len });
             }
         }
@@ -575,13 +574,12 @@ fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> C
     let lists: Vec<Vec<Run>> = (0..tokens).map(|_| runs(numbers, rows)).collect();
     arena.push(vec![0; 4 * tokens as usize]);
     for list in &lists {
-        let seen: usize = list.iter().map(|run| run.len).sum();
+        let seen = crate::chunk::rows(list);
         arena.push([at, list.len(), seen, 0].map(|n| n as u32));
         at += 4 * list.len();
     }
     for run in lists.iter().flatten() {
-        let [first, step, len] = [run.first, run.step, run.len].map(|n| n as u32);
-        arena.push([place(run.place), first, step, len]);
+        arena.push([place(run.place), run.first, run.step, run.len]);
     }
 
     let mut out = vec![0.0; (tokens * p.out_stride) as usize];
@@ -653,7 +651,7 @@ fn attend_join(numbers: &mut Numbers) -> Case {
 }
 
 fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
-    let words = kv.bytes() as usize / 2;
+    let words = if kv == KvType::F32 { 2 } else { 1 };
     let (pairs, kv_heads, layers) = (1 + numbers.below(40), 1 + numbers.below(3), 1 + numbers.below(3));
     let rows = [1 + numbers.below(9), 1 + numbers.below(9), 1 + numbers.below(9)];
     let columns = 2 * kv_heads * pairs;

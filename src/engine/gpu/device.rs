@@ -1,12 +1,13 @@
 //! A device that never panics: what the driver reports becomes an error of ours.
 
 use super::adapter::Adapter;
+use crate::engine::Counters;
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wgpu::{
-    Buffer, BufferUsages, CommandBuffer, DownlevelFlags, ErrorFilter, Features, Limits, MapMode,
+    Buffer, BufferUsages, CommandBuffer, CommandEncoder, DownlevelFlags, ErrorFilter, Features, Limits, MapMode,
 };
 
 /// The largest binding that every device in use allows; weights are cut to it.
@@ -37,19 +38,6 @@ impl Fault {
             *fault = Some(report);
         }
     }
-}
-
-/// Work handed to the device since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Kernels run.
-    pub dispatches: u64,
-    /// Compute passes.
-    pub passes: u64,
-    /// Submits.
-    pub submits: u64,
-    /// Bytes read back.
-    pub bytes_read: u64,
 }
 
 #[derive(Default)]
@@ -203,6 +191,15 @@ impl Device {
     /// A buffer to read results back with.
     pub fn staging(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
         self.buffer(bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST, what)
+    }
+
+    /// A command buffer.
+    pub fn commands(&self, record: impl FnOnce(&mut CommandEncoder)) -> Result<CommandBuffer> {
+        self.scoped(0, "commands", || {
+            let mut encoder = self.inner.create_command_encoder(&Default::default());
+            record(&mut encoder);
+            encoder.finish()
+        })
     }
 
     /// Hands commands to the device, without waiting.

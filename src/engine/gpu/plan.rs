@@ -1,9 +1,8 @@
 //! What kernels must know about a block of tokens beside the tokens themselves: rotations, places
-//! within chunks, rows to see, rows to move. Worked out here, so that no shader does arithmetic on
-//! positions; the words are laid out as `shaders/shared/arena.wgsl` says.
+//! within chunks, rows to see, rows to move. Put together here from the books, so that no shader
+//! does arithmetic on positions; the words are laid out as `shaders/shared/arena.wgsl` says.
 
-use crate::chunk::{Place, Schedule};
-use crate::model::Hyper;
+use crate::chunk::{Ledgers, Place, rows};
 
 /// Words before the lists.
 const HEADER: usize = 8;
@@ -14,8 +13,8 @@ pub(super) const SINCE: usize = 3;
 pub(super) const SEEN: usize = 4;
 pub(super) const MOVES: usize = 5;
 
-/// Most runs of rows that a token sees.
-const MOST_RUNS: usize = 10;
+/// Runs of rows that a token sees, unless chunk lengths change often.
+const RUNS: usize = 9;
 
 /// The words for one block.
 pub(super) struct Arena {
@@ -52,131 +51,91 @@ impl Arena {
         &self.words
     }
 
-    /// Room for the words of an entry whose contents come later.
+    /// Room for words whose contents come later: where it begins.
     fn reserve(&mut self, words: usize) -> usize {
         let at = self.words.len();
         self.words.resize(at + words, 0);
         at
     }
-}
 
-/// Works out the words of blocks of one sequence.
-pub(super) struct Plan {
-    /// Schedules that differ; layers of equal offset share one.
-    schedules: Vec<Schedule>,
-    /// Number of each layer's schedule.
-    of_layer: Vec<usize>,
-    /// Rotary frequencies, radians a position, `[head_dim / 2]`.
-    frequencies: Vec<f64>,
-    carry: bool,
-}
-
-impl Plan {
-    pub fn new(hyper: &Hyper, ring: usize, frequencies: Vec<f64>) -> Plan {
-        let mut schedules: Vec<Schedule> = Vec::new();
-        let of_layer = (0..hyper.layers)
-            .map(|layer| {
-                let schedule = hyper.schedule(layer, ring);
-                schedules.iter().position(|s| *s == schedule).unwrap_or_else(|| {
-                    schedules.push(schedule);
-                    schedules.len() - 1
-                })
-            })
-            .collect();
-        Plan { schedules, of_layer, frequencies, carry: hyper.carry_state }
+    fn set(&mut self, at: usize, words: &[usize]) {
+        for (slot, word) in self.words[at..].iter_mut().zip(words) {
+            *slot = *word as u32;
+        }
     }
 
-    /// Number of a layer's schedule.
-    pub fn schedule(&self, layer: usize) -> u32 {
-        self.of_layer[layer] as u32
-    }
+    /// Writes the words for the block that `ledgers` have begun, of `tokens` tokens.
+    /// `frequencies` are radians a position, `[head_dim / 2]`; with `carry` the mixers' states run
+    /// on across chunks.
+    pub fn lay_out(
+        &mut self,
+        ledgers: &Ledgers,
+        tokens: usize,
+        parts: usize,
+        frequencies: &[f64],
+        carry: bool,
+    ) {
+        self.begin(tokens, parts);
+        let start = ledgers.position();
 
-    /// Most words of a block of so many tokens.
-    pub fn most_words(&self, block: usize) -> usize {
-        let schedules = self.schedules.len();
-        let a_token = 2 * self.frequencies.len() + schedules * (1 + 4 + 4 * MOST_RUNS);
-        // At most every token of the block enters the window and two states go to the ring for it.
-        let moves = schedules * 4 * (3 * block + 4);
-        HEADER + block * a_token + 2 * self.of_layer.len() + moves
-    }
-
-    /// Rows that a token at `position`, alone in its block, sees in the layer where it sees most.
-    pub fn rows(&self, position: u64) -> usize {
-        self.schedules.iter().map(|s| s.visible(position, position).rows()).max().unwrap_or(0)
-    }
-
-    /// Chunk states in the fullest layer's ring before `position`.
-    pub fn ring_rows(&self, position: u64) -> usize {
-        self.schedules.iter().map(|s| s.ring_rows(position)).max().unwrap_or(0)
-    }
-
-    /// Chunk states in a layer's ring before `position`.
-    pub fn ring_rows_of(&self, layer: usize, position: u64) -> usize {
-        self.schedules[self.of_layer[layer]].ring_rows(position)
-    }
-
-    /// Writes the words for the block of `tokens` tokens from `start` on.
-    pub fn lay_out(&self, arena: &mut Arena, start: u64, tokens: usize, parts: usize) {
-        arena.begin(tokens, parts);
-        let positions = start..start + tokens as u64;
-
-        arena.list(TURNS);
+        self.list(TURNS);
         // Reduced in f64, angles stay exact after billions of tokens.
-        for position in positions.clone() {
-            for frequency in &self.frequencies {
+        for position in start..start + tokens as u64 {
+            for frequency in frequencies {
                 let (sin, cos) = (position as f64 * frequency).sin_cos();
-                arena.push([cos, sin].map(|x| (x as f32).to_bits()));
+                self.push([cos, sin].map(|x| (x as f32).to_bits()));
             }
         }
 
-        arena.list(SINCE);
-        for schedule in &self.schedules {
-            arena.push(positions.clone().map(|position| {
-                let since = if self.carry { position } else { schedule.index_in_chunk(position) };
-                u32::try_from(since).unwrap_or(u32::MAX)
-            }));
+        self.list(SINCE);
+        for ledger in ledgers.distinct() {
+            for (in_chunk, position) in ledger.in_chunk().iter().zip(start..) {
+                let since = if carry { position } else { *in_chunk };
+                self.words.push(u32::try_from(since).unwrap_or(u32::MAX));
+            }
         }
 
-        arena.list(SEEN);
-        let seen_at = arena.reserve(4 * tokens * self.schedules.len());
-        let mut entries = (seen_at..).step_by(4);
-        for schedule in &self.schedules {
-            for position in positions.clone() {
-                let visible = schedule.visible(start, position);
-                let entry = [arena.len(), visible.runs().len(), visible.rows(), 0];
-                if let Some(at) = entries.next() {
-                    arena.words[at..at + 4].copy_from_slice(&entry.map(|n| n as u32));
-                }
-                for run in visible.runs() {
-                    arena.push([
-                        place(run.place),
-                        run.first as u32,
-                        run.step as u32,
-                        run.len as u32,
-                    ]);
+        self.list(SEEN);
+        let mut entry = self.reserve(4 * tokens * ledgers.distinct().len());
+        for ledger in ledgers.distinct() {
+            for t in 0..tokens {
+                let runs = ledger.visible(t);
+                self.set(entry, &[self.len(), runs.len(), rows(runs)]);
+                entry += 4;
+                for run in runs {
+                    self.push([place(run.place), run.first, run.step, run.len]);
                 }
             }
         }
 
-        arena.list(MOVES);
-        let moves_at = arena.reserve(2 * self.of_layer.len());
-        for (number, schedule) in self.schedules.iter().enumerate() {
-            let first = arena.len();
-            for (from, row, slot) in schedule.retire(start, tokens as u64) {
-                arena.push([place(from), row as u32, place(Place::Ring), slot as u32]);
+        self.list(MOVES);
+        let layers = self.reserve(2 * ledgers.of_layer().len());
+        for (number, ledger) in ledgers.distinct().iter().enumerate() {
+            let first = self.len();
+            let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
+            for to_ring in ledger.moves() {
+                self.push([place(to_ring.from), to_ring.row as u32, ring, to_ring.slot as u32]);
             }
-            for (row, slot) in schedule.enter(start, tokens as u64) {
-                let (from, to) = (place(Place::Block), place(Place::Window));
-                arena.push([from, row as u32, to, slot as u32]);
+            for (row, slot) in ledger.enter() {
+                self.push([block, row as u32, window, slot as u32]);
             }
-            let count = (arena.len() - first) / 4;
-            for layer in (0..self.of_layer.len()).filter(|&l| self.of_layer[l] == number) {
-                let at = moves_at + 2 * layer;
-                arena.words[at] = first as u32;
-                arena.words[at + 1] = count as u32;
+            for (from, to) in ledger.compaction() {
+                self.push([ring, *from as u32, ring, *to as u32]);
+            }
+            let count = (self.len() - first) / 4;
+            for (layer, _) in ledgers.of_layer().iter().enumerate().filter(|(_, n)| **n == number) {
+                self.set(layers + 2 * layer, &[first, count]);
             }
         }
     }
+}
+
+/// Words that a block of so many tokens may well need, in a model of so many layers.
+pub(super) fn likely_words(layers: usize, block: usize, ring: usize, head_dim: usize) -> usize {
+    let a_token = head_dim + layers * (1 + 4 + 4 * RUNS);
+    // Every token of the block may enter window and ring, and a ring that is thinned moves.
+    let moves = layers * 4 * (2 * block + ring.min(1 << 12) + 4);
+    HEADER + block * a_token + 2 * layers + moves
 }
 
 /// The number that shaders know a place by.

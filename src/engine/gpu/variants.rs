@@ -235,7 +235,7 @@ impl Variant {
 
 fn kv_file(kv: KvType) -> &'static str {
     match kv {
-        KvType::F16 => "kv_f16",
+        KvType::F16 | KvType::I8 => "kv_f16",
         KvType::F32 => "kv_f32",
     }
 }

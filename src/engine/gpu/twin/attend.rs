@@ -18,7 +18,7 @@ pub(in super::super) fn attend_part(
     let mut values = Vec::new();
     for run in runs {
         for i in 0..run.len {
-            let row = run.first + i * run.step;
+            let row = run.row(i);
             let (values_of, at, rows) = match run.place {
                 Place::Ring => (places[0], p.ring_at, p.ring_rows),
                 Place::Window => (places[1], p.window_at, p.window_rows),
