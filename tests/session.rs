@@ -3,7 +3,7 @@
 mod common;
 
 use attamba::Error;
-use attamba::engine::{Engine, Geometry, KvType};
+use attamba::engine::{Geometry, KvType};
 use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
