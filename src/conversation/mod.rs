@@ -118,6 +118,17 @@ impl Conversation {
         self.session.cancel_handle()
     }
 
+    /// Makes the session as small as `bytes` allow, as [`Session::shrink`], and gives the memory of
+    /// all snapshots back: what is undone after this is read anew.
+    ///
+    /// # Errors
+    /// As [`Session::shrink`]; the chat goes on as it was.
+    pub fn shrink(&mut self, bytes: u64) -> Result<()> {
+        self.session.shrink(bytes)?;
+        self.checkpoints.clear();
+        Ok(())
+    }
+
     /// Begins anew, with the instruction alone.
     pub fn reset(&mut self) {
         self.session.reset();
