@@ -3,6 +3,7 @@
 
 #import HALF
 #import KV
+#import RING
 #import HEADS
 #import arena
 
@@ -16,7 +17,8 @@ struct Params {
     out_stride: u32,
     // Number of the layer's schedule.
     schedule: u32,
-    // First pair of the layer's keys in ring, window and block.
+    // First pair of the layer's keys in ring, window and block. A ring of integers counts two pairs
+    // to a word.
     ring_at: u32,
     window_at: u32,
     block_at: u32,
@@ -44,12 +46,15 @@ const TILE = 64u;
 // Less than any score, and finite: differences of it stay numbers.
 const LEAST = -3.0e38;
 
+const RING = 0u;
 const WINDOW = 1u;
 const BLOCK = 2u;
 
 var<workgroup> queries: array<Heads, HEAD_DIM>;
 var<workgroup> sums: array<Heads, HEAD_DIM>;
 var<workgroup> scores: array<Heads, TILE>;
+// The same, times the scales of the values.
+var<workgroup> shares: array<Heads, TILE>;
 // Place and first pair of the key of each row of the tile.
 var<workgroup> places: array<vec2<u32>, TILE>;
 
@@ -65,40 +70,45 @@ fn row_of(first: u32, wanted: u32) -> vec2<u32> {
 }
 
 fn first_pair(row: vec2<u32>, head: u32) -> u32 {
-    var at = p.ring_at;
-    var rows = p.ring_rows;
-    if row.x == WINDOW {
-        at = p.window_at;
-        rows = p.window_rows;
-    } else if row.x == BLOCK {
-        at = p.block_at;
-        rows = p.block_rows;
+    if row.x == BLOCK {
+        return p.block_at + (head * p.block_rows + row.y) * (HEAD_DIM / 2u);
     }
-    return at + (head * rows + row.y) * (HEAD_DIM / 2u);
+    if row.x == WINDOW {
+        return p.window_at + (head * p.window_rows + row.y) * (HEAD_DIM / 2u);
+    }
+    return p.ring_at + (head * p.ring_rows + row.y) * ring_row_pairs();
 }
 
 // Pairs from a place's keys to its values.
 fn values_after(place: u32) -> u32 {
-    var rows = p.ring_rows;
-    if place == WINDOW {
-        rows = p.window_rows;
-    } else if place == BLOCK {
-        rows = p.block_rows;
+    if place == BLOCK {
+        return p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
     }
-    return p.kv_heads * rows * (HEAD_DIM / 2u);
+    if place == WINDOW {
+        return p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
+    }
+    return p.kv_heads * p.ring_rows * ring_row_pairs();
+}
+
+// What the values of a row are to be multiplied by, those of its key (side 0) or value (side 1).
+fn scale(row: vec2<u32>, side: u32, head: u32) -> f32 {
+    if row.x == RING {
+        return ring_scale(side, head, row.y);
+    }
+    return 1.0;
 }
 
 fn pair(place: u32, number: u32) -> vec2<f32> {
-    let at = number * KV_WORDS;
+    if place == RING {
+        return ring_pair(number);
+    }
     // The second word is not used where a pair is one.
+    let at = number * KV_WORDS;
     let second = at + KV_WORDS - 1u;
     if place == BLOCK {
         return kv_unpack(vec2(block[at], block[second]));
     }
-    if place == WINDOW {
-        return kv_unpack(vec2(window[at], window[second]));
-    }
-    return kv_unpack(vec2(ring[at], ring[second]));
+    return kv_unpack(vec2(window[at], window[second]));
 }
 
 @compute @workgroup_size(TILE)
@@ -134,6 +144,7 @@ fn main(
     for (var first = begin; first < end; first += TILE) {
         let tile = min(TILE, end - first);
         var score = Heads(LEAST);
+        var value_scale = 0.0;
         if index < tile {
             let row = row_of(runs, first + index);
             let key = first_pair(row, kv_head);
@@ -142,6 +153,8 @@ fn main(
                 let k = pair(row.x, key + i);
                 score += queries[2u * i] * k.x + queries[2u * i + 1u] * k.y;
             }
+            score *= scale(row, 0u, kv_head);
+            value_scale = scale(row, 1u, kv_head);
             places[index] = vec2(row.x, key + values_after(row.x));
         }
         scores[index] = score;
@@ -153,7 +166,9 @@ fn main(
         let kept = exp(most - greatest);
         most = greatest;
         workgroupBarrier();
-        scores[index] = exp(score - greatest);
+        let share = exp(score - greatest);
+        scores[index] = share;
+        shares[index] = share * value_scale;
         workgroupBarrier();
         weight *= kept;
         for (var i = 0u; i < tile; i++) {
@@ -164,8 +179,8 @@ fn main(
             var b = sums[2u * i + 1u] * kept;
             for (var r = 0u; r < tile; r++) {
                 let v = pair(places[r].x, places[r].y + i);
-                a += scores[r] * v.x;
-                b += scores[r] * v.y;
+                a += shares[r] * v.x;
+                b += shares[r] * v.y;
             }
             sums[2u * i] = a;
             sums[2u * i + 1u] = b;

@@ -53,8 +53,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
                     most.worst_token = most.worst_token.max(error.worst_token);
                     if !error.within(bound) {
                         let name = &case.name;
-                        failures
-                            .push(format!("{error:?}: {name}, ring {:?}, {split:?}", run.ring));
+                        failures.push(format!("{error:?}: {name}, ring {:?}, {split:?}", run.ring));
                     }
                 }
             }

@@ -244,7 +244,7 @@ impl Conversation {
         let mut outcome = Outcome::Limit;
         let mut tokens = 0;
         while tokens < limit {
-            let token = self.sampler.sample(self.session.logits());
+            let token = self.session.choose(&mut self.sampler);
             if tokenizer.is_end(token) {
                 outcome = Outcome::Ended;
                 break;
@@ -252,13 +252,14 @@ impl Conversation {
             let piece = detokeniser.push(token, &tokenizer);
             answer.push_str(piece);
             let go_on = piece.is_empty() || each(piece);
-            self.session.go_on(token)?;
+            self.session.go_on(token, &self.sampler)?;
             tokens += 1;
             if !go_on || self.session.is_cancelled() {
                 outcome = Outcome::Stopped;
                 break;
             }
         }
+        self.session.fetch_logits()?;
         let rest = detokeniser.flush();
         if !rest.is_empty() {
             each(rest);

@@ -3,6 +3,9 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod start;
+
+pub use start::{Choice, Wanted};
 
 use crate::chunk::{Ledgers, Overflow, Plan};
 use crate::error::Result;

@@ -103,8 +103,4 @@ impl Adapter {
             ("workgroup size", limits.max_compute_invocations_per_workgroup.to_string()),
         ]
     }
-
-    pub(super) fn info(&self) -> &AdapterInfo {
-        &self.info
-    }
 }

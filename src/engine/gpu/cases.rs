@@ -33,6 +33,9 @@ pub(super) enum Values {
     /// Two to a word.
     Halves(Vec<f32>),
     Words(Vec<u32>),
+    /// Words of four integers, each of which may be rounded to its neighbour, and of floats, whose
+    /// last bits may differ.
+    Integers(Vec<u32>),
 }
 
 /// xorshift64* (Vigna 2016).
@@ -141,7 +144,8 @@ pub(super) fn case(kernel: Kernel, seed: u64) -> Case {
         }
         Kernel::Attend { kv, head_dim, .. } => attend(numbers, kernel, kv, head_dim),
         Kernel::AttendJoin => attend_join(numbers),
-        Kernel::Commit { kv } => commit(numbers, kv),
+        Kernel::Commit { kv } => commit(numbers, Some(kv)),
+        Kernel::CommitI8 => commit(numbers, None),
         Kernel::TopK => top_k(numbers),
     }
 }
@@ -271,15 +275,7 @@ fn matvec(numbers: &mut Numbers, format: Format, norm: bool, finish: Finish, kv:
     }
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
-        bindings: vec![
-            w.quants,
-            w.scales,
-            bits(&x),
-            bits(&gain),
-            out_before,
-            arena,
-            kept_words,
-        ],
+        bindings: vec![w.quants, w.scales, bits(&x), bits(&gain), out_before, arena, kept_words],
         items: [rows as u32 / 4, 1, 1],
         expected,
     }
@@ -394,7 +390,8 @@ fn rope(numbers: &mut Numbers, kv: KvType) -> Case {
 fn swiglu(numbers: &mut Numbers) -> Case {
     let width = 1 + numbers.below(150);
     let tokens = 1 + numbers.below(5);
-    let p = params::SwiGlu { width, up_at: width + 1, stride: 2 * width + 3, out_stride: width + 2 };
+    let p =
+        params::SwiGlu { width, up_at: width + 1, stride: 2 * width + 3, out_stride: width + 2 };
     let mut gate_up = numbers.floats((tokens * p.stride) as usize, 4.0);
     // Where an exponential overflows.
     gate_up[0] = -200.0;
@@ -481,15 +478,7 @@ fn mixer(numbers: &mut Numbers, kernel: Kernel) -> Case {
         }
         _ => {
             let first = since.first().copied().unwrap_or(0);
-            twin::mixer_step(
-                &p,
-                &constants,
-                &values,
-                &mut past,
-                &mut states,
-                &mut gated,
-                first,
-            );
+            twin::mixer_step(&p, &constants, &values, &mut past, &mut states, &mut gated, first);
             let bindings = vec![
                 c,
                 v,
@@ -523,6 +512,38 @@ fn runs(numbers: &mut Numbers, rows: [u32; 3]) -> Vec<Run> {
     runs
 }
 
+/// Rows of integers with a scale each.
+struct Integers {
+    rows: Vec<(Vec<i8>, f32)>,
+}
+
+impl Integers {
+    fn new(numbers: &mut Numbers, rows: usize, head_dim: usize) -> Integers {
+        let mut row = || {
+            let q = (0..head_dim).map(|_| numbers.bits() as i8).collect();
+            (q, 0.02 + 0.01 * numbers.uniform())
+        };
+        Integers { rows: (0..rows).map(|_| row()).collect() }
+    }
+
+    fn values(&self) -> Vec<f32> {
+        let rows = self.rows.iter();
+        rows.flat_map(|(q, scale)| q.iter().map(move |q| scale * f32::from(*q))).collect()
+    }
+
+    /// As the ring holds them, behind what is of other layers.
+    fn words(&self, p: &params::Attend, head_dim: u32) -> Vec<u32> {
+        let mut words = vec![0; p.ring_at as usize / 2];
+        for (q, _) in &self.rows {
+            let mut bytes: Vec<u8> = q.iter().map(|q| *q as u8).collect();
+            bytes.resize(head_dim.next_multiple_of(4) as usize, 0);
+            words.extend(bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)));
+        }
+        words.extend(self.rows.iter().map(|(_, scale)| scale.to_bits()));
+        words
+    }
+}
+
 fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> Case {
     let group = match kernel {
         Kernel::Attend { heads: super::variants::Heads::One, .. } => 1,
@@ -545,7 +566,7 @@ fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> C
         q_stride: heads * head_dim + 4,
         out_stride: heads * head_dim + 2,
         schedule: 1,
-        ring_at: 3,
+        ring_at: 2,
         window_at: 1,
         block_at: 2,
         ring_rows: rows[0],
@@ -555,7 +576,9 @@ fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> C
     };
     let q = numbers.floats((tokens * p.q_stride) as usize, 3.0);
     let starts = [p.ring_at, p.window_at, p.block_at];
-    let places: Vec<Vec<f32>> = starts
+    let rows_of_ring = (2 * kv_heads * rows[0]) as usize;
+    let integers = Integers::new(numbers, rows_of_ring, n);
+    let mut places: Vec<Vec<f32>> = starts
         .into_iter()
         .zip(rows)
         .map(|(at, rows)| {
@@ -567,6 +590,10 @@ fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> C
             }
         })
         .collect();
+    if kv == KvType::I8 {
+        let start = 2 * p.ring_at as usize;
+        places[0][start..].copy_from_slice(&integers.values());
+    }
     let mut arena = arena(tokens, split);
     arena.list(SEEN);
     // Of another schedule, then of this one; the lists follow.
@@ -611,6 +638,10 @@ fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> C
         }
     }
     let [ring, window, block] = of_places.map(|values| stored(kv, values));
+    let ring = match kv {
+        KvType::I8 => integers.words(&p, head_dim),
+        _ => ring,
+    };
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![
@@ -650,12 +681,19 @@ fn attend_join(numbers: &mut Numbers) -> Case {
     }
 }
 
-fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
-    let words = if kv == KvType::F32 { 2 } else { 1 };
-    let (pairs, kv_heads, layers) = (1 + numbers.below(40), 1 + numbers.below(3), 1 + numbers.below(3));
+/// With keys and values of a type, or with a ring of integers.
+fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
+    let words = if kv == Some(KvType::F32) { 2 } else { 1 };
+    let (pairs, kv_heads, layers) =
+        (1 + numbers.below(40), 1 + numbers.below(3), 1 + numbers.below(3));
     let rows = [1 + numbers.below(9), 1 + numbers.below(9), 1 + numbers.below(9)];
     let columns = 2 * kv_heads * pairs;
     let layer = numbers.below(3);
+    // A word of the ring of integers counts as two pairs; a row has a scale beside its words.
+    let ring_step = match kv {
+        Some(_) => columns * rows[0],
+        None => 2 * 2 * kv_heads * rows[0] * (pairs.div_ceil(2) + 1),
+    };
     let p = params::Commit {
         layer,
         pairs,
@@ -663,8 +701,8 @@ fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
         ring_rows: rows[0],
         window_rows: rows[1],
         block_rows: rows[2],
-        ring_at: 1,
-        ring_step: columns * rows[0],
+        ring_at: 2,
+        ring_step,
         window_at: 2,
         window_step: columns * rows[1] + 1,
         block_at: 0,
@@ -676,7 +714,8 @@ fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
             (0..count)
                 .map(|_| {
                     let source = numbers.below(3);
-                    let goal = numbers.below(2);
+                    // Only what is in the block goes to the window.
+                    let goal = if source == 2 { numbers.below(2) } else { 0 };
                     let from = numbers.below(rows[source as usize]);
                     [source, from, goal, numbers.below(rows[goal as usize])]
                 })
@@ -684,12 +723,19 @@ fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
         })
         .collect();
     let len = |at: u32, step: u32| (at + layers * step) as usize * words;
-    let mut some = |len: usize| (0..len).map(|_| numbers.bits() as u32).collect::<Vec<u32>>();
+    // Halves that are numbers, so that integers can be made of them.
+    let mut some = |len: usize| -> Vec<u32> {
+        (0..len).map(|_| stored(KvType::F16, &[numbers.uniform(), numbers.uniform()])[0]).collect()
+    };
     let block = some(len(p.block_at, p.block_step));
     let mut window = some(len(p.window_at, p.window_step));
-    let mut ring = some(len(p.ring_at, p.ring_step));
+    let in_ring = len(p.ring_at, p.ring_step);
+    let mut ring = some(if kv.is_some() { in_ring } else { in_ring / 2 });
     let (window_before, ring_before) = (window.clone(), ring.clone());
-    twin::commit(&p, words, &moves, &block, &mut window, &mut ring);
+    match kv {
+        Some(_) => twin::commit(&p, words, &moves, &block, &mut window, &mut ring),
+        None => twin::commit_i8(&p, &moves, &block, &mut window, &mut ring),
+    }
     let mut arena = arena(1, 1);
     arena.list(MOVES);
     arena.push(vec![0; 2 * layer as usize]);
@@ -700,11 +746,15 @@ fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
     }
     arena.push(moves.iter().flatten().flatten().copied());
     let exactly = |binding, words| Expected { binding, values: Values::Words(words) };
+    let ring = match kv {
+        Some(_) => exactly(3, ring),
+        None => Expected { binding: 3, values: Values::Integers(ring) },
+    };
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![arena.words().to_vec(), block, window_before, ring_before],
-        items: [columns, layers, 1],
-        expected: vec![exactly(2, window), exactly(3, ring)],
+        items: [if kv.is_some() { columns } else { 2 * kv_heads }, layers, 1],
+        expected: vec![exactly(2, window), ring],
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wgpu::{
-    Buffer, BufferUsages, CommandBuffer, CommandEncoder, DownlevelFlags, ErrorFilter, Features, Limits, MapMode,
+    Buffer, BufferUsages, CommandBuffer, CommandEncoder, DownlevelFlags, ErrorFilter, Features,
+    Limits, MapMode,
 };
 
 /// The largest binding that every device in use allows; weights are cut to it.
@@ -129,12 +130,7 @@ impl Device {
     }
 
     /// Runs `make` and gives its value, or what the driver has against it.
-    pub fn scoped<T>(
-        &self,
-        bytes: u64,
-        what: &'static str,
-        make: impl FnOnce() -> T,
-    ) -> Result<T> {
+    pub fn scoped<T>(&self, bytes: u64, what: &'static str, make: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
         let scopes = [ErrorFilter::OutOfMemory, ErrorFilter::Validation, ErrorFilter::Internal]
             .map(|filter| self.inner.push_error_scope(filter));
@@ -251,12 +247,11 @@ impl Device {
             let _ = sender.send(result);
         });
         self.wait()?;
-        match receiver.try_recv() {
+        // Another thread that waits may be the one that was told.
+        match receiver.recv_timeout(PATIENCE) {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
-            Err(_) => {
-                return Err(Error::Gpu(format!("{}: a buffer was not mapped", self.name)));
-            }
+            Err(e) => return Err(Error::Gpu(format!("{}: mapping a buffer: {e}", self.name))),
         }
         let sunk = match staging.get_mapped_range(..bytes) {
             Ok(view) => sink(&view),
@@ -271,8 +266,9 @@ impl Device {
 fn reported(error: wgpu::Error) -> Reported {
     match error {
         wgpu::Error::OutOfMemory { .. } => Reported::OutOfMemory,
-        wgpu::Error::Validation { description, .. }
-        | wgpu::Error::Internal { description, .. } => Reported::Refused(description),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Reported::Refused(description)
+        }
     }
 }
 
@@ -302,12 +298,8 @@ fn check_limits(adapter: &str, limits: &Limits) -> Result<()> {
     ];
     match needed.into_iter().find(|(_, needed, limit, _)| limit < needed) {
         None => Ok(()),
-        Some((what, needed, limit, unit)) => Err(Error::GpuLimit {
-            adapter: adapter.into(),
-            what: what.into(),
-            needed,
-            limit,
-            unit,
-        }),
+        Some((what, needed, limit, unit)) => {
+            Err(Error::GpuLimit { adapter: adapter.into(), what: what.into(), needed, limit, unit })
+        }
     }
 }

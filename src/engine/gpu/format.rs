@@ -140,7 +140,9 @@ pub(super) fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut 
                 nibbles(&bytes.iter().map(|b| b >> 4).collect::<Vec<_>>(), &mut quants[at + 4..]);
             }
         }),
-        DType::Q5_K => blocks::<176>(row, |number, block| five_bit_k(number, block, quants, scales)),
+        DType::Q5_K => {
+            blocks::<176>(row, |number, block| five_bit_k(number, block, quants, scales))
+        }
         DType::Q6_K => blocks::<210>(row, |number, block| six_bit_k(number, block, quants, scales)),
     }
 }

@@ -174,11 +174,7 @@ impl Sequence {
     }
 
     /// Logits of every token of the block that was computed last, a few at a time.
-    fn all_logits(
-        &mut self,
-        tokens: usize,
-        sink: &mut dyn FnMut(usize, &[f32]),
-    ) -> Result<()> {
+    fn all_logits(&mut self, tokens: usize, sink: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
         let s = &self.scratch;

@@ -99,8 +99,12 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn kv(&self) -> KvType {
-        self.parts.memory.geometry.kv
+    /// How keys and values are stored in window and block.
+    fn near(&self) -> KvType {
+        match self.parts.memory.geometry.kv {
+            KvType::I8 => KvType::F16,
+            kv => kv,
+        }
     }
 
     // One token.
@@ -182,12 +186,7 @@ impl<'a> Builder<'a> {
             norm: None,
             finish: Finish::Rope,
             out: &s.kv,
-            kept: Some(Kept {
-                buffer: &s.rows,
-                at: of_layer,
-                store: Keep::AddAndKeep,
-                role: w.q,
-            }),
+            kept: Some(Kept { buffer: &s.rows, at: of_layer, store: Keep::AddAndKeep, role: w.q }),
         };
         self.matvec(&mixers.w_out, &out);
     }
@@ -260,7 +259,7 @@ impl<'a> Builder<'a> {
                 norm,
                 finish,
                 // Only where they are kept does it matter how.
-                kv: if finish == Finish::Rope { self.kv() } else { KvType::F16 },
+                kv: if finish == Finish::Rope { self.near() } else { KvType::F16 },
             };
             for part in &stack.parts {
                 let kept = product.kept.as_ref();
@@ -320,14 +319,8 @@ impl<'a> Builder<'a> {
         let tokens = Items::tokens([1, 1, 1], 0);
         let mixer_reads_x = layer.mixers.as_ref().is_some_and(|m| m.w_in.is_none());
         self.norm(&s.h, &layer.attn_norm, mixer_reads_x, tokens);
-        let from_x = |out, out_stride| Route {
-            x: &s.x,
-            x_at: 0,
-            x_stride: w.d,
-            out,
-            out_at: 0,
-            out_stride,
-        };
+        let from_x =
+            |out, out_stride| Route { x: &s.x, x_at: 0, x_stride: w.d, out, out_at: 0, out_stride };
         self.matmul(&layer.first, 0..w.q, from_x(&s.q, w.q), Finish::Store);
         if mixer_reads_x {
             let rows = w.q..w.q + 2 * w.projected;
@@ -349,7 +342,7 @@ impl<'a> Builder<'a> {
             rows: s.block as u32,
         };
         let items = Items::tokens([p.q_dim / 2 + p.kv_dim, 1, 1], 1);
-        let kernel = Kernel::Rope { kv: self.kv() };
+        let kernel = Kernel::Rope { kv: self.near() };
         self.record.add(kernel, &p, [&s.q, &s.kv, &s.arena, &s.rows], items);
     }
 
@@ -501,8 +494,7 @@ impl<'a> Builder<'a> {
                 row: first - start,
                 x_at: route.x_at / 4,
                 x_stride: route.x_stride / 4,
-                out_at: route.out_at
-                    + if finish == Finish::SwiGlu { before / 2 } else { before },
+                out_at: route.out_at + if finish == Finish::SwiGlu { before / 2 } else { before },
                 out_stride: route.out_stride,
                 unused: 0,
             };
@@ -589,7 +581,7 @@ impl<'a> Builder<'a> {
             q_stride: w.q,
             out_stride: w.q,
             schedule: self.parts.schedules[index] as u32,
-            ring_at: number as u32 * memory.pairs(geometry.ring),
+            ring_at: number as u32 * memory.ring_pairs(),
             window_at: number as u32 * memory.pairs(geometry.window + 1),
             block_at: of_token.map_or(0, |layer| layer as u32 * memory.pairs(1)),
             ring_rows: geometry.ring as u32,
@@ -597,11 +589,8 @@ impl<'a> Builder<'a> {
             block_rows: block_rows as u32,
             scale: 1.0 / (hyper.head_dim as f32).sqrt(),
         };
-        let kernel = Kernel::Attend {
-            kv: self.kv(),
-            heads: together.0,
-            head_dim: hyper.head_dim as u32,
-        };
+        let kernel =
+            Kernel::Attend { kv: geometry.kv, heads: together.0, head_dim: hyper.head_dim as u32 };
         let groups = (hyper.kv_heads * together.1) as u32;
         let split = of_token.is_some();
         self.record.add(
@@ -627,7 +616,7 @@ impl<'a> Builder<'a> {
         let Parts { hyper, scratch: s, memory, .. } = self.parts;
         let (shelf, number) = memory.shelf(first);
         let geometry = memory.geometry;
-        let (ring, window) = (memory.pairs(geometry.ring), memory.pairs(geometry.window + 1));
+        let (ring, window) = (memory.ring_pairs(), memory.pairs(geometry.window + 1));
         let p = params::Commit {
             layer: first as u32,
             pairs: hyper.head_dim as u32 / 2,
@@ -642,8 +631,11 @@ impl<'a> Builder<'a> {
             block_at: if of_token { first as u32 * memory.pairs(1) } else { 0 },
             block_step: if of_token { memory.pairs(1) } else { 0 },
         };
-        let items = Items::fixed([p.columns, layers as u32, 1]);
-        let kernel = Kernel::Commit { kv: self.kv() };
+        let (kernel, items) = match geometry.kv {
+            KvType::I8 => (Kernel::CommitI8, [2 * hyper.kv_heads as u32, layers as u32, 1]),
+            kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
+        };
+        let items = Items::fixed(items);
         self.record.add(kernel, &p, [&s.arena, &s.rows, &shelf.window, &shelf.ring], items);
     }
 }

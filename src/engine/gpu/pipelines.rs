@@ -106,16 +106,16 @@ impl Pipelines {
         found.ok_or_else(|| self.unusable(kernel, "it was not compiled".into()))
     }
 
-    /// The kernels that are in use, with the variants that were chosen.
+    /// The kernels that were prepared, with the variants that were chosen.
     pub fn chosen(&self) -> Vec<(Kernel, String)> {
         let mut chosen: Vec<_> =
             self.made().values().map(|p| (p.kernel, p.variant.clone())).collect();
-        chosen.sort_by_key(|(kernel, _)| format!("{kernel:?}"));
+        chosen.sort_by_key(|(kernel, _)| kernel.to_string());
         chosen
     }
 
     fn unusable(&self, kernel: Kernel, reason: String) -> Error {
-        Error::Kernel { adapter: self.device.name.clone(), kernel: format!("{kernel:?}"), reason }
+        Error::Kernel { adapter: self.device.name.clone(), kernel: kernel.to_string(), reason }
     }
 
     /// The first variant that compiles and proves right.
@@ -129,7 +129,11 @@ impl Pipelines {
                 Ok(pipeline) => return Ok(pipeline),
                 Err(e @ Error::DeviceLost(_)) => return Err(e),
                 Err(e) => {
-                    log::warn!("{}: variant {:?}: {e}", self.device.name, variant.name);
+                    log::warn!(
+                        "{}: kernel {kernel}, variant {:?}: {e}",
+                        self.device.name,
+                        variant.name
+                    );
                     reason = format!("{}: {e}", variant.name);
                 }
             }
@@ -198,9 +202,10 @@ fn module(device: &wgpu::Device, variant: &Variant) -> wgpu::ShaderModule {
 }
 
 fn layout(device: &wgpu::Device, kernel: Kernel) -> wgpu::BindGroupLayout {
-    let storage = kernel.bindings().iter().map(|access| BufferBindingType::Storage {
-        read_only: *access == Access::Read,
-    });
+    let storage = kernel
+        .bindings()
+        .iter()
+        .map(|access| BufferBindingType::Storage { read_only: *access == Access::Read });
     let entries: Vec<_> = std::iter::once(BufferBindingType::Uniform)
         .chain(storage)
         .zip(0..)
@@ -228,11 +233,8 @@ impl CacheFile {
         let folder = cache_folder()?;
         let path = folder.join(format!("{key}_{}", env!("CARGO_PKG_VERSION")));
         let data = std::fs::read(&path).ok();
-        let descriptor = wgpu::PipelineCacheDescriptor {
-            label: None,
-            data: data.as_deref(),
-            fallback: true,
-        };
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
         let made = device.scoped(0, "a pipeline cache", || {
             // SAFETY: the file is one that `save` wrote for this adapter; the driver checks its
             // header, and begins anew if it is another's.

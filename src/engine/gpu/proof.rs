@@ -32,9 +32,8 @@ pub(super) fn prove_with(device: &Device, pipeline: &Pipeline, seed: u64) -> Res
     let results = run(device, pipeline, &case)?;
     for (expected, words) in case.expected.iter().zip(results) {
         let difference = match &expected.values {
-            Values::Words(want) => want.iter().zip(&words).position(|(a, b)| a != b).map(|at| {
-                format!("word {at} is {:#x} where {:#x} is right", words[at], want[at])
-            }),
+            Values::Words(want) => first_word(want, &words, |want, got| want == got),
+            Values::Integers(want) => first_word(want, &words, integers_alike),
             Values::Floats(want) => {
                 let got: Vec<f32> = words.iter().map(|w| f32::from_bits(*w)).collect();
                 compare(want, &got)
@@ -53,7 +52,21 @@ pub(super) fn prove_with(device: &Device, pipeline: &Pipeline, seed: u64) -> Res
     Ok(())
 }
 
-/// The first value that is too far off, in words.
+/// The first word that is not `alike`, in a sentence.
+fn first_word(want: &[u32], got: &[u32], alike: fn(u32, u32) -> bool) -> Option<String> {
+    let at = want.iter().zip(got).position(|(want, got)| !alike(*want, *got))?;
+    Some(format!("word {at} is {:#x} where {:#x} is right", got[at], want[at]))
+}
+
+/// Whether two words are four integers each that differ by rounding, or floats that do.
+fn integers_alike(want: u32, got: u32) -> bool {
+    let bytes = want.to_le_bytes().into_iter().zip(got.to_le_bytes());
+    let [a, b] = [want, got].map(f32::from_bits);
+    bytes.map(|(a, b)| (a as i8).abs_diff(b as i8)).all(|off| off <= 1)
+        || (a - b).abs() <= 1e-6 * a.abs()
+}
+
+/// The first value that is too far off, in a sentence.
 fn compare(want: &[f32], got: &[f32]) -> Option<String> {
     let groups = want.chunks(NEIGHBOURS).zip(got.chunks(NEIGHBOURS));
     for (group, (want, got)) in groups.enumerate() {

@@ -17,7 +17,7 @@ macro_rules! files {
 /// The kernels.
 const KERNELS: &[(&str, &str)] = files!(
     "",
-    attend attend_join commit conv gate_norm matmul matmul_alone matvec mixer_step remember
+    attend attend_join commit commit_i8 conv gate_norm matmul matmul_alone matvec mixer_step remember
     rms_norm rope scan swiglu top_k
 );
 
@@ -26,7 +26,8 @@ const SHARED: &[(&str, &str)] = files!(
     "shared/",
     arena format_bf16 format_f16 format_f32 format_q4_0 format_q4_1 format_q4_k format_q6_k
     format_q8_0 format_q8_1 half_bits half_builtin heads_1 heads_4 kv_f16 kv_f32 matmul_out
-    matmul_params mixer nibbles reduce_none reduce_subgroup reduce_tree silu softplus sums
+    matmul_params mixer nibbles reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu
+    softplus sums
 );
 
 /// The text of a kernel, with what it imports. `choices` says what the names in capitals are.

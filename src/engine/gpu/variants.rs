@@ -26,6 +26,7 @@ pub enum Kernel {
     Attend { kv: KvType, heads: Heads, head_dim: u32 },
     AttendJoin,
     Commit { kv: KvType },
+    CommitI8,
     TopK,
 }
 
@@ -91,7 +92,7 @@ impl Kernel {
             Kernel::MixerStep => &[Read, Read, Write, Write, Write, Write, Read],
             Kernel::Attend { .. } => &[Read, Read, Read, Read, Read, Write, Write],
             Kernel::AttendJoin => &[Read, Read, Write],
-            Kernel::Commit { .. } => &[Read, Read, Write, Write],
+            Kernel::Commit { .. } | Kernel::CommitI8 => &[Read, Read, Write, Write],
             Kernel::TopK => &[Read, Write],
         }
     }
@@ -149,11 +150,16 @@ impl Kernel {
                     Heads::One => "heads_1",
                     Heads::Four => "heads_4",
                 };
+                let ring = if kv == KvType::I8 { "ring_i8" } else { "ring_near" };
                 for half in HALVES {
-                    let choices = [("KV", kv_file(kv)), ("HEADS", heads), ("HALF", half)];
+                    let choices =
+                        [("KV", kv_file(kv)), ("RING", ring), ("HEADS", heads), ("HALF", half)];
                     let constants = [("HEAD_DIM", f64::from(head_dim))];
                     all.push(Variant::new("attend", &choices, &constants));
                 }
+            }
+            Kernel::CommitI8 => {
+                all.extend(HALVES.map(|half| Variant::new("commit_i8", &[("HALF", half)], &[])));
             }
             Kernel::SwiGlu => all.push(Variant::new("swiglu", &[], &[])),
             Kernel::Conv => all.push(Variant::new("conv", &[], &[])),
@@ -196,11 +202,45 @@ impl Kernel {
         }
         for kv in [KvType::F16, KvType::F32] {
             all.extend([Kernel::Rope { kv }, Kernel::Commit { kv }]);
+        }
+        all.push(Kernel::CommitI8);
+        for kv in [KvType::F16, KvType::F32, KvType::I8] {
             for heads in [Heads::One, Heads::Four] {
-                all.push(Kernel::Attend { kv, heads, head_dim: 64 });
+                for head_dim in [64, 30] {
+                    all.push(Kernel::Attend { kv, heads, head_dim });
+                }
             }
         }
         all
+    }
+}
+
+impl std::fmt::Display for Kernel {
+    /// `matvec Q4_0 after a norm, SwiGlu`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kernel::Matvec { format, norm, finish, kv } => {
+                let norm = if *norm { " after a norm" } else { "" };
+                write!(f, "matvec {format:?}{norm}, {finish:?}")?;
+                if *finish == Finish::Rope { write!(f, " {kv:?}") } else { Ok(()) }
+            }
+            Kernel::Matmul { format, finish } => write!(f, "matmul {format:?}, {finish:?}"),
+            Kernel::Rope { kv } => write!(f, "rope {kv:?}"),
+            Kernel::Commit { kv } => write!(f, "commit {kv:?}"),
+            Kernel::Attend { kv, heads, head_dim } => {
+                write!(f, "attend {kv:?}, heads of {head_dim}, {heads:?} at a time")
+            }
+            Kernel::RmsNorm => f.write_str("rms_norm"),
+            Kernel::SwiGlu => f.write_str("swiglu"),
+            Kernel::Conv => f.write_str("conv"),
+            Kernel::Remember => f.write_str("remember"),
+            Kernel::Scan => f.write_str("scan"),
+            Kernel::GateNorm => f.write_str("gate_norm"),
+            Kernel::MixerStep => f.write_str("mixer_step"),
+            Kernel::AttendJoin => f.write_str("attend_join"),
+            Kernel::CommitI8 => f.write_str("commit_i8"),
+            Kernel::TopK => f.write_str("top_k"),
+        }
     }
 }
 
@@ -225,7 +265,7 @@ impl Variant {
             "matvec" | "rms_norm" | "gate_norm" => [if alone { 64 } else { 1 }, 1],
             "matmul" => [64, 64],
             "matmul_alone" => [256, 4],
-            "scan" | "mixer_step" | "attend" => [1, 1],
+            "scan" | "mixer_step" | "attend" | "commit_i8" => [1, 1],
             "top_k" => [1024, 1],
             _ => [64, 1],
         };

@@ -4,6 +4,7 @@
 mod attend;
 mod attend_join;
 mod commit;
+mod commit_i8;
 mod conv;
 mod gate_norm;
 mod matmul;
@@ -19,6 +20,7 @@ mod top_k;
 pub(super) use attend::{attend, attend_part};
 pub(super) use attend_join::attend_join;
 pub(super) use commit::commit;
+pub(super) use commit_i8::commit_i8;
 pub(super) use conv::conv;
 pub(super) use gate_norm::gate_norm;
 pub(super) use matmul::matmul;
