@@ -3,7 +3,7 @@
 use super::Engine;
 use super::cpu::Cpu;
 #[cfg(feature = "gpu")]
-use super::gpu::{Adapter, Driver, Gpu};
+use super::gpu::{Adapter, Driver, Gpu, may_be_there};
 #[cfg(not(feature = "gpu"))]
 use crate::error::Error;
 use crate::error::Result;
@@ -70,6 +70,10 @@ impl Wanted {
 
     #[cfg(feature = "gpu")]
     fn on_gpu_if_real(&self, model: &Arc<Model>) -> Option<Arc<dyn Engine>> {
+        if self.adapter.is_none() && !may_be_there() {
+            log::info!("there is no GPU; computing on the CPU");
+            return None;
+        }
         let adapter = match Adapter::find(self.adapter.as_deref()) {
             Ok(adapter) => adapter,
             Err(e) => {

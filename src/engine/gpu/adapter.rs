@@ -3,6 +3,27 @@
 use crate::error::{Error, Result};
 use wgpu::{AdapterInfo, Backends, DeviceType, Features};
 
+/// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's, Qualcomm's,
+/// Arm's and Imagination's, and that of Windows below Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const DEVICES: [&str; 6] = [
+    "/dev/dri/renderD128",
+    "/dev/nvidiactl",
+    "/dev/kgsl-3d0",
+    "/dev/mali0",
+    "/dev/pvrsrvkm",
+    "/dev/dxg",
+];
+
+/// Whether it is worth while to ask for adapters. Where there is no device at all only software
+/// drivers could answer, and loading one takes a hundred megabytes.
+pub fn may_be_there() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return DEVICES.iter().any(|path| std::path::Path::new(path).exists());
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    true
+}
+
 /// A GPU, or a program that acts as one, behind one driver.
 pub struct Adapter {
     pub(super) inner: wgpu::Adapter,

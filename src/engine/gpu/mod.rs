@@ -26,7 +26,7 @@ mod upload;
 pub mod variants;
 mod weights;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, may_be_there};
 
 use super::{Counters, Engine, Geometry, KvType, State};
 use crate::error::Result;
