@@ -4,11 +4,13 @@ mod budget;
 mod cancel;
 mod file;
 mod generate;
+mod pause;
 mod snapshot;
 
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub use generate::Finish;
+pub use pause::Pause;
 pub use snapshot::Snapshot;
 
 use crate::engine::{Engine, Geometry, KvType, State, Want};
@@ -44,13 +46,14 @@ pub struct Memory {
 /// One sequence of tokens. When its ring is full the oldest chunk state but the sink goes, and the
 /// session goes on: there is no end of context.
 ///
-/// A session may be moved between threads but not shared; [`Session::cancel_handle`] gives what may
-/// be used from others meanwhile.
+/// A session may be moved between threads but not shared; [`Session::cancel_handle`] and
+/// [`Session::pause_handle`] give what may be used from others meanwhile.
 pub struct Session {
     engine: Arc<dyn Engine>,
     state: Box<dyn State>,
     geometry: Geometry,
     cancel: Cancel,
+    pause: Pause,
     /// Logits of the last token taken in; empty before the first.
     logits: Vec<f32>,
 }
@@ -69,7 +72,8 @@ impl Session {
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
         let state = engine.open(geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
-        Ok(Session { engine, state, geometry, cancel: Cancel::default(), logits })
+        let (cancel, pause) = Default::default();
+        Ok(Session { engine, state, geometry, cancel, pause, logits })
     }
 
     /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
@@ -79,8 +83,8 @@ impl Session {
     /// [`Error::TokenOutOfRange`] before anything is taken in. [`Error::Cancelled`] between two
     /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
-        self.cancel.clear();
-        self.take_in(tokens, Want::Last, &mut |_, _| {})
+        self.begin();
+        self.go_on(tokens)
     }
 
     /// As [`Session::feed`], and hands the logits (`[vocab]`) of every token to `each`, in order,
@@ -89,13 +93,18 @@ impl Session {
     /// # Errors
     /// As [`Session::feed`].
     pub fn feed_each(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
-        self.cancel.clear();
+        self.begin();
         self.take_in(tokens, Want::All, &mut each)
     }
 
-    /// Takes in one token more of what a call began before: a cancel since then is kept.
-    pub(crate) fn go_on(&mut self, token: u32) -> Result<()> {
-        self.take_in(&[token], Want::Last, &mut |_, _| {})
+    /// Begins a call: a cancel before it does not count, one from now on does.
+    pub(crate) fn begin(&mut self) {
+        self.cancel.clear();
+    }
+
+    /// Takes in more tokens of a call that has begun.
+    pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
+        self.take_in(tokens, Want::Last, &mut |_, _| {})
     }
 
     /// Whether the call at hand was cancelled.
@@ -123,6 +132,7 @@ impl Session {
             let ends = start + piece.len() == tokens.len();
             let want = if want == Want::Last && !ends { Want::Nothing } else { want };
             let logits = &mut self.logits;
+            let _computing = self.pause.wait(&self.cancel)?;
             self.state.forward(piece, want, &mut |i, row| {
                 each(start + i, row);
                 if start + i + 1 == tokens.len() {
@@ -168,6 +178,11 @@ impl Session {
     /// A handle that cancels [`Session::feed`] from any thread.
     pub fn cancel_handle(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// A handle that holds the session's work up from any thread.
+    pub fn pause_handle(&self) -> Pause {
+        self.pause.clone()
     }
 
     /// What the session holds.

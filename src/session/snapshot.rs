@@ -32,7 +32,7 @@ impl Session {
     /// The session as it is now.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the system has no more.
+    /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let position = self.position();
         let bytes = self.geometry.image_bytes(self.hyper(), position);
@@ -41,10 +41,12 @@ impl Session {
         image
             .try_reserve_exact(usize::try_from(bytes).map_err(|_| no_memory())?)
             .map_err(|_| no_memory())?;
+        let computing = self.pause.enter()?;
         self.state.export(&mut |piece| {
             image.extend_from_slice(piece);
             Ok(())
         })?;
+        drop(computing);
         let model = Arc::clone(self.engine.model());
         let logits = self.logits.clone();
         Ok(Snapshot { model, geometry: self.geometry, position, logits, image })
@@ -55,7 +57,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Argument`] if the snapshot is of another model or budget; the session stays as it
-    /// is.
+    /// is. [`Error::Paused`] while paused.
     pub fn rewind(&mut self, to: &Snapshot) -> Result<()> {
         if !Arc::ptr_eq(&to.model, self.engine.model()) {
             return Err(Error::Argument("the snapshot is of another model".into()));
@@ -66,6 +68,7 @@ impl Session {
                 to.geometry.ring, to.geometry.kv, self.geometry.ring, self.geometry.kv
             )));
         }
+        let _computing = self.pause.enter()?;
         let mut rest = &to.image[..];
         self.logits.clear();
         self.state.import(to.position, &mut |piece| take(&mut rest, piece))?;
@@ -77,7 +80,7 @@ impl Session {
     /// have taken in, such as a system prompt, is computed once.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the system has no more.
+    /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn fork(&mut self) -> Result<Session> {
         let mut new = Session::with_geometry(Arc::clone(&self.engine), self.geometry)?;
         let snapshot = self.snapshot()?;
