@@ -14,7 +14,10 @@ pub unsafe fn text(
     length: *mut usize,
 ) -> Result<()> {
     if let Some(most) = capacity.checked_sub(1) {
-        let fits = text.floor_char_boundary(most.min(text.len()));
+        let mut fits = most.min(text.len());
+        while !text.is_char_boundary(fits) {
+            fits -= 1;
+        }
         // SAFETY: `fits` and the zero byte are at most `capacity`.
         unsafe {
             let bytes = &text.as_bytes()[..fits];
@@ -22,7 +25,8 @@ pub unsafe fn text(
             buffer.add(fits).write(0);
         }
     }
-    set_length(length, text.len());
+    // SAFETY: as the caller guarantees.
+    unsafe { result(text.len(), length) };
     Ok(())
 }
 
@@ -40,9 +44,14 @@ pub unsafe fn slice<T: Copy>(
         return Err(Failure::argument(format!("the buffer is NULL, its capacity {capacity}")));
     }
     let fits = values.len().min(capacity);
-    // SAFETY: `buffer` has room for `capacity`, which is no less than `fits`.
-    unsafe { values.as_ptr().copy_to_nonoverlapping(buffer, fits) };
-    set_length(length, values.len());
+    // SAFETY: `buffer` has room for `capacity`, which is no less than `fits`; `length` is as the
+    // caller guarantees.
+    unsafe {
+        if fits > 0 {
+            values.as_ptr().copy_to_nonoverlapping(buffer, fits);
+        }
+        result(values.len(), length);
+    }
     Ok(())
 }
 
@@ -55,9 +64,4 @@ pub unsafe fn result<T>(value: T, to: *mut T) {
         // SAFETY: as the caller guarantees.
         unsafe { to.write(value) };
     }
-}
-
-fn set_length(length: *mut usize, value: usize) {
-    // SAFETY: both callers above ask for it.
-    unsafe { result(value, length) };
 }

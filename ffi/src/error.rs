@@ -2,7 +2,7 @@
 
 use crate::buffer;
 use crate::guard;
-use crate::handle::{self, Handle};
+use crate::handle;
 use crate::status::Status;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};

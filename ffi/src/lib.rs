@@ -6,21 +6,32 @@
 //! or of the wrong kind, is found out instead of being followed.
 #![allow(clippy::missing_safety_doc, reason = "the header says what a caller owes")]
 
-mod adapter;
 mod buffer;
-mod chat;
 mod error;
-mod estimate;
-mod generate;
 mod guard;
 mod handle;
 mod input;
-mod log;
-mod model;
-mod open;
-mod options;
-mod session;
-mod snapshot;
 mod status;
 mod versioned;
 mod work;
+
+// The functions, in the order in which the header has them.
+mod log;
+
+mod options;
+
+mod open;
+
+mod model;
+
+mod session;
+
+mod chat;
+
+mod generate;
+
+mod snapshot;
+
+mod estimate;
+
+mod adapter;

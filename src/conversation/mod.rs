@@ -100,9 +100,9 @@ impl Conversation {
         &self.session
     }
 
-    /// The session as it is; the messages are forgotten.
-    pub fn into_session(self) -> Session {
-        self.session
+    /// The session as it is, and the sampler; the messages are forgotten.
+    pub fn into_parts(self) -> (Session, Sampler) {
+        (self.session, self.sampler)
     }
 
     /// Chooses tokens with `sampler` from now on.
