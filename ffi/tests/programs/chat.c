@@ -203,6 +203,7 @@ int main(int argc, char **argv)
     OK(attamba_model_open_fd(fd, 12345, length, NULL, &inside));
     close(fd);
     OK(attamba_session_close(session));
+    sampling.temperature = 0;
     OK(attamba_session_open(inside, &options, &session));
     OK(attamba_model_close(inside));
     again.length = 0;
