@@ -3,7 +3,7 @@
 use crate::error::{Failure, Result};
 use crate::input;
 use crate::status::Status;
-use crate::versioned::Versioned;
+use crate::versioned::{self, Versioned};
 use runtime::engine::KvType;
 use runtime::sample::Sampling as Sampler;
 use runtime::session::{Budget as Bound, Options};
@@ -167,6 +167,16 @@ impl SessionOptions {
     }
 }
 
+/// What is added to the logit of a token; minus infinity forbids it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bias {
+    /// The token.
+    pub token: u32,
+    /// What is added.
+    pub bias: f32,
+}
+
 /// How tokens are chosen; attamba_sampling_init sets the defaults. The steps run in the order of the
 /// fields from `repeat_penalty` on, and every field counts as it stands.
 #[repr(C)]
@@ -190,6 +200,10 @@ pub struct Sampling {
     pub temperature: f32,
     /// 0.
     pub reserved: u32,
+    /// Added to logits before all else; read when the struct is handed over. NULL for none.
+    pub bias: *const Bias,
+    /// How many there are.
+    pub bias_count: u64,
 }
 
 // SAFETY: as above.
@@ -204,14 +218,28 @@ unsafe impl Versioned for Sampling {
         min_p: 0.05,
         temperature: 0.8,
         reserved: 0,
+        bias: std::ptr::null(),
+        bias_count: 0,
     };
 }
 
 impl Sampling {
-    /// A sampler of these.
-    pub fn sampler(&self) -> Result<runtime::sample::Sampler> {
+    /// A sampler of the caller's numbers.
+    ///
+    /// # Safety
+    /// `from` as in [`versioned::read`], and its `bias` is null or points to as many as it says.
+    pub unsafe fn sampler(from: *const Sampling) -> Result<runtime::sample::Sampler> {
+        // SAFETY: as the caller guarantees, here and below.
+        let numbers = unsafe { versioned::read(from) }?;
+        let count = usize::try_from(numbers.bias_count).unwrap_or(usize::MAX);
+        let bias = unsafe { input::slice(numbers.bias, count, "the bias") }?;
+        let bias = bias.iter().map(|one| (one.token, one.bias)).collect();
+        numbers.with(bias)
+    }
+
+    fn with(&self, bias: Vec<(u32, f32)>) -> Result<runtime::sample::Sampler> {
         let sampling = Sampler {
-            bias: Vec::new(),
+            bias,
             repeat_penalty: self.repeat_penalty,
             repeat_last: self.repeat_last as usize,
             top_k: self.top_k as usize,
@@ -232,17 +260,17 @@ impl Sampling {
 pub unsafe extern "C" fn attamba_sampling_init(sampling: *mut Sampling) -> Status {
     crate::guard::call(|| {
         // SAFETY: the caller's struct is as long as it says.
-        unsafe { crate::versioned::write(Sampling::DEFAULT, sampling) }
+        unsafe { versioned::write(Sampling::DEFAULT, sampling) }
     })
 }
 
 /// Reads a model's options.
 ///
 /// # Safety
-/// As [`crate::versioned::read`].
+/// As [`versioned::read`].
 pub unsafe fn model(from: *const ModelOptions) -> Result<ModelOptions> {
     // SAFETY: as the caller guarantees.
-    unsafe { crate::versioned::read(from) }
+    unsafe { versioned::read(from) }
 }
 
 /// The constant that a caller's number stands for.

@@ -153,8 +153,7 @@ pub unsafe extern "C" fn attamba_session_open(
         unsafe {
             buffer::result(std::ptr::null_mut(), session);
             let options: SessionOptions = versioned::read(options)?;
-            let sampling: Sampling = versioned::read(options.sampling)?;
-            let sampler = sampling.sampler()?;
+            let sampler = Sampling::sampler(options.sampling)?;
             let engine = model.engine(Engine::of(options.engine)?)?;
             let opened = runtime::session::Session::open(engine, options.options()?)?;
             let work = Work::Raw(Raw { session: opened, sampler });
@@ -197,8 +196,7 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
 ) -> Status {
     guard::on(&SESSIONS, session, |session| {
         // SAFETY: the caller's struct is as long as it says.
-        let sampling: Sampling = unsafe { versioned::read(sampling) }?;
-        let sampler = sampling.sampler()?;
+        let sampler = unsafe { Sampling::sampler(sampling) }?;
         session.work(|work| work.set_sampler(sampler))
     })
 }
@@ -318,8 +316,7 @@ pub unsafe extern "C" fn attamba_session_load(
             buffer::result(std::ptr::null_mut(), session);
             let path = input::path(path)?;
             let options: SessionOptions = versioned::read(options)?;
-            let sampling: Sampling = versioned::read(options.sampling)?;
-            let sampler = sampling.sampler()?;
+            let sampler = Sampling::sampler(options.sampling)?;
             let engine = model.engine(Engine::of(options.engine)?)?;
             let (loaded, note) = runtime::session::Session::resume(engine, &path)?;
             let work = if note.is_empty() {

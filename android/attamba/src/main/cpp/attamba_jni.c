@@ -363,16 +363,22 @@ NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray t
     return array;
 }
 
-/* The options of a session, in the order of SessionOptions.numbers(). */
-static int session_options(JNIEnv *env, jlongArray numbers, jfloatArray sampling_numbers,
-                           attamba_session_options *options, attamba_sampling *sampling)
-{
-    jlong n[9];
-    jfloat f[4];
+/* What the options of a session point to. */
+struct sampling {
+    attamba_sampling numbers;
+    attamba_bias *bias;
+};
 
-    (*env)->GetLongArrayRegion(env, numbers, 0, 9, n);
+/* The options of a session, in the order of SessionOptions.numbers(). */
+static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_options *options)
+{
+    jlong n[6];
+
+    (*env)->GetLongArrayRegion(env, numbers, 0, 6, n);
+    if ((*env)->ExceptionCheck(env)) {
+        return 0;
+    }
     memset(options, 0, sizeof *options);
-    memset(sampling, 0, sizeof *sampling);
     options->struct_size = sizeof *options;
     options->engine = (int32_t)n[0];
     options->budget_kind = (int32_t)n[1];
@@ -380,17 +386,44 @@ static int session_options(JNIEnv *env, jlongArray numbers, jfloatArray sampling
     options->kv = (int32_t)n[3];
     options->policy = (int32_t)n[4];
     options->chunk = (uint32_t)n[5];
-    if (sampling_numbers != NULL) {
-        (*env)->GetFloatArrayRegion(env, sampling_numbers, 0, 4, f);
-        sampling->struct_size = sizeof *sampling;
-        sampling->seed = (uint64_t)n[6];
-        sampling->repeat_last = (uint32_t)n[7];
-        sampling->top_k = (uint32_t)n[8];
-        sampling->repeat_penalty = f[0];
-        sampling->top_p = f[1];
-        sampling->min_p = f[2];
-        sampling->temperature = f[3];
-        options->sampling = sampling;
+    return 1;
+}
+
+/* The sampling of a session, which follows in SessionOptions.numbers(); floats in the order of
+ * Sampling.numbers(). Its bias is freed by the caller. */
+static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats, jintArray biased,
+                            struct sampling *sampling)
+{
+    jsize count = (*env)->GetArrayLength(env, biased), i;
+    jlong n[3];
+    jfloat f[4];
+
+    memset(sampling, 0, sizeof *sampling);
+    (*env)->GetLongArrayRegion(env, numbers, 6, 3, n);
+    (*env)->GetFloatArrayRegion(env, floats, 0, 4, f);
+    if ((*env)->ExceptionCheck(env)) {
+        return 0;
+    }
+    sampling->bias = calloc((size_t)count + 1, sizeof *sampling->bias);
+    for (i = 0; sampling->bias != NULL && i < count && !(*env)->ExceptionCheck(env); i++) {
+        jint token = 0;
+        (*env)->GetIntArrayRegion(env, biased, i, 1, &token);
+        if (!(*env)->ExceptionCheck(env)) {
+            (*env)->GetFloatArrayRegion(env, floats, 4 + i, 1, &sampling->bias[i].bias);
+        }
+        sampling->bias[i].token = (uint32_t)token;
+    }
+    sampling->numbers.struct_size = sizeof sampling->numbers;
+    sampling->numbers.seed = (uint64_t)n[0];
+    sampling->numbers.repeat_last = (uint32_t)n[1];
+    sampling->numbers.top_k = (uint32_t)n[2];
+    sampling->numbers.repeat_penalty = f[0];
+    sampling->numbers.top_p = f[1];
+    sampling->numbers.min_p = f[2];
+    sampling->numbers.temperature = f[3];
+    if (sampling->bias != NULL) {
+        sampling->numbers.bias = sampling->bias;
+        sampling->numbers.bias_count = (uint64_t)count;
     }
     return !(*env)->ExceptionCheck(env);
 }
@@ -405,14 +438,13 @@ static jlongArray memory_array(JNIEnv *env, const attamba_memory *memory)
 NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jlongArray numbers)
 {
     attamba_session_options options;
-    attamba_sampling sampling;
     attamba_memory memory = {0};
     jlongArray array = NULL;
     char *text = from_java(env, path, NULL);
 
     (void)self;
     memory.struct_size = sizeof memory;
-    if (text != NULL && session_options(env, numbers, NULL, &options, &sampling) &&
+    if (text != NULL && session_options(env, numbers, &options) &&
         !failed(env, attamba_estimate(text, &options, &memory))) {
         array = memory_array(env, &memory);
     }
@@ -424,12 +456,11 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
                                jlongArray numbers)
 {
     attamba_session_options options;
-    attamba_sampling sampling;
     attamba_memory memory = {0};
 
     (void)self;
     memory.struct_size = sizeof memory;
-    if (!session_options(env, numbers, NULL, &options, &sampling) ||
+    if (!session_options(env, numbers, &options) ||
         failed(env, attamba_estimate_fd(fd, (uint64_t)offset, (uint64_t)length, &options, &memory))) {
         return NULL;
     }
@@ -437,31 +468,37 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
 }
 
 NATIVE(jlong, sessionOpen)(JNIEnv *env, jobject self, jlong model, jlongArray numbers,
-                           jfloatArray sampling_numbers)
+                           jfloatArray floats, jintArray biased)
 {
     attamba_session_options options;
-    attamba_sampling sampling;
+    struct sampling sampling = {{0}, NULL};
     attamba_session *session = NULL;
 
     (void)self;
-    if (session_options(env, numbers, sampling_numbers, &options, &sampling)) {
+    if (session_options(env, numbers, &options) &&
+        session_sampling(env, numbers, floats, biased, &sampling)) {
+        options.sampling = &sampling.numbers;
         failed(env, attamba_session_open(model_of(model), &options, &session));
     }
+    free(sampling.bias);
     return number_of(session);
 }
 
 NATIVE(jlong, sessionLoad)(JNIEnv *env, jobject self, jlong model, jbyteArray path, jlongArray numbers,
-                           jfloatArray sampling_numbers)
+                           jfloatArray floats, jintArray biased)
 {
     attamba_session_options options;
-    attamba_sampling sampling;
+    struct sampling sampling = {{0}, NULL};
     attamba_session *session = NULL;
     char *text = from_java(env, path, NULL);
 
     (void)self;
-    if (text != NULL && session_options(env, numbers, sampling_numbers, &options, &sampling)) {
+    if (text != NULL && session_options(env, numbers, &options) &&
+        session_sampling(env, numbers, floats, biased, &sampling)) {
+        options.sampling = &sampling.numbers;
         failed(env, attamba_session_load(model_of(model), text, &options, &session));
     }
+    free(sampling.bias);
     free(text);
     return number_of(session);
 }

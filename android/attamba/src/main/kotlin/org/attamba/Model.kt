@@ -31,14 +31,24 @@ public class Model private constructor(number: Long) : AutoCloseable {
 
     /** Opens a session; all of its memory is taken now. */
     public fun session(options: SessionOptions = SessionOptions()): Session {
-        val numbers = options.numbers()
-        return Session(Native.sessionOpen(handle.get(), numbers, options.sampling.numbers()))
+        val (numbers, sampling) = options.numbers() to options.sampling
+        return Session(
+            Native.sessionOpen(handle.get(), numbers, sampling.numbers(), sampling.biased())
+        )
     }
 
     /** Takes up the session that was saved at [path], with the budget that it had. */
     public fun load(path: String, options: SessionOptions = SessionOptions()): Session {
-        val (numbers, sampling) = options.numbers() to options.sampling.numbers()
-        return Session(Native.sessionLoad(handle.get(), path.utf8(), numbers, sampling))
+        val (numbers, sampling) = options.numbers() to options.sampling
+        return Session(
+            Native.sessionLoad(
+                handle.get(),
+                path.utf8(),
+                numbers,
+                sampling.numbers(),
+                sampling.biased(),
+            )
+        )
     }
 
     override fun close(): Unit = handle.close()

@@ -46,13 +46,19 @@ internal object Native {
 
     external fun estimateFd(fd: Int, offset: Long, length: Long, options: LongArray): LongArray
 
-    external fun sessionOpen(model: Long, options: LongArray, sampling: FloatArray): Long
+    external fun sessionOpen(
+        model: Long,
+        options: LongArray,
+        sampling: FloatArray,
+        biased: IntArray,
+    ): Long
 
     external fun sessionLoad(
         model: Long,
         path: ByteArray,
         options: LongArray,
         sampling: FloatArray,
+        biased: IntArray,
     ): Long
 
     external fun sessionClose(session: Long)

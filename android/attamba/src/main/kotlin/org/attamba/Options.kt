@@ -84,10 +84,16 @@ public data class Sampling(
     /** 1 is off. */
     val repeatPenalty: Float = 1f,
     val repeatLast: Int = 64,
+    /** Added to the logits of some tokens; minus infinity forbids one. */
+    val bias: Map<Int, Float> = emptyMap(),
     /** A seed means the same for ever. */
     val seed: Long = 0,
 ) {
-    internal fun numbers(): FloatArray = floatArrayOf(repeatPenalty, topP, minP, temperature)
+    /** Penalty, top-p, min-p, temperature; then what is added to [biased]. */
+    internal fun numbers(): FloatArray =
+        floatArrayOf(repeatPenalty, topP, minP, temperature) + bias.values.toFloatArray()
+
+    internal fun biased(): IntArray = bias.keys.toIntArray()
 }
 
 /** Bytes that a model and a session take. */
