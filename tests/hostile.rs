@@ -85,7 +85,7 @@ fn every_kind() -> [Sizes; 3] {
 }
 
 fn options(budget: Budget) -> Options {
-    Options { budget, kv: KvType::F16 }
+    Options { budget, kv: KvType::F16, ..Options::default() }
 }
 
 /// Opens a model and has it take in a few tokens, one and many at a time, twice.
@@ -512,10 +512,10 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
     for sizes in every_kind() {
         let engine = sizes.engine(1, 1);
         let hyper = &engine.model().hyper;
-        for kv in [KvType::F16, KvType::F32] {
-            let least = Geometry { ring: 1, kv }.state_bytes(hyper);
+        for kv in [KvType::I8, KvType::F16, KvType::F32] {
+            let least = Geometry::new(hyper, 1, kv).state_bytes(hyper);
             let open = |bytes| {
-                let options = Options { budget: Budget::Bytes(bytes), kv };
+                let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
                 Session::open(Arc::clone(&engine), options)
             };
             for bytes in [0, 1, least - 1] {
@@ -549,8 +549,8 @@ fn more_memory_than_there_is_is_an_error() {
             Budget::States(1 << 40),
             Budget::Tokens(u64::MAX),
         ] {
-            for kv in [KvType::F16, KvType::F32] {
-                let options = Options { budget, kv };
+            for kv in [KvType::I8, KvType::F16, KvType::F32] {
+                let options = Options { budget, kv, ..Options::default() };
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let promised = options.geometry(hyper)?.state_bytes(hyper);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");

@@ -289,7 +289,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
             );
             for run in &case.runs {
                 let states = run.ring.unwrap_or(tokens.len());
-                let options = Options { budget: Budget::States(states), kv };
+                let options = Options { budget: Budget::States(states), kv, ..Options::default() };
                 // Lone tokens wake the threads some hundred times each.
                 let fine = if threads == 1 { Split::Ones } else { Split::Pieces(100) };
                 let splits = [Split::Whole, fine, Split::Pieces(turn as u64)];
@@ -344,7 +344,11 @@ fn rotary_factors() {
     // That they matter: without them the logits are others.
     let case = suite().iter().find(|case| case.name == "factors-llama").unwrap();
     let plain = Sizes { architecture: "llama", ..Sizes::default() }.engine(12, 1);
-    let options = Options { budget: Budget::States(case.tokens.len()), kv: KvType::F32 };
+    let options = Options {
+        budget: Budget::States(case.tokens.len()),
+        kv: KvType::F32,
+        ..Options::default()
+    };
     let got = feed(&plain, options, &case.tokens, Split::Whole);
     let error = Error::of(&got, &case.runs[0].logits, case.model.hyper.vocab);
     assert!(error.all > 100.0 * FLOATS, "{error:?}");

@@ -6,7 +6,7 @@ use attamba::Error;
 use attamba::engine::{Engine, Geometry, KvType};
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Finish, Options, Session};
+use attamba::session::{Budget, Finish, Options, Overflow, Session};
 use common::models::{Numbers, Sizes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +62,7 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
 const BLOCK: usize = 256;
 
 fn states(ring: usize) -> Options {
-    Options { budget: Budget::States(ring), kv: KvType::F32 }
+    Options { budget: Budget::States(ring), kv: KvType::F32, ..Options::default() }
 }
 
 fn session(sizes: &Sizes, options: Options) -> Session {
@@ -140,13 +140,15 @@ fn any_split_computes_the_same() {
         for (dtype, bound) in [(DType::F32, 1e-5), (DType::Q8_0, 1e-2)] {
             let sizes = Sizes { dtype, ..sizes.clone() };
             let tokens = numbers.tokens(300, sizes.vocab);
-            for ring in [0, 1, 2, 7, 300] {
-                let whole = feed(&mut session(&sizes, states(ring)), &tokens, &[tokens.len()]);
+            let drop = [0, 1, 2, 7, 300].map(states);
+            let thin = [3, 4, 12].map(|n| Options { overflow: Overflow::Thin, ..states(n) });
+            for options in drop.into_iter().chain(thin) {
+                let whole = feed(&mut session(&sizes, options), &tokens, &[tokens.len()]);
                 for _ in 0..2 {
                     let pieces = pieces(&mut numbers, tokens.len());
-                    let split = feed(&mut session(&sizes, states(ring)), &tokens, &pieces);
+                    let split = feed(&mut session(&sizes, options), &tokens, &pieces);
                     let error = relative_error(&split, &whole);
-                    assert!(error < bound, "{error}: {sizes:?}, ring {ring}, {pieces:?}");
+                    assert!(error < bound, "{error}: {sizes:?}, {options:?}, {pieces:?}");
                 }
             }
         }
@@ -175,7 +177,12 @@ fn a_session_that_was_reset_is_as_a_new_one() {
         let before = numbers.tokens(333, sizes.vocab);
         let tokens = numbers.tokens(200, sizes.vocab);
         let pieces = pieces(&mut numbers, tokens.len());
-        for options in [states(6), Options { kv: KvType::F16, ..states(6) }] {
+        for options in [
+            states(6),
+            Options { kv: KvType::F16, ..states(6) },
+            Options { kv: KvType::I8, ..states(6) },
+            Options { overflow: Overflow::Thin, ..states(7) },
+        ] {
             let fresh = feed(&mut session(&sizes, options), &tokens, &pieces);
             let mut used = session(&sizes, options);
             let memory = used.memory();
@@ -299,22 +306,162 @@ fn generating_stops_when_it_is_told_to() {
     assert_eq!(session.position(), 12);
 }
 
+/// In a model of one layer keys and values do not depend on what was seen, so that what is left of
+/// a large ring is what a small one would have kept.
+#[test]
+fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let sizes = Sizes { layers: 1, ..sizes };
+        let engine = sizes.engine(1, 2);
+        let hyper = &engine.model().hyper;
+        let mut numbers = Numbers::new(21);
+        let (first, then) = (numbers.tokens(400, sizes.vocab), numbers.tokens(60, sizes.vocab));
+        for kv in [KvType::F32, KvType::F16, KvType::I8] {
+            for ring in [1, 2, 5, 19] {
+                let open = |ring| {
+                    let options = Options { kv, ..states(ring) };
+                    Session::open(Arc::clone(&engine), options).unwrap()
+                };
+                let (mut large, mut small) = (open(40), open(ring));
+                large.feed(&first).unwrap();
+                small.feed(&first).unwrap();
+                let bytes = Geometry::new(hyper, ring, kv).state_bytes(hyper);
+                large.shrink(bytes).unwrap();
+                assert_eq!(large.memory().state, bytes);
+                assert_eq!((large.ring_budget(), large.ring_rows()), (ring, small.ring_rows()));
+                // More than it has changes nothing.
+                large.shrink(2 * bytes).unwrap();
+                assert_eq!(large.memory().state, bytes);
+                for &token in &then {
+                    large.feed(&[token]).unwrap();
+                    small.feed(&[token]).unwrap();
+                    let same = large.logits().iter().zip(small.logits());
+                    assert!(same.clone().all(|(a, b)| a.to_bits() == b.to_bits()), "{sizes:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Eight bits with a scale a row err by at most 1/254 of the row's greatest value.
+#[test]
+fn a_ring_of_bytes_computes_nearly_the_same() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let tokens = Numbers::new(25).tokens(300, sizes.vocab);
+        let run = |kv| {
+            let options = Options { kv, ..states(40) };
+            feed(&mut session(&sizes, options), &tokens, &[100, 200])
+        };
+        let (single, bytes) = (run(KvType::F32), run(KvType::I8));
+        let error = relative_error(&bytes, &single);
+        assert!(error > 1e-5 && error < 2e-2, "{sizes:?}: {error}");
+    }
+}
+
+#[test]
+fn a_budget_that_holds_nothing_leaves_the_session() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let mut session = Session::open(sizes.engine(1, 1), states(9)).unwrap();
+    session.feed(&[1, 2, 3]).unwrap();
+    let memory = session.memory();
+    assert!(matches!(session.shrink(10), Err(Error::Budget { budget: 10, .. })));
+    assert_eq!(session.memory(), memory);
+    session.feed(&[4]).unwrap();
+}
+
+#[test]
+fn a_thinned_ring_can_be_shrunk_and_goes_on() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let options = Options { overflow: Overflow::Thin, ..states(60) };
+        let engine = sizes.engine(1, 1);
+        let hyper = &engine.model().hyper;
+        let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+        let tokens = Numbers::new(22).tokens(900, sizes.vocab);
+        session.feed(&tokens).unwrap();
+        for ring in [31, 8, 3, 2, 1] {
+            session.shrink(Geometry::new(hyper, ring, KvType::F32).state_bytes(hyper)).unwrap();
+            assert_eq!(session.ring_budget(), ring);
+            assert!(session.ring_rows() <= ring);
+            session.feed(&tokens[..100]).unwrap();
+            assert!(session.logits().iter().all(|x| x.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn chunk_lengths_may_change_wherever_the_blocks_are_cut() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let engine = sizes.engine(1, 1);
+        let tokens = Numbers::new(23).tokens(300, sizes.vocab);
+        let changes = [(0, 3), (50, 7), (51, 2), (120, 1), (200, 16)];
+        let run = |step: usize| {
+            let mut session = Session::open(Arc::clone(&engine), states(12)).unwrap();
+            let mut ends: Vec<usize> = (0..=tokens.len()).step_by(step).collect();
+            ends.extend(changes.map(|(at, _)| at));
+            ends.push(tokens.len());
+            ends.sort_unstable();
+            let mut fed = 0;
+            for end in ends {
+                session.feed(&tokens[fed..end]).unwrap();
+                fed = end;
+                if let Some((_, chunk)) = changes.iter().find(|(at, _)| *at == end) {
+                    session.set_chunk(*chunk).unwrap();
+                    assert_eq!(session.chunk(), *chunk);
+                }
+            }
+            session.logits().to_vec()
+        };
+        let want = run(1);
+        for step in [3, 64, 300] {
+            let error = relative_error(&run(step), &want);
+            assert!(error < 1e-5, "{sizes:?}, pieces of {step}: {error}");
+        }
+    }
+    let mut session = Session::open(Sizes::default().engine(1, 1), states(2)).unwrap();
+    assert!(session.set_chunk(0).is_err());
+}
+
+#[test]
+fn the_file_s_own_chunk_and_window_are_the_default() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let engine = sizes.engine(1, 1);
+        let hyper = &engine.model().hyper;
+        let tokens = Numbers::new(24).tokens(100, sizes.vocab);
+        let logits = |options| {
+            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            session.feed(&tokens).unwrap();
+            session.logits().to_vec()
+        };
+        let plain = logits(states(30));
+        let (chunk, window) = (Some(hyper.chunk), Some(hyper.window));
+        assert_eq!(logits(Options { chunk, window, ..states(30) }), plain);
+        let other = Options { chunk: Some(hyper.chunk + 1), window: Some(50), ..states(30) };
+        assert_ne!(logits(other), plain);
+    }
+}
+
 #[test]
 fn the_state_takes_the_bytes_that_its_geometry_says() {
     let _turn = beside_others();
     for sizes in models() {
         let engine = sizes.engine(1, 1);
         let hyper = &engine.model().hyper;
-        for kv in [KvType::F16, KvType::F32] {
+        for kv in [KvType::I8, KvType::F16, KvType::F32] {
             for ring in [0, 1, 2, 3, 100, 4096] {
-                let options = Options { budget: Budget::States(ring), kv };
+                let options = Options { budget: Budget::States(ring), kv, ..Options::default() };
                 let session = Session::open(Arc::clone(&engine), options).unwrap();
-                let promised = Geometry { ring, kv }.state_bytes(hyper);
+                let promised = Geometry::new(hyper, ring, kv).state_bytes(hyper);
                 assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
                 assert_eq!(session.ring_budget(), ring);
             }
             for bytes in [64 << 10, 1 << 20] {
-                let options = Options { budget: Budget::Bytes(bytes), kv };
+                let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
                 let session = Session::open(Arc::clone(&engine), options).unwrap();
                 assert!(session.memory().state <= bytes, "{sizes:?}, {options:?}");
             }
@@ -330,8 +477,9 @@ fn decode_allocates_nothing() {
     let llama = Sizes { architecture: "llama", ..wide.clone() };
     let blocks = Sizes { dtype: DType::Q4_0, projected: true, carry: true, ..wide.clone() };
     for sizes in [Sizes::default(), wide, llama, blocks] {
-        for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (2, KvType::F32)] {
-            let options = Options { budget: Budget::States(300), kv };
+        for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (2, KvType::F32), (2, KvType::I8)]
+        {
+            let options = Options { budget: Budget::States(300), kv, ..Options::default() };
             let mut session = Session::open(sizes.engine(1, threads), options).unwrap();
             let tokens = Numbers::new(12).tokens(700, sizes.vocab);
             session.feed(&tokens).unwrap();
@@ -365,7 +513,8 @@ fn memory_stays_flat_over_200_000_tokens() {
     const TOKENS: u64 = 200_000;
     let sizes = Sizes { chunk: 8, window: 8, ..Sizes::default() };
     let engine: Arc<dyn Engine> = sizes.engine(1, 1);
-    let options = Options { budget: Budget::Bytes(64 << 10), kv: KvType::F16 };
+    let options =
+        Options { budget: Budget::Bytes(64 << 10), kv: KvType::F16, ..Options::default() };
     let mut session = Session::open(engine, options).unwrap();
     let (memory, budget) = (session.memory(), session.ring_budget());
     assert!(memory.state <= 64 << 10);

@@ -1,6 +1,6 @@
 //! What models and sessions cost, before they are opened and while they are.
 
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::guard;
 use crate::handle::SESSIONS;
 use crate::input;
@@ -95,45 +95,48 @@ unsafe fn estimate(
     })
 }
 
-/// What the session takes. Fills `memory`, whose `struct_size` the caller has set.
+/// What the session takes; while a call is at work, what it took before that call. Fills `memory`,
+/// whose `struct_size` the caller has set.
 ///
-/// One thread at a time.
+/// Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_get_memory(
     session: *const attamba_session,
     memory: *mut Memory,
 ) -> Status {
     guard::on(&SESSIONS, session, |session| {
-        let value = session.work(|work| {
-            let held = work.session()?.memory();
-            let checkpoints = match work {
-                Work::Chat(chat) => chat.checkpoint_bytes(),
-                _ => 0,
-            };
-            let weights = weights(&session.model.file);
-            let (state, scratch) = (held.state, held.scratch);
-            Ok(Memory { weights, state, scratch, checkpoints, ..Memory::DEFAULT })
-        })?;
         // SAFETY: the caller's struct is as long as it says.
-        unsafe { versioned::write(value, memory) }
+        unsafe { versioned::write(session.memory()?, memory) }
     })
 }
 
-/// Makes the session's memory smaller: its state is to take at most `bytes`. The oldest that it
-/// remembers goes; the newest stays, as far as it fits. The session goes on with less memory from
-/// then on.
+impl Memory {
+    /// What the work of a session takes.
+    pub fn of(model: &Model, work: &Work) -> Result<Memory> {
+        let held = work.session()?.memory();
+        let checkpoints = match work {
+            Work::Chat(chat) => chat.checkpoint_bytes(),
+            _ => 0,
+        };
+        let (state, scratch) = (held.state, held.scratch);
+        Ok(Memory { weights: weights(model), state, scratch, checkpoints, ..Memory::DEFAULT })
+    }
+}
+
+/// Makes the session's state at most `bytes` large, at once: what it remembers is dropped or thinned,
+/// as its policy says, the oldest first. Nothing is read anew, and the session goes on. Snapshots
+/// that were made before can't be gone back to. More bytes than it has change nothing.
 ///
-/// One thread at a time. ATTAMBA_STATUS_BUDGET if `bytes` can't hold the smallest session; the
-/// session is as it was.
+/// Any thread. While another call is at work the session grows smaller within that call, at its next
+/// block of tokens; then this one returns at once, and only the log tells if it could not be done.
+/// ATTAMBA_STATUS_BUDGET if `bytes` can't hold the smallest session, ATTAMBA_STATUS_PAUSED while
+/// paused; the session is as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_shrink(
     session: *const attamba_session,
     bytes: u64,
 ) -> Status {
-    guard::on(&SESSIONS, session, |_| {
-        let message = format!("this build can't make a session fit {bytes} bytes");
-        Err(Failure::new(Status::Unsupported, message))
-    })
+    guard::on(&SESSIONS, session, |session| session.shrink(bytes))
 }
 
 fn weights(model: &Model) -> u64 {

@@ -6,7 +6,7 @@ use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use runtime::engine::KvType;
 use runtime::sample::Sampling as Sampler;
-use runtime::session::{Budget as Bound, Options};
+use runtime::session::{Budget as Bound, Options, Overflow};
 use std::ffi::c_void;
 
 /// Which engine computes.
@@ -49,6 +49,9 @@ pub enum Kv {
     F16 = 0,
     /// Single precision, 4 bytes a number.
     F32 = 1,
+    /// Chunk states in integers of eight bits with a scale for each head; the newest tokens in half
+    /// precision.
+    I8 = 2,
 }
 
 /// What goes when a session's memory is full.
@@ -57,8 +60,7 @@ pub enum Kv {
 pub enum Policy {
     /// The oldest chunk state but the very first.
     Drop = 0,
-    /// Of the older half, every second chunk state, so that far memories grow coarse instead of
-    /// going.
+    /// Of the older half, every second chunk state: what is long ago grows coarse before it goes.
     Thin = 1,
 }
 
@@ -113,7 +115,7 @@ pub struct SessionOptions {
     pub budget: u64,
     /// An attamba_policy.
     pub policy: i32,
-    /// Tokens a chunk; 0 for what the model was trained with.
+    /// Tokens a chunk; 0 for what the model was trained with. Other lengths work, but worse.
     pub chunk: u32,
     /// How tokens are chosen; NULL for the defaults of attamba_sampling_init.
     pub sampling: *const Sampling,
@@ -151,19 +153,18 @@ impl SessionOptions {
             Tokens => Bound::Tokens(self.budget),
             Bytes => Bound::Bytes(self.budget),
         };
-        let kv = match known("kv", self.kv, [Kv::F16, Kv::F32], |kv| kv as i32)? {
+        let kv = match known("kv", self.kv, [Kv::F16, Kv::F32, Kv::I8], |kv| kv as i32)? {
             Kv::F16 => KvType::F16,
             Kv::F32 => KvType::F32,
+            Kv::I8 => KvType::I8,
         };
-        let unsupported = |what| Err(Failure::new(Status::Unsupported, what));
-        match known("policy", self.policy, [Policy::Drop, Policy::Thin], |p| p as i32)? {
-            Policy::Drop => {}
-            Policy::Thin => return unsupported("this build has no policy but to drop the oldest"),
-        }
-        if self.chunk != 0 {
-            return unsupported("this build computes chunks of the trained length only");
-        }
-        Ok(Options { budget, kv })
+        let overflow =
+            match known("policy", self.policy, [Policy::Drop, Policy::Thin], |p| p as i32)? {
+                Policy::Drop => Overflow::Drop,
+                Policy::Thin => Overflow::Thin,
+            };
+        let given = |tokens: u32| (tokens != 0).then_some(tokens as usize);
+        Ok(Options { budget, kv, overflow, chunk: given(self.chunk), ..Options::default() })
     }
 }
 

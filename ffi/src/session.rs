@@ -2,6 +2,7 @@
 
 use crate::buffer;
 use crate::error::{Failure, Result};
+use crate::estimate::Memory;
 use crate::guard;
 use crate::handle::{Handle, LastError, MODELS, SESSIONS, lock};
 use crate::input;
@@ -11,7 +12,7 @@ use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::{Raw, Work, broken};
 use runtime::conversation::Conversation;
-use runtime::session::{Cancel, Pause};
+use runtime::session::{Cancel, Pause, Shrink};
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{self, ThreadId};
@@ -32,6 +33,9 @@ pub struct Session {
     worker: Mutex<Option<ThreadId>>,
     cancel: Cancel,
     pause: Pause,
+    shrink: Shrink,
+    /// What it took when the last call ended.
+    memory: Mutex<Memory>,
     error: LastError,
 }
 
@@ -46,9 +50,16 @@ impl Handle for Session {
 impl Session {
     pub fn new(model: Arc<Model>, work: Work) -> Result<Session> {
         let session = work.session()?;
-        let (cancel, pause) = (session.cancel_handle(), session.pause_handle());
-        let (worker, error) = Default::default();
-        Ok(Session { model, work: Mutex::new(Some(work)), worker, cancel, pause, error })
+        Ok(Session {
+            cancel: session.cancel_handle(),
+            pause: session.pause_handle(),
+            shrink: session.shrink_handle(),
+            memory: Mutex::new(Memory::of(&model.file, &work)?),
+            model,
+            work: Mutex::new(Some(work)),
+            worker: Mutex::default(),
+            error: LastError::default(),
+        })
     }
 
     /// Does some work; [`Status::Busy`] where other work is being done.
@@ -64,7 +75,31 @@ impl Session {
         *lock(&self.worker) = Some(thread::current().id());
         let result = body(work);
         *lock(&self.worker) = None;
+        *lock(&self.memory) = Memory::of(&self.model.file, work)?;
         result
+    }
+
+    /// What it takes, or took before the call that is at work.
+    pub fn memory(&self) -> Result<Memory> {
+        // Closed is found out by whoever looked the handle up, broken here.
+        if self.work.is_poisoned() {
+            return Err(broken());
+        }
+        Ok(*lock(&self.memory))
+    }
+
+    /// Makes the state smaller: now, or by way of the call that is at work.
+    pub fn shrink(&self, bytes: u64) -> Result<()> {
+        let now = || self.work(|work| work.shrink(bytes));
+        match now() {
+            Err(failure) if failure.status == Status::Busy => {
+                self.shrink.request(bytes);
+                // That call may have ended in between.
+                now()
+                    .or_else(|again| if again.status == Status::Busy { Ok(()) } else { Err(again) })
+            }
+            other => other,
+        }
     }
 
     /// Ends the call at work and gives the memory back. In a callback of that call nothing can be

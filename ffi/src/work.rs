@@ -93,6 +93,16 @@ impl Work {
         Ok(())
     }
 
+    /// Makes the state at most `bytes` large.
+    pub fn shrink(&mut self, bytes: u64) -> Result<()> {
+        match self {
+            Work::Raw(raw) => raw.session.shrink(bytes)?,
+            Work::Chat(chat) => chat.shrink(bytes)?,
+            Work::Nothing => return Err(broken()),
+        }
+        Ok(())
+    }
+
     fn take(&mut self) -> Result<Raw> {
         match std::mem::replace(self, Work::Nothing) {
             Work::Raw(raw) => Ok(raw),

@@ -10,7 +10,7 @@ mod saved;
 
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use crate::session::{Cancel, Pause, Session};
+use crate::session::{Cancel, Pause, Session, Shrink};
 use crate::text::{Chat, ChatTemplate, Detokeniser, Message, Tokenizer};
 pub use branch::Snapshot;
 use checkpoints::Checkpoints;
@@ -135,6 +135,22 @@ impl Conversation {
         self.session.pause_handle()
     }
 
+    /// Asks the session to make itself smaller, from any thread, in the middle of an answer too.
+    pub fn shrink_handle(&self) -> Shrink {
+        self.session.shrink_handle()
+    }
+
+    /// Makes the session's state as small as `bytes` allow, and forgets the snapshots of earlier
+    /// turns: taking one back then reads the chat anew.
+    ///
+    /// # Errors
+    /// As [`Session::shrink`].
+    pub fn shrink(&mut self, bytes: u64) -> Result<()> {
+        self.session.shrink(bytes)?;
+        self.checkpoints.clear();
+        Ok(())
+    }
+
     /// Begins anew, with the instruction alone.
     pub fn reset(&mut self) {
         self.session.reset();
@@ -193,6 +209,7 @@ impl Conversation {
     ) -> Result<Outcome> {
         self.session.begin();
         let before = self.messages.len();
+        let geometry = self.session.geometry();
         // Where there is no memory for a snapshot the chat goes on without.
         if !self.fed.is_empty()
             && let Ok(snapshot) = self.session.snapshot()
@@ -205,6 +222,10 @@ impl Conversation {
             self.messages.truncate(before);
             self.go_back()?;
         }
+        if self.session.geometry() != geometry {
+            // Made smaller meanwhile: they can't be gone back to.
+            self.checkpoints.clear();
+        }
         result
     }
 
@@ -215,8 +236,8 @@ impl Conversation {
             Some((fed, snapshot)) => {
                 let mut text = std::mem::take(&mut self.fed);
                 match self.session.rewind(&snapshot) {
-                    // Cancelled while paused, when nothing may be copied.
-                    Err(Error::Paused) => return Ok(()),
+                    // Cancelled while paused, when nothing may be copied; or made smaller meanwhile.
+                    Err(Error::Paused | Error::Argument(_)) => return Ok(()),
                     other => other?,
                 }
                 text.truncate(fed);

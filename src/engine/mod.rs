@@ -2,6 +2,7 @@
 
 pub mod cpu;
 
+use crate::chunk::{Ledgers, Overflow, Plan};
 use crate::error::Result;
 use crate::model::{Hyper, Model};
 use std::sync::Arc;
@@ -9,18 +10,31 @@ use std::sync::Arc;
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvType {
-    /// Half precision.
-    F16,
     /// Single precision.
     F32,
+    /// Half precision.
+    F16,
+    /// Chunk states in integers of eight bits, with a scale for the key and one for the value of
+    /// each head; the window in half precision.
+    I8,
 }
 
 impl KvType {
-    /// Bytes of a value.
-    pub fn bytes(self) -> u64 {
+    /// Bytes of a chunk state of one layer: keys and values of `heads` heads of width `head_dim`.
+    fn state_bytes(self, heads: usize, head_dim: usize) -> u64 {
+        let values = 2 * heads as u64 * head_dim as u64;
         match self {
-            KvType::F16 => 2,
-            KvType::F32 => 4,
+            KvType::F32 => 4 * values,
+            KvType::F16 => 2 * values,
+            KvType::I8 => values + 2 * heads as u64 * 4,
+        }
+    }
+
+    /// Bytes of a token of the window, of one layer.
+    fn window_bytes(self, heads: usize, head_dim: usize) -> u64 {
+        match self {
+            KvType::I8 => KvType::F16.state_bytes(heads, head_dim),
+            other => other.state_bytes(heads, head_dim),
         }
     }
 }
@@ -30,46 +44,91 @@ impl KvType {
 pub struct Geometry {
     /// Chunk states kept a layer, the sink counted.
     pub ring: usize,
+    /// Tokens before the current one that stay visible, `L`.
+    pub window: usize,
+    /// Tokens in a chunk, `P`, to begin with.
+    pub chunk: usize,
     /// How keys and values are stored.
     pub kv: KvType,
+    /// How a full ring makes room.
+    pub overflow: Overflow,
+}
+
+impl std::fmt::Display for Geometry {
+    /// `128 chunk states in f16 that drop the oldest, a window of 64, chunks of 8`
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let kv = match self.kv {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::I8 => "int8",
+        };
+        let policy = match self.overflow {
+            Overflow::Drop => "drop the oldest",
+            Overflow::Thin => "thin the older half",
+        };
+        let Geometry { ring, window, chunk, .. } = self;
+        write!(
+            f,
+            "{ring} chunk states in {kv} that {policy}, a window of {window}, chunks of {chunk}"
+        )
+    }
 }
 
 impl Geometry {
+    /// A ring of `ring` states that drops the oldest, with chunks and window as the model has them.
+    pub fn new(hyper: &Hyper, ring: usize, kv: KvType) -> Geometry {
+        let (window, chunk) = (hyper.window, hyper.chunk);
+        Geometry { ring, window, chunk, kv, overflow: Overflow::Drop }
+    }
+
+    /// The books of an empty state, for blocks of at most `most` tokens.
+    pub fn ledgers(&self, hyper: &Hyper, most: usize) -> Ledgers {
+        let plans = hyper.plans(self.chunk);
+        Ledgers::new(&plans, self.window as u64, self.ring, self.overflow, most)
+    }
+
     /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
     /// beyond 64 bits stay at the largest number: no machine has as much.
     pub fn state_bytes(&self, hyper: &Hyper) -> u64 {
-        let rows = (self.ring as u64).saturating_add(hyper.window as u64 + 1);
-        let kv = 2 * hyper.kv_dim() as u64 * self.kv.bytes();
+        self.layer_bytes(hyper, self.ring as u64, self.window as u64 + 1)
+            .saturating_mul(hyper.layers as u64)
+    }
+
+    /// Bytes that one chunk state more takes, all layers.
+    pub fn bytes_of_a_state(&self, hyper: &Hyper) -> u64 {
+        self.kv.state_bytes(hyper.kv_heads, hyper.head_dim) * hyper.layers as u64
+    }
+
+    /// Bytes of a layer with so many states in the ring and tokens in the window.
+    fn layer_bytes(&self, hyper: &Hyper, states: u64, tokens: u64) -> u64 {
+        let (heads, head_dim) = (hyper.kv_heads, hyper.head_dim);
         let mixers = hyper.ssm.map_or(0, |ssm| {
             let scan = ssm.inner as u64 * ssm.state as u64;
             let conv = (ssm.conv as u64 - 1) * ssm.channels() as u64;
             2 * 4 * (scan + conv)
         });
-        let layer = rows.saturating_mul(kv).saturating_add(mixers);
-        layer.saturating_mul(hyper.layers as u64)
+        let states = states.saturating_mul(self.kv.state_bytes(heads, head_dim));
+        let window = tokens.saturating_mul(self.kv.window_bytes(heads, head_dim));
+        states.saturating_add(window).saturating_add(mixers)
     }
 
-    /// Bytes of the image of a state of this geometry at `position`: what [`State::export`] hands
-    /// out and [`State::import`] takes in. Rows that hold nothing yet are no part of it, so it is
-    /// never larger than the state.
+    /// Bytes of the image of a state of this geometry that has these books: what
+    /// [`State::export`] hands out and [`State::import`] takes in. Rows that hold nothing yet are
+    /// no part of it, so it is never larger than the state.
     ///
-    /// An image is the same for every engine. Layer by layer: the ring's keys `[kv head][slot]
-    /// [head_dim]` and its values, the window's keys `[kv head][slot][head_dim]` and its values, the
-    /// scan states `[side][head][N][I / H]`, the inputs of the convolution `[side][C - 1][channels]`,
-    /// the oldest first. Keys are rotated. Keys and values are f16 or f32, all else f32,
-    /// little-endian. At position 0 it is empty.
-    pub fn image_bytes(&self, hyper: &Hyper, position: u64) -> u64 {
-        if position == 0 {
+    /// An image is the same for every engine. Layer by layer: the ring's keys `[kv head][state]
+    /// [head_dim]`, the oldest state first, and their scales `[kv head][state]` where they have any;
+    /// the ring's values likewise; the window's keys `[kv head][slot][head_dim]` and its values; the
+    /// scan states `[side][head][N][I / H]`; the inputs of the convolution `[side][C - 1][channels]`,
+    /// the oldest first. Keys are rotated. Keys and values are of the type they are kept in, all
+    /// else is f32; little-endian. At position 0 it is empty.
+    pub fn image_bytes(&self, hyper: &Hyper, ledgers: &Ledgers) -> u64 {
+        if ledgers.position() == 0 {
             return 0;
         }
-        let empty =
-            Geometry { ring: 0, kv: self.kv }.state_bytes(&Hyper { window: 0, ..hyper.clone() });
-        let row = 2 * hyper.kv_dim() as u64 * self.kv.bytes();
-        let window = position.min(hyper.window as u64 + 1);
-        let ring = |l| hyper.schedule(l, self.ring).ring_rows(position) as u64;
-        // The empty state counts one row of window a layer.
-        (0..hyper.layers)
-            .fold(empty, |sum, l| sum.saturating_add((ring(l) + window - 1).saturating_mul(row)))
+        let window = ledgers.position().min(self.window as u64 + 1);
+        let layer = |l| self.layer_bytes(hyper, ledgers.layer(l).rows() as u64, window);
+        (0..hyper.layers).fold(0, |sum, l| layer(l).saturating_add(sum))
     }
 }
 
@@ -98,7 +157,7 @@ pub trait Engine: Send + Sync {
 
 /// One sequence: its position, its ring, window and mixer states. Its memory does not change.
 pub trait State: Send {
-    /// Takes in `tokens`, at most [`State::block`] of them and each within the vocabulary. For
+    /// Takes in `tokens`, at most [`State::room`] of them and each within the vocabulary. For
     /// every token that logits are wanted for, `sink` gets its index in `tokens` and its `[vocab]`
     /// logits, in order. On an error the state is as it was before the call.
     fn forward(
@@ -108,14 +167,20 @@ pub trait State: Send {
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()>;
 
-    /// Tokens that one call takes at most.
-    fn block(&self) -> usize;
+    /// Where everything lies: position, chunks, states in the ring.
+    fn ledgers(&self) -> &Ledgers;
 
-    /// Tokens taken in since the start.
-    fn position(&self) -> u64;
+    /// Tokens that the next call takes at most; at least 1.
+    fn room(&self) -> usize {
+        self.ledgers().room()
+    }
 
-    /// Chunk states in the ring of the layer that has most.
-    fn ring_rows(&self) -> usize;
+    /// Other chunk lengths from the next chunk on: a plan a layer.
+    fn set_plans(&mut self, plans: &[Plan]);
+
+    /// Makes the ring as small as `ring` states, the sink counted, and gives the memory back: states
+    /// are dropped or thinned as the geometry's policy says. A ring that is smaller already stays.
+    fn shrink(&mut self, ring: usize) -> Result<()>;
 
     /// Back to position 0.
     fn reset(&mut self);
@@ -124,11 +189,11 @@ pub trait State: Send {
     /// it is. An error of `sink` ends it.
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
 
-    /// Takes over the image of a state of the same geometry and model that stood at `position`.
-    /// `source` fills one piece after the other. On an error the state is at position 0.
+    /// Takes over the image of a state of the same geometry and model that had the books
+    /// `ledgers`. `source` fills one piece after the other. On an error the state is at position 0.
     fn import(
         &mut self,
-        position: u64,
+        ledgers: Ledgers,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()>;
 

@@ -1,6 +1,6 @@
 //! Hyperparameters: read from metadata, held against each other. Keys as in `spec/architecture.md`.
 
-use crate::chunk::Schedule;
+use crate::chunk::Plan;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 
@@ -85,6 +85,8 @@ pub struct Hyper {
     pub window: usize,
     /// How far each layer's boundaries are moved.
     pub offsets: Vec<usize>,
+    /// Chunk lengths that the model was trained with.
+    pub trained_chunks: Vec<usize>,
     /// Whether mixer state runs on across chunks.
     pub carry_state: bool,
 }
@@ -161,6 +163,7 @@ impl Hyper {
             chunk: 1,
             window: 0,
             offsets: vec![0; layers.min(MAX_LAYERS)],
+            trained_chunks: vec![1],
             carry_state: false,
         };
         if layers > MAX_LAYERS {
@@ -185,6 +188,15 @@ impl Hyper {
         self.carry_state = keys.truth("chunk.carry_state")?;
         if let Some(offsets) = keys.gguf.u32s(&keys.full("chunk.offsets"))? {
             self.offsets = offsets.into_iter().map(|o| o as usize).collect();
+        }
+        self.trained_chunks = match keys.gguf.u32s(&keys.full("chunk.trained_lengths"))? {
+            Some(lengths) => lengths.into_iter().map(|n| n as usize).collect(),
+            None => vec![self.chunk],
+        };
+        if let Some(n) = self.trained_chunks.iter().find(|&&n| n == 0 || n > MAX_SIZE as usize) {
+            return Err(Error::Model(format!(
+                "chunk.trained_lengths holds {n}; 1 to {MAX_SIZE} is expected"
+            )));
         }
         let found = self.offsets.len();
         if found != self.layers {
@@ -229,14 +241,20 @@ impl Hyper {
         self.heads * self.head_dim
     }
 
-    /// The schedule of `layer` with room for `ring` chunk states.
-    pub fn schedule(&self, layer: usize, ring: usize) -> Schedule {
-        Schedule {
-            chunk: self.chunk as u64,
-            offset: self.offsets[layer] as u64,
-            window: self.window as u64,
-            ring: ring as u64,
-        }
+    /// The chunks of every layer for chunks of `chunk` tokens, at least 1. Offsets are staggered
+    /// over the layers for another length than the file's as they are for that one: evenly if they
+    /// are so in the file, else in proportion.
+    pub fn plans(&self, chunk: usize) -> Vec<Plan> {
+        let (own, chunk) = (self.chunk as u64, chunk as u64);
+        let staggered = |layer: usize, chunk: u64| layer as u64 * chunk / self.layers as u64;
+        let of_file = |layer: usize| self.offsets[layer] as u64;
+        let even = (0..self.layers).all(|l| of_file(l) == staggered(l, own));
+        let offset = |layer| match even {
+            _ if chunk == own => of_file(layer),
+            true => staggered(layer, chunk),
+            false => of_file(layer) * chunk / own,
+        };
+        (0..self.layers).map(|layer| Plan { chunk, offset: offset(layer) }).collect()
     }
 }
 

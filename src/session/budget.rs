@@ -1,6 +1,6 @@
 //! From a budget to the number of chunk states that it holds.
 
-use super::Options;
+use super::{MOST_WINDOW, Options};
 use crate::engine::Geometry;
 use crate::error::{Error, Result};
 use crate::model::Hyper;
@@ -25,9 +25,18 @@ impl Options {
     /// # Errors
     /// [`Error::Budget`] if the bytes can't hold even one chunk state.
     pub fn geometry(&self, hyper: &Hyper) -> Result<Geometry> {
-        let of = |ring| Geometry { ring, kv: self.kv };
+        let trained = Geometry::new(hyper, 0, self.kv);
+        let chunk = self.chunk.unwrap_or(trained.chunk);
+        let window = self.window.unwrap_or(trained.window);
+        super::check_chunk(chunk)?;
+        if window > MOST_WINDOW {
+            return Err(Error::Argument(format!(
+                "a window of {window} tokens was asked for; {MOST_WINDOW} are the most"
+            )));
+        }
+        let of = |ring| Geometry { ring, window, chunk, overflow: self.overflow, ..trained };
         let states = |tokens: u64| {
-            let states = tokens.div_ceil(hyper.chunk as u64);
+            let states = tokens.div_ceil(chunk as u64);
             usize::try_from(states).unwrap_or(usize::MAX)
         };
         Ok(match self.budget {
@@ -36,15 +45,16 @@ impl Options {
             Budget::Tokens(n) => of(states(n)),
             Budget::Bytes(budget) => {
                 let fixed = of(0).state_bytes(hyper);
-                let a_state = of(1).state_bytes(hyper) - fixed;
-                if budget < fixed + a_state {
-                    let window = hyper.window + 1;
+                let a_state = of(0).bytes_of_a_state(hyper);
+                let needed = fixed.saturating_add(a_state);
+                if budget < needed {
                     return Err(Error::Budget {
                         budget,
-                        needed: fixed + a_state,
+                        needed,
                         advice: format!(
-                            "{fixed} bytes are the window of {window} tokens and the mixers, and \
-                             every chunk state takes {a_state} more"
+                            "{fixed} bytes are the window of {} tokens and the mixers, and \
+                             every chunk state takes {a_state} more",
+                            window + 1
                         ),
                     });
                 }
@@ -79,6 +89,7 @@ mod tests {
             chunk: 8,
             window,
             offsets: vec![0, 2, 5],
+            trained_chunks: vec![8],
             carry_state: false,
         }
     }
@@ -101,8 +112,9 @@ mod tests {
         #[test]
         fn a_session_is_never_larger_than_its_budget(bytes in 0u64..1 << 40, window in 0usize..300) {
             let hyper = hyper(window);
-            for kv in [KvType::F16, KvType::F32] {
-                let options = Options { budget: Budget::Bytes(bytes), kv };
+            for kv in [KvType::F32, KvType::F16, KvType::I8] {
+                let budget = Budget::Bytes(bytes);
+                let options = Options { budget, kv, ..Options::default() };
                 if let Ok(geometry) = options.geometry(&hyper) {
                     prop_assert!(geometry.state_bytes(&hyper) <= bytes);
                     let larger = Geometry { ring: geometry.ring + 1, ..geometry };

@@ -6,20 +6,21 @@
 //! | part | bytes |
 //! |---|---|
 //! | magic `attamba` and a zero byte | 8 |
-//! | version, 1 | 8 |
+//! | version, 2 | 8 |
 //! | fingerprint of the model | 16 |
-//! | chunk, window, ring, bytes of a key or value | 4 × 8 |
+//! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
 //! | position | 8 |
-//! | length of the note, of the logits, of the image, in bytes | 3 × 8 |
+//! | length of the books, of the note, of the logits, of the image, in bytes | 4 × 8 |
 //! | checksum of all so far | 8 |
+//! | books of all layers, [`Ledgers::encode`](crate::chunk::Ledgers::encode) | |
 //! | note: whatever the caller keeps with the session | |
 //! | logits of the last token, f32 | |
 //! | image of the state, [`Geometry::image_bytes`] | |
-//! | checksum of the three | 8 |
+//! | checksum of the four | 8 |
 //!
 //! Checksums are XXH3 of 64 bits.
 
-use super::Session;
+use super::{MOST_CHUNK, MOST_WINDOW, Overflow, Session};
 use crate::engine::{Engine, Geometry, KvType};
 use crate::error::{Error, Result};
 use crate::replace::{Failure, replace};
@@ -30,11 +31,14 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const MAGIC: [u8; 8] = *b"attamba\0";
-const VERSION: u64 = 1;
-/// Magic, version, fingerprint and eight numbers; the checksum follows.
-const HEADER: usize = 8 + 8 + 16 + 8 * 8;
+const VERSION: u64 = 2;
+/// Magic, version, fingerprint and ten numbers; the checksum follows.
+const HEADER: usize = 8 + 8 + 16 + 8 * NUMBERS;
+const NUMBERS: usize = 10;
 /// A note is a chat, not a library: more is taken for damage before memory is asked for.
 const LONGEST_NOTE: u64 = 64 << 20;
+/// Numbers that [`Ledgers::encode`](crate::chunk::Ledgers::encode) gives for a layer beside boundaries.
+const BOOKS_OF_A_LAYER: u64 = 8;
 /// At a million tokens a second no session of this century gets there; sums stay far from 64 bits.
 const FARTHEST: u64 = 1 << 56;
 
@@ -44,17 +48,20 @@ struct Header {
     chunk: u64,
     window: u64,
     ring: u64,
-    kv_bytes: u64,
+    kv: u64,
+    overflow: u64,
     position: u64,
+    books: u64,
     note: u64,
     logits: u64,
     image: u64,
 }
 
 impl Header {
-    fn numbers(&self) -> [u64; 8] {
-        let Header { chunk, window, ring, kv_bytes, position, note, logits, image, .. } = *self;
-        [chunk, window, ring, kv_bytes, position, note, logits, image]
+    fn numbers(&self) -> [u64; NUMBERS] {
+        let Header { chunk, window, ring, kv, overflow, position, .. } = *self;
+        let Header { books, note, logits, image, .. } = *self;
+        [chunk, window, ring, kv, overflow, position, books, note, logits, image]
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -89,11 +96,13 @@ impl Header {
             chunk: number(0),
             window: number(1),
             ring: number(2),
-            kv_bytes: number(3),
-            position: number(4),
-            note: number(5),
-            logits: number(6),
-            image: number(7),
+            kv: number(3),
+            overflow: number(4),
+            position: number(5),
+            books: number(6),
+            note: number(7),
+            logits: number(8),
+            image: number(9),
         })
     }
 
@@ -108,31 +117,43 @@ impl Header {
                 model.name()
             )));
         }
-        let sizes = (self.chunk, self.window);
-        if sizes != (hyper.chunk as u64, hyper.window as u64) {
-            return Err(Error::Saved(format!(
-                "it has chunks of {} tokens and a window of {}, the model {} and {}",
-                self.chunk, self.window, hyper.chunk, hyper.window
-            )));
-        }
-        let kv = match self.kv_bytes {
-            2 => KvType::F16,
-            4 => KvType::F32,
-            n => return Err(damaged(&format!("keys and values of {n} bytes"))),
+        let size = |n: u64, most: usize, what: &str| match usize::try_from(n) {
+            Ok(n) if n <= most => Ok(n),
+            _ => Err(damaged(&format!("{n} {what}"))),
         };
-        let ring = usize::try_from(self.ring)
-            .map_err(|_| damaged(&format!("a ring of {} chunk states", self.ring)))?;
-        let geometry = Geometry { ring, kv };
+        let geometry = Geometry {
+            ring: size(self.ring, usize::MAX, "chunk states")?,
+            window: size(self.window, MOST_WINDOW, "tokens in the window")?,
+            chunk: size(self.chunk, MOST_CHUNK, "tokens in a chunk")?.max(1),
+            kv: *[KvType::F32, KvType::F16, KvType::I8]
+                .get(size(self.kv, 2, "as the type of keys and values")?)
+                .unwrap_or(&KvType::F32),
+            overflow: match self.overflow {
+                0 => Overflow::Drop,
+                1 => Overflow::Thin,
+                n => return Err(damaged(&format!("{n} as the overflow policy"))),
+            },
+        };
         if self.position > FARTHEST {
             return Err(damaged(&format!("position {}", self.position)));
         }
-        let image = geometry.image_bytes(hyper, self.position);
+        // Fixed numbers a layer, and a boundary for each token of the window at most.
+        let books = 8 * hyper.layers as u64 * (BOOKS_OF_A_LAYER + self.window + 1);
         let logits = if self.position == 0 { 0 } else { 4 * hyper.vocab as u64 };
-        if (self.image, self.logits) != (image, logits) || self.note > LONGEST_NOTE {
+        if self.books > books
+            || !self.books.is_multiple_of(8)
+            || self.logits != logits
+            || self.note > LONGEST_NOTE
+            || self.image > geometry.state_bytes(hyper)
+        {
             return Err(damaged(&format!(
-                "{} bytes of state, {} of logits and {} of note where {image}, {logits} and at \
-                 most {LONGEST_NOTE} belong",
-                self.image, self.logits, self.note
+                "{} bytes of books, {} of logits, {} of note and {} of state where at most {books}, \
+                 {logits}, at most {LONGEST_NOTE} and at most {} belong",
+                self.books,
+                self.logits,
+                self.note,
+                self.image,
+                geometry.state_bytes(hyper)
             )));
         }
         Ok(geometry)
@@ -153,22 +174,34 @@ impl Session {
                 note.len()
             )));
         }
-        let hyper = self.hyper();
+        let ledgers = self.state.ledgers();
+        let books: Vec<u8> = ledgers.encode().iter().flat_map(|n| n.to_le_bytes()).collect();
+        let Geometry { ring, window, chunk, kv, overflow } = self.geometry;
         let header = Header {
             fingerprint: self.engine.model().gguf().fingerprint(),
-            chunk: hyper.chunk as u64,
-            window: hyper.window as u64,
-            ring: self.geometry.ring as u64,
-            kv_bytes: self.geometry.kv.bytes(),
+            chunk: chunk as u64,
+            window: window as u64,
+            ring: ring as u64,
+            kv: match kv {
+                KvType::F32 => 0,
+                KvType::F16 => 1,
+                KvType::I8 => 2,
+            },
+            overflow: match overflow {
+                Overflow::Drop => 0,
+                Overflow::Thin => 1,
+            },
             position: self.position(),
+            books: books.len() as u64,
             note: note.len() as u64,
             logits: 4 * self.logits.len() as u64,
-            image: self.geometry.image_bytes(hyper, self.position()),
+            image: self.geometry.image_bytes(self.hyper(), ledgers),
         };
         let _computing = self.pause.enter()?;
         replace(path, |out| {
             out.write_all(&header.encode())?;
             let mut summed = Summed { out, sum: Xxh3::new(), failed: None };
+            summed.write(&books)?;
             summed.write(note)?;
             for logit in &self.logits {
                 summed.write(&logit.to_le_bytes())?;
@@ -206,7 +239,8 @@ impl Session {
         file.read_exact(&mut bytes).map_err(io)?;
         let header = Header::decode(&bytes)?;
         let geometry = header.check(&*engine)?;
-        let expected = bytes.len() as u64 + header.note + header.logits + header.image + 8;
+        let expected = (bytes.len() as u64 + header.books + header.note)
+            .saturating_add(header.logits + header.image + 8);
         if length != expected {
             return Err(damaged(&format!("it has {length} bytes where {expected} belong")));
         }
@@ -217,6 +251,16 @@ impl Session {
             sum.update(piece);
             Ok(())
         };
+        let mut books = vec![0; header.books as usize];
+        read(&mut books)?;
+        let books: Vec<u64> = bytemuck::pod_collect_to_vec(&books);
+        let books: Vec<u64> = books.into_iter().map(u64::from_le).collect();
+        let wrong = || damaged("its books can't be those of such a session");
+        let ledgers = geometry.ledgers(&engine.model().hyper, 1);
+        let ledgers = ledgers.decode(header.position, &books).ok_or_else(wrong)?;
+        if geometry.image_bytes(&engine.model().hyper, &ledgers) != header.image {
+            return Err(wrong());
+        }
         let mut note = vec![0; header.note as usize];
         read(&mut note)?;
         let mut session = Session::with_geometry(engine, geometry)?;
@@ -225,7 +269,8 @@ impl Session {
             read(&mut logit)?;
             session.logits.push(f32::from_le_bytes(logit));
         }
-        session.state.import(header.position, &mut read)?;
+        let ledgers = session.state.ledgers().decode(header.position, &books).ok_or_else(wrong)?;
+        session.state.import(ledgers, &mut read)?;
         let mut stored = [0; 8];
         file.read_exact(&mut stored).map_err(io)?;
         if u64::from_le_bytes(stored) != sum.digest() {

@@ -5,12 +5,15 @@ mod cancel;
 mod file;
 mod generate;
 mod pause;
+mod shrink;
 mod snapshot;
 
+pub use crate::chunk::Overflow;
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub use generate::Finish;
 pub use pause::Pause;
+pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
 use crate::engine::{Engine, Geometry, KvType, State, Want};
@@ -25,12 +28,25 @@ pub struct Options {
     pub budget: Budget,
     /// How keys and values are stored.
     pub kv: KvType,
+    /// What goes when the ring is full.
+    pub overflow: Overflow,
+    /// Tokens in a chunk, if not as many as the file says. Lengths that the model was not trained
+    /// with work, but worse.
+    pub chunk: Option<usize>,
+    /// Tokens before the current one that stay visible, if not as many as the file says.
+    pub window: Option<usize>,
 }
 
 impl Default for Options {
     /// The context that the model was trained with, keys and values in half precision.
     fn default() -> Options {
-        Options { budget: Budget::Context, kv: KvType::F16 }
+        Options {
+            budget: Budget::Context,
+            kv: KvType::F16,
+            overflow: Overflow::Drop,
+            chunk: None,
+            window: None,
+        }
     }
 }
 
@@ -54,6 +70,7 @@ pub struct Session {
     geometry: Geometry,
     cancel: Cancel,
     pause: Pause,
+    shrink: Shrink,
     /// Logits of the last token taken in; empty before the first.
     logits: Vec<f32>,
 }
@@ -65,15 +82,24 @@ impl Session {
     /// [`Error::Budget`] where the smallest session is larger than the budget,
     /// [`Error::OutOfMemory`] where the system has no more.
     pub fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Session> {
-        let geometry = options.geometry(&engine.model().hyper)?;
+        let hyper = &engine.model().hyper;
+        let geometry = options.geometry(hyper)?;
+        warn_of_chunk(hyper, geometry.chunk);
+        if geometry.window != hyper.window {
+            log::warn!(
+                "a window of {} tokens: the model was trained with {}",
+                geometry.window,
+                hyper.window
+            );
+        }
         Session::with_geometry(engine, geometry)
     }
 
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
         let state = engine.open(geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
-        let (cancel, pause) = Default::default();
-        Ok(Session { engine, state, geometry, cancel, pause, logits })
+        let (cancel, pause, shrink) = Default::default();
+        Ok(Session { engine, state, geometry, cancel, pause, shrink, logits })
     }
 
     /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
@@ -122,24 +148,27 @@ impl Session {
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
-        let block = self.state.block();
-        for (index, piece) in tokens.chunks(block).enumerate() {
+        let mut start = 0;
+        while start < tokens.len() {
             // The first block always runs, so that a token that was generated is taken in.
-            if index > 0 && self.cancel.is_set() {
+            if start > 0 && self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
-            let start = index * block;
-            let ends = start + piece.len() == tokens.len();
+            let pause = self.pause.clone();
+            let _computing = pause.wait(&self.cancel)?;
+            self.shrink_as_asked();
+            let end = tokens.len().min(start + self.state.room());
+            let ends = end == tokens.len();
             let want = if want == Want::Last && !ends { Want::Nothing } else { want };
             let logits = &mut self.logits;
-            let _computing = self.pause.wait(&self.cancel)?;
-            self.state.forward(piece, want, &mut |i, row| {
+            self.state.forward(&tokens[start..end], want, &mut |i, row| {
                 each(start + i, row);
                 if start + i + 1 == tokens.len() {
                     logits.clear();
                     logits.extend_from_slice(row);
                 }
             })?;
+            start = end;
         }
         Ok(())
     }
@@ -149,24 +178,47 @@ impl Session {
         &self.logits
     }
 
-    /// Tokens that are computed at once, and so between two looks at [`Cancel`].
+    /// Most tokens that are computed at once now, and so between two looks at [`Cancel`].
     pub fn block(&self) -> usize {
-        self.state.block()
+        self.state.room()
     }
 
     /// Tokens taken in since the start.
     pub fn position(&self) -> u64 {
-        self.state.position()
+        self.state.ledgers().position()
     }
 
     /// Chunk states held in the fullest layer's ring.
     pub fn ring_rows(&self) -> usize {
-        self.state.ring_rows()
+        self.state.ledgers().most_rows()
     }
 
     /// Chunk states a layer that there is room for.
     pub fn ring_budget(&self) -> usize {
         self.geometry.ring
+    }
+
+    /// What fixes the memory of the session.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Chunks of `chunk` tokens from the next chunk on, at least 1. A length that the model was not
+    /// trained with (see [`Hyper::trained_chunks`]) works, but worse.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `chunk` is 0 or beyond [`MOST_CHUNK`].
+    pub fn set_chunk(&mut self, chunk: usize) -> Result<()> {
+        check_chunk(chunk)?;
+        warn_of_chunk(self.hyper(), chunk);
+        let plans = self.hyper().plans(chunk);
+        self.state.set_plans(&plans);
+        Ok(())
+    }
+
+    /// Tokens in the chunks from the next chunk on.
+    pub fn chunk(&self) -> usize {
+        self.state.ledgers().layer(0).plan().chunk as usize
     }
 
     /// Forgets everything.
@@ -199,4 +251,25 @@ impl Session {
     fn hyper(&self) -> &Hyper {
         &self.engine.model().hyper
     }
+}
+
+/// Longest chunk that a session can have.
+pub const MOST_CHUNK: usize = 1 << 24;
+/// Longest window that a session can have.
+pub const MOST_WINDOW: usize = 1 << 24;
+
+fn warn_of_chunk(hyper: &Hyper, chunk: usize) {
+    if !hyper.trained_chunks.contains(&chunk) {
+        let trained = &hyper.trained_chunks;
+        log::warn!("chunks of {chunk} tokens: the model was trained with {trained:?}");
+    }
+}
+
+fn check_chunk(chunk: usize) -> Result<()> {
+    if (1..=MOST_CHUNK).contains(&chunk) {
+        return Ok(());
+    }
+    Err(Error::Argument(format!(
+        "chunks of {chunk} tokens were asked for; 1 to {MOST_CHUNK} can be had"
+    )))
 }

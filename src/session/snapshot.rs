@@ -12,6 +12,8 @@ pub struct Snapshot {
     model: Arc<Model>,
     geometry: Geometry,
     position: u64,
+    /// The books of the state, in numbers.
+    books: Vec<u64>,
     logits: Vec<f32>,
     image: Vec<u8>,
 }
@@ -24,7 +26,7 @@ impl Snapshot {
 
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        (self.image.capacity() + 4 * self.logits.capacity()) as u64
+        (self.image.capacity() + 8 * self.books.capacity() + 4 * self.logits.capacity()) as u64
     }
 }
 
@@ -35,7 +37,9 @@ impl Session {
     /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let position = self.position();
-        let bytes = self.geometry.image_bytes(self.hyper(), position);
+        let ledgers = self.state.ledgers();
+        let bytes = self.geometry.image_bytes(self.hyper(), ledgers);
+        let books = ledgers.encode();
         let no_memory = || Error::OutOfMemory { bytes, what: "a snapshot of a session" };
         let mut image = Vec::new();
         image
@@ -49,7 +53,7 @@ impl Session {
         drop(computing);
         let model = Arc::clone(self.engine.model());
         let logits = self.logits.clone();
-        Ok(Snapshot { model, geometry: self.geometry, position, logits, image })
+        Ok(Snapshot { model, geometry: self.geometry, position, books, logits, image })
     }
 
     /// Back, or forth, to a snapshot of this session or of another of the same model and budget.
@@ -64,14 +68,16 @@ impl Session {
         }
         if to.geometry != self.geometry {
             return Err(Error::Argument(format!(
-                "the snapshot is of a session of {} chunk states in {:?}, this one has {} in {:?}",
-                to.geometry.ring, to.geometry.kv, self.geometry.ring, self.geometry.kv
+                "the snapshot is of a session with {}, this one has {}",
+                to.geometry, self.geometry
             )));
         }
         let _computing = self.pause.enter()?;
+        let ledgers = self.state.ledgers().decode(to.position, &to.books);
+        let ledgers = ledgers.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];
         self.logits.clear();
-        self.state.import(to.position, &mut |piece| take(&mut rest, piece))?;
+        self.state.import(ledgers, &mut |piece| take(&mut rest, piece))?;
         self.logits.extend_from_slice(&to.logits);
         Ok(())
     }

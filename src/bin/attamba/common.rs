@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use attamba::engine::cpu::Cpu;
 use attamba::engine::{Engine, KvType};
 use attamba::model::Model;
-use attamba::session::{Budget, Options};
+use attamba::session::{Budget, Options, Overflow};
 use attamba::text::{ChatTemplate, TextSource, Tokenizer};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
@@ -26,10 +26,12 @@ pub enum EngineName {
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kv {
-    /// Half precision.
-    F16,
     /// Single precision.
     F32,
+    /// Half precision.
+    F16,
+    /// Chunk states in eight bits, the window in half precision.
+    Int8,
 }
 
 impl From<Kv> for KvType {
@@ -37,6 +39,7 @@ impl From<Kv> for KvType {
         match kv {
             Kv::F16 => KvType::F16,
             Kv::F32 => KvType::F32,
+            Kv::Int8 => KvType::I8,
         }
     }
 }
@@ -113,6 +116,24 @@ pub struct MemoryArgs {
     /// How keys and values are stored
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     pub kv: Kv,
+    /// What goes when the memory is full
+    #[arg(long, value_enum, default_value = "drop", value_name = "POLICY")]
+    pub overflow: OverflowName,
+    /// Tokens in a chunk [default: as the model says]
+    #[arg(long, value_name = "TOKENS")]
+    pub chunk: Option<usize>,
+    /// Tokens before the current one that stay visible [default: as the model says]
+    #[arg(long, value_name = "TOKENS")]
+    pub window: Option<usize>,
+}
+
+/// What goes when the memory is full.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OverflowName {
+    /// The oldest chunk state but the first.
+    Drop,
+    /// Every second chunk state of the older half.
+    Thin,
 }
 
 impl MemoryArgs {
@@ -123,7 +144,12 @@ impl MemoryArgs {
             (None, Some(states)) => Budget::States(states),
             (None, None) => Budget::Context,
         };
-        Options { budget, kv: self.kv.into() }
+        let overflow = match self.overflow {
+            OverflowName::Drop => Overflow::Drop,
+            OverflowName::Thin => Overflow::Thin,
+        };
+        let (chunk, window) = (self.chunk, self.window);
+        Options { budget, kv: self.kv.into(), overflow, chunk, window }
     }
 }
 

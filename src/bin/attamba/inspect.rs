@@ -316,11 +316,15 @@ impl SessionReport {
             let layers = hyper.layers;
             let equal =
                 Hyper { ssm: None, chunk: 1, window: 0, offsets: vec![0; layers], ..hyper.clone() };
-            Geometry { ring: hyper.context, kv: KvType::F16 }.state_bytes(&equal)
+            Geometry::new(&equal, hyper.context, KvType::F16).state_bytes(&equal)
         });
         Ok(SessionReport {
             ring: geometry.ring,
-            kv: if geometry.kv == KvType::F16 { "F16" } else { "F32" },
+            kv: match geometry.kv {
+                KvType::F32 => "F32",
+                KvType::F16 => "F16",
+                KvType::I8 => "int8",
+            },
             state_bytes: geometry.state_bytes(hyper),
             transformer_bytes: transformer,
         })

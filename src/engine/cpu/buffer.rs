@@ -30,6 +30,18 @@ impl<T: Pod> Buffer<T> {
         self.len * size_of::<T>()
     }
 
+    /// Keeps the first `len` values and gives the memory of the others back.
+    pub fn truncate(&mut self, len: usize) {
+        let values = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
+        // SAFETY: the pointer came from a box of this length in `new` or here; the new one takes
+        // its place below.
+        let mut values = unsafe { Box::from_raw(values) }.into_vec();
+        values.truncate(len);
+        let values = values.into_boxed_slice();
+        self.len = values.len();
+        self.start = NonNull::from(Box::leak(values)).cast();
+    }
+
     /// All the values, for one writer.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: the buffer owns its values, and the borrow is exclusive.

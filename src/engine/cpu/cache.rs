@@ -1,97 +1,105 @@
 //! What a sequence remembers: ring and window of keys and values, and the mixers' states.
 
 use super::buffer::Buffer;
-use super::kernels::{Rows, Stored};
-use crate::chunk::{Place, Schedule};
+use super::kernels::{Element, Kept, Places, Rows};
+use crate::chunk::{Ledgers, Place};
 use crate::engine::Geometry;
 use crate::error::Result;
 use crate::model::Hyper;
 
-/// Keys and values of all layers in one place, `[layer][kv head][row][head_dim]`.
-struct Shelf<E: Stored> {
-    k: Buffer<E>,
-    v: Buffer<E>,
+/// Keys and values of all layers in one place, `[layer][kv head][row][head_dim]`, and their scales
+/// where they have any, `[layer][kv head][row]`.
+struct Shelf<E: Element> {
+    values: [Buffer<E>; 2],
+    scales: [Buffer<f32>; 2],
     rows: usize,
 }
 
-impl<E: Stored> Shelf<E> {
+impl<E: Element> Shelf<E> {
     fn new(heads: usize, rows: usize, head_dim: usize, what: &'static str) -> Result<Shelf<E>> {
-        let len = heads.saturating_mul(rows).saturating_mul(head_dim);
-        Ok(Shelf { k: Buffer::new(len, what)?, v: Buffer::new(len, what)?, rows })
+        let rows_of_all = heads.saturating_mul(rows);
+        let len = rows_of_all.saturating_mul(head_dim);
+        let scales = if E::SCALED { rows_of_all } else { 0 };
+        Ok(Shelf {
+            values: [Buffer::new(len, what)?, Buffer::new(len, what)?],
+            scales: [Buffer::new(scales, what)?, Buffer::new(scales, what)?],
+            rows,
+        })
     }
 
     /// # Safety
     /// The rows are not written while the pointers are in use.
     unsafe fn head(&self, index: usize, head_dim: usize) -> Rows<E> {
         let len = self.rows * head_dim;
+        let scales = if E::SCALED { self.rows } else { 0 };
         // SAFETY: passed on.
         unsafe {
             Rows {
-                k: self.k.read(index * len, len).as_ptr(),
-                v: self.v.read(index * len, len).as_ptr(),
+                first: self.values.each_ref().map(|v| v.read(index * len, len).as_ptr()),
+                scales: self.scales.each_ref().map(|s| s.read(index * scales, scales).as_ptr()),
             }
         }
     }
 
+    fn row(&mut self, side: usize, row: usize, head_dim: usize) -> &[E] {
+        &self.values[side].as_mut_slice()[row * head_dim..][..head_dim]
+    }
+
     fn bytes(&self) -> usize {
-        self.k.bytes() + self.v.bytes()
+        self.values.iter().map(Buffer::bytes).sum::<usize>()
+            + self.scales.iter().map(Buffer::bytes).sum::<usize>()
     }
 }
 
 /// The memory of one sequence.
-pub(super) struct Cache<E: Stored> {
-    ring: Shelf<E>,
-    window: Shelf<E>,
+pub(super) struct Cache<K: Kept> {
+    ring: Shelf<K::Ring>,
+    window: Shelf<K::Near>,
     /// The tokens at hand, one layer's worth: not part of the state.
-    block: Shelf<E>,
+    block: Shelf<K::Near>,
     /// `[layer][side][head][N][I / H]`
     pub scan: Buffer<f32>,
     /// `[layer][side][C - 1][channels]`: inputs of the convolution, the oldest first.
     pub conv: Buffer<f32>,
-    schedules: Vec<Schedule>,
+    pub ledgers: Ledgers,
+    layers: usize,
     kv_heads: usize,
     head_dim: usize,
 }
 
-impl<E: Stored> Cache<E> {
-    pub fn new(hyper: &Hyper, geometry: Geometry, block: usize) -> Result<Cache<E>> {
+impl<K: Kept> Cache<K> {
+    pub fn new(hyper: &Hyper, geometry: Geometry, block: usize) -> Result<Cache<K>> {
         let heads = hyper.layers * hyper.kv_heads;
         let (scan, conv) = hyper
             .ssm
             .map_or((0, 0), |ssm| (2 * ssm.inner * ssm.state, 2 * (ssm.conv - 1) * ssm.channels()));
+        let window = geometry.window + 1;
         Ok(Cache {
             ring: Shelf::new(heads, geometry.ring, hyper.head_dim, "the ring of chunk states")?,
-            window: Shelf::new(heads, hyper.window + 1, hyper.head_dim, "the window")?,
+            window: Shelf::new(heads, window, hyper.head_dim, "the window")?,
             block: Shelf::new(hyper.kv_heads, block, hyper.head_dim, "a block of tokens")?,
             scan: Buffer::new(hyper.layers * scan, "scan states")?,
             conv: Buffer::new(hyper.layers * conv, "convolution states")?,
-            schedules: (0..hyper.layers).map(|l| hyper.schedule(l, geometry.ring)).collect(),
+            ledgers: geometry.ledgers(hyper, block),
+            layers: hyper.layers,
             kv_heads: hyper.kv_heads,
             head_dim: hyper.head_dim,
         })
     }
 
-    pub fn schedule(&self, layer: usize) -> Schedule {
-        self.schedules[layer]
-    }
-
-    pub fn schedules(&self) -> &[Schedule] {
-        &self.schedules
-    }
-
-    /// Where the rows of a key head lie: ring, window, block.
+    /// Where the rows of a key head lie.
     ///
     /// # Safety
     /// None of them is written while the pointers are in use.
-    pub unsafe fn places(&self, layer: usize, head: usize) -> [Rows<E>; 3] {
+    pub unsafe fn places(&self, layer: usize, head: usize) -> Places<K::Ring, K::Near> {
         let index = layer * self.kv_heads + head;
         // SAFETY: passed on.
         unsafe {
-            [
-                self.ring.head(index, self.head_dim),
-                self.window.head(index, self.head_dim),
-                self.block.head(head, self.head_dim),
-            ]
+            Places {
+                ring: self.ring.head(index, self.head_dim),
+                window: self.window.head(index, self.head_dim),
+                block: self.block.head(head, self.head_dim),
+            }
         }
     }
 
@@ -100,78 +108,126 @@ impl<E: Stored> Cache<E> {
     /// # Safety
     /// Nobody else touches that row meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint rows for the threads of a region")]
-    pub unsafe fn block_row(&self, head: usize, token: usize) -> (&mut [E], &mut [E]) {
+    pub unsafe fn block_row(&self, head: usize, token: usize) -> [&mut [K::Near]; 2] {
         let at = (head * self.block.rows + token) * self.head_dim;
         // SAFETY: passed on.
-        unsafe { (self.block.k.write(at, self.head_dim), self.block.v.write(at, self.head_dim)) }
+        self.block.values.each_ref().map(|values| unsafe { values.write(at, self.head_dim) })
     }
 
-    /// Moves what left the window to the ring, and the block to the window.
-    pub fn commit(&mut self, layer: usize, start: u64, tokens: usize) {
-        let schedule = self.schedules[layer];
+    /// Moves what left the window to the ring, and the block to the window, as the layer's books
+    /// say.
+    pub fn commit(&mut self, layer: usize) {
+        let ledger = self.ledgers.layer(layer);
+        let n = self.head_dim;
         for head in 0..self.kv_heads {
             let index = layer * self.kv_heads + head;
-            for (place, row, slot) in schedule.retire(start, tokens as u64) {
-                match place {
-                    Place::Window => {
-                        self.copy_row(&self.window, index, row, &self.ring, index, slot)
+            let (ring, window) = (index * self.ring.rows, index * self.window.rows);
+            for side in 0..2 {
+                for to_ring in ledger.moves() {
+                    let near = match to_ring.from {
+                        Place::Window => self.window.row(side, window + to_ring.row, n),
+                        _ => self.block.row(side, head * self.block.rows + to_ring.row, n),
+                    };
+                    let slot = ring + to_ring.slot;
+                    let kept = &mut self.ring.values[side].as_mut_slice()[slot * n..][..n];
+                    let scale = K::keep(near, kept);
+                    if K::Ring::SCALED {
+                        self.ring.scales[side].as_mut_slice()[slot] = scale;
                     }
-                    _ => self.copy_row(&self.block, head, row, &self.ring, index, slot),
+                }
+                for (from, slot) in ledger.enter() {
+                    let near = self.block.row(side, head * self.block.rows + from, n);
+                    let at = (window + slot) * n;
+                    self.window.values[side].as_mut_slice()[at..][..n].copy_from_slice(near);
+                }
+                for (from, to) in ledger.compaction() {
+                    let (from, to) = (ring + from, ring + to);
+                    let values = self.ring.values[side].as_mut_slice();
+                    values.copy_within(from * n..(from + 1) * n, to * n);
+                    if K::Ring::SCALED {
+                        let scales = self.ring.scales[side].as_mut_slice();
+                        scales[to] = scales[from];
+                    }
                 }
             }
-            for (row, slot) in schedule.enter(start, tokens as u64) {
-                self.copy_row(&self.block, head, row, &self.window, index, slot);
-            }
         }
     }
 
-    fn copy_row(
-        &self,
-        from: &Shelf<E>,
-        from_head: usize,
-        row: usize,
-        to: &Shelf<E>,
-        to_head: usize,
-        slot: usize,
-    ) {
+    /// Makes the ring as small as `ring` rows, and gives the rest of its memory back.
+    pub fn shrink(&mut self, ring: usize) {
+        if ring >= self.ring.rows {
+            return;
+        }
         let n = self.head_dim;
-        let from_at = (from_head * from.rows + row) * n;
-        let to_at = (to_head * to.rows + slot) * n;
-        // SAFETY: `commit` holds the cache alone, and the two shelves are different ones.
-        unsafe {
-            to.k.write(to_at, n).copy_from_slice(from.k.read(from_at, n));
-            to.v.write(to_at, n).copy_from_slice(from.v.read(from_at, n));
+        let slots: Vec<Vec<usize>> = (0..self.layers)
+            .map(|layer| self.ledgers.layer(layer).order().flatten().collect())
+            .collect();
+        let kept = self.ledgers.shrink(ring);
+        let old = self.ring.rows;
+        let heads = self.layers * self.kv_heads;
+        for side in 0..2 {
+            // Heads move towards the beginning, each by way of a copy, as its states were not in
+            // the order of their slots.
+            let values = self.ring.values[side].as_mut_slice();
+            let scales = self.ring.scales[side].as_mut_slice();
+            for head in 0..heads {
+                let layer = head / self.kv_heads;
+                let slots = kept[layer].iter().map(|&state| head * old + slots[layer][state]);
+                let rows: Vec<K::Ring> =
+                    slots.clone().flat_map(|row| values[row * n..][..n].iter().copied()).collect();
+                values[head * ring * n..][..rows.len()].copy_from_slice(&rows);
+                if K::Ring::SCALED {
+                    let of_rows: Vec<f32> = slots.map(|row| scales[row]).collect();
+                    scales[head * ring..][..of_rows.len()].copy_from_slice(&of_rows);
+                }
+            }
+            self.ring.values[side].truncate(heads * ring * n);
+            self.ring.scales[side].truncate(if K::Ring::SCALED { heads * ring } else { 0 });
         }
+        self.ring.rows = ring;
     }
 
-    /// The pieces of the image at `position`, in the order that
-    /// [`Geometry::image_bytes`] tells, to read or to fill.
-    pub fn pieces(
-        &mut self,
-        position: u64,
-        each: &mut dyn FnMut(&mut [u8]) -> Result<()>,
-    ) -> Result<()> {
+    /// The pieces of the image, in the order that [`Geometry::image_bytes`] tells, to read or to
+    /// fill.
+    pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        let position = self.ledgers.position();
         if position == 0 {
             return Ok(());
         }
-        let layers = self.schedules.len();
-        for (layer, schedule) in self.schedules.iter().enumerate() {
-            let in_window = usize::try_from(position).unwrap_or(usize::MAX).min(self.window.rows);
-            let shelves =
-                [(&mut self.ring, schedule.ring_rows(position)), (&mut self.window, in_window)];
-            for (shelf, rows) in shelves {
-                let head_len = shelf.rows * self.head_dim;
-                for values in [&mut shelf.k, &mut shelf.v] {
-                    let values = values.as_mut_slice();
-                    for head in layer * self.kv_heads..(layer + 1) * self.kv_heads {
-                        let rows = &mut values[head * head_len..][..rows * self.head_dim];
+        let n = self.head_dim;
+        let in_window = usize::try_from(position).unwrap_or(usize::MAX).min(self.window.rows);
+        for layer in 0..self.layers {
+            let heads = layer * self.kv_heads..(layer + 1) * self.kv_heads;
+            let ledger = self.ledgers.layer(layer);
+            for side in 0..2 {
+                let values = self.ring.values[side].as_mut_slice();
+                for head in heads.clone() {
+                    for slots in ledger.order() {
+                        let rows = head * self.ring.rows + slots.start;
+                        let rows = &mut values[rows * n..][..slots.len() * n];
                         each(bytemuck::cast_slice_mut(rows))?;
                     }
+                }
+                if K::Ring::SCALED {
+                    let scales = self.ring.scales[side].as_mut_slice();
+                    for head in heads.clone() {
+                        for slots in ledger.order() {
+                            let rows = head * self.ring.rows + slots.start;
+                            each(bytemuck::cast_slice_mut(&mut scales[rows..][..slots.len()]))?;
+                        }
+                    }
+                }
+            }
+            for values in &mut self.window.values {
+                let values = values.as_mut_slice();
+                for head in heads.clone() {
+                    let rows = &mut values[head * self.window.rows * n..][..in_window * n];
+                    each(bytemuck::cast_slice_mut(rows))?;
                 }
             }
             for states in [&mut self.scan, &mut self.conv] {
                 let states = states.as_mut_slice();
-                let len = states.len() / layers;
+                let len = states.len() / self.layers;
                 each(bytemuck::cast_slice_mut(&mut states[layer * len..][..len]))?;
             }
         }
@@ -183,8 +239,8 @@ impl<E: Stored> Cache<E> {
         self.ring.bytes() + self.window.bytes() + self.scan.bytes() + self.conv.bytes()
     }
 
-    /// Bytes of the block at hand.
+    /// Bytes of the block at hand, and of the books.
     pub fn block_bytes(&self) -> usize {
-        self.block.bytes()
+        self.block.bytes() + self.ledgers.bytes()
     }
 }

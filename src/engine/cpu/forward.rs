@@ -3,9 +3,10 @@
 
 use super::Shared;
 use super::cache::Cache;
-use super::kernels::{Activations, Conv, Head, Partial, Queries, Stored, Strided};
+use super::kernels::{Activations, Conv, Head, Kept, Partial, Queries, Strided};
 use super::product::Product;
 use super::scratch::Scratch;
+use crate::chunk::{self, Ledgers, Plan};
 use crate::engine::{Geometry, State, Want};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Mixer, Ssm};
@@ -22,18 +23,17 @@ const ROWS_OF_A_PART: usize = 128;
 const SMALL: usize = 1 << 15;
 
 /// One sequence of tokens on the CPU.
-pub(super) struct Sequence<E: Stored> {
+pub(super) struct Sequence<K: Kept> {
     shared: Arc<Shared>,
-    cache: Cache<E>,
+    cache: Cache<K>,
     scratch: Scratch,
-    position: u64,
 }
 
-impl<E: Stored> Sequence<E> {
-    pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<E>> {
+impl<K: Kept> Sequence<K> {
+    pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
         let scratch = Scratch::new(&shared)?;
         let cache = Cache::new(&shared.model.hyper, geometry, scratch.block)?;
-        Ok(Sequence { shared, cache, scratch, position: 0 })
+        Ok(Sequence { shared, cache, scratch })
     }
 
     fn block(
@@ -44,13 +44,14 @@ impl<E: Stored> Sequence<E> {
     ) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         self.embed(&shared, tokens)?;
+        self.cache.ledgers.begin(tokens.len());
         self.prepare_turns(&shared, tokens.len());
         for (index, layer) in shared.model.weights.layers.iter().enumerate() {
             self.keys_and_values(&shared, index, layer, tokens.len());
             self.attention(&shared, index, layer, tokens.len());
             self.feed_forward(&shared, layer, tokens.len());
         }
-        self.position += tokens.len() as u64;
+        self.cache.ledgers.finish();
         let first = match want {
             Want::Nothing => return Ok(()),
             Want::Last => tokens.len() - 1,
@@ -76,9 +77,10 @@ impl<E: Stored> Sequence<E> {
     /// after billions of tokens.
     fn prepare_turns(&mut self, shared: &Shared, tokens: usize) {
         let half = shared.frequencies.len();
+        let start = self.cache.ledgers.position();
         let turns = self.scratch.turns.as_mut_slice().chunks_exact_mut(2 * half);
         for (t, turns) in turns.take(tokens).enumerate() {
-            let position = (self.position + t as u64) as f64;
+            let position = (start + t as u64) as f64;
             for (turn, frequency) in turns.chunks_exact_mut(2).zip(&shared.frequencies) {
                 let (sin, cos) = (position * frequency).sin_cos();
                 turn[0] = cos as f32;
@@ -253,12 +255,15 @@ impl<E: Stored> Sequence<E> {
 
     /// Where the mixers of a layer start afresh within the block.
     fn find_resets(&mut self, shared: &Shared, index: usize, tokens: usize) {
-        let schedule = self.cache.schedule(index);
         let carry = shared.model.hyper.carry_state;
+        let ledgers = &self.cache.ledgers;
+        let in_chunk = ledgers.layer(index).in_chunk();
         let fresh = self.scratch.fresh.as_mut_slice();
         let of_token = fresh.iter_mut().zip(&mut self.scratch.reset).take(tokens);
-        for ((fresh, reset), position) in of_token.zip(self.position..) {
-            let since = if carry { position } else { schedule.index_in_chunk(position) };
+        for (((fresh, reset), position), in_chunk) in
+            of_token.zip(ledgers.position()..).zip(in_chunk)
+        {
+            let since = if carry { position } else { *in_chunk };
             *fresh = u32::try_from(since).unwrap_or(u32::MAX);
             *reset = since == 0;
         }
@@ -279,9 +284,9 @@ impl<E: Stored> Sequence<E> {
                 let heads = k.chunks_exact_mut(n).zip(v.chunks_exact(n));
                 for (head, (k, v)) in heads.enumerate() {
                     rotate(k, turns);
-                    let (k_row, v_row) = cache.block_row(head, t);
-                    shared.kernels.convert(k, k_row);
-                    shared.kernels.convert(v, v_row);
+                    let [k_row, v_row] = cache.block_row(head, t);
+                    shared.kernels.convert::<K>(k, k_row);
+                    shared.kernels.convert::<K>(v, v_row);
                 }
             }
         });
@@ -292,23 +297,24 @@ impl<E: Stored> Sequence<E> {
         let hyper = &shared.model.hyper;
         let (heads, kv_heads, n) = (hyper.heads, hyper.kv_heads, hyper.head_dim);
         let (group, q_dim) = (heads / kv_heads, hyper.q_dim());
-        let schedule = self.cache.schedule(index);
-        let start = self.position;
         self.scratch.wide.set_cols(q_dim);
         let (s, cache) = (&self.scratch, &self.cache);
 
-        let last = schedule.visible(start, start + tokens as u64 - 1);
+        let ledger = cache.ledgers.layer(index);
+        let most_rows = chunk::rows(ledger.visible(tokens - 1));
         let parts = match tokens {
-            1 => (last.rows() / ROWS_OF_A_PART).clamp(1, s.parts),
+            1 => (most_rows / ROWS_OF_A_PART).clamp(1, s.parts),
             _ => 1,
         };
         // One key head of one token, or of one part of its rows.
-        let work = tokens * last.rows() * q_dim;
+        let work = tokens * most_rows * q_dim;
         shared.region(tokens * kv_heads * parts, work, &|task, _| {
             let (head, part, t) =
                 (task % kv_heads, task / kv_heads % parts, task / kv_heads / parts);
             let first = head * group;
-            let seen = schedule.visible(start, start + t as u64);
+            let runs = ledger.visible(t);
+            let rows = chunk::rows(runs);
+            let part_rows = part * rows / parts..(part + 1) * rows / parts;
             // SAFETY: each task has heads of a token, or of a part, of its own.
             unsafe {
                 let queries = Queries {
@@ -326,8 +332,7 @@ impl<E: Stored> Sequence<E> {
                     max: s.max.write(row, group),
                     sum: s.sum.write(row, group),
                 };
-                let seen = if parts == 1 { seen } else { seen.part(part, parts) };
-                shared.kernels.attend(&queries, &places, seen.runs(), &mut into);
+                shared.kernels.attend::<K>(&queries, &places, runs, part_rows, &mut into);
                 if parts == 1 {
                     shared.kernels.divide(&mut into, n);
                 }
@@ -347,7 +352,7 @@ impl<E: Stored> Sequence<E> {
         let w = &layer.attention.output;
         let product = Product { w, x: &s.wide, out: &s.h, add: true };
         shared.multiply(tokens, &s.panels, &[product]);
-        self.cache.commit(index, start, tokens);
+        self.cache.commit(index);
     }
 
     /// `h += Wdown (silu(Wgate y) * (Wup y))`
@@ -463,7 +468,7 @@ fn softplus(x: f32) -> f32 {
     if x > 20.0 { x } else { x.exp().ln_1p() }
 }
 
-impl<E: Stored> State for Sequence<E> {
+impl<K: Kept> State for Sequence<K> {
     fn forward(
         &mut self,
         tokens: &[u32],
@@ -474,11 +479,11 @@ impl<E: Stored> State for Sequence<E> {
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
-        if tokens.len() > self.scratch.block {
+        if tokens.len() > State::room(self) {
             return Err(Error::Argument(format!(
-                "{} tokens in one block; the engine takes {}",
+                "{} tokens in one block; the state takes {}",
                 tokens.len(),
-                self.scratch.block
+                State::room(self)
             )));
         }
         if tokens.is_empty() {
@@ -487,37 +492,39 @@ impl<E: Stored> State for Sequence<E> {
         self.block(tokens, want, sink)
     }
 
-    fn block(&self) -> usize {
-        self.scratch.block
+    fn ledgers(&self) -> &Ledgers {
+        &self.cache.ledgers
     }
 
-    fn position(&self) -> u64 {
-        self.position
+    fn set_plans(&mut self, plans: &[Plan]) {
+        self.cache.ledgers.set_plans(plans);
     }
 
-    fn ring_rows(&self) -> usize {
-        let rows = self.cache.schedules().iter().map(|s| s.ring_rows(self.position));
-        rows.max().unwrap_or(0)
+    fn shrink(&mut self, ring: usize) -> Result<()> {
+        self.cache.shrink(ring);
+        Ok(())
     }
 
     fn reset(&mut self) {
         // Nothing else: at position 0 no row is visible and every mixer starts from zero.
-        self.position = 0;
+        self.cache.ledgers.reset();
     }
 
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.cache.pieces(self.position, &mut |piece| sink(piece))
+        self.cache.pieces(&mut |piece| sink(piece))
     }
 
     fn import(
         &mut self,
-        position: u64,
+        ledgers: Ledgers,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
-        self.position = 0;
-        self.cache.pieces(position, source)?;
-        self.position = position;
-        Ok(())
+        self.cache.ledgers = ledgers;
+        let taken = self.cache.pieces(source);
+        if taken.is_err() {
+            self.reset();
+        }
+        taken
     }
 
     fn state_bytes(&self) -> u64 {

@@ -16,7 +16,7 @@ use super::{Engine, Geometry, KvType, State};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use forward::Sequence;
-use kernels::Kernels;
+use kernels::{Bytes, Half, Kernels, Single};
 use pool::{Pool, lock};
 use std::sync::Arc;
 
@@ -116,8 +116,9 @@ impl Engine for Cpu {
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
         let shared = Arc::clone(&self.shared);
         Ok(match geometry.kv {
-            KvType::F16 => Box::new(Sequence::<u16>::new(shared, geometry)?),
-            KvType::F32 => Box::new(Sequence::<f32>::new(shared, geometry)?),
+            KvType::F32 => Box::new(Sequence::<Single>::new(shared, geometry)?),
+            KvType::F16 => Box::new(Sequence::<Half>::new(shared, geometry)?),
+            KvType::I8 => Box::new(Sequence::<Bytes>::new(shared, geometry)?),
         })
     }
 }

@@ -6,7 +6,8 @@
 
 use super::super::simd::{LANES, Simd};
 use super::elementwise::lanes;
-use crate::chunk::{Place, Run};
+use crate::chunk::{Place, Run, rows};
+use std::ops::Range;
 
 /// Rows of a tile.
 const TILE: usize = 32;
@@ -15,12 +16,18 @@ const TILE: usize = 32;
 pub(in crate::engine::cpu) trait Element:
     bytemuck::Pod + Send + Sync
 {
+    /// Whether each row has a scale.
+    const SCALED: bool = false;
+
     /// Loads `n` lanes.
     ///
     /// # Safety
     /// As [`Simd::load_n`].
     unsafe fn load<S: Simd>(p: *const Self, n: usize) -> S::F;
+}
 
+/// Elements that keys and values of window and block are stored in.
+pub(in crate::engine::cpu) trait Plain: Element {
     /// Stores `n` lanes.
     ///
     /// # Safety
@@ -33,6 +40,9 @@ impl Element for f32 {
     unsafe fn load<S: Simd>(p: *const f32, n: usize) -> S::F {
         unsafe { S::load_n(p, n) }
     }
+}
+
+impl Plain for f32 {
     #[inline(always)]
     unsafe fn store<S: Simd>(p: *mut f32, v: S::F, n: usize) {
         unsafe { S::store_n(p, v, n) }
@@ -45,19 +55,40 @@ impl Element for u16 {
     unsafe fn load<S: Simd>(p: *const u16, n: usize) -> S::F {
         unsafe { S::load_f16_n(p, n) }
     }
+}
+
+impl Plain for u16 {
     #[inline(always)]
     unsafe fn store<S: Simd>(p: *mut u16, v: S::F, n: usize) {
         unsafe { S::store_f16_n(p, v, n) }
     }
 }
 
+/// Integers, to be multiplied by the scale of their row.
+impl Element for i8 {
+    const SCALED: bool = true;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const i8, n: usize) -> S::F {
+        unsafe { S::load_i8_n(p, n) }
+    }
+}
+
 /// Rows of keys and of values of one key head, in one of the three places.
 #[derive(Clone, Copy)]
 pub(in crate::engine::cpu) struct Rows<E> {
-    /// First key.
-    pub k: *const E,
-    /// First value.
-    pub v: *const E,
+    /// First key and first value.
+    pub first: [*const E; 2],
+    /// Scales of the first of both, one a row; not read unless [`Element::SCALED`].
+    pub scales: [*const f32; 2],
+}
+
+/// Where the rows of one key head lie. The elements of the ring may differ from those of window
+/// and block.
+pub(in crate::engine::cpu) struct Places<R, E> {
+    pub ring: Rows<R>,
+    pub window: Rows<E>,
+    pub block: Rows<E>,
 }
 
 /// Query heads that share a key head.
@@ -81,32 +112,73 @@ pub(in crate::engine::cpu) struct Partial<'a> {
     pub sum: &'a mut [f32],
 }
 
-/// The attention of `queries` over `runs`; `places` holds the rows of ring, window and block.
+/// A key and its value.
+#[derive(Clone, Copy)]
+struct Entry<E> {
+    k: *const E,
+    v: *const E,
+    k_scale: f32,
+    v_scale: f32,
+}
+
+/// The attention of `queries` over the rows `part` of `runs`, counted through all of them.
 ///
 /// # Safety
 /// The pointers are good for the heads and for every row of the runs.
 #[inline(always)]
-pub(super) unsafe fn attend<S: Simd, E: Element>(
+pub(super) unsafe fn attend<S: Simd, R: Element, E: Element>(
     queries: &Queries,
-    places: &[Rows<E>; 3],
+    places: &Places<R, E>,
     runs: &[Run],
+    part: Range<usize>,
     into: &mut Partial,
 ) {
     into.out.fill(0.0);
     into.max.fill(f32::NEG_INFINITY);
     into.sum.fill(0.0);
-    let mut tile = [Rows { k: std::ptr::null(), v: std::ptr::null() }; TILE];
+    // The states of the ring come first of all.
+    let near = runs.iter().position(|run| run.place != Place::Ring).unwrap_or(runs.len());
+    let states = rows(&runs[..near]);
+    unsafe {
+        let ring = part.start.min(states)..part.end.min(states);
+        add_runs::<S, R>(queries, &runs[..near], ring, |_| &places.ring, into);
+        let rest = part.start.max(states) - states..part.end.max(states) - states;
+        let place = |run: &Run| match run.place {
+            Place::Window => &places.window,
+            _ => &places.block,
+        };
+        add_runs::<S, E>(queries, &runs[near..], rest, place, into);
+    }
+}
+
+#[inline(always)]
+unsafe fn add_runs<'a, S: Simd, E: Element>(
+    queries: &Queries,
+    runs: &[Run],
+    part: Range<usize>,
+    place: impl Fn(&Run) -> &'a Rows<E>,
+    into: &mut Partial,
+) {
+    let none = std::ptr::null();
+    let mut tile = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
     let mut filled = 0;
+    let mut before = 0;
     for run in runs {
-        let rows = places[match run.place {
-            Place::Ring => 0,
-            Place::Window => 1,
-            Place::Block => 2,
-        }];
-        for i in 0..run.len {
-            let at = (run.first + i * run.step) * queries.head_dim;
+        let len = run.len as usize;
+        let from = part.start.clamp(before, before + len) - before;
+        let end = part.end.clamp(before, before + len) - before;
+        before += len;
+        let rows = place(run);
+        for i in from..end {
+            let row = run.row(i as u32);
             unsafe {
-                tile[filled] = Rows { k: rows.k.add(at), v: rows.v.add(at) };
+                let entry = &mut tile[filled];
+                let [k, v] = rows.first;
+                (entry.k, entry.v) = (k.add(row * queries.head_dim), v.add(row * queries.head_dim));
+                if E::SCALED {
+                    let [k, v] = rows.scales;
+                    (entry.k_scale, entry.v_scale) = (*k.add(row), *v.add(row));
+                }
                 filled += 1;
                 if filled == TILE {
                     add_tile::<S, E>(queries, &tile, into);
@@ -121,7 +193,7 @@ pub(super) unsafe fn attend<S: Simd, E: Element>(
 }
 
 #[inline(always)]
-unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Rows<E>], into: &mut Partial) {
+unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
     let width = queries.head_dim;
     let scale = 1.0 / (width as f32).sqrt();
     for head in 0..queries.heads {
@@ -140,6 +212,9 @@ unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Rows<E>], int
                 let products = S::sum4(sums);
                 for i in 0..rows.len() {
                     score[i] = products[i] * scale;
+                    if E::SCALED {
+                        score[i] *= rows[i].k_scale;
+                    }
                 }
             }
             let mut greatest = S::splat(into.max[head]);
@@ -159,6 +234,9 @@ unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Rows<E>], int
             let decay = (into.max[head] - max).exp();
             into.sum[head] = into.sum[head] * decay + (S::sum(total) - spare);
             into.max[head] = max;
+            if E::SCALED {
+                score.iter_mut().zip(tile).for_each(|(weight, row)| *weight *= row.v_scale);
+            }
             let out = into.out.as_mut_ptr().add(head * width);
             for (c, n) in lanes(width) {
                 let mut sum = S::mul(S::load_n(out.add(c), n), S::splat(decay));
@@ -216,7 +294,7 @@ pub(super) unsafe fn join<S: Simd>(
 
 /// Turns f32 keys or values of one head into the form they are stored in.
 #[inline(always)]
-pub(super) unsafe fn convert<S: Simd, E: Element>(from: &[f32], to: &mut [E]) {
+pub(super) unsafe fn convert<S: Simd, E: Plain>(from: &[f32], to: &mut [E]) {
     assert_eq!(from.len(), to.len());
     for (c, n) in lanes(from.len()) {
         unsafe { E::store::<S>(to.as_mut_ptr().add(c), S::load_n(from.as_ptr().add(c), n), n) };

@@ -11,14 +11,19 @@ mod matvec;
 mod scan;
 
 pub(super) use activations::{Activations, Row, RowMut};
-use attention::Element;
-pub(super) use attention::{Partial, Queries, Rows};
+use attention::Plain;
+pub(super) use attention::{Element, Partial, Places, Queries, Rows};
 pub(super) use conv::{Conv, Strided};
 pub(super) use matmul::{PANEL, Panel, Target};
 pub(super) use scan::Head;
 
 use crate::chunk::Run;
 use crate::quant::DType;
+use half::f16;
+use std::ops::Range;
+
+/// [`attention::attend`] of some elements.
+type Attend<R, E> = unsafe fn(&Queries, &Places<R, E>, &[Run], Range<usize>, &mut Partial);
 
 /// The kernels for one instruction set. What they compute stands with the functions of the same
 /// names in this module's files, and so do their contracts.
@@ -33,8 +38,9 @@ pub(super) struct Kernels {
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     conv: unsafe fn(&Conv, usize, usize, Strided, &[u32], *mut f32),
     scan: unsafe fn(&Head, &mut [f32], *mut f32, usize),
-    attend_f32: unsafe fn(&Queries, &[Rows<f32>; 3], &[Run], &mut Partial),
-    attend_f16: unsafe fn(&Queries, &[Rows<u16>; 3], &[Run], &mut Partial),
+    attend_f32: Attend<f32, f32>,
+    attend_f16: Attend<u16, u16>,
+    attend_i8: Attend<i8, u16>,
     divide: unsafe fn(&mut Partial, usize),
     join: unsafe fn(&[f32], &[f32], &[f32], usize, &mut [f32]),
     convert_f32: unsafe fn(&[f32], &mut [f32]),
@@ -91,12 +97,34 @@ macro_rules! kernels_for {
                 unsafe { scan::scan::<$simd>(head, s, y, stride) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn attend_f32(q: &Queries, p: &[Rows<f32>; 3], r: &[Run], into: &mut Partial) {
-                unsafe { attention::attend::<$simd, f32>(q, p, r, into) }
+            unsafe fn attend_f32(
+                q: &Queries,
+                places: &Places<f32, f32>,
+                runs: &[Run],
+                part: Range<usize>,
+                into: &mut Partial,
+            ) {
+                unsafe { attention::attend::<$simd, f32, f32>(q, places, runs, part, into) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn attend_f16(q: &Queries, p: &[Rows<u16>; 3], r: &[Run], into: &mut Partial) {
-                unsafe { attention::attend::<$simd, u16>(q, p, r, into) }
+            unsafe fn attend_f16(
+                q: &Queries,
+                places: &Places<u16, u16>,
+                runs: &[Run],
+                part: Range<usize>,
+                into: &mut Partial,
+            ) {
+                unsafe { attention::attend::<$simd, u16, u16>(q, places, runs, part, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attend_i8(
+                q: &Queries,
+                places: &Places<i8, u16>,
+                runs: &[Run],
+                part: Range<usize>,
+                into: &mut Partial,
+            ) {
+                unsafe { attention::attend::<$simd, i8, u16>(q, places, runs, part, into) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn divide(into: &mut Partial, head_dim: usize) {
@@ -126,6 +154,7 @@ macro_rules! kernels_for {
                 scan,
                 attend_f32,
                 attend_f16,
+                attend_i8,
                 divide,
                 join,
                 convert_f32,
@@ -287,17 +316,18 @@ impl Kernels {
     ///
     /// # Safety
     /// As there.
-    pub unsafe fn attend<E: Stored>(
+    pub unsafe fn attend<K: Kept>(
         &self,
         q: &Queries,
-        places: &[Rows<E>; 3],
+        places: &Places<K::Ring, K::Near>,
         runs: &[Run],
+        part: Range<usize>,
         into: &mut Partial,
     ) {
         assert!(into.out.len() == q.heads * q.head_dim);
         assert!(into.max.len() == q.heads && into.sum.len() == q.heads);
         // SAFETY: passed on.
-        unsafe { E::attend_of(self)(q, places, runs, into) }
+        unsafe { K::attend_of(self)(q, places, runs, part, into) }
     }
 
     /// [`attention::divide`]
@@ -316,34 +346,85 @@ impl Kernels {
     }
 
     /// [`attention::convert`]
-    pub fn convert<E: Stored>(&self, from: &[f32], to: &mut [E]) {
+    pub fn convert<K: Kept>(&self, from: &[f32], to: &mut [K::Near]) {
         // SAFETY: lengths are checked by the kernel.
-        unsafe { E::convert_of(self)(from, to) }
+        unsafe { K::convert_of(self)(from, to) }
     }
 }
 
-/// The entries of the table that differ by the type that keys and values are stored in.
-pub(super) trait Stored: Element {
-    #[allow(clippy::type_complexity, reason = "the type of a table entry")]
-    fn attend_of(k: &Kernels) -> unsafe fn(&Queries, &[Rows<Self>; 3], &[Run], &mut Partial);
-    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [Self]);
+/// A way to keep keys and values, with the entries of the table that differ by it.
+pub(super) trait Kept: 'static {
+    /// What a value of the ring is stored in.
+    type Ring: Element;
+    /// What a value of the window and of the block is stored in.
+    type Near: Plain;
+
+    fn attend_of(k: &Kernels) -> Attend<Self::Ring, Self::Near>;
+    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [Self::Near]);
+    /// Puts a row of the window or of the block into the ring; gives its scale.
+    fn keep(near: &[Self::Near], ring: &mut [Self::Ring]) -> f32;
 }
 
-impl Stored for f32 {
-    fn attend_of(k: &Kernels) -> unsafe fn(&Queries, &[Rows<f32>; 3], &[Run], &mut Partial) {
+/// All in single precision.
+pub(super) enum Single {}
+
+impl Kept for Single {
+    type Ring = f32;
+    type Near = f32;
+
+    fn attend_of(k: &Kernels) -> Attend<f32, f32> {
         k.attend_f32
     }
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [f32]) {
         k.convert_f32
     }
+    fn keep(near: &[f32], ring: &mut [f32]) -> f32 {
+        ring.copy_from_slice(near);
+        1.0
+    }
 }
 
-impl Stored for u16 {
-    fn attend_of(k: &Kernels) -> unsafe fn(&Queries, &[Rows<u16>; 3], &[Run], &mut Partial) {
+/// All in half precision.
+pub(super) enum Half {}
+
+impl Kept for Half {
+    type Ring = u16;
+    type Near = u16;
+
+    fn attend_of(k: &Kernels) -> Attend<u16, u16> {
         k.attend_f16
     }
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
         k.convert_f16
+    }
+    fn keep(near: &[u16], ring: &mut [u16]) -> f32 {
+        ring.copy_from_slice(near);
+        1.0
+    }
+}
+
+/// The ring in integers of eight bits with a scale a row, the rest in half precision.
+pub(super) enum Bytes {}
+
+impl Kept for Bytes {
+    type Ring = i8;
+    type Near = u16;
+
+    fn attend_of(k: &Kernels) -> Attend<i8, u16> {
+        k.attend_i8
+    }
+    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
+        k.convert_f16
+    }
+    fn keep(near: &[u16], ring: &mut [i8]) -> f32 {
+        let value = |bits: &u16| f16::from_bits(*bits).to_f32();
+        let greatest = near.iter().map(|bits| value(bits).abs()).fold(0.0, f32::max);
+        let scale = greatest / 127.0;
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        for (bits, q) in near.iter().zip(ring) {
+            *q = (value(bits) * inverse).round_ties_even() as i8;
+        }
+        scale
     }
 }
 

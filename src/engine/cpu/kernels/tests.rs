@@ -5,8 +5,9 @@ use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
 use super::activations::BLOCK;
 use super::scan::STRETCH;
 use super::*;
-use crate::chunk::Place;
+use crate::chunk::{self, Place};
 use crate::quant::{dequantise, quantise};
+use bytemuck::Zeroable;
 use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -836,14 +837,16 @@ impl AttentionCase {
             let index = numbers.below(3);
             let run = Run {
                 place: [Place::Ring, Place::Window, Place::Block][index],
-                first: numbers.below(5),
-                step: 1 + numbers.below(3),
-                len: 1 + numbers.below(left.min(70)),
+                first: numbers.below(5) as u32,
+                step: 1 + numbers.below(3) as u32,
+                len: 1 + numbers.below(left.min(70)) as u32,
             };
-            left -= run.len;
-            sizes[index] = sizes[index].max(run.first + run.step * run.len);
+            left -= run.len as usize;
+            sizes[index] = sizes[index].max(run.row(run.len));
             runs.push(run);
         }
+        // As the books list them.
+        runs.sort_by_key(|run| run.place != Place::Ring);
         let q = numbers.normals(heads * head_dim).into_iter().map(|q| sharp * q).collect();
         let places = sizes.map(|size| [0, 1].map(|_| numbers.normals(size * head_dim)));
         AttentionCase { heads, head_dim, q, places, runs }
@@ -858,7 +861,7 @@ impl AttentionCase {
                 Place::Block => 2,
             };
             (0..run.len).map(move |i| {
-                let at = (run.first + i * run.step) * self.head_dim;
+                let at = run.row(i) * self.head_dim;
                 [0, 1].map(|side| &self.places[index][side][at..at + self.head_dim])
             })
         })
@@ -894,29 +897,47 @@ impl AttentionCase {
     }
 
     /// The sums of `parts` parts of the runs, joined; or of one, divided.
-    fn run<E: Stored>(&self, k: &Kernels, parts: usize) -> Vec<f32> {
-        let stored: [[Vec<E>; 2]; 3] = self.places.each_ref().map(|sides| {
+    fn run<K: Kept>(&self, k: &Kernels, parts: usize) -> Vec<f32> {
+        let stored: [[Vec<K::Near>; 2]; 3] = self.places.each_ref().map(|sides| {
             sides.each_ref().map(|values| {
-                let mut stored = vec![E::zeroed(); values.len()];
-                k.convert(values, &mut stored);
+                let mut stored = vec![K::Near::zeroed(); values.len()];
+                k.convert::<K>(values, &mut stored);
                 stored
             })
         });
-        let places = stored.each_ref().map(|[k, v]| Rows { k: k.as_ptr(), v: v.as_ptr() });
+        let ring: [(Vec<K::Ring>, Vec<f32>); 2] = stored[0].each_ref().map(|near| {
+            let mut ring = vec![K::Ring::zeroed(); near.len()];
+            let rows = near.chunks(self.head_dim).zip(ring.chunks_mut(self.head_dim));
+            let scales = rows.map(|(near, ring)| K::keep(near, ring)).collect();
+            (ring, scales)
+        });
+        let near = |index: usize| Rows {
+            first: stored[index].each_ref().map(|values| values.as_ptr()),
+            scales: [std::ptr::null(); 2],
+        };
+        let places = Places {
+            ring: Rows {
+                first: ring.each_ref().map(|(values, _)| values.as_ptr()),
+                scales: ring.each_ref().map(|(_, scales)| scales.as_ptr()),
+            },
+            window: near(1),
+            block: near(2),
+        };
+        let rows = chunk::rows(&self.runs);
         let queries = Queries { q: self.q.as_ptr(), heads: self.heads, head_dim: self.head_dim };
         let size = self.heads * self.head_dim;
         let mut out = vec![UNTOUCHED; parts * size];
         let [mut max, mut sum] = [0, 1].map(|_| vec![UNTOUCHED; parts * self.heads]);
         for part in 0..parts {
-            let runs: Vec<Run> = self.runs.iter().skip(part).step_by(parts).copied().collect();
+            let of_part = part * rows / parts..(part + 1) * rows / parts;
             let mut into = Partial {
                 out: &mut out[part * size..][..size],
                 max: &mut max[part * self.heads..][..self.heads],
                 sum: &mut sum[part * self.heads..][..self.heads],
             };
             // SAFETY: the places hold every row of the runs.
-            unsafe { k.attend(&queries, &places, &runs, &mut into) };
-            if runs.is_empty() {
+            unsafe { k.attend::<K>(&queries, &places, &self.runs, of_part.clone(), &mut into) };
+            if of_part.is_empty() {
                 assert!(into.out.iter().chain(&*into.sum).all(|&v| v == 0.0), "{}", k.name);
                 assert!(into.max.iter().all(|&v| v == f32::NEG_INFINITY), "{}", k.name);
             }
@@ -930,12 +951,12 @@ impl AttentionCase {
         joined
     }
 
-    fn check<E: Stored>(&self, parts: usize) {
+    fn check<K: Kept>(&self, parts: usize) {
         let exact = self.exact();
         for k in available() {
             let ways = if self.runs.is_empty() { vec![] } else { vec![1, parts] };
             for parts in ways {
-                for (own, exact) in self.run::<E>(k, parts).into_iter().zip(&exact) {
+                for (own, exact) in self.run::<K>(k, parts).into_iter().zip(&exact) {
                     let what = format!("{}: {parts} parts", k.name);
                     assert_close(&what, own, exact.0, exact.1);
                 }
@@ -950,6 +971,19 @@ impl AttentionCase {
         }
         self
     }
+
+    /// With keys and values that a ring of bytes holds: whole numbers up to 127, which each row
+    /// reaches, times a power of two.
+    fn in_bytes(self) -> AttentionCase {
+        let mut case = self.rounded();
+        for row in case.places[0].iter_mut().flat_map(|values| values.chunks_mut(case.head_dim)) {
+            for value in row.iter_mut() {
+                *value = (*value * 30.0).round().clamp(-127.0, 127.0) / 32.0;
+            }
+            row[0] = 127.0 / 32.0;
+        }
+        case
+    }
 }
 
 proptest! {
@@ -963,8 +997,11 @@ proptest! {
         seed: u64,
     ) {
         let case = AttentionCase::new(heads, head_dim, rows, sharp, &mut Numbers(seed));
-        case.check::<f32>(parts);
-        case.rounded().check::<u16>(parts);
+        case.check::<Single>(parts);
+        case.rounded().check::<Half>(parts);
+        AttentionCase::new(heads, head_dim, rows, sharp, &mut Numbers(seed))
+            .in_bytes()
+            .check::<Bytes>(parts);
     }
 }
 
@@ -973,8 +1010,9 @@ fn attention_to_nothing_is_nothing() {
     for k in available() {
         let case = AttentionCase::new(3, 80, 0, 1.0, &mut Numbers(7));
         // Two empty parts are checked on the way; what they join to means nothing.
-        case.run::<f32>(k, 2);
-        case.run::<u16>(k, 2);
+        case.run::<Single>(k, 2);
+        case.run::<Half>(k, 2);
+        case.run::<Bytes>(k, 2);
     }
 }
 
@@ -986,7 +1024,7 @@ fn attention_survives_scores_far_apart() {
             let case = AttentionCase::new(2, head_dim, 200, sharp, &mut Numbers(8));
             let exact = case.exact();
             for k in available() {
-                let out = case.run::<f32>(k, 1);
+                let out = case.run::<Single>(k, 1);
                 assert!(out.iter().all(|v| v.is_finite()), "{}: {out:?}", k.name);
                 for (own, exact) in out.into_iter().zip(&exact) {
                     assert_close(k.name, own, exact.0, exact.1);
@@ -1007,7 +1045,7 @@ fn keys_and_values_are_stored_as_the_nearest_f16() {
     x.extend([65504.0, 65519.99, 65520.0, -65520.0, 1e-8, -1e-8, 0.0, -0.0, f32::INFINITY]);
     for k in available() {
         let mut halves = vec![0u16; x.len()];
-        k.convert(&x, &mut halves);
+        k.convert::<Half>(&x, &mut halves);
         for (x, &bits) in x.iter().zip(&halves) {
             let (half, nearest) = (f16::from_bits(bits), f16::from_f32(*x));
             let same = if x.is_nan() { half.is_nan() } else { half.to_bits() == nearest.to_bits() };
@@ -1015,11 +1053,11 @@ fn keys_and_values_are_stored_as_the_nearest_f16() {
         }
         for n in 0..40 {
             let mut copy = vec![UNTOUCHED; n + 1];
-            k.convert(&x[20_000..20_000 + n], &mut copy[..n]);
+            k.convert::<Single>(&x[20_000..20_000 + n], &mut copy[..n]);
             assert_eq!(copy[..n], x[20_000..20_000 + n], "{}", k.name);
             assert_eq!(copy[n], UNTOUCHED, "{}", k.name);
             let mut half = vec![0u16; n + 1];
-            k.convert(&x[20_000..20_000 + n], &mut half[..n]);
+            k.convert::<Half>(&x[20_000..20_000 + n], &mut half[..n]);
             assert_eq!(half[..n], halves[20_000..20_000 + n], "{}", k.name);
             assert_eq!(half[n], 0, "{}", k.name);
         }

@@ -76,6 +76,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> F {
+        unsafe {
+            two!(|p| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())));
+                p, p.add(8))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut f32, v: F) {
         unsafe {
             _mm256_storeu_ps(p, v[0]);

@@ -60,6 +60,7 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn load(p: *const f32) -> Self::F;
     unsafe fn load_f16(p: *const u16) -> Self::F;
     unsafe fn load_bf16(p: *const u16) -> Self::F;
+    unsafe fn load_i8(p: *const i8) -> Self::F;
     unsafe fn store(p: *mut f32, v: Self::F);
     /// Rounds to nearest, ties to even.
     unsafe fn store_f16(p: *mut u16, v: Self::F);
@@ -165,6 +166,20 @@ pub(super) trait Simd: Copy + 'static {
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
             Self::load_f16(lanes.as_ptr())
+        }
+    }
+
+    /// As [`Simd::load_n`], of i8.
+    #[inline(always)]
+    unsafe fn load_i8_n(p: *const i8, n: usize) -> Self::F {
+        if n == LANES {
+            return unsafe { Self::load_i8(p) };
+        }
+        let mut lanes = [0i8; LANES];
+        // SAFETY: as above.
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load_i8(lanes.as_ptr())
         }
     }
 

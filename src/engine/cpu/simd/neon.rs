@@ -105,6 +105,19 @@ impl<P: Products> Simd for Neon<P> {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> F {
+        unsafe {
+            let bytes = vld1q_s8(p);
+            let [low, high] = [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)];
+            [
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut f32, v: F) {
         unsafe {
             vst1q_f32(p, v[0]);

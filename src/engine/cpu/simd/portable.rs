@@ -44,6 +44,11 @@ impl Simd for Portable {
         each(|i| bf16::from_bits(v[i]).to_f32())
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> F {
+        let v = unsafe { p.cast::<[i8; LANES]>().read_unaligned() };
+        each(|i| f32::from(v[i]))
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut f32, v: F) {
         unsafe { p.cast::<F>().write_unaligned(v) }
     }

@@ -27,6 +27,9 @@ public sealed class Budget(internal val kind: Int, internal val amount: Long) {
 public enum class Kv(internal val code: Int) {
     F16(0),
     F32(1),
+
+    /** Chunk states in integers of eight bits. */
+    I8(2),
 }
 
 /** What goes when a session's memory is full. */

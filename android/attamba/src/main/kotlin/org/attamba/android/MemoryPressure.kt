@@ -46,8 +46,9 @@ private constructor(
             session.shrink(maxOf(session.memory.state / part, least))
         } catch (e: AttambaException) {
             when (e.status) {
-                // The smallest session is larger, or it is gone already: nothing to give back.
+                // The smallest session is larger, is not to be touched, or is gone already.
                 AttambaException.Status.BUDGET,
+                AttambaException.Status.PAUSED,
                 AttambaException.Status.CLOSED -> Unit
                 else -> throw e
             }
