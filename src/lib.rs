@@ -5,6 +5,7 @@
 //! - [`model::Model`] maps a GGUF file; [`engine::cpu::Cpu`] makes it ready to run.
 //! - [`session::Session`] is one conversation: tokens in, logits out, memory fixed at the start.
 //! - [`conversation::Conversation`] is a chat on a session: messages in, answers out.
+//! - [`memory`] says what all of it costs, before it is opened.
 //! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`sample::Sampler`] are what lies between
 //!   text and tokens.
 //! - [`gguf`] and [`quant`] read and write the files and their block formats.
@@ -22,6 +23,7 @@ pub mod conversation;
 pub mod engine;
 pub mod error;
 pub mod gguf;
+pub mod memory;
 pub mod model;
 pub mod quant;
 mod replace;

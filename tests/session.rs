@@ -4,6 +4,7 @@ mod common;
 
 use attamba::Error;
 use attamba::engine::{Engine, Geometry, KvType};
+use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Overflow, Session};
@@ -465,6 +466,28 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
                 let session = Session::open(Arc::clone(&engine), options).unwrap();
                 assert!(session.memory().state <= bytes, "{sizes:?}, {options:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn what_is_estimated_before_is_reported_after() {
+    let _turn = beside_others();
+    for sizes in models() {
+        for threads in [1, 2] {
+            let engine = sizes.engine(1, threads);
+            let thin = Options { overflow: Overflow::Thin, kv: KvType::I8, ..states(30) };
+            let tokens = Options { budget: Budget::Tokens(100), kv: KvType::F16, ..states(0) };
+            for options in [states(0), states(77), thin, tokens] {
+                let estimate = Estimate::cpu(engine.model(), &options, threads).unwrap();
+                let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+                assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
+                session.feed(&Numbers::new(26).tokens(300, sizes.vocab)).unwrap();
+                assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
+            }
+            let least = Options { budget: Budget::Bytes(1), ..states(0) };
+            let refused = Estimate::cpu(engine.model(), &least, threads);
+            assert!(matches!(refused, Err(Error::Budget { budget: 1, .. })));
         }
     }
 }

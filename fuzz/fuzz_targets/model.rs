@@ -27,7 +27,7 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
     }
     let vocab = model.hyper.vocab;
     let engine = Arc::new(Cpu::new(Arc::clone(&model), Some(1))?);
-    for kv in [KvType::F16, KvType::F32] {
+    for kv in [KvType::F16, KvType::F32, KvType::I8] {
         let options = Options { budget: Budget::Bytes(STATE_BYTES), kv, ..Options::default() };
         let mut session = Session::open(engine.clone(), options)?;
         let memory = session.memory();

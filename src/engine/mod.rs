@@ -31,7 +31,7 @@ impl KvType {
     }
 
     /// Bytes of a token of the window, of one layer.
-    fn window_bytes(self, heads: usize, head_dim: usize) -> u64 {
+    pub(crate) fn window_bytes(self, heads: usize, head_dim: usize) -> u64 {
         match self {
             KvType::I8 => KvType::F16.state_bytes(heads, head_dim),
             other => other.state_bytes(heads, head_dim),

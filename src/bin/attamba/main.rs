@@ -7,8 +7,11 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod logits;
+mod memory;
 mod perplexity;
+mod plot;
 mod quantize;
+mod recall;
 mod sampling;
 
 use anyhow::Result;
@@ -33,6 +36,8 @@ enum Command {
     Perplexity(perplexity::Args),
     Quantize(quantize::Args),
     Bench(bench::Args),
+    Memory(memory::Args),
+    Recall(recall::Args),
     Logits(logits::Args),
 }
 
@@ -61,6 +66,8 @@ fn run(command: Command) -> Result<()> {
         Command::Perplexity(args) => perplexity::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Memory(args) => memory::run(args),
+        Command::Recall(args) => recall::run(args),
         Command::Logits(args) => logits::run(args),
     }
 }

@@ -17,16 +17,21 @@ use std::time::Instant;
 /// right, the size of the vocabulary for one that knows nothing. Lower is better, and only models
 /// with the same tokenizer can be compared.
 ///
-/// Unless --ring or --budget says otherwise a session remembers a whole window.
+/// Unless --ring or --budget says otherwise a session remembers a whole window. With -c 0 the whole
+/// text is one window, and a session remembers the context that the model was trained with; with
+/// --positions the perplexity is told for ranges of positions, each twice as long as the one before.
 ///
-/// Example: attamba perplexity novel.txt -m model.gguf -c 1024
+/// Example: attamba perplexity novel.txt -m model.gguf -c 0 --positions --budget 4M
 #[derive(clap::Args)]
 pub struct Args {
     /// Text file in UTF-8; - is standard input
     file: String,
-    /// Tokens of a window
+    /// Tokens of a window; 0 for the whole text in one session
     #[arg(short, long, default_value_t = 512, value_name = "N")]
     context: usize,
+    /// Print the perplexity by the position in the window, too
+    #[arg(long)]
+    positions: bool,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -49,11 +54,23 @@ struct Report {
     context: usize,
     seconds: f64,
     tokens_per_second: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    positions: Vec<Range>,
+}
+
+/// The tokens at some positions of their windows.
+#[derive(Clone, Serialize)]
+struct Range {
+    from: usize,
+    /// One more than the last.
+    to: usize,
+    tokens: usize,
+    perplexity: f64,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    if args.context < 2 {
-        bail!("windows of {} tokens leave nothing to score: -c 2 is the least", args.context);
+    if args.context == 1 {
+        bail!("windows of 1 token leave nothing to score: -c 2 is the least");
     }
     let engine = args.engine.open(&args.model.path()?)?;
     let tokenizer = common::tokenizer(engine.model())?;
@@ -69,8 +86,9 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
     }
     let mut options = args.memory.options();
-    if options.budget == Budget::Context {
-        options.budget = Budget::Tokens(args.context.min(tokens.len()) as u64);
+    let context = if args.context == 0 { tokens.len() } else { args.context };
+    if options.budget == Budget::Context && args.context > 0 {
+        options.budget = Budget::Tokens(context.min(tokens.len()) as u64);
     }
     let mut session = Session::open(engine, options)?;
 
@@ -78,14 +96,23 @@ pub fn run(args: Args) -> Result<()> {
     bar.set_style(ProgressStyle::with_template("{bar:32} {pos} of {len} tokens, {eta} left{msg}")?);
     let start = Instant::now();
     let (mut sum, mut scored, mut windows) = (0.0, 0, 0);
-    for window in tokens.chunks(args.context).filter(|window| window.len() > 1) {
+    let mut by_position = ByPosition::default();
+    for window in tokens.chunks(context).filter(|window| window.len() > 1) {
         session.reset();
         let (inputs, targets) = (&window[..window.len() - 1], &window[1..]);
-        session
-            .feed_each(inputs, |i, logits| sum += negative_log_likelihood(logits, targets[i]))?;
+        session.feed_each(inputs, |i, logits| {
+            let loss = negative_log_likelihood(logits, targets[i]);
+            sum += loss;
+            by_position.add(i + 1, loss);
+            // A window may be a whole book.
+            if windows == 0 && i % 512 == 0 {
+                bar.set_position(i as u64);
+                bar.set_message(format!("; perplexity {:.4}", (sum / (i + 1) as f64).exp()));
+            }
+        })?;
         scored += targets.len();
         windows += 1;
-        bar.inc(window.len() as u64);
+        bar.set_position((scored + windows) as u64);
         bar.set_message(format!("; perplexity {:.4}", (sum / scored as f64).exp()));
     }
     bar.finish_and_clear();
@@ -96,9 +123,10 @@ pub fn run(args: Args) -> Result<()> {
         loss,
         tokens: scored,
         windows,
-        context: args.context,
+        context,
         seconds,
         tokens_per_second: scored as f64 / seconds,
+        positions: if args.positions { by_position.ranges() } else { Vec::new() },
     };
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -107,10 +135,54 @@ pub fn run(args: Args) -> Result<()> {
         writeln!(
             out,
             "perplexity {:.4} over {scored} tokens in {windows} windows of {}; {:.1} tokens/s",
-            report.perplexity, args.context, report.tokens_per_second
+            report.perplexity, context, report.tokens_per_second
         )?;
+        if args.positions {
+            writeln!(out, "\n| positions | tokens | perplexity |\n|--:|--:|--:|")?;
+        }
+        for Range { from, to, tokens, perplexity } in &report.positions {
+            writeln!(out, "| {from} to {} | {tokens} | {perplexity:.3} |", to - 1)?;
+        }
     }
     Ok(out.flush()?)
+}
+
+/// Losses by ranges of positions: 1 to 255, 256 to 511, 512 to 1023, and so on.
+#[derive(Default)]
+struct ByPosition {
+    /// Tokens and the sum of their losses, range by range.
+    sums: Vec<(usize, f64)>,
+}
+
+impl ByPosition {
+    /// Where the second range begins.
+    const FIRST: usize = 256;
+
+    fn add(&mut self, position: usize, loss: f64) {
+        let range = match position / Self::FIRST {
+            0 => 0,
+            n => n.ilog2() as usize + 1,
+        };
+        if self.sums.len() <= range {
+            self.sums.resize(range + 1, (0, 0.0));
+        }
+        self.sums[range].0 += 1;
+        self.sums[range].1 += loss;
+    }
+
+    fn ranges(&self) -> Vec<Range> {
+        let first = |range: usize| match range {
+            0 => 1,
+            n => Self::FIRST << (n - 1),
+        };
+        let of = |(range, &(tokens, sum)): (usize, &(usize, f64))| Range {
+            from: first(range),
+            to: first(range + 1),
+            tokens,
+            perplexity: (sum / tokens as f64).exp(),
+        };
+        self.sums.iter().enumerate().filter(|(_, sum)| sum.0 > 0).map(of).collect()
+    }
 }
 
 /// In nats. The sum is in double precision: a vocabulary has tens of thousands of small terms.

@@ -31,7 +31,7 @@ pub(super) struct Sequence<K: Kept> {
 
 impl<K: Kept> Sequence<K> {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
-        let scratch = Scratch::new(&shared)?;
+        let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
         let cache = Cache::new(&shared.model.hyper, geometry, scratch.block)?;
         Ok(Sequence { shared, cache, scratch })
     }

@@ -18,6 +18,7 @@ use crate::model::Model;
 use forward::Sequence;
 use kernels::{Bytes, Half, Kernels, Single};
 use pool::{Pool, lock};
+use scratch::Scratch;
 use std::sync::Arc;
 
 /// More threads than any machine that a file of ours will see.
@@ -100,6 +101,15 @@ impl Cpu {
         };
         Ok(Cpu { shared: Arc::new(shared) })
     }
+}
+
+/// Bytes that a session of this geometry needs to compute, as [`State::scratch_bytes`] reports them.
+pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -> Result<u64> {
+    // Made and dropped again: no page is touched, and no second account of the sizes is kept.
+    let scratch = Scratch::new(model, threads)?;
+    let books = geometry.ledgers(&model.hyper, scratch.block).bytes() as u64;
+    let block = geometry.kv.window_bytes(model.hyper.kv_heads, model.hyper.head_dim);
+    Ok(scratch.bytes() as u64 + books + scratch.block as u64 * block)
 }
 
 impl Engine for Cpu {

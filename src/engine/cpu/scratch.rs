@@ -1,10 +1,9 @@
 //! What a sequence needs to compute a block of tokens. Allocated once; nothing grows.
 
-use super::Shared;
 use super::buffer::Buffer;
 use super::kernels::{Activations, Panel};
 use crate::error::Result;
-use crate::model::{Hyper, Ssm};
+use crate::model::{Hyper, Model, Ssm};
 use std::sync::Mutex;
 
 /// Most tokens of a block: more would not make the weights any cheaper.
@@ -102,9 +101,10 @@ impl MixerScratch {
 }
 
 impl Scratch {
-    pub fn new(shared: &Shared) -> Result<Scratch> {
+    /// What a sequence of `model` needs on `threads` threads.
+    pub fn new(model: &Model, threads: usize) -> Result<Scratch> {
         let what = "buffers of a block of tokens";
-        let hyper = &shared.model.hyper;
+        let hyper = &model.hyper;
         let (d, ffn, q, kv) = (hyper.d, hyper.ffn, hyper.q_dim(), hyper.kv_dim());
         let wide = q.max(ffn);
         let mixer = hyper.ssm.map_or(0, |s| s.projected() + s.channels() + 3 * s.inner + kv);
@@ -112,11 +112,10 @@ impl Scratch {
         let block = (BLOCK_BYTES / per_token).clamp(FEWEST_TOKENS, MOST_TOKENS);
         let logit_rows = (LOGITS_BYTES / (4 * hyper.vocab)).clamp(1, MOST_LOGIT_ROWS);
 
-        let threads = shared.pool.threads();
         // Twice as many tasks as threads keep all of them busy to the end.
         let parts = (2 * threads).div_ceil(hyper.kv_heads);
-        let widest = shared.model.matrices().map(|m| m.cols).max().unwrap_or(0);
-        let plain = shared.model.matrices().any(|m| !m.dtype.is_quantised());
+        let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
+        let plain = model.matrices().any(|m| !m.dtype.is_quantised());
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
         let mixers = match &hyper.ssm {
             None => None,

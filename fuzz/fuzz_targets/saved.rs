@@ -1,0 +1,80 @@
+//! Saved sessions: a real one with some bytes changed and its checksums made right again, or any
+//! bytes at all, is taken up and goes on, or is an error.
+
+#![no_main]
+
+#[path = "../../tests/common/models.rs"]
+mod models;
+
+use attamba::Error;
+use attamba::engine::{Engine, KvType};
+use attamba::session::{Budget, Options, Overflow, Session};
+use libfuzzer_sys::fuzz_target;
+use models::Sizes;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Where the checksum of the header stands, as `session/file.rs` says.
+const HEADER: usize = 112;
+
+struct Given {
+    engine: Arc<dyn Engine>,
+    path: PathBuf,
+    saved: Vec<Vec<u8>>,
+}
+
+fn given() -> &'static Given {
+    static GIVEN: OnceLock<Given> = OnceLock::new();
+    GIVEN.get_or_init(|| {
+        let engine = Sizes { layers: 1, vocab: 20, ..Sizes::default() }.engine(1, 1);
+        let path =
+            std::env::temp_dir().join(format!("attamba-fuzz-{}.session", std::process::id()));
+        let kinds = [(KvType::F16, Overflow::Drop), (KvType::I8, Overflow::Thin)];
+        let saved = kinds.map(|(kv, overflow)| {
+            let budget = Budget::States(5);
+            let options = Options { budget, kv, overflow, ..Options::default() };
+            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            session.feed(&[1; 70]).unwrap();
+            session.save(&path, b"note").unwrap();
+            std::fs::read(&path).unwrap()
+        });
+        Given { engine, path, saved: saved.into() }
+    })
+}
+
+/// Pairs of a place and a byte to put there, three bytes each.
+fn edited(mut file: Vec<u8>, edits: &[u8]) -> Vec<u8> {
+    for edit in edits.chunks_exact(3) {
+        let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % file.len();
+        file[at] = edit[2];
+    }
+    let sum = xxh3_64(&file[..HEADER]).to_le_bytes();
+    file[HEADER..HEADER + 8].copy_from_slice(&sum);
+    let end = file.len() - 8;
+    let sum = xxh3_64(&file[HEADER + 8..end]).to_le_bytes();
+    file[end..].copy_from_slice(&sum);
+    file
+}
+
+fn run(file: &[u8]) -> Result<(), Error> {
+    let given = given();
+    std::fs::write(&given.path, file).unwrap();
+    let (mut session, _) = Session::resume(Arc::clone(&given.engine), &given.path)?;
+    session.feed(&[1; 9])?;
+    session.feed(&[2])?;
+    session.shrink(session.memory().state - 1)?;
+    session.feed(&[3])
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&kind, rest)) = bytes.split_first() else { return };
+    let saved = &given().saved;
+    let file = match kind % 4 {
+        0 => rest.to_vec(),
+        kind => edited(saved[usize::from(kind) % saved.len()].clone(), rest),
+    };
+    if let Err(e) = run(&file) {
+        assert!(!e.to_string().is_empty());
+    }
+});

@@ -1,0 +1,378 @@
+//! `attamba memory`: what a session costs as its text grows, beside a transformer.
+
+use crate::common::{self, EngineArgs, Kv, ModelArgs};
+use crate::plot::{Line, Plot};
+use anyhow::{Context, Result, bail};
+use attamba::chunk::Overflow;
+use attamba::engine::{Geometry, State, Want};
+use attamba::memory::Growth;
+use attamba::model::{Architecture, Hyper, Model};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// Show what a session costs as its text grows, beside a transformer
+///
+/// The tables are for a session that forgets nothing, which is what a transformer needs to answer
+/// about all of a text. With a budget a session of either kind stays at that budget for ever.
+///
+/// The transformer is the model of --baseline, or else one of the same sizes: the same layers, heads
+/// and width, with a key and a value for every token.
+///
+/// With --measure each session is really opened, in a process of its own, filled as if that many
+/// tokens had been taken in, and goes on for some tokens; the system then says how much memory the
+/// process had at its peak. Sessions that would not fit the memory at hand are left out.
+///
+/// Example: attamba memory --chunks 4,8,16 --measure --plot memory.svg
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Transformer to compare with [default: one of the model's sizes]
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Chunk lengths [default: those that the model was trained with]
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',')]
+    chunks: Vec<usize>,
+    /// Tokens before the current one that stay visible [default: as the model says]
+    #[arg(long, value_name = "TOKENS")]
+    window: Option<usize>,
+    /// Lengths of text, with a suffix as in 8K
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        value_parser = common::bytes,
+        default_value = "1K,2K,4K,8K,16K,32K,64K,128K,256K,512K,1M"
+    )]
+    contexts: Vec<u64>,
+    /// How keys and values are stored
+    #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
+    kv: Kv,
+    /// Open the sessions and ask the system what they take
+    #[arg(long)]
+    measure: bool,
+    /// Draw the table into a file
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+    /// Measure one session, in this process: chunk, window, tokens
+    #[arg(long, hide = true, value_delimiter = ',')]
+    one: Vec<usize>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// A way to run a model: one column of the tables.
+struct Variant {
+    name: String,
+    path: PathBuf,
+    hyper: Hyper,
+    chunk: usize,
+    window: usize,
+}
+
+/// One length of text of one variant.
+#[derive(Serialize)]
+struct Cell {
+    variant: String,
+    tokens: u64,
+    /// Bytes of ring, window and mixer states.
+    state_bytes: u64,
+    /// Multiplications and additions of attention for the next token.
+    attention_operations: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<Measured>,
+}
+
+/// What the process of one session said.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Measured {
+    state_bytes: u64,
+    /// Greatest resident memory of the process, the pages of the model file included.
+    peak_resident_bytes: u64,
+    tokens_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    growth_bytes_a_token: Vec<f64>,
+    cells: &'a [Cell],
+}
+
+/// Tokens that a measured session goes on for.
+const MEASURED_TOKENS: usize = 16;
+
+pub fn run(args: Args) -> Result<()> {
+    let path = args.model.path()?;
+    if let [chunk, window, tokens] = args.one[..] {
+        let measured = measure_here(&args, &path, chunk, window, tokens as u64)?;
+        println!("{}", serde_json::to_string(&measured)?);
+        return Ok(());
+    }
+    if args.contexts.contains(&0) {
+        bail!("a text of 0 tokens costs nothing; --contexts takes numbers from 1 on");
+    }
+    let model = Model::open(&path)?;
+    let variants = variants(&args, &path, &model)?;
+    let mut cells = Vec::new();
+    for &tokens in &args.contexts {
+        for variant in &variants {
+            cells.push(cell(&args, variant, tokens)?);
+        }
+    }
+    if let Some(file) = &args.plot {
+        std::fs::write(file, draw(&variants, &cells).svg())
+            .with_context(|| file.display().to_string())?;
+    }
+    let growth: Vec<f64> = variants.iter().map(|v| growth(&args, v)).collect();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let report = Report { model: model.name(), growth_bytes_a_token: growth, cells: &cells };
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        write!(out, "{}", text(&model, &args, &variants, &cells, &growth))?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The transformer first.
+fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
+    let hyper = &model.hyper;
+    let mut variants = vec![match &args.baseline {
+        Some(baseline) => {
+            let hyper = Model::open(baseline)?.hyper;
+            if hyper.architecture != Architecture::Llama {
+                bail!("{} is no transformer; --baseline takes a llama model", baseline.display());
+            }
+            let name = "transformer".to_owned();
+            Variant { name, path: baseline.clone(), hyper, chunk: 1, window: 0 }
+        }
+        // Measured by the model itself with chunks of one token: a key and a value for each.
+        None => Variant {
+            name: "transformer".to_owned(),
+            path: path.to_owned(),
+            hyper: Hyper { ssm: None, ..hyper.clone() },
+            chunk: 1,
+            window: 0,
+        },
+    }];
+    let chunks = if args.chunks.is_empty() { &hyper.trained_chunks } else { &args.chunks };
+    for &chunk in chunks {
+        if chunk == 0 || chunk > attamba::session::MOST_CHUNK {
+            bail!("chunks of {chunk} tokens; 1 to {} can be had", attamba::session::MOST_CHUNK);
+        }
+        variants.push(Variant {
+            name: format!("P {chunk}"),
+            path: path.to_owned(),
+            hyper: hyper.clone(),
+            chunk,
+            window: args.window.unwrap_or(hyper.window),
+        });
+    }
+    Ok(variants)
+}
+
+/// A session that forgets nothing of `tokens` tokens.
+fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Geometry {
+    let states = Growth::at(&variant.hyper, variant.chunk, variant.window, tokens).states;
+    Geometry {
+        ring: usize::try_from(states).unwrap_or(usize::MAX),
+        window: variant.window.min(usize::try_from(tokens - 1).unwrap_or(usize::MAX)),
+        chunk: variant.chunk,
+        kv: args.kv.into(),
+        overflow: Overflow::Drop,
+    }
+}
+
+/// Bytes that one token more adds in the long run.
+fn growth(args: &Args, variant: &Variant) -> f64 {
+    geometry(args, variant, 1).bytes_of_a_state(&variant.hyper) as f64 / variant.chunk as f64
+}
+
+fn cell(args: &Args, variant: &Variant, tokens: u64) -> Result<Cell> {
+    let hyper = &variant.hyper;
+    let state_bytes = geometry(args, variant, tokens).state_bytes(hyper);
+    let fits = available().is_none_or(|bytes| state_bytes < bytes / 2);
+    let measured = match args.measure && fits {
+        true => Some(measure(args, variant, tokens)?),
+        false => None,
+    };
+    let growth = Growth::at(hyper, variant.chunk, variant.window, tokens);
+    let attention_operations = growth.operations(hyper);
+    Ok(Cell { variant: variant.name.clone(), tokens, state_bytes, attention_operations, measured })
+}
+
+/// A session in a process of its own, so that nothing else counts.
+fn measure(args: &Args, variant: &Variant, tokens: u64) -> Result<Measured> {
+    let program = std::env::current_exe().context("this program can't be found")?;
+    let kv = match args.kv {
+        Kv::F32 => "f32",
+        Kv::F16 => "f16",
+        Kv::Int8 => "int8",
+    };
+    let mut command = Command::new(program);
+    command.args(["memory", "--kv", kv, "--engine", "cpu", "-m"]).arg(&variant.path);
+    command.arg(format!("--one={},{},{tokens}", variant.chunk, variant.window));
+    if let Some(threads) = args.engine.threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    // Chunk lengths that are new to the model are the point here.
+    let output = command.env("RUST_LOG", "error").output().context("a process can't be started")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{} at {tokens} tokens: {}", variant.name, said.trim());
+    }
+    serde_json::from_slice(&output.stdout).context("the measuring process")
+}
+
+fn measure_here(
+    args: &Args,
+    path: &Path,
+    chunk: usize,
+    window: usize,
+    tokens: u64,
+) -> Result<Measured> {
+    let engine = args.engine.open(path)?;
+    let hyper = &engine.model().hyper;
+    let variant =
+        Variant { name: String::new(), path: path.to_owned(), hyper: hyper.clone(), chunk, window };
+    // Room for the tokens that follow, too.
+    let room = geometry(args, &variant, tokens + MEASURED_TOKENS as u64);
+    let mut state = engine.open(room)?;
+    fill(&mut *state, tokens)?;
+    let start = Instant::now();
+    for _ in 0..MEASURED_TOKENS {
+        state.forward(&[0], Want::Last, &mut |_, _| {})?;
+    }
+    let tokens_per_second = MEASURED_TOKENS as f64 / start.elapsed().as_secs_f64();
+    let peak = status("VmHWM").context("the system does not tell the peak memory of a process")?;
+    Ok(Measured { state_bytes: state.state_bytes(), peak_resident_bytes: peak, tokens_per_second })
+}
+
+/// Brings a state to where it would be after `tokens` tokens, with keys and values that mean
+/// nothing: memory and time do not depend on them.
+fn fill(state: &mut dyn State, tokens: u64) -> attamba::Result<()> {
+    let mut ledgers = state.ledgers().clone();
+    while ledgers.position() < tokens {
+        let left = usize::try_from(tokens - ledgers.position()).unwrap_or(usize::MAX);
+        ledgers.begin(left.min(ledgers.room()));
+        ledgers.finish();
+    }
+    let numbers = ledgers.encode();
+    let books = state.ledgers().decode(tokens, &numbers);
+    let books = books.ok_or_else(|| attamba::Error::Argument("the books do not fit".into()))?;
+    // As f16 1/16, as f32 next to nothing, as bytes 0 and 44.
+    state.import(books, &mut |piece| {
+        piece.iter_mut().zip([0, 0x2c].iter().cycle()).for_each(|(byte, fill)| *byte = *fill);
+        Ok(())
+    })
+}
+
+/// A line of `/proc/self/status`, in bytes; nothing on systems without.
+fn status(key: &str) -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, key)
+}
+
+/// Memory that the system could still give, in bytes.
+fn available() -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+fn draw(variants: &[Variant], cells: &[Cell]) -> Plot {
+    let lines = variants.iter().map(|variant| {
+        let own = || cells.iter().filter(|cell| cell.variant == variant.name);
+        Line {
+            name: variant.name.clone(),
+            points: own().map(|c| (c.tokens as f64, c.state_bytes as f64)).collect(),
+            marks: own()
+                .filter_map(|c| Some((c.tokens as f64, c.measured?.peak_resident_bytes as f64)))
+                .collect(),
+        }
+    });
+    Plot {
+        title: "Memory of a session that forgets nothing".to_owned(),
+        x: "tokens".to_owned(),
+        y: "bytes; dots: the whole process, measured".to_owned(),
+        lines: lines.collect(),
+    }
+}
+
+/// The tables in Markdown.
+fn text(
+    model: &Model,
+    args: &Args,
+    variants: &[Variant],
+    cells: &[Cell],
+    growth: &[f64],
+) -> String {
+    let h = &model.hyper;
+    let mut out = format!(
+        "{}: {} layers, {} query and {} key heads of {}; keys and values in {:?}\n",
+        common::printable(model.name()),
+        h.layers,
+        h.heads,
+        h.kv_heads,
+        h.head_dim,
+        args.kv
+    );
+    out += "\nState of a session that forgets nothing, and how many times smaller than the \
+            transformer's:\n\n";
+    let state = |c: &Cell| Some(c.state_bytes as f64);
+    out += &table(variants, cells, state, &|bytes| common::size(bytes as u64));
+    out += "\nBytes that a token adds in the long run:\n\n";
+    for (variant, growth) in variants.iter().zip(growth) {
+        out += &format!("- {}: {growth:.0}\n", variant.name);
+    }
+    out += "\nAttention: multiplications and additions for the next token:\n\n";
+    let operations = |c: &Cell| Some(c.attention_operations as f64);
+    out += &table(variants, cells, operations, &|n| format!("{:.2} M", n / 1e6));
+    if args.measure {
+        out += "\nMeasured: greatest resident memory of a process with such a session, the pages of \
+                the model file included:\n\n";
+        let peak = |c: &Cell| Some(c.measured?.peak_resident_bytes as f64);
+        out += &table(variants, cells, peak, &|bytes| common::size(bytes as u64));
+        out += "\nMeasured: decode at that depth, tokens/s:\n\n";
+        let speed = |c: &Cell| Some(c.measured?.tokens_per_second);
+        out += &table(variants, cells, speed, &|speed| format!("{speed:.1}"));
+    }
+    out
+}
+
+/// A table of `value`, with the ratio to the transformer where both are there.
+fn table(
+    variants: &[Variant],
+    cells: &[Cell],
+    value: impl Fn(&Cell) -> Option<f64>,
+    show: &dyn Fn(f64) -> String,
+) -> String {
+    let mut out = String::from("| tokens |");
+    variants.iter().for_each(|v| out += &format!(" {} |", v.name));
+    out += &format!("\n|--:|{}\n", "--:|".repeat(variants.len()));
+    for row in cells.chunks(variants.len()) {
+        out += &format!("| {} |", row[0].tokens);
+        let first = value(&row[0]);
+        for (index, cell) in row.iter().enumerate() {
+            out += &match (value(cell), first) {
+                (None, _) => " – |".to_owned(),
+                (Some(own), Some(first)) if index > 0 => {
+                    let ratio = if first > own { first / own } else { own / first };
+                    format!(" {} ({ratio:.1}×) |", show(own))
+                }
+                (Some(own), _) => format!(" {} |", show(own)),
+            };
+        }
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,113 @@
+//! What a model and a session will cost, before either is opened: from the header of the file alone.
+
+use crate::chunk::Plan;
+use crate::engine::cpu;
+use crate::error::Result;
+use crate::model::{Hyper, Mixer, Model};
+use crate::session::{Memory, Options};
+
+/// Bytes of the weights of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Mapped from the file: the system may take the pages back and read them again.
+    pub mapped: u64,
+    /// Copied, in memory for as long as the engine lives: norms, convolutions and the like.
+    pub copied: u64,
+}
+
+/// What a session of a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// The weights, which sessions of one engine share.
+    pub weights: Weights,
+    /// The session: equal to what [`Session::memory`](crate::session::Session::memory) reports.
+    pub session: Memory,
+}
+
+impl Estimate {
+    /// What a session of `model` takes on the CPU with `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::Budget`](crate::Error::Budget) where the smallest session is larger than the
+    /// budget; it names what would do.
+    pub fn cpu(model: &Model, options: &Options, threads: usize) -> Result<Estimate> {
+        let geometry = options.geometry(&model.hyper)?;
+        let state = geometry.state_bytes(&model.hyper);
+        let logits = 4 * model.hyper.vocab as u64;
+        let scratch = cpu::scratch_bytes(model, threads, geometry)? + logits;
+        Ok(Estimate { weights: weights(model), session: Memory { state, scratch } })
+    }
+}
+
+/// Bytes of the weights of `model` on the CPU.
+pub fn weights(model: &Model) -> Weights {
+    let weights = &model.weights;
+    let of_mixer = |m: &Mixer| {
+        // The convolution is kept a second time, tap by tap.
+        2 * m.conv.len()
+            + m.conv_bias.len()
+            + m.dt_bias.len()
+            + m.a.len()
+            + m.d.len()
+            + m.norm.len()
+    };
+    let of_layers = weights.layers.iter().map(|layer| {
+        let mixers = layer.attention.mixers.iter().flatten().map(of_mixer);
+        layer.attention.norm.len() + layer.ffn_norm.len() + mixers.sum::<usize>()
+    });
+    let factors = weights.rope_factors.as_ref().map_or(0, Vec::len);
+    let values = of_layers.sum::<usize>() + weights.output_norm.len() + factors;
+    Weights {
+        mapped: model.gguf().tensors().iter().map(|t| t.bytes() as u64).sum(),
+        copied: 4 * values as u64,
+    }
+}
+
+/// How what a model keeps and reads grows with the length of a text of which nothing is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Chunk states of a layer, on average over the layers, rounded up.
+    pub states: u64,
+    /// Keys that a query reads in each layer, likewise.
+    pub rows: u64,
+}
+
+impl Growth {
+    /// After `tokens` tokens, at least 1, in chunks of `chunk` with a window of `window`.
+    pub fn at(hyper: &Hyper, chunk: usize, window: usize, tokens: u64) -> Growth {
+        let plans = hyper.plans(chunk);
+        let in_window = tokens.min(window as u64 + 1);
+        let states: u64 = plans.iter().map(|plan| boundaries(*plan, tokens - in_window)).sum();
+        let states = states.div_ceil(plans.len() as u64);
+        Growth { states, rows: states + in_window }
+    }
+
+    /// Multiplications and additions of attention for one token, all layers: each key and each
+    /// value once a query head.
+    pub fn operations(&self, hyper: &Hyper) -> u64 {
+        2 * 2 * self.rows * hyper.q_dim() as u64 * hyper.layers as u64
+    }
+}
+
+/// Boundaries among the first `positions` positions.
+fn boundaries(plan: Plan, positions: u64) -> u64 {
+    match positions {
+        0 => 0,
+        n => 1 + (n + plan.offset) / plan.chunk - (1 + plan.offset) / plan.chunk,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn boundaries_are_counted(chunk in 1u64..20, offset in 0u64..20, positions in 0u64..200) {
+            let plan = Plan { chunk, offset: offset % chunk };
+            let counted = (0..positions).filter(|p| plan.is_boundary(*p)).count() as u64;
+            prop_assert_eq!(boundaries(plan, positions), counted);
+        }
+    }
+}
