@@ -5,12 +5,14 @@ use crate::guard;
 use crate::handle::SESSIONS;
 use crate::input;
 use crate::open;
-use crate::options::SessionOptions;
+use crate::options::{self, ModelOptions, SessionOptions};
 use crate::session::attamba_session;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::Work;
+use runtime::engine::cpu::default_threads;
 use runtime::gguf::Gguf;
+use runtime::memory::{Estimate, weights};
 use runtime::model::Model;
 use std::ffi::c_char;
 
@@ -22,12 +24,14 @@ pub struct Memory {
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// The weights. With the CPU engine they are pages of the model file: shared by all sessions, and
-    /// taken away by the system, without harm, where memory is short.
+    /// The weights as the file has them. With the CPU engine they are pages of the file: shared by
+    /// all sessions, and taken away by the system, without harm, where memory is short.
     pub weights: u64,
+    /// What the engine keeps of the weights beside the file; shared by all sessions.
+    pub copied: u64,
     /// The session's state: what it remembers.
     pub state: u64,
-    /// The session's buffers to compute in; 0 in an estimate where only the engine knows.
+    /// The session's buffers to compute in.
     pub scratch: u64,
     /// Snapshots that a chat keeps in order to go back; at most 32 MiB.
     pub checkpoints: u64,
@@ -39,25 +43,28 @@ unsafe impl Versioned for Memory {
         struct_size: size_of::<Memory>() as u32,
         reserved: 0,
         weights: 0,
+        copied: 0,
         state: 0,
         scratch: 0,
         checkpoints: 0,
     };
 }
 
-/// What a session of the model at `path` would take, without loading it: reads the tables of the
-/// file only. Fills `memory`, whose `struct_size` the caller has set.
+/// What the model at `path` and a session of it would take with the CPU engine, without loading it:
+/// reads the tables of the file only. Of `loading` the threads count. Fills `memory`, whose
+/// `struct_size` the caller has set.
 ///
 /// Any thread. Errors of the file as in attamba_model_open, of the options as in
 /// attamba_session_open. The message is that of the thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_estimate(
     path: *const c_char,
+    loading: *const ModelOptions,
     options: *const SessionOptions,
     memory: *mut Memory,
 ) -> Status {
     // SAFETY: the caller's arguments are as the header says, here and below.
-    unsafe { estimate(options, memory, || Ok(Gguf::open(&input::path(path)?)?)) }
+    unsafe { estimate(loading, options, memory, || Ok(Gguf::open(&input::path(path)?)?)) }
 }
 
 /// As attamba_estimate, of a model that lies where attamba_model_open_fd finds it.
@@ -66,28 +73,33 @@ pub unsafe extern "C" fn attamba_estimate_fd(
     fd: i32,
     offset: u64,
     length: u64,
+    loading: *const ModelOptions,
     options: *const SessionOptions,
     memory: *mut Memory,
 ) -> Status {
     // SAFETY: as above.
-    unsafe { estimate(options, memory, || open::from_fd(fd, offset, length)) }
+    unsafe { estimate(loading, options, memory, || open::from_fd(fd, offset, length)) }
 }
 
 /// # Safety
 /// The pointers are null or as the header says.
 unsafe fn estimate(
+    loading: *const ModelOptions,
     options: *const SessionOptions,
     memory: *mut Memory,
     gguf: impl FnOnce() -> Result<Gguf>,
 ) -> Status {
     guard::call(|| {
         // SAFETY: as the caller guarantees.
-        let options: SessionOptions = unsafe { versioned::read(options) }?;
+        let (loading, options) = unsafe { (options::model(loading)?, versioned::read(options)?) };
         let model = Model::from_gguf(gguf()?)?;
-        let geometry = options.options()?.geometry(&model.hyper)?;
+        let threads = loading.threads().unwrap_or_else(default_threads);
+        let found = Estimate::cpu(&model, &options.options()?, threads)?;
         let value = Memory {
-            weights: weights(&model),
-            state: geometry.state_bytes(&model.hyper),
+            weights: found.weights.mapped,
+            copied: found.weights.copied,
+            state: found.session.state,
+            scratch: found.session.scratch,
             ..Memory::DEFAULT
         };
         // SAFETY: the caller's struct is as long as it says.
@@ -118,8 +130,15 @@ impl Memory {
             Work::Chat(chat) => chat.checkpoint_bytes(),
             _ => 0,
         };
-        let (state, scratch) = (held.state, held.scratch);
-        Ok(Memory { weights: weights(model), state, scratch, checkpoints, ..Memory::DEFAULT })
+        let weights = weights(model);
+        Ok(Memory {
+            weights: weights.mapped,
+            copied: weights.copied,
+            state: held.state,
+            scratch: held.scratch,
+            checkpoints,
+            ..Memory::DEFAULT
+        })
     }
 }
 
@@ -137,8 +156,4 @@ pub unsafe extern "C" fn attamba_session_shrink(
     bytes: u64,
 ) -> Status {
     guard::on(&SESSIONS, session, |session| session.shrink(bytes))
-}
-
-fn weights(model: &Model) -> u64 {
-    model.gguf().tensors().iter().map(|tensor| tensor.bytes() as u64).sum()
 }

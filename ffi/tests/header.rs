@@ -19,7 +19,8 @@ const SIZED: [(&str, &str); 2] = [
 
 fn generated() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).expect("a configuration");
+    let config =
+        cbindgen::Config::from_file(folder.join("cbindgen.toml")).expect("a configuration");
     let bindings = cbindgen::generate_with_config(folder, config).expect("a header");
     let mut bytes = Vec::new();
     bindings.write(&mut bytes);
@@ -41,5 +42,8 @@ fn the_committed_header_is_that_of_the_sources() {
     let committed = std::fs::read_to_string(&path).expect("the header can be read");
     let differs = header.lines().zip(committed.lines()).position(|(a, b)| a != b);
     let first = differs.map(|n| (n + 1, header.lines().nth(n)));
-    assert!(header == committed, "include/attamba.h is not up to date; first difference: {first:?}");
+    assert!(
+        header == committed,
+        "include/attamba.h is not up to date; first difference: {first:?}"
+    );
 }

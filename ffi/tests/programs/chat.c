@@ -87,13 +87,12 @@ int main(int argc, char **argv)
     CHECK(sampling.top_k == 40 && sampling.temperature > 0);
     sampling.temperature = 0;
     options.sampling = &sampling;
-    attamba_memory before = {sizeof before}, held = {sizeof held};
-    OK(attamba_estimate(argv[1], &options, &before));
-    CHECK(before.weights > 0 && before.state > 0 && before.state <= options.budget);
-
     attamba_model_options loading = {sizeof loading};
     loading.engine = ATTAMBA_ENGINE_CPU;
     loading.threads = 2;
+    attamba_memory before = {sizeof before}, held = {sizeof held};
+    OK(attamba_estimate(argv[1], &loading, &options, &before));
+    CHECK(before.weights > 0 && before.state > 0 && before.state <= options.budget);
     loading.preload = 1;
     loading.progress = refuse;
     FAILS(ATTAMBA_STATUS_CANCELLED, attamba_model_open(argv[1], &loading, &model));
@@ -113,6 +112,7 @@ int main(int argc, char **argv)
     OK(attamba_session_open(model, &options, &session));
     OK(attamba_session_get_memory(session, &held));
     CHECK(held.state == before.state && held.weights == before.weights);
+    CHECK(held.scratch == before.scratch && held.copied == before.copied);
 
     OK(attamba_session_chat(session, "Hello!", 6, 12, collect, &first, &finish));
     CHECK(finish == ATTAMBA_FINISH_ENDED || finish == ATTAMBA_FINISH_LIMIT);
@@ -146,6 +146,14 @@ int main(int argc, char **argv)
     again.length = 0;
     OK(attamba_session_chat(session, "And then?", 9, 12, collect, &again, NULL));
     CHECK(again.length == second.length && memcmp(again.bytes, second.bytes, again.length) == 0);
+
+    /* Less memory: the chat goes on, and what was kept before can't be gone back to. */
+    OK(attamba_session_shrink(fork, before.state / 2));
+    OK(attamba_session_get_memory(fork, &held));
+    CHECK(held.state <= before.state / 2 && held.checkpoints == 0);
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_rewind(fork, snapshot));
+    FAILS(ATTAMBA_STATUS_BUDGET, attamba_session_shrink(fork, 1));
+    OK(attamba_session_chat(fork, "More.", 5, 4, collect, &again, NULL));
 
     /* The callback's no. */
     again.length = again.calls = 0;
@@ -198,7 +206,7 @@ int main(int argc, char **argv)
     embed(argv[1], path, 12345, &length);
     fd = open(path, O_RDONLY);
     CHECK(fd >= 0);
-    OK(attamba_estimate_fd(fd, 12345, length, &options, &held));
+    OK(attamba_estimate_fd(fd, 12345, length, &loading, &options, &held));
     CHECK(held.state == before.state);
     OK(attamba_model_open_fd(fd, 12345, length, NULL, &inside));
     close(fd);

@@ -201,9 +201,9 @@ int main(int argc, char **argv)
     FAILS(ATTAMBA_STATUS_FILE, attamba_model_open(argv[0], NULL, &model));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_open_fd(-1, 0, 0, NULL, &model));
     FAILS(ATTAMBA_STATUS_IO, attamba_model_open_fd(9999, 0, 0, NULL, &model));
-    FAILS(ATTAMBA_STATUS_FILE, attamba_estimate(argv[0], NULL, &memory));
-    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate(argv[1], NULL, NULL));
-    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate_fd(-1, 0, 0, NULL, &memory));
+    FAILS(ATTAMBA_STATUS_FILE, attamba_estimate(argv[0], NULL, NULL, &memory));
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate(argv[1], NULL, NULL, NULL));
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate_fd(-1, 0, 0, NULL, NULL, &memory));
     loading.engine = 77;
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_open(argv[1], &loading, &model));
     loading.engine = ATTAMBA_ENGINE_CPU;

@@ -46,7 +46,7 @@ int main(int argc, char **argv)
         memory->struct_size = size;
         OK(attamba_session_get_memory(session, memory));
         CHECK(size < 16 || memory->weights > 0);
-        OK(attamba_estimate(argv[1], NULL, memory));
+        OK(attamba_estimate(argv[1], NULL, NULL, memory));
         free(memory);
     }
     for (size = 8; size <= sizeof(attamba_model_info); size += 8) {

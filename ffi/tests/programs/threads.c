@@ -113,7 +113,9 @@ int main(int argc, char **argv)
     pthread_t thread;
     size_t many = 4000000;
     int still;
+    uint64_t smaller;
     attamba_session_info info = {sizeof info};
+    attamba_memory memory = {sizeof memory};
 
     CHECK(argc == 3);
     OK(attamba_model_open(argv[1], NULL, &model));
@@ -157,6 +159,18 @@ int main(int argc, char **argv)
     cancel(thread);
     FAILS(ATTAMBA_STATUS_PAUSED, attamba_session_save(session, argv[2]));
     OK(attamba_session_resume(session));
+
+    /* Memory is asked for, and asked back, while a call is at work. */
+    OK(attamba_session_get_memory(session, &memory));
+    smaller = memory.state - memory.state / 8;
+    thread = begin(generate, NULL);
+    wait_for_pieces(1);
+    OK(attamba_session_get_memory(session, &memory));
+    OK(attamba_session_shrink(session, smaller));
+    wait_for_pieces(2);
+    cancel(thread);
+    OK(attamba_session_get_memory(session, &memory));
+    CHECK(memory.state <= smaller);
 
     /* A callback may cancel, and may not begin other work. */
     OK(attamba_session_generate(session, UINT32_MAX, meddle, NULL, NULL));

@@ -51,11 +51,7 @@ public final class Model: Sendable {
             UnsafePointer<attamba_model_options>, UnsafeMutablePointer<OpaquePointer?>
         ) -> attamba_status
     ) throws -> Model {
-        var loading = attamba_model_options()
-        loading.struct_size = UInt32(MemoryLayout<attamba_model_options>.size)
-        loading.engine = options.engine.rawValue
-        loading.threads = options.threads
-        loading.preload = options.preload ? 1 : 0
+        var loading = options.c
         var handle: OpaquePointer?
         // Alive until the call has returned, on whose thread it is used.
         try withExtendedLifetime(Listener(progress)) { listener in
@@ -77,13 +73,15 @@ public final class Model: Sendable {
         }
     }
 
-    /// What a session of the model at `path` would take, without loading it.
+    /// What the model at `path` and a session would take on the CPU, without loading it.
     public static func estimate(
         path: String,
-        options: SessionOptions = SessionOptions()
+        options: SessionOptions = SessionOptions(),
+        loading: ModelOptions = ModelOptions()
     ) throws -> Memory {
-        try options.withC { options in
-            try Memory { try check(attamba_estimate(path, options, $0)) }
+        var loading = loading.c
+        return try options.withC { options in
+            try Memory { try check(attamba_estimate(path, &loading, options, $0)) }
         }
     }
 

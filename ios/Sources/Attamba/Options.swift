@@ -54,6 +54,16 @@ public struct ModelOptions: Sendable {
     public var preload = false
 
     public init() {}
+
+    /// The options as C has them, without a progress function.
+    var c: attamba_model_options {
+        var options = attamba_model_options()
+        options.struct_size = UInt32(MemoryLayout<attamba_model_options>.size)
+        options.engine = engine.rawValue
+        options.threads = threads
+        options.preload = preload ? 1 : 0
+        return options
+    }
 }
 
 /// How a session is opened.
@@ -129,6 +139,8 @@ public struct Sampling: Sendable {
 public struct Memory: Equatable, Sendable {
     /// Pages of the model file, which the system may take away where memory is short.
     public let weights: UInt64
+    /// What the engine keeps of the weights beside the file.
+    public let copied: UInt64
     /// What the session remembers.
     public let state: UInt64
     /// Buffers to compute in.
@@ -141,6 +153,7 @@ public struct Memory: Equatable, Sendable {
         memory.struct_size = UInt32(MemoryLayout<attamba_memory>.size)
         try fill(&memory)
         weights = memory.weights
+        copied = memory.copied
         state = memory.state
         scratch = memory.scratch
         checkpoints = memory.checkpoints

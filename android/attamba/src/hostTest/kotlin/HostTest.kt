@@ -100,7 +100,7 @@ private class HostTest(private val file: File, private val folder: File) {
             val saved = File(folder, "chat ü.session").path
             val session = model.session(greedy)
             val held = session.memory
-            assertEquals(Model.estimate(file.path, greedy).state, held.state)
+            assertEquals(Model.estimate(file.path, greedy, ModelOptions(threads = 2)), held)
             session.instruct("Answer briefly.")
             assertTrue(session.text("Hello!").isNotEmpty())
             assertEquals(listOf("system", "user", "assistant"), session.messages().map { it.first })

@@ -430,13 +430,16 @@ static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats,
 
 static jlongArray memory_array(JNIEnv *env, const attamba_memory *memory)
 {
-    jlong values[] = {(jlong)memory->weights, (jlong)memory->state, (jlong)memory->scratch,
-                      (jlong)memory->checkpoints};
-    return longs(env, values, 4);
+    jlong values[] = {(jlong)memory->weights, (jlong)memory->copied, (jlong)memory->state,
+                      (jlong)memory->scratch, (jlong)memory->checkpoints};
+    return longs(env, values, sizeof values / sizeof *values);
 }
 
-NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jlongArray numbers)
+NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint threads,
+                             jlongArray numbers)
 {
+    struct callback nobody = {env, NULL};
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, threads, 0, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -445,7 +448,7 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jlongAr
     (void)self;
     memory.struct_size = sizeof memory;
     if (text != NULL && session_options(env, numbers, &options) &&
-        !failed(env, attamba_estimate(text, &options, &memory))) {
+        !failed(env, attamba_estimate(text, &model_options, &options, &memory))) {
         array = memory_array(env, &memory);
     }
     free(text);
@@ -453,15 +456,18 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jlongAr
 }
 
 NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length,
-                               jlongArray numbers)
+                               jint threads, jlongArray numbers)
 {
+    struct callback nobody = {env, NULL};
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, threads, 0, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 
     (void)self;
     memory.struct_size = sizeof memory;
     if (!session_options(env, numbers, &options) ||
-        failed(env, attamba_estimate_fd(fd, (uint64_t)offset, (uint64_t)length, &options, &memory))) {
+        failed(env, attamba_estimate_fd(fd, (uint64_t)offset, (uint64_t)length, &model_options,
+                                        &options, &memory))) {
         return NULL;
     }
     return memory_array(env, &memory);

@@ -98,9 +98,12 @@ public class Model private constructor(number: Long) : AutoCloseable {
             )
         }
 
-        /** What a session of the model at [path] would take, without loading it. */
-        public fun estimate(path: String, options: SessionOptions = SessionOptions()): Memory =
-            Memory(Native.estimate(path.utf8(), options.numbers()))
+        /** What the model at [path] and a session would take on the CPU, without loading it. */
+        public fun estimate(
+            path: String,
+            options: SessionOptions = SessionOptions(),
+            loading: ModelOptions = ModelOptions(),
+        ): Memory = Memory(Native.estimate(path.utf8(), loading.threads, options.numbers()))
 
         /** As above, of a model inside an open file. */
         public fun estimate(
@@ -108,7 +111,9 @@ public class Model private constructor(number: Long) : AutoCloseable {
             offset: Long,
             length: Long,
             options: SessionOptions = SessionOptions(),
-        ): Memory = Memory(Native.estimateFd(fd, offset, length, options.numbers()))
+            loading: ModelOptions = ModelOptions(),
+        ): Memory =
+            Memory(Native.estimateFd(fd, offset, length, loading.threads, options.numbers()))
     }
 }
 

@@ -41,10 +41,16 @@ internal object Native {
 
     external fun tokenize(model: Long, text: ByteArray, special: Boolean): IntArray
 
-    /** weights, state, scratch, checkpoints */
-    external fun estimate(path: ByteArray, options: LongArray): LongArray
+    /** weights, copied, state, scratch, checkpoints */
+    external fun estimate(path: ByteArray, threads: Int, options: LongArray): LongArray
 
-    external fun estimateFd(fd: Int, offset: Long, length: Long, options: LongArray): LongArray
+    external fun estimateFd(
+        fd: Int,
+        offset: Long,
+        length: Long,
+        threads: Int,
+        options: LongArray,
+    ): LongArray
 
     external fun sessionOpen(
         model: Long,

@@ -103,6 +103,8 @@ public data class Sampling(
 public data class Memory(
     /** Pages of the model file, which the system may take away where memory is short. */
     val weights: Long,
+    /** What the engine keeps of the weights beside the file. */
+    val copied: Long,
     /** What the session remembers. */
     val state: Long,
     /** Buffers to compute in. */
@@ -110,5 +112,7 @@ public data class Memory(
     /** What a chat keeps in order to go back. */
     val checkpoints: Long,
 ) {
-    internal constructor(numbers: LongArray) : this(numbers[0], numbers[1], numbers[2], numbers[3])
+    internal constructor(
+        n: LongArray
+    ) : this(n[0], n[1], n[2], n[3], n[4])
 }
