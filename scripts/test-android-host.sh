@@ -36,7 +36,7 @@ fi
 kotlin=$tools/node_modules/kotlin-compiler/lib
 libraries=$kotlin/kotlin-stdlib.jar:$kotlin/kotlinx-coroutines-core-jvm.jar:$kotlin/kotlin-test.jar
 
-[[ -n ${SKIP:-} ]] || cargo build --package attamba-ffi
+cargo build --package attamba-ffi
 library=$(cd "$target/debug" && pwd)
 ln -sf libattamba.so "$library/libattamba.so.0"
 
@@ -56,7 +56,8 @@ mapfile -t stubs < <(find android/attamba/src/hostTest/stubs -name '*.kt')
 rm -rf "$work/classes"
 compile -cp "$libraries" "${stubs[@]}"
 compile -Xexplicit-api=strict -cp "$libraries:$work/classes" "${main[@]}"
-compile -cp "$libraries:$work/classes" android/attamba/src/hostTest/kotlin/*.kt
+sed -n '/^```kotlin$/,/^```$/p' docs/embedding.md | sed '/^```/d' >"$work/Page.kt"
+compile -cp "$libraries:$work/classes" android/attamba/src/hostTest/kotlin/*.kt "$work/Page.kt"
 
 # -Xcheck:jni finds wrong use of JNI: missing checks for exceptions, bad references, bad UTF-8.
 run() {

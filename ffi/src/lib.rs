@@ -7,6 +7,7 @@
 #![allow(clippy::missing_safety_doc, reason = "the header says what a caller owes")]
 
 mod buffer;
+mod engines;
 mod error;
 mod guard;
 mod handle;

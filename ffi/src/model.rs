@@ -1,18 +1,17 @@
 //! Models: what is asked of one that is open.
 
 use crate::buffer;
+use crate::engines::Engines;
 use crate::error::{Failure, Result};
 use crate::guard;
-use crate::handle::{Handle, LastError, MODELS, lock};
+use crate::handle::{Handle, LastError, MODELS};
 use crate::input;
 use crate::options::Engine;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use runtime::conversation::Language;
-use runtime::engine;
-use runtime::engine::cpu::Cpu;
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A model file that is open, with its tokenizer and its engines.
 #[allow(non_camel_case_types, reason = "the name in C")]
@@ -25,9 +24,7 @@ pub struct Model {
     pub file: Arc<runtime::model::Model>,
     /// The text side, or why the file has none that works: such a model is fed tokens.
     pub language: std::result::Result<Language, String>,
-    threads: Option<usize>,
-    default: Engine,
-    cpu: Mutex<Option<Arc<dyn engine::Engine>>>,
+    pub engines: Engines,
     error: LastError,
 }
 
@@ -43,28 +40,9 @@ impl Model {
     pub fn new(
         file: Arc<runtime::model::Model>,
         language: std::result::Result<Language, String>,
-        default: Engine,
-        threads: Option<usize>,
+        engines: Engines,
     ) -> Model {
-        let (cpu, error) = Default::default();
-        Model { file, language, threads, default, cpu, error }
-    }
-
-    /// The engine of that kind; made when it is first asked for, and kept.
-    pub fn engine(&self, kind: Engine) -> Result<Arc<dyn engine::Engine>> {
-        match if kind == Engine::Auto { self.default } else { kind } {
-            Engine::Auto | Engine::Cpu => {
-                let mut made = lock(&self.cpu);
-                if let Some(engine) = &*made {
-                    return Ok(Arc::clone(engine));
-                }
-                let engine: Arc<dyn engine::Engine> =
-                    Arc::new(Cpu::new(Arc::clone(&self.file), self.threads)?);
-                *made = Some(Arc::clone(&engine));
-                Ok(engine)
-            }
-            Engine::Gpu => Err(Failure::new(Status::Unsupported, "this build has no GPU engine")),
-        }
+        Model { file, language, engines, error: LastError::default() }
     }
 
     /// The text side.
@@ -170,7 +148,7 @@ pub unsafe extern "C" fn attamba_model_engine(
     length: *mut usize,
 ) -> Status {
     guard::on(&MODELS, model, |model| {
-        let words = model.engine(Engine::Auto)?.describe();
+        let words = model.engines.get(Engine::Auto)?.describe();
         // SAFETY: as above.
         unsafe { buffer::text(&words, buffer, capacity, length) }
     })

@@ -1,6 +1,7 @@
 //! Opening models.
 
 use crate::buffer;
+use crate::engines::Engines;
 use crate::error::{Failure, Result};
 use crate::guard;
 use crate::handle::MODELS;
@@ -81,7 +82,7 @@ const SPELT: f32 = 0.9;
 /// # Safety
 /// The progress function of `options` may be called.
 unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
-    let default: Engine = options.engine()?;
+    let default = options.engine()?;
     // SAFETY: as the caller guarantees, here and below.
     let report = |done| unsafe { options.report(done) };
     report(0.0)?;
@@ -95,11 +96,11 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     report(READ)?;
     let language = language(&file).map_err(|e| e.to_string());
     report(SPELT)?;
-    let model = Model::new(file, language, default, options.threads());
+    let engines = Engines::new(Arc::clone(&file), default, options.threads());
     // Made now, so that what can fail fails here.
-    model.engine(Engine::Auto)?;
+    engines.get(Engine::Auto)?;
     report(1.0)?;
-    Ok(model)
+    Ok(Model::new(file, language, engines))
 }
 
 fn language(file: &runtime::model::Model) -> runtime::Result<Language> {

@@ -189,7 +189,7 @@ pub unsafe extern "C" fn attamba_session_open(
             buffer::result(std::ptr::null_mut(), session);
             let options: SessionOptions = versioned::read(options)?;
             let sampler = Sampling::sampler(options.sampling)?;
-            let engine = model.engine(Engine::of(options.engine)?)?;
+            let engine = model.engines.get(Engine::of(options.engine)?)?;
             let opened = runtime::session::Session::open(engine, options.options()?)?;
             let work = Work::Raw(Raw { session: opened, sampler });
             let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
@@ -352,7 +352,7 @@ pub unsafe extern "C" fn attamba_session_load(
             let path = input::path(path)?;
             let options: SessionOptions = versioned::read(options)?;
             let sampler = Sampling::sampler(options.sampling)?;
-            let engine = model.engine(Engine::of(options.engine)?)?;
+            let engine = model.engines.get(Engine::of(options.engine)?)?;
             let (loaded, note) = runtime::session::Session::resume(engine, &path)?;
             let work = if note.is_empty() {
                 Work::Raw(Raw { session: loaded, sampler })

@@ -5,7 +5,7 @@ import Dispatch
 ///
 /// The session keeps a half of its state at a warning and a quarter when it is critical, never less
 /// than `least` bytes. What it has forgotten does not come back. It watches as long as it lives.
-public final class MemoryPressure: Sendable {
+public final class MemoryPressure: @unchecked Sendable {
     private let source: any DispatchSourceMemoryPressure
 
     public init(session: Session, least: UInt64 = 1 << 20) {
