@@ -47,3 +47,24 @@ fn the_committed_header_is_that_of_the_sources() {
         "include/attamba.h is not up to date; first difference: {first:?}"
     );
 }
+
+#[test]
+fn every_function_is_called_by_a_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let files = std::fs::read_dir(folder).expect("the folder can be read");
+    let programs: String = files
+        .map(|file| std::fs::read_to_string(file.expect("an entry").path()).expect("a text"))
+        .collect();
+    let header = generated();
+    let functions = header.lines().filter_map(|line| {
+        let before = line.split_once('(')?.0;
+        let name = before.rsplit([' ', '*']).next()?;
+        (name.starts_with("attamba_") && before.contains(' ')).then_some(name)
+    });
+    let mut count = 0;
+    for name in functions.filter(|name| !name.ends_with("_fn")) {
+        assert!(programs.contains(&format!("{name}(")), "no program calls {name}");
+        count += 1;
+    }
+    assert!(count > 40, "only {count} functions were found in the header");
+}
