@@ -35,14 +35,18 @@ impl Session {
             return Err(Error::Argument("feed at least one token before generating".into()));
         }
         // Clearing once, here, keeps a cancel that arrives between two tokens.
-        self.cancel.clear();
+        self.begin();
         for _ in 0..limit {
             if self.cancel.is_set() {
                 return Ok(Finish::Cancelled);
             }
             let token = sampler.sample(&self.logits);
             let go_on = each(token);
-            self.go_on(token)?;
+            match self.go_on(&[token]) {
+                // Cancelled while paused: this token is not taken in.
+                Err(Error::Cancelled) => return Ok(Finish::Cancelled),
+                other => other?,
+            }
             if is_end(token) {
                 return Ok(Finish::End);
             }

@@ -4,6 +4,7 @@ mod budget;
 mod cancel;
 mod file;
 mod generate;
+mod pause;
 mod shrink;
 mod snapshot;
 
@@ -11,6 +12,8 @@ pub use crate::chunk::Overflow;
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub use generate::Finish;
+pub use pause::Pause;
+pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
 use crate::engine::{Engine, Geometry, KvType, State, Want};
@@ -59,13 +62,15 @@ pub struct Memory {
 /// One sequence of tokens. When its ring is full the oldest chunk state but the sink goes, and the
 /// session goes on: there is no end of context.
 ///
-/// A session may be moved between threads but not shared; [`Session::cancel_handle`] gives what may
-/// be used from others meanwhile.
+/// A session may be moved between threads but not shared; [`Session::cancel_handle`] and
+/// [`Session::pause_handle`] give what may be used from others meanwhile.
 pub struct Session {
     engine: Arc<dyn Engine>,
     state: Box<dyn State>,
     geometry: Geometry,
     cancel: Cancel,
+    pause: Pause,
+    shrink: Shrink,
     /// Logits of the last token taken in; empty before the first.
     logits: Vec<f32>,
 }
@@ -93,7 +98,8 @@ impl Session {
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
         let state = engine.open(geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
-        Ok(Session { engine, state, geometry, cancel: Cancel::default(), logits })
+        let (cancel, pause, shrink) = Default::default();
+        Ok(Session { engine, state, geometry, cancel, pause, shrink, logits })
     }
 
     /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
@@ -103,8 +109,8 @@ impl Session {
     /// [`Error::TokenOutOfRange`] before anything is taken in. [`Error::Cancelled`] between two
     /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
-        self.cancel.clear();
-        self.take_in(tokens, Want::Last, &mut |_, _| {})
+        self.begin();
+        self.go_on(tokens)
     }
 
     /// As [`Session::feed`], and hands the logits (`[vocab]`) of every token to `each`, in order,
@@ -113,13 +119,18 @@ impl Session {
     /// # Errors
     /// As [`Session::feed`].
     pub fn feed_each(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
-        self.cancel.clear();
+        self.begin();
         self.take_in(tokens, Want::All, &mut each)
     }
 
-    /// Takes in one token more of what a call began before: a cancel since then is kept.
-    pub(crate) fn go_on(&mut self, token: u32) -> Result<()> {
-        self.take_in(&[token], Want::Last, &mut |_, _| {})
+    /// Begins a call: a cancel before it does not count, one from now on does.
+    pub(crate) fn begin(&mut self) {
+        self.cancel.clear();
+    }
+
+    /// Takes in more tokens of a call that has begun.
+    pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
+        self.take_in(tokens, Want::Last, &mut |_, _| {})
     }
 
     /// Whether the call at hand was cancelled.
@@ -143,6 +154,9 @@ impl Session {
             if start > 0 && self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
+            let pause = self.pause.clone();
+            let _computing = pause.wait(&self.cancel)?;
+            self.shrink_as_asked();
             let end = tokens.len().min(start + self.state.room());
             let ends = end == tokens.len();
             let want = if want == Want::Last && !ends { Want::Nothing } else { want };
@@ -216,6 +230,11 @@ impl Session {
     /// A handle that cancels [`Session::feed`] from any thread.
     pub fn cancel_handle(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// A handle that holds the session's work up from any thread.
+    pub fn pause_handle(&self) -> Pause {
+        self.pause.clone()
     }
 
     /// What the session holds.
