@@ -7,6 +7,7 @@ mod generate;
 mod pause;
 mod shrink;
 mod snapshot;
+mod together;
 
 pub use crate::chunk::Overflow;
 pub use budget::Budget;
