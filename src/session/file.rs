@@ -174,6 +174,7 @@ impl Session {
                 note.len()
             )));
         }
+        self.fetch_logits()?;
         let ledgers = self.state.ledgers();
         let books: Vec<u8> = ledgers.encode().iter().flat_map(|n| n.to_le_bytes()).collect();
         let Geometry { ring, window, chunk, kv, overflow } = self.geometry;

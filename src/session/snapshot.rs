@@ -36,6 +36,7 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.fetch_logits()?;
         let position = self.position();
         let ledgers = self.state.ledgers();
         let bytes = self.geometry.image_bytes(self.hyper(), ledgers);
@@ -72,11 +73,12 @@ impl Session {
                 to.geometry, self.geometry
             )));
         }
-        let _computing = self.pause.enter()?;
+        let pause = self.pause.clone();
+        let _computing = pause.enter()?;
         let ledgers = self.state.ledgers().decode(to.position, &to.books);
         let ledgers = ledgers.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];
-        self.logits.clear();
+        self.forget_logits();
         self.state.import(ledgers, &mut |piece| take(&mut rest, piece))?;
         self.logits.extend_from_slice(&to.logits);
         Ok(())

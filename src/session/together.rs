@@ -30,7 +30,10 @@ impl Session {
         }
         let pauses: Vec<Pause> = sessions.iter().map(|session| session.pause.clone()).collect();
         let _computing = pauses.iter().map(Pause::enter).collect::<Result<Vec<_>>>()?;
-        sessions.iter_mut().for_each(|session| session.shrink_as_asked());
+        for session in sessions.iter_mut() {
+            session.shrink_as_asked();
+            session.forget_logits();
+        }
         let (mut states, mut logits): (Vec<&mut dyn State>, Vec<&mut Vec<f32>>) = sessions
             .iter_mut()
             .map(|session| (&mut *session.state as &mut dyn State, &mut session.logits))

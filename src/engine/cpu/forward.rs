@@ -10,7 +10,7 @@ use super::kernels::{Activations, Conv, Head, Kept, Partial, Queries, Strided};
 use super::product::Product;
 use super::scratch::Scratch;
 use crate::chunk::{self, Ledgers, Plan};
-use crate::engine::{Geometry, State, Want};
+use crate::engine::{Candidate, Geometry, State, Want, most_likely};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Mixer, Ssm};
 use crate::quant;
@@ -48,6 +48,7 @@ impl<K: Kept> Sequence<K> {
     ) -> Result<()> {
         let Some((first, others)) = sequences.split_first_mut() else { return Ok(()) };
         let Sequence { shared, cache, scratch } = &mut **first;
+        others.iter_mut().for_each(|other| other.scratch.last_row = None);
         let caches = std::iter::once(cache).chain(others.iter_mut().map(|other| &mut other.cache));
         let part = |(first, cache)| Part { cache, first, len: 1 };
         let mut parts: Vec<Part<K>> = (0..).zip(caches).map(part).collect();
@@ -459,6 +460,7 @@ impl<K: Kept> Pass<'_, '_, K> {
             {
                 sink(t + i, logits);
             }
+            self.scratch.last_row = Some(end - t - 1);
             t = end;
         }
     }
@@ -565,6 +567,19 @@ impl<K: Kept> State for Sequence<K> {
 
     fn as_any(&mut self) -> &mut dyn Any {
         self
+    }
+
+    fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()> {
+        self.forward(tokens, Want::Last, &mut |_, logits| most_likely(logits, top))
+    }
+
+    fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
+        logits.clear();
+        if let Some(row) = self.scratch.last_row {
+            let vocab = self.shared.model.hyper.vocab;
+            logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
+        }
+        Ok(())
     }
 
     fn ledgers(&self) -> &Ledgers {
