@@ -104,6 +104,9 @@ pub enum Error {
     /// The call was cancelled from another thread; the session is still usable.
     #[error("cancelled")]
     Cancelled,
+    /// The session is paused, and the call is not one that waits.
+    #[error("the session is paused: resume it first")]
+    Paused,
 }
 
 /// The library's result.

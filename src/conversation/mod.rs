@@ -4,13 +4,15 @@
 //! that fails or is cancelled before it began leaves the chat as it was. Neither reads the chat
 //! anew, as a [`Snapshot`](crate::session::Snapshot) is kept at the end of each turn, in bounds.
 
+mod branch;
 mod checkpoints;
 mod saved;
 
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use crate::session::{Cancel, Session};
+use crate::session::{Cancel, Pause, Session, Shrink};
 use crate::text::{Chat, ChatTemplate, Detokeniser, Message, Tokenizer};
+pub use branch::Snapshot;
 use checkpoints::Checkpoints;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -98,6 +100,16 @@ impl Conversation {
         &self.session
     }
 
+    /// The session as it is, and the sampler; the messages are forgotten.
+    pub fn into_parts(self) -> (Session, Sampler) {
+        (self.session, self.sampler)
+    }
+
+    /// Chooses tokens with `sampler` from now on.
+    pub fn set_sampler(&mut self, sampler: Sampler) {
+        self.sampler = sampler;
+    }
+
     /// The messages so far, the instruction included.
     pub fn messages(&self) -> &[Message] {
         &self.messages
@@ -118,11 +130,21 @@ impl Conversation {
         self.session.cancel_handle()
     }
 
-    /// Makes the session as small as `bytes` allow, as [`Session::shrink`], and gives the memory of
-    /// all snapshots back: what is undone after this is read anew.
+    /// Holds [`Conversation::answer`] up from any thread.
+    pub fn pause_handle(&self) -> Pause {
+        self.session.pause_handle()
+    }
+
+    /// Asks the session to make itself smaller, from any thread, in the middle of an answer too.
+    pub fn shrink_handle(&self) -> Shrink {
+        self.session.shrink_handle()
+    }
+
+    /// Makes the session's state as small as `bytes` allow, and forgets the snapshots of earlier
+    /// turns: taking one back then reads the chat anew.
     ///
     /// # Errors
-    /// As [`Session::shrink`]; the chat goes on as it was.
+    /// As [`Session::shrink`].
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         self.session.shrink(bytes)?;
         self.checkpoints.clear();
@@ -153,6 +175,27 @@ impl Conversation {
         Ok(true)
     }
 
+    /// Takes in the messages that there are, such as a long instruction, so that the first answer
+    /// has only its question to wait for. Does nothing after the first answer.
+    ///
+    /// # Errors
+    /// Those of the session, the tokenizer and the template, which may ask for a message of the
+    /// user first; the chat is as it was before.
+    pub fn prepare(&mut self) -> Result<()> {
+        if !self.fed.is_empty() || self.messages.is_empty() {
+            return Ok(());
+        }
+        self.session.begin();
+        let language = self.language.clone();
+        let text = language.template.render(&self.messages, false)?;
+        let chat = Chat::new(&language.tokenizer, &language.template);
+        let tokens = chat.encode(&self.messages, false)?;
+        self.session.reset();
+        self.session.go_on(&tokens)?;
+        self.fed = text;
+        Ok(())
+    }
+
     /// Answers `message` with at most `limit` tokens. `each` gets the text of the answer as it is
     /// made, whole characters only, and says whether to go on.
     ///
@@ -164,7 +207,9 @@ impl Conversation {
         limit: usize,
         each: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Outcome> {
+        self.session.begin();
         let before = self.messages.len();
+        let geometry = self.session.geometry();
         // Where there is no memory for a snapshot the chat goes on without.
         if !self.fed.is_empty()
             && let Ok(snapshot) = self.session.snapshot()
@@ -177,6 +222,10 @@ impl Conversation {
             self.messages.truncate(before);
             self.go_back()?;
         }
+        if self.session.geometry() != geometry {
+            // Made smaller meanwhile: they can't be gone back to.
+            self.checkpoints.clear();
+        }
         result
     }
 
@@ -185,15 +234,19 @@ impl Conversation {
         self.sampler.forget();
         match self.checkpoints.take(self.messages.len()) {
             Some((fed, snapshot)) => {
-                self.fed.truncate(fed);
-                self.session.rewind(&snapshot)
+                let mut text = std::mem::take(&mut self.fed);
+                match self.session.rewind(&snapshot) {
+                    // Cancelled while paused, when nothing may be copied; or made smaller meanwhile.
+                    Err(Error::Paused | Error::Argument(_)) => return Ok(()),
+                    other => other?,
+                }
+                text.truncate(fed);
+                self.fed = text;
             }
-            None => {
-                // The next turn takes in the whole chat.
-                self.fed.clear();
-                Ok(())
-            }
+            // The next turn takes in the whole chat.
+            None => self.fed.clear(),
         }
+        Ok(())
     }
 
     fn attempt(&mut self, limit: usize, each: &mut dyn FnMut(&str) -> bool) -> Result<Outcome> {
@@ -210,7 +263,7 @@ impl Conversation {
         for &token in &turn.tokens {
             self.sampler.accept(token);
         }
-        match self.session.feed(&turn.tokens) {
+        match self.session.go_on(&turn.tokens) {
             Err(Error::Cancelled) => return Ok(Outcome::Dropped),
             other => other?,
         }
@@ -251,8 +304,17 @@ impl Conversation {
             }
             let piece = detokeniser.push(token, &tokenizer);
             answer.push_str(piece);
+            let length = piece.len();
             let go_on = piece.is_empty() || each(piece);
-            self.session.go_on(token, &self.sampler)?;
+            match self.session.follow(token, &self.sampler) {
+                Err(Error::Cancelled) => {
+                    // While paused: the token is not taken in, and so no part of the answer.
+                    answer.truncate(answer.len() - length);
+                    outcome = Outcome::Stopped;
+                    break;
+                }
+                other => other?,
+            }
             tokens += 1;
             if !go_on || self.session.is_cancelled() {
                 outcome = Outcome::Stopped;

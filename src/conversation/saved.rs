@@ -41,7 +41,20 @@ impl Conversation {
         language: Language,
     ) -> Result<Conversation> {
         let (session, note) = Session::resume(engine, path)?;
-        let note: Note = serde_json::from_slice(&note)
+        Conversation::from_saved(session, &note, sampler, language)
+    }
+
+    /// The chat of a session that was resumed together with its note.
+    ///
+    /// # Errors
+    /// [`Error::Saved`] if the note is not that of a chat.
+    pub fn from_saved(
+        session: Session,
+        note: &[u8],
+        sampler: Sampler,
+        language: Language,
+    ) -> Result<Conversation> {
+        let note: Note = serde_json::from_slice(note)
             .map_err(|e| Error::Saved(format!("it is a session without a chat: {e}")))?;
         let system = note.messages.first().filter(|m| m.role == "system");
         let system = system.map(|m| m.content.clone());

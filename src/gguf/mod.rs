@@ -126,6 +126,11 @@ impl Gguf {
         self.source.bytes().len()
     }
 
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.source.bytes()
+    }
+
     /// The metadata in file order.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         self.metadata.iter().filter_map(|e| Some((e.key.as_str(), self.decode(e)?)))

@@ -7,7 +7,7 @@ mod weights;
 pub use hyper::{Architecture, Hyper, Ssm};
 pub use weights::{Attention, Layer, Matrix, Mixer, Projections, Weights};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +39,30 @@ impl Model {
     /// The file behind the model.
     pub fn gguf(&self) -> &Gguf {
         &self.gguf
+    }
+
+    /// Reads the whole file, so that the first tokens do not wait for the disk. `each` gets the
+    /// bytes read so far and those of the file, now and then, and says whether to go on. The system
+    /// may drop the pages again where memory is short.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if `each` says no.
+    pub fn preload(&self, each: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
+        // The smallest page in use; a byte of each brings it in.
+        const PAGE: usize = 4096;
+        const STEP: usize = 1024 * PAGE;
+        let bytes = self.gguf.bytes();
+        let all = bytes.len() as u64;
+        let mut read = 0;
+        for step in bytes.chunks(STEP) {
+            let sum = step.iter().step_by(PAGE).fold(0u8, |sum, &byte| sum.wrapping_add(byte));
+            std::hint::black_box(sum);
+            read += step.len() as u64;
+            if !each(read, all) {
+                return Err(Error::Cancelled);
+            }
+        }
+        Ok(())
     }
 
     /// Every matrix, in the order in which a token meets them.

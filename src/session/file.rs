@@ -165,7 +165,8 @@ impl Session {
     /// back: the messages of a chat, say. The file that was there stays whole until the new one is.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be written, [`Error::Argument`] if the note is too long.
+    /// [`Error::Io`] if the file can't be written, [`Error::Argument`] if the note is too long,
+    /// [`Error::Paused`] while paused.
     pub fn save(&mut self, path: &Path, note: &[u8]) -> Result<()> {
         if note.len() as u64 > LONGEST_NOTE {
             return Err(Error::Argument(format!(
@@ -197,6 +198,7 @@ impl Session {
             logits: 4 * self.logits.len() as u64,
             image: self.geometry.image_bytes(self.hyper(), ledgers),
         };
+        let _computing = self.pause.enter()?;
         replace(path, |out| {
             out.write_all(&header.encode())?;
             let mut summed = Summed { out, sum: Xxh3::new(), failed: None };

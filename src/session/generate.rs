@@ -36,9 +36,13 @@ impl Session {
             return Err(Error::Argument("feed at least one token before generating".into()));
         }
         // Clearing once, here, keeps a cancel that arrives between two tokens.
-        self.cancel.clear();
+        self.begin();
         let finish = self.choose_and_take_in(sampler, limit, is_end, &mut each)?;
-        self.fetch_logits()?;
+        match self.fetch_logits() {
+            // Cancelled while paused: they are fetched when they are asked for.
+            Err(Error::Paused) if finish == Finish::Cancelled => {}
+            other => other?,
+        }
         Ok(finish)
     }
 
@@ -55,7 +59,11 @@ impl Session {
             }
             let token = self.choose(sampler);
             let go_on = each(token);
-            self.go_on(token, sampler)?;
+            match self.follow(token, sampler) {
+                // Cancelled while paused: this token is not taken in.
+                Err(Error::Cancelled) => return Ok(Finish::Cancelled),
+                other => other?,
+            }
             if is_end(token) {
                 return Ok(Finish::End);
             }

@@ -4,13 +4,17 @@ mod budget;
 mod cancel;
 mod file;
 mod generate;
+mod pause;
 mod shrink;
 mod snapshot;
+mod together;
 
 pub use crate::chunk::Overflow;
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub use generate::Finish;
+pub use pause::Pause;
+pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
 use crate::engine::{Candidate, Engine, Geometry, KvType, State, TOP, Want};
@@ -60,13 +64,15 @@ pub struct Memory {
 /// One sequence of tokens. When its ring is full the oldest chunk state but the sink goes, and the
 /// session goes on: there is no end of context.
 ///
-/// A session may be moved between threads but not shared; [`Session::cancel_handle`] gives what may
-/// be used from others meanwhile.
+/// A session may be moved between threads but not shared; [`Session::cancel_handle`] and
+/// [`Session::pause_handle`] give what may be used from others meanwhile.
 pub struct Session {
     engine: Arc<dyn Engine>,
     state: Box<dyn State>,
     geometry: Geometry,
     cancel: Cancel,
+    pause: Pause,
+    shrink: Shrink,
     /// Logits of the last token taken in; empty before the first, and while there is a `top`.
     logits: Vec<f32>,
     /// The most likely successors of the last token, where its logits have not been asked for.
@@ -97,7 +103,8 @@ impl Session {
         let state = engine.open(geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
         let top = Vec::with_capacity(TOP);
-        Ok(Session { engine, state, geometry, cancel: Cancel::default(), logits, top })
+        let (cancel, pause, shrink) = Default::default();
+        Ok(Session { engine, state, geometry, cancel, pause, shrink, logits, top })
     }
 
     /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
@@ -107,8 +114,8 @@ impl Session {
     /// [`Error::TokenOutOfRange`] before anything is taken in. [`Error::Cancelled`] between two
     /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
-        self.cancel.clear();
-        self.take_in(tokens, Want::Last, &mut |_, _| {})
+        self.begin();
+        self.go_on(tokens)
     }
 
     /// As [`Session::feed`], and hands the logits (`[vocab]`) of every token to `each`, in order,
@@ -117,8 +124,18 @@ impl Session {
     /// # Errors
     /// As [`Session::feed`].
     pub fn feed_each(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
-        self.cancel.clear();
+        self.begin();
         self.take_in(tokens, Want::All, &mut each)
+    }
+
+    /// Begins a call: a cancel before it does not count, one from now on does.
+    pub(crate) fn begin(&mut self) {
+        self.cancel.clear();
+    }
+
+    /// Takes in more tokens of a call that has begun.
+    pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
+        self.take_in(tokens, Want::Last, &mut |_, _| {})
     }
 
     /// Takes in one token and gives its most likely successors, at most [`TOP`], the likeliest
@@ -128,17 +145,27 @@ impl Session {
     /// # Errors
     /// [`Error::TokenOutOfRange`] before the token is taken in.
     pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
-        self.forget_logits();
-        self.state.forward_top(&[token], &mut self.top)?;
+        self.begin();
+        self.take_in_for_top(token)?;
         Ok(&self.top)
+    }
+
+    fn take_in_for_top(&mut self, token: u32) -> Result<()> {
+        let pause = self.pause.clone();
+        let _computing = pause.wait(&self.cancel)?;
+        self.shrink_as_asked();
+        self.forget_logits();
+        self.state.forward_top(&[token], &mut self.top)
     }
 
     /// Makes [`Session::logits`] those of the last token after [`Session::feed_top`].
     ///
     /// # Errors
-    /// Those of the engine's device.
+    /// Those of the engine's device; [`Error::Paused`] while paused.
     pub fn fetch_logits(&mut self) -> Result<()> {
         if !self.top.is_empty() {
+            let pause = self.pause.clone();
+            let _computing = pause.enter()?;
             self.top.clear();
             self.state.last_logits(&mut self.logits)?;
         }
@@ -161,9 +188,9 @@ impl Session {
 
     /// Takes in one token more of what a call began before, so that `sampler` can choose its
     /// successor: a cancel since then is kept. In the end the logits are to be fetched.
-    pub(crate) fn go_on(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
+    pub(crate) fn follow(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
         if sampler.needs_only_top() {
-            self.feed_top(token).map(|_| ())
+            self.take_in_for_top(token)
         } else {
             self.take_in(&[token], Want::Last, &mut |_, _| {})
         }
@@ -190,6 +217,9 @@ impl Session {
             if start > 0 && self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
+            let pause = self.pause.clone();
+            let _computing = pause.wait(&self.cancel)?;
+            self.shrink_as_asked();
             let end = tokens.len().min(start + self.state.room());
             let ends = end == tokens.len();
             let want = if want == Want::Last && !ends { Want::Nothing } else { want };
@@ -264,6 +294,11 @@ impl Session {
     /// A handle that cancels [`Session::feed`] from any thread.
     pub fn cancel_handle(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// A handle that holds the session's work up from any thread.
+    pub fn pause_handle(&self) -> Pause {
+        self.pause.clone()
     }
 
     /// What the session holds.

@@ -3,8 +3,48 @@
 use super::{Budget, Options, Session};
 use crate::engine::Geometry;
 use crate::error::Result;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Asks a session to make itself smaller, from any thread, in the middle of a call too. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub struct Shrink(Arc<AtomicU64>);
+
+impl Default for Shrink {
+    fn default() -> Shrink {
+        Shrink(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl Shrink {
+    /// Before its next block of tokens the session does what [`Session::shrink`] does. A request that
+    /// can't be met is noted in the log and forgotten.
+    pub fn request(&self, bytes: u64) {
+        self.0.fetch_min(bytes, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Option<u64> {
+        let bytes = self.0.swap(u64::MAX, Ordering::Relaxed);
+        (bytes != u64::MAX).then_some(bytes)
+    }
+}
 
 impl Session {
+    /// A handle that asks the session to make itself smaller, from any thread.
+    pub fn shrink_handle(&self) -> Shrink {
+        self.shrink.clone()
+    }
+
+    /// Does what was asked for since the last block, while nothing else is computed.
+    pub(super) fn shrink_as_asked(&mut self) {
+        if let Some(bytes) = self.shrink.take()
+            && let Err(e) = self.shrink_to(bytes)
+        {
+            log::warn!("the session can't be made smaller: {e}");
+        }
+    }
+
     /// Makes the state as small as `bytes` allow, at once and without reading anything anew: chunk
     /// states are dropped or thinned, as the session's overflow policy says. A budget that is
     /// larger than what the session has changes nothing. Snapshots made before are of a larger
@@ -12,8 +52,15 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Budget`](crate::Error::Budget) if the bytes can't hold a single chunk state, and
-    /// those of the engine; the session is as it was.
+    /// those of the engine; the session is as it was. [`Error::Paused`](crate::Error::Paused) while
+    /// paused.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
+        let pause = self.pause.clone();
+        let _computing = pause.enter()?;
+        self.shrink_to(bytes)
+    }
+
+    fn shrink_to(&mut self, bytes: u64) -> Result<()> {
         let Geometry { ring, window, chunk, kv, overflow } = self.geometry;
         let (chunk, window) = (Some(chunk), Some(window));
         let options = Options { budget: Budget::Bytes(bytes), kv, overflow, chunk, window };

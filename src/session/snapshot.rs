@@ -34,7 +34,7 @@ impl Session {
     /// The session as it is now.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the system has no more.
+    /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.fetch_logits()?;
         let position = self.position();
@@ -46,10 +46,12 @@ impl Session {
         image
             .try_reserve_exact(usize::try_from(bytes).map_err(|_| no_memory())?)
             .map_err(|_| no_memory())?;
+        let computing = self.pause.enter()?;
         self.state.export(&mut |piece| {
             image.extend_from_slice(piece);
             Ok(())
         })?;
+        drop(computing);
         let model = Arc::clone(self.engine.model());
         let logits = self.logits.clone();
         Ok(Snapshot { model, geometry: self.geometry, position, books, logits, image })
@@ -60,7 +62,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Argument`] if the snapshot is of another model or budget; the session stays as it
-    /// is.
+    /// is. [`Error::Paused`] while paused.
     pub fn rewind(&mut self, to: &Snapshot) -> Result<()> {
         if !Arc::ptr_eq(&to.model, self.engine.model()) {
             return Err(Error::Argument("the snapshot is of another model".into()));
@@ -71,6 +73,8 @@ impl Session {
                 to.geometry, self.geometry
             )));
         }
+        let pause = self.pause.clone();
+        let _computing = pause.enter()?;
         let ledgers = self.state.ledgers().decode(to.position, &to.books);
         let ledgers = ledgers.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];
@@ -84,7 +88,7 @@ impl Session {
     /// have taken in, such as a system prompt, is computed once.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the system has no more.
+    /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn fork(&mut self) -> Result<Session> {
         let mut new = Session::with_geometry(Arc::clone(&self.engine), self.geometry)?;
         let snapshot = self.snapshot()?;

@@ -1,0 +1,408 @@
+// The wrapper on a JVM of the development machine: the real library, the real shim, the bundled
+// model. Arguments: the model file, a folder to write to.
+
+import android.content.ComponentCallbacks
+import android.content.ComponentCallbacks2
+import android.content.ContentResolver
+import android.content.Context
+import android.content.res.AssetFileDescriptor
+import android.content.res.AssetManager
+import android.net.Uri
+import android.os.ParcelFileDescriptor
+import java.io.File
+import java.io.FileDescriptor
+import java.io.FileInputStream
+import java.io.FileNotFoundException
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.onEach
+import kotlinx.coroutines.flow.take
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
+import org.attamba.AttambaException
+import org.attamba.AttambaException.Status
+import org.attamba.Budget
+import org.attamba.Engine
+import org.attamba.Model
+import org.attamba.ModelOptions
+import org.attamba.Sampling
+import org.attamba.Session
+import org.attamba.SessionOptions
+import org.attamba.android.MemoryPressure
+import org.attamba.android.openAsset
+import org.attamba.android.openUri
+
+private const val FOREVER = Int.MAX_VALUE
+private const val BIRD = "\uD83D\uDC26"
+
+private val greedy =
+    SessionOptions(budget = Budget.States(64), sampling = Sampling(temperature = 0f))
+
+private class HostTest(private val file: File, private val folder: File) {
+    fun run() {
+        test("a chat, saved and taken up", ::chatIsSavedAndTakenUp)
+        test("snapshots and forks", ::snapshotsAndForks)
+        test("an emoji that is several tokens", ::emoji)
+        test("text that is no plain ASCII", ::anyText)
+        test("a collector that ends early", ::collectorEndsEarly)
+        test("cancelled while the answer comes", ::cancelled)
+        test("cancelled while the prompt is read", ::cancelledInThePrompt)
+        test("cancelled at any moment", ::cancelledAtAnyMoment)
+        test("closed while the answer comes", ::closedMeanwhile)
+        test("closed by a slow collector", ::closedBySlowCollector)
+        test("paused", ::paused)
+        test("two calls at once", ::busy)
+        test("errors carry status and message", ::errors)
+        test("an exception of the progress function", ::progressThrows)
+        test("from assets and content", ::assetsAndContent)
+        test("memory pressure", ::memoryPressure)
+        test("open and close, again and again", ::cycles)
+    }
+
+    private fun test(name: String, body: suspend () -> Unit) {
+        runBlocking { withTimeout(120_000) { body() } }
+        println("ok: $name")
+    }
+
+    private fun model(): Model = Model.open(file.path, ModelOptions(threads = 2))
+
+    private suspend fun withSession(
+        options: SessionOptions = greedy,
+        body: suspend (Session) -> Unit,
+    ) = model().use { model -> model.session(options).use { body(it) } }
+
+    private suspend fun Session.text(message: String, most: Int = 16): String =
+        chat(message, most).toList().joinToString("")
+
+    private suspend fun chatIsSavedAndTakenUp() {
+        var last = 0f
+        val opened =
+            Model.open(file.path, ModelOptions(Engine.CPU, 2, preload = true)) { done ->
+                assertTrue(done >= last)
+                last = done
+                true
+            }
+        assertEquals(1f, last)
+        opened.use { model ->
+            assertEquals(file.length(), model.fileBytes)
+            assertTrue(model.name.isNotEmpty() && "2 threads" in model.engine)
+            assertTrue(Model.adapters().any { it.first == Engine.CPU } && Model.version.isNotEmpty())
+            val saved = File(folder, "chat ü.session").path
+            val session = model.session(greedy)
+            val held = session.memory
+            assertEquals(Model.estimate(file.path, greedy, ModelOptions(threads = 2)), held)
+            session.instruct("Answer briefly.")
+            assertTrue(session.text("Hello!").isNotEmpty())
+            assertEquals(listOf("system", "user", "assistant"), session.messages().map { it.first })
+            session.save(saved)
+            val want = session.text("And then?")
+            assertTrue(session.tokensPerSecond > 0)
+            assertTrue(session.undo())
+            assertEquals(want, session.text("And then?"))
+            session.close()
+            model.load(saved, greedy).use { loaded ->
+                assertEquals("Hello!", loaded.messages()[1].second)
+                assertEquals(want, loaded.text("And then?"))
+                assertEquals(held.state, loaded.memory.state)
+            }
+        }
+    }
+
+    private suspend fun snapshotsAndForks() = withSession { session ->
+        session.feed("Once upon a time")
+        session.snapshot().use { snapshot ->
+            assertTrue(snapshot.bytes > 0)
+            session.fork().use { fork ->
+                val want = session.generate(12).toList()
+                assertEquals(want, fork.generate(12).toList())
+                session.rewind(snapshot)
+                assertEquals(want, session.generate(12).toList())
+            }
+        }
+        session.reset()
+        assertEquals(0, session.position)
+    }
+
+    /**
+     * An emoji that is several tokens, and a model that may choose no others: it makes whole emojis
+     * and torn ones. No piece ends within a character, and what is whole arrives whole.
+     */
+    private suspend fun emoji() = model().use { model ->
+        val tokens = model.tokenize(BIRD)
+        assertTrue(tokens.size > 1, "the emoji is one token")
+        val bias = tokens.associateWith { 1e6f }
+        val only = Sampling(temperature = 1000f, topK = 0, topP = 1f, minP = 0f, bias = bias)
+        model.session(greedy.copy(sampling = only)).use { session ->
+            session.feed("Once")
+            var whole = 0
+            repeat(8) {
+                val pieces = session.generate(500).toList()
+                for (piece in pieces) {
+                    assertTrue(!piece.first().isLowSurrogate() && !piece.last().isHighSurrogate())
+                }
+                whole += pieces.count { BIRD in it }
+            }
+            assertTrue(whole > 0, "no emoji among so many")
+        }
+    }
+
+    private suspend fun anyText() = withSession { session ->
+        val message = "ü, 漢字, $BIRD, \u0000 and \uFFFD"
+        session.text(message, 2)
+        assertEquals(message, session.messages().first { it.first == "user" }.second)
+    }
+
+    private suspend fun collectorEndsEarly() = withSession { session ->
+        session.feed("Once upon a time")
+        repeat(5) { assertEquals(1, session.generate(FOREVER).take(1).toList().size) }
+        // The engine stands still: the session takes the next call at once.
+        val position = session.position
+        delay(20)
+        assertEquals(position, session.position)
+    }
+
+    private suspend fun cancelled() = withSession { session ->
+        session.feed("Once upon a time")
+        coroutineScope {
+            var pieces = 0
+            val job = launch(Dispatchers.Default) { endless(session) { pieces++ } }
+            while (pieces < 3) delay(1)
+            job.cancelAndJoin()
+            val position = session.position
+            delay(20)
+            assertEquals(position, session.position)
+        }
+    }
+
+    private suspend fun cancelledInThePrompt() = withSession { session ->
+        coroutineScope {
+            val long = "A long text. ".repeat(40_000)
+            val job = launch(Dispatchers.Default) { session.chat(long, 4).toList() }
+            while (!session.isBusy()) delay(1)
+            delay(30)
+            job.cancelAndJoin()
+            assertTrue(session.messages().isEmpty(), "the message does not count")
+            assertTrue(session.text("Hello!").isNotEmpty())
+        }
+    }
+
+    /** Cancelled before, just when and after the native call begins. */
+    private suspend fun cancelledAtAnyMoment() = withSession { session ->
+        session.feed("Once")
+        coroutineScope {
+            repeat(60) { round ->
+                val job = launch(Dispatchers.Default) { endless(session) {} }
+                if (round % 3 > 0) delay(round.toLong() % 7)
+                job.cancelAndJoin()
+            }
+        }
+        session.feed("The session is free.")
+    }
+
+    private suspend fun closedMeanwhile() {
+        repeat(10) {
+            val session = model().use { it.session(greedy) }
+            session.feed("Once")
+            coroutineScope {
+                var pieces = 0
+                val reader = async(Dispatchers.Default) { endless(session) { pieces++ } }
+                while (pieces < 2) delay(1)
+                session.close()
+                assertTrue(reader.await() in listOf(null, Status.CLOSED))
+            }
+            assertFailsWith<AttambaException> { session.position }
+        }
+    }
+
+    private suspend fun closedBySlowCollector() {
+        val session = model().use { it.session(greedy) }
+        session.feed("Once")
+        session.generate(200).onEach { session.close() }.first()
+    }
+
+    private suspend fun paused() = withSession { session ->
+        session.feed("Once")
+        coroutineScope {
+            var pieces = 0
+            val job = launch(Dispatchers.Default) { endless(session) { pieces++ } }
+            while (pieces < 1) delay(1)
+            session.pause()
+            delay(20)
+            val still = pieces
+            delay(50)
+            assertEquals(still, pieces)
+            session.resume()
+            while (pieces == still) delay(1)
+            session.pause()
+            job.cancelAndJoin()
+            assertEquals(Status.PAUSED, assertFailsWith<AttambaException> { session.fork() }.status)
+            session.resume()
+        }
+    }
+
+    private suspend fun busy() = withSession { session ->
+        session.feed("Once")
+        coroutineScope {
+            val job = launch(Dispatchers.Default) { endless(session) {} }
+            while (!session.isBusy()) delay(1)
+            val refused = assertFailsWith<AttambaException> { session.generate(1).toList() }
+            assertEquals(Status.BUSY, refused.status)
+            job.cancelAndJoin()
+        }
+        assertTrue(session.generate(1).toList().size <= 1)
+    }
+
+    private suspend fun errors() {
+        val failure = assertFailsWith<AttambaException> { Model.open("/no/such/ü") }
+        assertEquals(Status.IO, failure.status)
+        assertTrue("/no/such/ü" in failure.message!!, failure.message)
+        val model = model()
+        val tight = SessionOptions(Budget.Bytes(1))
+        assertEquals(Status.BUDGET, assertFailsWith<AttambaException> { model.session(tight) }.status)
+        val senseless = SessionOptions(sampling = Sampling(topP = 7f))
+        assertEquals(
+            Status.ARGUMENT,
+            assertFailsWith<AttambaException> { model.session(senseless) }.status,
+        )
+        val session = model.session()
+        assertEquals(
+            Status.STATE,
+            assertFailsWith<AttambaException> { session.generate(1).toList() }.status,
+        )
+        session.close()
+        session.close()
+        assertEquals(Status.CLOSED, assertFailsWith<AttambaException> { session.text("x") }.status)
+        model.close()
+        model.close()
+        assertEquals(Status.CLOSED, assertFailsWith<AttambaException> { model.name }.status)
+    }
+
+    private suspend fun progressThrows() {
+        val thrown =
+            assertFailsWith<IllegalStateException> { Model.open(file.path) { error("my own") } }
+        assertEquals("my own", thrown.message)
+        val refused = assertFailsWith<AttambaException> { Model.open(file.path) { it < 0.5f } }
+        assertEquals(Status.CANCELLED, refused.status)
+    }
+
+    /** The model in the middle of a file, as an asset lies in an APK; and as a whole one. */
+    private suspend fun assetsAndContent() {
+        val apk = File(folder, "app.apk")
+        apk.outputStream().use { out ->
+            out.write(ByteArray(4321))
+            file.inputStream().use { it.copyTo(out) }
+            out.write(ByteArray(99))
+        }
+        val context = TestContext(apk, 4321, file)
+        val want = model().use { m -> m.session(greedy).use { it.text("Hello!") } }
+        for (open in
+            listOf(
+                { Model.openAsset(context, "model.gguf") },
+                { Model.openUri(context, Uri("content://documents/1")) },
+            )) {
+            open().use { m -> assertEquals(want, m.session(greedy).use { it.text("Hello!") }) }
+        }
+        assertEquals(0, context.openFiles)
+        assertFailsWith<FileNotFoundException> { Model.openUri(context, Uri("content://nothing")) }
+    }
+
+    private suspend fun memoryPressure() = withSession { session ->
+        val context = TestContext(file, 0, file)
+        session.text("Hello!")
+        val before = session.memory.state
+        val pressure = MemoryPressure.watch(context, session, least = 1)
+        val callbacks = context.callbacks.single() as ComponentCallbacks2
+        callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_UI_HIDDEN)
+        assertEquals(before, session.memory.state)
+        callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_RUNNING_LOW)
+        val half = session.memory.state
+        assertTrue(half <= before / 2, "$before became $half")
+        callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
+        assertTrue(session.memory.state < half)
+        // So small that it can't be had is no reason to fail.
+        repeat(9) { callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND) }
+        assertTrue(session.text("And then?").isNotEmpty())
+        pressure.close()
+        assertTrue(context.callbacks.isEmpty())
+        session.close()
+        pressure.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
+    }
+
+    private suspend fun cycles() {
+        repeat(50) { withSession { session -> session.text("Hi", 1) } }
+    }
+
+    /** Text without end: on past the ends of texts. Gives the status that ended it. */
+    private suspend fun endless(session: Session, each: (String) -> Unit): Status? {
+        while (true) {
+            try {
+                session.generate(FOREVER).collect { each(it) }
+            } catch (e: CancellationException) {
+                throw e
+            } catch (e: AttambaException) {
+                return e.status
+            }
+        }
+    }
+
+    private fun Session.isBusy(): Boolean =
+        try {
+            undo()
+            false
+        } catch (e: AttambaException) {
+            e.status == Status.BUSY
+        }
+}
+
+/** A context with one asset, one document, and nothing else. */
+private class TestContext(apk: File, offset: Long, document: File) : Context() {
+    val callbacks = mutableListOf<ComponentCallbacks>()
+    var openFiles = 0
+
+    override val applicationContext: Context = this
+
+    override val assets =
+        object : AssetManager() {
+            override fun openFd(fileName: String) =
+                AssetFileDescriptor(descriptor(apk), offset, document.length())
+        }
+
+    override val contentResolver =
+        object : ContentResolver() {
+            override fun openFileDescriptor(uri: Uri, mode: String) =
+                if ("nothing" in uri.toString()) null else descriptor(document)
+        }
+
+    override fun registerComponentCallbacks(callback: ComponentCallbacks) {
+        callbacks += callback
+    }
+
+    override fun unregisterComponentCallbacks(callback: ComponentCallbacks) {
+        callbacks -= callback
+    }
+
+    private fun descriptor(file: File): ParcelFileDescriptor {
+        val stream = FileInputStream(file)
+        val number = FileDescriptor::class.java.getDeclaredField("fd")
+        number.isAccessible = true
+        openFiles++
+        return ParcelFileDescriptor(number.getInt(stream.fd)) {
+            openFiles--
+            stream.close()
+        }
+    }
+}
+
+fun main(arguments: Array<String>) {
+    HostTest(File(arguments[0]), File(arguments[1])).run()
+}

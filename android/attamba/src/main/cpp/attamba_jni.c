@@ -1,0 +1,724 @@
+/*
+ * Kotlin's side of the C API: org.attamba.Native. Every function converts its arguments, calls the
+ * one of the same name, and throws what failed as an org.attamba.AttambaException.
+ *
+ * Text goes through as byte arrays in UTF-8: NewStringUTF wants another encoding, and ends the
+ * process where it does not get it.
+ */
+#include <attamba.h>
+
+#include <jni.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __ANDROID__
+#include <android/log.h>
+#endif
+
+static jclass exception_class;
+static jmethodID exception_new;
+static jmethodID on_text;
+static jmethodID on_progress;
+static jmethodID on_message;
+static jmethodID on_adapter;
+
+#define NATIVE(type, name) JNIEXPORT type JNICALL Java_org_attamba_Native_##name
+
+static jmethodID method(JNIEnv *env, const char *class_name, const char *name, const char *signature)
+{
+    jclass class = (*env)->FindClass(env, class_name);
+    jmethodID found = class == NULL ? NULL : (*env)->GetMethodID(env, class, name, signature);
+    (*env)->DeleteLocalRef(env, class);
+    return found;
+}
+
+JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
+{
+    JNIEnv *env = NULL;
+    jclass class;
+
+    (void)reserved;
+    if ((*vm)->GetEnv(vm, (void **)&env, JNI_VERSION_1_6) != JNI_OK ||
+        attamba_abi_version() != ATTAMBA_ABI_VERSION) {
+        return JNI_ERR;
+    }
+    class = (*env)->FindClass(env, "org/attamba/AttambaException");
+    if (class == NULL) {
+        return JNI_ERR;
+    }
+    exception_class = (*env)->NewGlobalRef(env, class);
+    exception_new = (*env)->GetMethodID(env, class, "<init>", "(I[B)V");
+    on_text = method(env, "org/attamba/TextSink", "onText", "([B)Z");
+    on_progress = method(env, "org/attamba/Progress", "onProgress", "(F)Z");
+    on_message = method(env, "org/attamba/Messages", "onMessage", "([B[B)V");
+    on_adapter = method(env, "org/attamba/Adapters", "onAdapter", "(I[B)V");
+    if (exception_class == NULL || exception_new == NULL || on_text == NULL || on_progress == NULL ||
+        on_message == NULL || on_adapter == NULL) {
+        return JNI_ERR;
+    }
+    return JNI_VERSION_1_6;
+}
+
+/* A byte array of the text; NULL with an exception pending where there is no memory. */
+static jbyteArray to_java(JNIEnv *env, const char *text, size_t bytes)
+{
+    jsize length = bytes > INT32_MAX ? INT32_MAX : (jsize)bytes;
+    jbyteArray array = (*env)->NewByteArray(env, length);
+    if (array != NULL) {
+        (*env)->SetByteArrayRegion(env, array, 0, length, (const jbyte *)text);
+    }
+    return array;
+}
+
+/* Throws what the status says, with the message of this thread; whether there was something to throw.
+ * An exception that a callback left pending goes first. */
+static int failed(JNIEnv *env, int32_t status)
+{
+    size_t bytes = 0;
+    char *message;
+    jbyteArray array = NULL;
+
+    if ((*env)->ExceptionCheck(env)) {
+        return 1;
+    }
+    if (status == ATTAMBA_STATUS_OK) {
+        return 0;
+    }
+    attamba_error_message(NULL, NULL, 0, &bytes);
+    message = calloc(1, bytes + 1);
+    if (message != NULL) {
+        attamba_error_message(NULL, message, bytes + 1, NULL);
+        array = to_java(env, message, bytes);
+        free(message);
+    }
+    if (array != NULL) {
+        jobject exception =
+            (*env)->NewObject(env, exception_class, exception_new, (jint)status, array);
+        if (exception != NULL) {
+            (*env)->Throw(env, exception);
+        }
+    }
+    return 1;
+}
+
+/* The bytes of a Java array, with a zero byte behind; freed by the caller. NULL, with an exception
+ * pending, where there is none. */
+static char *from_java(JNIEnv *env, jbyteArray array, size_t *bytes)
+{
+    jsize length = (*env)->GetArrayLength(env, array);
+    char *text = malloc((size_t)length + 1);
+    if (text == NULL) {
+        jclass class = (*env)->FindClass(env, "java/lang/OutOfMemoryError");
+        if (class != NULL) {
+            (*env)->ThrowNew(env, class, "text for the native library");
+        }
+        return NULL;
+    }
+    (*env)->GetByteArrayRegion(env, array, 0, length, (jbyte *)text);
+    text[length] = 0;
+    if (bytes != NULL) {
+        *bytes = (size_t)length;
+    }
+    return text;
+}
+
+static attamba_model *model_of(jlong number)
+{
+    return (attamba_model *)(uintptr_t)number;
+}
+
+static attamba_session *session_of(jlong number)
+{
+    return (attamba_session *)(uintptr_t)number;
+}
+
+static attamba_snapshot *snapshot_of(jlong number)
+{
+    return (attamba_snapshot *)(uintptr_t)number;
+}
+
+static jlong number_of(const void *handle)
+{
+    return (jlong)(uintptr_t)handle;
+}
+
+/* A Kotlin function that the library calls back, on the thread of the call itself. */
+struct callback {
+    JNIEnv *env;
+    jobject function;
+};
+
+static int32_t hand_text(void *user, const char *text, size_t bytes)
+{
+    struct callback *callback = user;
+    JNIEnv *env = callback->env;
+    jbyteArray array = to_java(env, text, bytes);
+    jboolean go_on = JNI_FALSE;
+
+    if (array != NULL) {
+        go_on = (*env)->CallBooleanMethod(env, callback->function, on_text, array);
+        (*env)->DeleteLocalRef(env, array);
+    }
+    /* An exception stops the text, and is thrown when the call returns. */
+    return go_on && !(*env)->ExceptionCheck(env);
+}
+
+static int32_t hand_progress(void *user, float done)
+{
+    struct callback *callback = user;
+    JNIEnv *env = callback->env;
+    jboolean go_on = (*env)->CallBooleanMethod(env, callback->function, on_progress, (jfloat)done);
+    return go_on && !(*env)->ExceptionCheck(env);
+}
+
+static int32_t hand_message(void *user, const char *role, size_t role_bytes, const char *text,
+                            size_t text_bytes)
+{
+    struct callback *callback = user;
+    JNIEnv *env = callback->env;
+    jbyteArray role_array = to_java(env, role, role_bytes);
+    jbyteArray text_array = role_array == NULL ? NULL : to_java(env, text, text_bytes);
+
+    if (text_array == NULL) {
+        return 0;
+    }
+    (*env)->CallVoidMethod(env, callback->function, on_message, role_array, text_array);
+    (*env)->DeleteLocalRef(env, role_array);
+    (*env)->DeleteLocalRef(env, text_array);
+    return !(*env)->ExceptionCheck(env);
+}
+
+static int32_t hand_adapter(void *user, const attamba_adapter *adapter)
+{
+    struct callback *callback = user;
+    JNIEnv *env = callback->env;
+    jbyteArray name = to_java(env, adapter->name, strlen(adapter->name));
+
+    if (name == NULL) {
+        return 0;
+    }
+    (*env)->CallVoidMethod(env, callback->function, on_adapter, (jint)adapter->engine, name);
+    (*env)->DeleteLocalRef(env, name);
+    return !(*env)->ExceptionCheck(env);
+}
+
+#ifdef __ANDROID__
+static void log_note(void *user, int32_t level, const char *text, size_t bytes)
+{
+    static const int priorities[] = {ANDROID_LOG_SILENT, ANDROID_LOG_ERROR, ANDROID_LOG_WARN,
+                                     ANDROID_LOG_INFO,   ANDROID_LOG_DEBUG, ANDROID_LOG_VERBOSE};
+    (void)user;
+    if (level >= 0 && level < (int32_t)(sizeof priorities / sizeof *priorities)) {
+        __android_log_print(priorities[level], "attamba", "%.*s", (int)bytes, text);
+    }
+}
+#else
+#define log_note NULL
+#endif
+
+static jlongArray longs(JNIEnv *env, const jlong *values, jsize count)
+{
+    jlongArray array = (*env)->NewLongArray(env, count);
+    if (array != NULL) {
+        (*env)->SetLongArrayRegion(env, array, 0, count, values);
+    }
+    return array;
+}
+
+NATIVE(jbyteArray, version)(JNIEnv *env, jobject self)
+{
+    const char *version = attamba_version();
+    (void)self;
+    return to_java(env, version, strlen(version));
+}
+
+NATIVE(void, adapters)(JNIEnv *env, jobject self, jobject each)
+{
+    struct callback callback = {env, each};
+    (void)self;
+    failed(env, attamba_adapters(hand_adapter, &callback));
+}
+
+NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
+{
+    (void)self;
+    failed(env, attamba_log_set(level, log_note, NULL));
+}
+
+static attamba_model_options loading(jint engine, jint threads, jboolean preload,
+                                     struct callback *progress)
+{
+    attamba_model_options options = {0};
+    options.struct_size = sizeof options;
+    options.engine = engine;
+    options.threads = (uint32_t)threads;
+    options.preload = preload;
+    if (progress->function != NULL) {
+        options.progress = hand_progress;
+        options.progress_user = progress;
+    }
+    return options;
+}
+
+NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jint threads,
+                         jboolean preload, jobject progress)
+{
+    struct callback callback = {env, progress};
+    attamba_model_options options = loading(engine, threads, preload, &callback);
+    attamba_model *model = NULL;
+    char *text = from_java(env, path, NULL);
+
+    (void)self;
+    if (text != NULL) {
+        failed(env, attamba_model_open(text, &options, &model));
+        free(text);
+    }
+    return number_of(model);
+}
+
+NATIVE(jlong, modelOpenFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length, jint engine,
+                           jint threads, jboolean preload, jobject progress)
+{
+    struct callback callback = {env, progress};
+    attamba_model_options options = loading(engine, threads, preload, &callback);
+    attamba_model *model = NULL;
+
+    (void)self;
+    failed(env, attamba_model_open_fd(fd, (uint64_t)offset, (uint64_t)length, &options, &model));
+    return number_of(model);
+}
+
+NATIVE(void, modelClose)(JNIEnv *env, jobject self, jlong model)
+{
+    (void)self;
+    failed(env, attamba_model_close(model_of(model)));
+}
+
+typedef attamba_status (*name_fn)(const attamba_model *, char *, size_t, size_t *);
+
+static jbyteArray name(JNIEnv *env, jlong model, name_fn function)
+{
+    size_t bytes = 0;
+    char text[512];
+
+    if (failed(env, function(model_of(model), text, sizeof text, &bytes))) {
+        return NULL;
+    }
+    return to_java(env, text, strlen(text));
+}
+
+NATIVE(jbyteArray, modelName)(JNIEnv *env, jobject self, jlong model)
+{
+    (void)self;
+    return name(env, model, attamba_model_name);
+}
+
+NATIVE(jbyteArray, modelEngine)(JNIEnv *env, jobject self, jlong model)
+{
+    (void)self;
+    return name(env, model, attamba_model_engine);
+}
+
+NATIVE(jlongArray, modelInfo)(JNIEnv *env, jobject self, jlong model)
+{
+    attamba_model_info info = {0};
+
+    (void)self;
+    info.struct_size = sizeof info;
+    if (failed(env, attamba_model_get_info(model_of(model), &info))) {
+        return NULL;
+    }
+    jlong values[] = {info.vocab, info.layers, info.context,
+                      info.chunk, info.window, (jlong)info.file_bytes};
+    return longs(env, values, sizeof values / sizeof *values);
+}
+
+NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray text, jboolean special)
+{
+    size_t bytes = 0, count = 0;
+    char *utf8 = from_java(env, text, &bytes);
+    uint32_t *tokens;
+    jintArray array = NULL;
+
+    (void)self;
+    if (utf8 == NULL) {
+        return NULL;
+    }
+    /* A token stands for at least a byte, but some tokenizers put a space before the text. */
+    tokens = malloc((bytes + 16) * sizeof *tokens);
+    if (tokens != NULL) {
+        int32_t status = attamba_model_tokenize(model_of(model), utf8, bytes, special, tokens,
+                                                bytes + 16, &count);
+        if (!failed(env, status)) {
+            jsize length = (jsize)(count < bytes + 16 ? count : bytes + 16);
+            array = (*env)->NewIntArray(env, length);
+            if (array != NULL) {
+                (*env)->SetIntArrayRegion(env, array, 0, length, (const jint *)tokens);
+            }
+        }
+    }
+    free(tokens);
+    free(utf8);
+    return array;
+}
+
+/* What the options of a session point to. */
+struct sampling {
+    attamba_sampling numbers;
+    attamba_bias *bias;
+};
+
+/* The options of a session, in the order of SessionOptions.numbers(). */
+static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_options *options)
+{
+    jlong n[6];
+
+    (*env)->GetLongArrayRegion(env, numbers, 0, 6, n);
+    if ((*env)->ExceptionCheck(env)) {
+        return 0;
+    }
+    memset(options, 0, sizeof *options);
+    options->struct_size = sizeof *options;
+    options->engine = (int32_t)n[0];
+    options->budget_kind = (int32_t)n[1];
+    options->budget = (uint64_t)n[2];
+    options->kv = (int32_t)n[3];
+    options->policy = (int32_t)n[4];
+    options->chunk = (uint32_t)n[5];
+    return 1;
+}
+
+/* The sampling of a session, which follows in SessionOptions.numbers(); floats in the order of
+ * Sampling.numbers(). Its bias is freed by the caller. */
+static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats, jintArray biased,
+                            struct sampling *sampling)
+{
+    jsize count = (*env)->GetArrayLength(env, biased), i;
+    jlong n[3];
+    jfloat f[4];
+
+    memset(sampling, 0, sizeof *sampling);
+    (*env)->GetLongArrayRegion(env, numbers, 6, 3, n);
+    (*env)->GetFloatArrayRegion(env, floats, 0, 4, f);
+    if ((*env)->ExceptionCheck(env)) {
+        return 0;
+    }
+    sampling->bias = calloc((size_t)count + 1, sizeof *sampling->bias);
+    for (i = 0; sampling->bias != NULL && i < count && !(*env)->ExceptionCheck(env); i++) {
+        jint token = 0;
+        (*env)->GetIntArrayRegion(env, biased, i, 1, &token);
+        if (!(*env)->ExceptionCheck(env)) {
+            (*env)->GetFloatArrayRegion(env, floats, 4 + i, 1, &sampling->bias[i].bias);
+        }
+        sampling->bias[i].token = (uint32_t)token;
+    }
+    sampling->numbers.struct_size = sizeof sampling->numbers;
+    sampling->numbers.seed = (uint64_t)n[0];
+    sampling->numbers.repeat_last = (uint32_t)n[1];
+    sampling->numbers.top_k = (uint32_t)n[2];
+    sampling->numbers.repeat_penalty = f[0];
+    sampling->numbers.top_p = f[1];
+    sampling->numbers.min_p = f[2];
+    sampling->numbers.temperature = f[3];
+    if (sampling->bias != NULL) {
+        sampling->numbers.bias = sampling->bias;
+        sampling->numbers.bias_count = (uint64_t)count;
+    }
+    return !(*env)->ExceptionCheck(env);
+}
+
+static jlongArray memory_array(JNIEnv *env, const attamba_memory *memory)
+{
+    jlong values[] = {(jlong)memory->weights, (jlong)memory->copied, (jlong)memory->state,
+                      (jlong)memory->scratch, (jlong)memory->checkpoints};
+    return longs(env, values, sizeof values / sizeof *values);
+}
+
+NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint threads,
+                             jlongArray numbers)
+{
+    struct callback nobody = {env, NULL};
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, threads, 0, &nobody);
+    attamba_session_options options;
+    attamba_memory memory = {0};
+    jlongArray array = NULL;
+    char *text = from_java(env, path, NULL);
+
+    (void)self;
+    memory.struct_size = sizeof memory;
+    if (text != NULL && session_options(env, numbers, &options) &&
+        !failed(env, attamba_estimate(text, &model_options, &options, &memory))) {
+        array = memory_array(env, &memory);
+    }
+    free(text);
+    return array;
+}
+
+NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length,
+                               jint threads, jlongArray numbers)
+{
+    struct callback nobody = {env, NULL};
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, threads, 0, &nobody);
+    attamba_session_options options;
+    attamba_memory memory = {0};
+
+    (void)self;
+    memory.struct_size = sizeof memory;
+    if (!session_options(env, numbers, &options) ||
+        failed(env, attamba_estimate_fd(fd, (uint64_t)offset, (uint64_t)length, &model_options,
+                                        &options, &memory))) {
+        return NULL;
+    }
+    return memory_array(env, &memory);
+}
+
+NATIVE(jlong, sessionOpen)(JNIEnv *env, jobject self, jlong model, jlongArray numbers,
+                           jfloatArray floats, jintArray biased)
+{
+    attamba_session_options options;
+    struct sampling sampling = {{0}, NULL};
+    attamba_session *session = NULL;
+
+    (void)self;
+    if (session_options(env, numbers, &options) &&
+        session_sampling(env, numbers, floats, biased, &sampling)) {
+        options.sampling = &sampling.numbers;
+        failed(env, attamba_session_open(model_of(model), &options, &session));
+    }
+    free(sampling.bias);
+    return number_of(session);
+}
+
+NATIVE(jlong, sessionLoad)(JNIEnv *env, jobject self, jlong model, jbyteArray path, jlongArray numbers,
+                           jfloatArray floats, jintArray biased)
+{
+    attamba_session_options options;
+    struct sampling sampling = {{0}, NULL};
+    attamba_session *session = NULL;
+    char *text = from_java(env, path, NULL);
+
+    (void)self;
+    if (text != NULL && session_options(env, numbers, &options) &&
+        session_sampling(env, numbers, floats, biased, &sampling)) {
+        options.sampling = &sampling.numbers;
+        failed(env, attamba_session_load(model_of(model), text, &options, &session));
+    }
+    free(sampling.bias);
+    free(text);
+    return number_of(session);
+}
+
+NATIVE(void, sessionClose)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_close(session_of(session)));
+}
+
+NATIVE(void, sessionReset)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_reset(session_of(session)));
+}
+
+NATIVE(void, sessionCancel)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_cancel(session_of(session)));
+}
+
+NATIVE(void, sessionPause)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_pause(session_of(session)));
+}
+
+NATIVE(void, sessionResume)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_resume(session_of(session)));
+}
+
+NATIVE(void, sessionShrink)(JNIEnv *env, jobject self, jlong session, jlong bytes)
+{
+    (void)self;
+    failed(env, attamba_session_shrink(session_of(session), (uint64_t)bytes));
+}
+
+NATIVE(void, sessionSave)(JNIEnv *env, jobject self, jlong session, jbyteArray path)
+{
+    char *text = from_java(env, path, NULL);
+
+    (void)self;
+    if (text != NULL) {
+        failed(env, attamba_session_save(session_of(session), text));
+        free(text);
+    }
+}
+
+NATIVE(void, sessionInstruct)(JNIEnv *env, jobject self, jlong session, jbyteArray text)
+{
+    size_t bytes = 0;
+    char *utf8 = from_java(env, text, &bytes);
+
+    (void)self;
+    if (utf8 != NULL) {
+        failed(env, attamba_session_instruct(session_of(session), utf8, bytes));
+        free(utf8);
+    }
+}
+
+NATIVE(jint, sessionChat)(JNIEnv *env, jobject self, jlong session, jbyteArray message, jint most,
+                          jobject each)
+{
+    struct callback callback = {env, each};
+    attamba_finish finish = ATTAMBA_FINISH_ENDED;
+    size_t bytes = 0;
+    char *utf8 = from_java(env, message, &bytes);
+
+    (void)self;
+    if (utf8 != NULL) {
+        failed(env, attamba_session_chat(session_of(session), utf8, bytes, (uint32_t)most, hand_text,
+                                         &callback, &finish));
+        free(utf8);
+    }
+    return finish;
+}
+
+NATIVE(jboolean, sessionUndo)(JNIEnv *env, jobject self, jlong session)
+{
+    int32_t undone = 0;
+
+    (void)self;
+    failed(env, attamba_session_undo(session_of(session), &undone));
+    return undone != 0;
+}
+
+NATIVE(void, sessionMessages)(JNIEnv *env, jobject self, jlong session, jobject each)
+{
+    struct callback callback = {env, each};
+
+    (void)self;
+    failed(env, attamba_session_messages(session_of(session), hand_message, &callback));
+}
+
+NATIVE(void, sessionFeed)(JNIEnv *env, jobject self, jlong session, jbyteArray text, jboolean special)
+{
+    size_t bytes = 0;
+    char *utf8 = from_java(env, text, &bytes);
+
+    (void)self;
+    if (utf8 != NULL) {
+        failed(env, attamba_session_feed_text(session_of(session), utf8, bytes, special));
+        free(utf8);
+    }
+}
+
+NATIVE(void, sessionFeedTokens)(JNIEnv *env, jobject self, jlong session, jintArray tokens)
+{
+    jsize count = (*env)->GetArrayLength(env, tokens);
+    jint *values = (*env)->GetIntArrayElements(env, tokens, NULL);
+
+    (void)self;
+    if (values != NULL) {
+        int32_t status = attamba_session_feed_tokens(session_of(session), (const uint32_t *)values,
+                                                     (size_t)count);
+        (*env)->ReleaseIntArrayElements(env, tokens, values, JNI_ABORT);
+        failed(env, status);
+    }
+}
+
+NATIVE(jint, sessionGenerate)(JNIEnv *env, jobject self, jlong session, jint most, jobject each)
+{
+    struct callback callback = {env, each};
+    attamba_finish finish = ATTAMBA_FINISH_ENDED;
+
+    (void)self;
+    failed(env, attamba_session_generate(session_of(session), (uint32_t)most, hand_text, &callback,
+                                         &finish));
+    return finish;
+}
+
+NATIVE(jlong, sessionFork)(JNIEnv *env, jobject self, jlong session)
+{
+    attamba_session *fork = NULL;
+
+    (void)self;
+    failed(env, attamba_session_fork(session_of(session), &fork));
+    return number_of(fork);
+}
+
+NATIVE(jlong, sessionSnapshot)(JNIEnv *env, jobject self, jlong session)
+{
+    attamba_snapshot *snapshot = NULL;
+
+    (void)self;
+    failed(env, attamba_session_snapshot(session_of(session), &snapshot));
+    return number_of(snapshot);
+}
+
+NATIVE(void, sessionRewind)(JNIEnv *env, jobject self, jlong session, jlong snapshot)
+{
+    (void)self;
+    failed(env, attamba_session_rewind(session_of(session), snapshot_of(snapshot)));
+}
+
+NATIVE(jlongArray, sessionInfo)(JNIEnv *env, jobject self, jlong session)
+{
+    attamba_session_info info = {0};
+
+    (void)self;
+    info.struct_size = sizeof info;
+    if (failed(env, attamba_session_get_info(session_of(session), &info))) {
+        return NULL;
+    }
+    jlong values[] = {(jlong)info.position,      (jlong)info.states,
+                      (jlong)info.states_room,   (jlong)info.messages,
+                      (jlong)info.prompt_tokens, (jlong)info.answer_tokens};
+    return longs(env, values, sizeof values / sizeof *values);
+}
+
+NATIVE(jdoubleArray, sessionTimes)(JNIEnv *env, jobject self, jlong session)
+{
+    attamba_session_info info = {0};
+    jdoubleArray array;
+
+    (void)self;
+    info.struct_size = sizeof info;
+    if (failed(env, attamba_session_get_info(session_of(session), &info))) {
+        return NULL;
+    }
+    jdouble values[] = {info.prompt_seconds, info.answer_seconds};
+    array = (*env)->NewDoubleArray(env, 2);
+    if (array != NULL) {
+        (*env)->SetDoubleArrayRegion(env, array, 0, 2, values);
+    }
+    return array;
+}
+
+NATIVE(jlongArray, sessionMemory)(JNIEnv *env, jobject self, jlong session)
+{
+    attamba_memory memory = {0};
+
+    (void)self;
+    memory.struct_size = sizeof memory;
+    if (failed(env, attamba_session_get_memory(session_of(session), &memory))) {
+        return NULL;
+    }
+    return memory_array(env, &memory);
+}
+
+NATIVE(jlong, snapshotBytes)(JNIEnv *env, jobject self, jlong snapshot)
+{
+    uint64_t bytes = 0;
+
+    (void)self;
+    failed(env, attamba_snapshot_bytes(snapshot_of(snapshot), &bytes));
+    return (jlong)bytes;
+}
+
+NATIVE(void, snapshotClose)(JNIEnv *env, jobject self, jlong snapshot)
+{
+    (void)self;
+    failed(env, attamba_snapshot_close(snapshot_of(snapshot)));
+}

@@ -1,0 +1,133 @@
+package org.attamba
+
+/** The functions of the JNI shim, one for each of the C API. They throw [AttambaException]. */
+internal object Native {
+    init {
+        System.loadLibrary("attamba_jni")
+    }
+
+    external fun version(): ByteArray
+
+    external fun adapters(each: Adapters)
+
+    external fun log(level: Int)
+
+    external fun modelOpen(
+        path: ByteArray,
+        engine: Int,
+        threads: Int,
+        preload: Boolean,
+        progress: Progress?,
+    ): Long
+
+    external fun modelOpenFd(
+        fd: Int,
+        offset: Long,
+        length: Long,
+        engine: Int,
+        threads: Int,
+        preload: Boolean,
+        progress: Progress?,
+    ): Long
+
+    external fun modelClose(model: Long)
+
+    external fun modelName(model: Long): ByteArray
+
+    external fun modelEngine(model: Long): ByteArray
+
+    /** vocabulary, layers, context, chunk, window, bytes of the file */
+    external fun modelInfo(model: Long): LongArray
+
+    external fun tokenize(model: Long, text: ByteArray, special: Boolean): IntArray
+
+    /** weights, copied, state, scratch, checkpoints */
+    external fun estimate(path: ByteArray, threads: Int, options: LongArray): LongArray
+
+    external fun estimateFd(
+        fd: Int,
+        offset: Long,
+        length: Long,
+        threads: Int,
+        options: LongArray,
+    ): LongArray
+
+    external fun sessionOpen(
+        model: Long,
+        options: LongArray,
+        sampling: FloatArray,
+        biased: IntArray,
+    ): Long
+
+    external fun sessionLoad(
+        model: Long,
+        path: ByteArray,
+        options: LongArray,
+        sampling: FloatArray,
+        biased: IntArray,
+    ): Long
+
+    external fun sessionClose(session: Long)
+
+    external fun sessionReset(session: Long)
+
+    external fun sessionCancel(session: Long)
+
+    external fun sessionPause(session: Long)
+
+    external fun sessionResume(session: Long)
+
+    external fun sessionShrink(session: Long, bytes: Long)
+
+    external fun sessionSave(session: Long, path: ByteArray)
+
+    external fun sessionInstruct(session: Long, text: ByteArray)
+
+    external fun sessionChat(session: Long, message: ByteArray, most: Int, each: TextSink): Int
+
+    external fun sessionUndo(session: Long): Boolean
+
+    external fun sessionMessages(session: Long, each: Messages)
+
+    external fun sessionFeed(session: Long, text: ByteArray, special: Boolean)
+
+    external fun sessionFeedTokens(session: Long, tokens: IntArray)
+
+    external fun sessionGenerate(session: Long, most: Int, each: TextSink): Int
+
+    external fun sessionFork(session: Long): Long
+
+    external fun sessionSnapshot(session: Long): Long
+
+    external fun sessionRewind(session: Long, snapshot: Long)
+
+    /** position, states, room for states, messages, tokens of the prompt, of the answer */
+    external fun sessionInfo(session: Long): LongArray
+
+    /** seconds of the prompt, of the answer */
+    external fun sessionTimes(session: Long): DoubleArray
+
+    external fun sessionMemory(session: Long): LongArray
+
+    external fun snapshotBytes(snapshot: Long): Long
+
+    external fun snapshotClose(snapshot: Long)
+}
+
+/** Gets the part of loading that is done, 0 to 1, and says whether to go on. */
+public fun interface Progress {
+    public fun onProgress(done: Float): Boolean
+}
+
+/** Gets text in UTF-8, whole characters only, and says whether to go on. */
+internal fun interface TextSink {
+    fun onText(utf8: ByteArray): Boolean
+}
+
+internal fun interface Messages {
+    fun onMessage(role: ByteArray, text: ByteArray)
+}
+
+internal fun interface Adapters {
+    fun onAdapter(engine: Int, name: ByteArray)
+}

@@ -1,0 +1,67 @@
+package org.attamba.android
+
+import android.content.ComponentCallbacks2
+import android.content.Context
+import android.content.res.Configuration
+import org.attamba.AttambaException
+import org.attamba.Session
+
+/**
+ * Makes a session smaller when the system asks for memory, before it ends the app.
+ *
+ * ```
+ * val pressure = MemoryPressure.watch(context, session)
+ * // with the session:
+ * pressure.close()
+ * ```
+ *
+ * In the background, and where memory is critical, the session keeps a quarter of its state, else a
+ * half; never less than [least] bytes. What it has forgotten does not come back.
+ */
+public class MemoryPressure
+private constructor(
+    private val context: Context,
+    private val session: Session,
+    private val least: Long,
+) : ComponentCallbacks2, AutoCloseable {
+
+    override fun onTrimMemory(level: Int) {
+        val part =
+            when {
+                level >= ComponentCallbacks2.TRIM_MEMORY_BACKGROUND -> 4
+                level == ComponentCallbacks2.TRIM_MEMORY_RUNNING_CRITICAL -> 4
+                level == ComponentCallbacks2.TRIM_MEMORY_RUNNING_LOW -> 2
+                else -> return
+            }
+        shrink(part)
+    }
+
+    @Deprecated("The system's own method for devices before Android 4")
+    override fun onLowMemory(): Unit = shrink(4)
+
+    override fun onConfigurationChanged(newConfig: Configuration): Unit = Unit
+
+    private fun shrink(part: Int) {
+        try {
+            session.shrink(maxOf(session.memory.state / part, least))
+        } catch (e: AttambaException) {
+            when (e.status) {
+                // The smallest session is larger, is not to be touched, or is gone already.
+                AttambaException.Status.BUDGET,
+                AttambaException.Status.PAUSED,
+                AttambaException.Status.CLOSED -> Unit
+                else -> throw e
+            }
+        }
+    }
+
+    override fun close(): Unit = context.unregisterComponentCallbacks(this)
+
+    public companion object {
+        /** Watches until it is closed. */
+        public fun watch(context: Context, session: Session, least: Long = 1L shl 20): MemoryPressure {
+            val app = context.applicationContext
+            return MemoryPressure(app, session, least).also(app::registerComponentCallbacks)
+        }
+    }
+}

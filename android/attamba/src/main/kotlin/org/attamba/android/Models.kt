@@ -1,0 +1,35 @@
+package org.attamba.android
+
+import android.content.Context
+import android.net.Uri
+import java.io.FileNotFoundException
+import org.attamba.Model
+import org.attamba.ModelOptions
+import org.attamba.Progress
+
+/**
+ * Opens a model from the assets of the app, where it lies: nothing is copied. The build must not
+ * compress it: `androidResources { noCompress += "gguf" }`.
+ */
+public fun Model.Companion.openAsset(
+    context: Context,
+    name: String,
+    options: ModelOptions = ModelOptions(),
+    progress: Progress? = null,
+): Model =
+    context.assets.openFd(name).use { asset ->
+        open(asset.parcelFileDescriptor.fd, asset.startOffset, asset.length, options, progress)
+    }
+
+/** Opens a model that the user has chosen, for instance with `ACTION_OPEN_DOCUMENT`. */
+public fun Model.Companion.openUri(
+    context: Context,
+    uri: Uri,
+    options: ModelOptions = ModelOptions(),
+    progress: Progress? = null,
+): Model {
+    val file =
+        context.contentResolver.openFileDescriptor(uri, "r")
+            ?: throw FileNotFoundException("$uri gives no file")
+    return file.use { open(it.fd, options = options, progress = progress) }
+}

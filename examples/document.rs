@@ -1,0 +1,71 @@
+//! Reads a document once, keeps what the model remembers of it in a file, and answers questions from
+//! there: the second run has nothing to read but the question.
+//!
+//!     cargo run --release --example document -- MODEL DOCUMENT QUESTION...
+//!
+//! The memory is kept beside the document, as DOCUMENT.session. It holds as much as the budget lets
+//! it: the far parts of a long document are its oldest.
+
+use attamba::conversation::{Conversation, Language};
+use attamba::engine::Engine;
+use attamba::engine::cpu::Cpu;
+use attamba::model::Model;
+use attamba::sample::{Sampler, Sampling};
+use attamba::session::{Options, Session};
+use attamba::text::{ChatTemplate, TextSource, Tokenizer};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let mut next = || args.next().ok_or("usage: document MODEL DOCUMENT QUESTION...");
+    let (model, document) = (next()?, next()?);
+    let model = Arc::new(Model::open(model.as_ref())?);
+    let language = language(&model)?;
+    let engine: Arc<dyn Engine> = Arc::new(Cpu::new(model, None)?);
+    let saved = PathBuf::from(format!("{document}.session"));
+
+    let start = Instant::now();
+    if !saved.is_file() {
+        read(&engine, &language, document.as_ref())?.save(&saved)?;
+        eprintln!("read and saved in {:.2?}", start.elapsed());
+    }
+    for question in args {
+        let start = Instant::now();
+        let sampler = Sampler::new(Sampling::default())?;
+        let mut chat =
+            Conversation::resume(Arc::clone(&engine), &saved, sampler, language.clone())?;
+        println!("> {question}");
+        chat.answer(question, 200, &mut |text| {
+            print!("{text}");
+            true
+        })?;
+        println!();
+        eprintln!("resumed and answered in {:.2?}", start.elapsed());
+    }
+    Ok(())
+}
+
+/// A chat that has taken the document in.
+fn read(
+    engine: &Arc<dyn Engine>,
+    language: &Language,
+    document: &Path,
+) -> Result<Conversation, Box<dyn Error>> {
+    let text = std::fs::read_to_string(document)?;
+    let instruction = format!("Answer questions about this document.\n\n{text}");
+    let session = Session::open(Arc::clone(engine), Options::default())?;
+    let sampler = Sampler::new(Sampling::default())?;
+    let mut chat = Conversation::new(session, sampler, language.clone(), Some(instruction));
+    chat.prepare()?;
+    Ok(chat)
+}
+
+fn language(model: &Model) -> attamba::Result<Language> {
+    let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
+    let template = model.gguf().str("tokenizer.chat_template")?;
+    let template = ChatTemplate::for_tokenizer(template, &tokenizer)?;
+    Ok(Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
+}

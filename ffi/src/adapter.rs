@@ -1,0 +1,57 @@
+//! What the machine can compute with.
+
+use crate::error::Failure;
+use crate::guard;
+use crate::input;
+use crate::options::Engine;
+use crate::status::Status;
+use runtime::engine::cpu::{Cpu, default_threads};
+use std::ffi::{CString, c_char, c_void};
+
+/// Something that an engine runs on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Adapter {
+    /// sizeof(attamba_adapter) of the library. A function that was compiled with another header
+    /// looks at no more than this.
+    pub struct_size: u32,
+    /// The attamba_engine that runs on it.
+    pub engine: i32,
+    /// Its name, with a zero byte behind, gone when the function returns.
+    pub name: *const c_char,
+}
+
+/// Gets one adapter, gone when the function returns. Returns 0 to get no more.
+pub type AdapterFn =
+    Option<unsafe extern "C" fn(user: *mut c_void, adapter: *const Adapter) -> i32>;
+
+/// Hands what the machine can compute with to `each`, the CPU last. Where that finds nothing but the
+/// CPU, ATTAMBA_ENGINE_AUTO is the CPU.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_adapters(each: AdapterFn, user: *mut c_void) -> Status {
+    guard::call(|| {
+        let each = each.ok_or_else(|| Failure::argument("the adapter function is NULL"))?;
+        for (engine, name) in found() {
+            let name = CString::new(name)
+                .map_err(|_| Failure::new(Status::Device, "an adapter has no printable name"))?;
+            let adapter = Adapter {
+                struct_size: size_of::<Adapter>() as u32,
+                engine: engine as i32,
+                name: name.as_ptr(),
+            };
+            // SAFETY: the caller's function, while the caller waits; the adapter is alive.
+            let go_on = unsafe { each(user, &raw const adapter) };
+            if !input::truth(go_on) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn found() -> Vec<(Engine, String)> {
+    let best = Cpu::instruction_sets().first().copied().unwrap_or("plain");
+    vec![(Engine::Cpu, format!("CPU, {best}, {} threads", default_threads()))]
+}

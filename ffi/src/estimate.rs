@@ -1,0 +1,159 @@
+//! What models and sessions cost, before they are opened and while they are.
+
+use crate::error::Result;
+use crate::guard;
+use crate::handle::SESSIONS;
+use crate::input;
+use crate::open;
+use crate::options::{self, ModelOptions, SessionOptions};
+use crate::session::attamba_session;
+use crate::status::Status;
+use crate::versioned::{self, Versioned};
+use crate::work::Work;
+use runtime::engine::cpu::default_threads;
+use runtime::gguf::Gguf;
+use runtime::memory::{Estimate, weights};
+use runtime::model::Model;
+use std::ffi::c_char;
+
+/// Bytes that a model and a session take.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// sizeof(attamba_memory).
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The weights as the file has them. With the CPU engine they are pages of the file: shared by
+    /// all sessions, and taken away by the system, without harm, where memory is short.
+    pub weights: u64,
+    /// What the engine keeps of the weights beside the file; shared by all sessions.
+    pub copied: u64,
+    /// The session's state: what it remembers.
+    pub state: u64,
+    /// The session's buffers to compute in.
+    pub scratch: u64,
+    /// Snapshots that a chat keeps in order to go back; at most 32 MiB.
+    pub checkpoints: u64,
+}
+
+// SAFETY: `repr(C)`, `u32` first, any bits are valid, a pair of 4 bytes and whole 8 bytes.
+unsafe impl Versioned for Memory {
+    const DEFAULT: Memory = Memory {
+        struct_size: size_of::<Memory>() as u32,
+        reserved: 0,
+        weights: 0,
+        copied: 0,
+        state: 0,
+        scratch: 0,
+        checkpoints: 0,
+    };
+}
+
+/// What the model at `path` and a session of it would take with the CPU engine, without loading it:
+/// reads the tables of the file only. Of `loading` the threads count. Fills `memory`, whose
+/// `struct_size` the caller has set.
+///
+/// Any thread. Errors of the file as in attamba_model_open, of the options as in
+/// attamba_session_open. The message is that of the thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_estimate(
+    path: *const c_char,
+    loading: *const ModelOptions,
+    options: *const SessionOptions,
+    memory: *mut Memory,
+) -> Status {
+    // SAFETY: the caller's arguments are as the header says, here and below.
+    unsafe { estimate(loading, options, memory, || Ok(Gguf::open(&input::path(path)?)?)) }
+}
+
+/// As attamba_estimate, of a model that lies where attamba_model_open_fd finds it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_estimate_fd(
+    fd: i32,
+    offset: u64,
+    length: u64,
+    loading: *const ModelOptions,
+    options: *const SessionOptions,
+    memory: *mut Memory,
+) -> Status {
+    // SAFETY: as above.
+    unsafe { estimate(loading, options, memory, || open::from_fd(fd, offset, length)) }
+}
+
+/// # Safety
+/// The pointers are null or as the header says.
+unsafe fn estimate(
+    loading: *const ModelOptions,
+    options: *const SessionOptions,
+    memory: *mut Memory,
+    gguf: impl FnOnce() -> Result<Gguf>,
+) -> Status {
+    guard::call(|| {
+        // SAFETY: as the caller guarantees.
+        let (loading, options) = unsafe { (options::model(loading)?, versioned::read(options)?) };
+        let model = Model::from_gguf(gguf()?)?;
+        let threads = loading.threads().unwrap_or_else(default_threads);
+        let found = Estimate::cpu(&model, &options.options()?, threads)?;
+        let value = Memory {
+            weights: found.weights.mapped,
+            copied: found.weights.copied,
+            state: found.session.state,
+            scratch: found.session.scratch,
+            ..Memory::DEFAULT
+        };
+        // SAFETY: the caller's struct is as long as it says.
+        unsafe { versioned::write(value, memory) }
+    })
+}
+
+/// What the session takes; while a call is at work, what it took before that call. Fills `memory`,
+/// whose `struct_size` the caller has set.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_get_memory(
+    session: *const attamba_session,
+    memory: *mut Memory,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller's struct is as long as it says.
+        unsafe { versioned::write(session.memory()?, memory) }
+    })
+}
+
+impl Memory {
+    /// What the work of a session takes.
+    pub fn of(model: &Model, work: &Work) -> Result<Memory> {
+        let held = work.session()?.memory();
+        let checkpoints = match work {
+            Work::Chat(chat) => chat.checkpoint_bytes(),
+            _ => 0,
+        };
+        let weights = weights(model);
+        Ok(Memory {
+            weights: weights.mapped,
+            copied: weights.copied,
+            state: held.state,
+            scratch: held.scratch,
+            checkpoints,
+            ..Memory::DEFAULT
+        })
+    }
+}
+
+/// Makes the session's state at most `bytes` large, at once: what it remembers is dropped or thinned,
+/// as its policy says, the oldest first. Nothing is read anew, and the session goes on. Snapshots
+/// that were made before can't be gone back to. More bytes than it has change nothing.
+///
+/// Any thread. While another call is at work the session grows smaller within that call, at its next
+/// block of tokens; then this one returns at once, and only the log tells if it could not be done.
+/// ATTAMBA_STATUS_BUDGET if `bytes` can't hold the smallest session, ATTAMBA_STATUS_PAUSED while
+/// paused; the session is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_shrink(
+    session: *const attamba_session,
+    bytes: u64,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| session.shrink(bytes))
+}

@@ -1,0 +1,191 @@
+//! Raw text and tokens: fed, and gone on from.
+
+use crate::buffer;
+use crate::error::{Failure, Result};
+use crate::guard;
+use crate::handle::SESSIONS;
+use crate::input;
+use crate::session::attamba_session;
+use crate::status::Status;
+use crate::work::Raw;
+use runtime::session;
+use runtime::text::Detokeniser;
+use std::ffi::{c_char, c_void};
+
+/// Gets text as it is made: `bytes` bytes of UTF-8 at `text`, whole characters only, no zero byte
+/// behind them. They are the library's, and gone when the function returns. Returns 0 to stop,
+/// anything else to go on.
+///
+/// It is called on the thread of the call that makes the text, which is at work meanwhile: of the
+/// session's functions only cancel, pause, resume, shrink, close and the message of the last error
+/// may be called from it, and it must not throw or longjmp.
+pub type TextFn =
+    Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, bytes: usize) -> i32>;
+
+/// Why a text came to its end.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended it.
+    Ended = 0,
+    /// As many tokens as were asked for.
+    Limit = 1,
+    /// The callback said so.
+    Stopped = 2,
+    /// attamba_session_cancel, after the text had begun. What has come so far counts.
+    Cancelled = 3,
+    /// attamba_session_cancel, before the answer of a chat began: the message does not count.
+    Dropped = 4,
+}
+
+/// A caller's function with what it wants handed in.
+pub struct Sink {
+    function: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32,
+    user: *mut c_void,
+    /// Whether it has said no.
+    pub stopped: bool,
+}
+
+impl Sink {
+    pub fn new(function: TextFn, user: *mut c_void) -> Result<Sink> {
+        let function = function.ok_or_else(|| Failure::argument("the text function is NULL"))?;
+        Ok(Sink { function, user, stopped: false })
+    }
+
+    /// Hands text over; says whether to go on.
+    ///
+    /// # Safety
+    /// The caller of the exported function has given a function that can be called with its `user`.
+    pub unsafe fn push(&mut self, text: &str) -> bool {
+        if text.is_empty() || self.stopped {
+            return !self.stopped;
+        }
+        // SAFETY: as the caller guarantees; the text is alive during the call.
+        let go_on = unsafe { (self.function)(self.user, text.as_ptr().cast(), text.len()) };
+        self.stopped = !input::truth(go_on);
+        !self.stopped
+    }
+}
+
+/// Takes in `bytes` bytes of UTF-8. With `special` not 0, text such as `<|im_start|>` becomes the
+/// token of that name. At the very start the token that begins a text is put before, where the model
+/// expects one.
+///
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: what attamba_session_get_info
+/// counts as position is taken in. ATTAMBA_STATUS_STATE if the session holds a chat. On any other
+/// error nothing is taken in.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_feed_text(
+    session: *const attamba_session,
+    text: *const c_char,
+    bytes: usize,
+    special: i32,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller gives that many bytes.
+        let text = unsafe { input::text(text, bytes, "the text") }?;
+        session.work(|work| {
+            let raw = work.raw()?;
+            let tokenizer = &session.model.language()?.tokenizer;
+            let mut tokens = tokenizer.encode(text, input::truth(special))?;
+            if let Some(bos) = tokenizer.bos()
+                && tokenizer.add_bos()
+                && raw.session.position() == 0
+                && tokens.first() != Some(&bos)
+            {
+                tokens.insert(0, bos);
+            }
+            feed(raw, &tokens)
+        })
+    })
+}
+
+/// Takes in `count` tokens as they are.
+///
+/// One thread at a time; cancel from any. Errors as attamba_session_feed_text, and
+/// ATTAMBA_STATUS_ARGUMENT if a token is beyond the vocabulary.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_feed_tokens(
+    session: *const attamba_session,
+    tokens: *const u32,
+    count: usize,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller gives that many tokens.
+        let tokens = unsafe { input::slice(tokens, count, "the tokens") }?;
+        session.work(|work| feed(work.raw()?, tokens))
+    })
+}
+
+fn feed(raw: &mut Raw, tokens: &[u32]) -> Result<()> {
+    raw.session.feed(tokens)?;
+    for &token in tokens {
+        raw.sampler.accept(token);
+    }
+    Ok(())
+}
+
+/// Goes on from what has been fed with at most `most` tokens, and hands the text to `each`.
+/// `*finish`, unless `finish` is NULL, says why it ended; what was made is taken in.
+///
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, or the
+/// session holds a chat. After another error the session may lack the last token, or all of them
+/// where the GPU was lost: attamba_session_get_info tells.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_generate(
+    session: *const attamba_session,
+    most: u32,
+    each: TextFn,
+    user: *mut c_void,
+    finish: *mut Finish,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        let mut sink = Sink::new(each, user)?;
+        let why = session.work(|work| {
+            let Raw { session: inner, sampler } = work.raw()?;
+            if inner.logits().is_empty() {
+                return Err(Failure::new(Status::State, "nothing has been fed yet"));
+            }
+            let tokenizer = &session.model.language()?.tokenizer;
+            let mut text = Detokeniser::new();
+            let is_end = |token| tokenizer.is_end(token);
+            let why = inner.generate(sampler, most as usize, is_end, |token| {
+                // SAFETY: the caller's function, while the caller waits.
+                unsafe { sink.push(text.push(token, tokenizer)) }
+            })?;
+            // SAFETY: as above.
+            unsafe { sink.push(text.flush()) };
+            Ok(why)
+        })?;
+        let why = match why {
+            session::Finish::End => Finish::Ended,
+            session::Finish::Limit => Finish::Limit,
+            session::Finish::Stopped => Finish::Stopped,
+            session::Finish::Cancelled => Finish::Cancelled,
+        };
+        // SAFETY: null, or a place for the answer.
+        unsafe { buffer::result(why, finish) };
+        Ok(())
+    })
+}
+
+/// The logits of the last token that was taken in: as many floats as the vocabulary has tokens, none
+/// before the first.
+///
+/// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
+///
+/// One thread at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_logits(
+    session: *const attamba_session,
+    logits: *mut f32,
+    capacity: usize,
+    count: *mut usize,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        session.work(|work| {
+            // SAFETY: the caller gives room for that many.
+            unsafe { buffer::slice(work.session()?.logits(), logits, capacity, count) }
+        })
+    })
+}

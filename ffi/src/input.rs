@@ -1,0 +1,63 @@
+//! Arguments that are read from a caller's memory.
+
+use crate::error::{Failure, Result};
+use std::ffi::{CStr, c_char};
+use std::path::PathBuf;
+
+/// A slice of `length` values; empty where `from` is null and `length` 0.
+///
+/// # Safety
+/// `from` points to `length` values that nobody changes during the call.
+pub unsafe fn slice<'a, T>(from: *const T, length: usize, what: &str) -> Result<&'a [T]> {
+    if length == 0 {
+        return Ok(&[]);
+    }
+    if from.is_null() {
+        return Err(Failure::argument(format!("{what} is NULL, its length {length}")));
+    }
+    if length > isize::MAX as usize / size_of::<T>() {
+        return Err(Failure::argument(format!("{what} has length {length}")));
+    }
+    // SAFETY: as the caller guarantees.
+    Ok(unsafe { std::slice::from_raw_parts(from, length) })
+}
+
+/// Text of `length` bytes.
+///
+/// # Safety
+/// As [`slice`].
+pub unsafe fn text<'a>(from: *const c_char, length: usize, what: &str) -> Result<&'a str> {
+    // SAFETY: as the caller guarantees.
+    let bytes = unsafe { slice(from.cast::<u8>(), length, what) }?;
+    std::str::from_utf8(bytes).map_err(|e| {
+        let at = e.valid_up_to();
+        Failure::argument(format!("{what} is not UTF-8: the byte at {at} is out of place"))
+    })
+}
+
+/// A path that ends with a zero byte.
+///
+/// # Safety
+/// `from` is null or points to bytes that end with a zero byte.
+pub unsafe fn path(from: *const c_char) -> Result<PathBuf> {
+    if from.is_null() {
+        return Err(Failure::argument("the path is NULL"));
+    }
+    // SAFETY: as the caller guarantees.
+    let bytes = unsafe { CStr::from_ptr(from) };
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        Ok(std::ffi::OsStr::from_bytes(bytes.to_bytes()).into())
+    }
+    #[cfg(not(unix))]
+    {
+        let text = bytes.to_str().map_err(|_| Failure::argument("the path is not UTF-8"))?;
+        Ok(text.into())
+    }
+}
+
+/// A number that C gives as a truth value.
+pub fn truth(value: i32) -> bool {
+    value != 0
+}

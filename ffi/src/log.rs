@@ -1,0 +1,113 @@
+//! The library's notes, and its version.
+
+use crate::guard;
+use crate::options::known;
+use crate::status::Status;
+use log::{LevelFilter, Log, Metadata, Record};
+use std::ffi::{c_char, c_void};
+use std::sync::{Once, PoisonError, RwLock};
+
+/// Grows whenever a program that was compiled with the header before it would no longer work.
+pub const ABI_VERSION: u32 = 1;
+
+/// The ABI_VERSION that the library was built with. A program goes on if it is that of its header.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn attamba_abi_version() -> u32 {
+    ABI_VERSION
+}
+
+/// The version of the library, such as `0.1.0`, with a zero byte behind; it is never freed.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn attamba_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// How much is noted.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Off = 0,
+    /// What went wrong and has no call to report it.
+    Error = 1,
+    /// What is not as it should be, but works.
+    Warn = 2,
+    /// What was chosen.
+    Info = 3,
+    /// What helps to find a defect.
+    Debug = 4,
+    /// Everything.
+    Trace = 5,
+}
+
+/// Gets one note of a level: `bytes` bytes of UTF-8, no zero byte behind them, gone when the function
+/// returns. It may be called on any thread, on several at once, and must call nothing of the library.
+pub type LogFn =
+    Option<unsafe extern "C" fn(user: *mut c_void, level: i32, text: *const c_char, bytes: usize)>;
+
+/// Hands notes up to a level to `log`, or to nobody if it is NULL or the level ATTAMBA_LOG_LEVEL_OFF,
+/// as it is in the beginning. It holds for the whole process; a call that is at work may still use
+/// the function that was set before.
+///
+/// Any thread. ATTAMBA_STATUS_ARGUMENT if there is no such level.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_log_set(level: i32, log: LogFn, user: *mut c_void) -> Status {
+    static ONCE: Once = Once::new();
+    guard::call(|| {
+        use LogLevel::{Debug, Error, Info, Off, Trace, Warn};
+        let all = [Off, Error, Warn, Info, Debug, Trace];
+        let filter = match known("the level", level, all, |level| level as i32)? {
+            Off => LevelFilter::Off,
+            Error => LevelFilter::Error,
+            Warn => LevelFilter::Warn,
+            Info => LevelFilter::Info,
+            Debug => LevelFilter::Debug,
+            Trace => LevelFilter::Trace,
+        };
+        *CALLER.write().unwrap_or_else(PoisonError::into_inner) = Caller { log, user };
+        ONCE.call_once(|| {
+            // Fails only where a Rust program has set a logger; then that one gets the notes.
+            let _ = log::set_logger(&Forward);
+        });
+        log::set_max_level(if log.is_some() { filter } else { LevelFilter::Off });
+        Ok(())
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Caller {
+    log: LogFn,
+    user: *mut c_void,
+}
+
+// SAFETY: the header asks for a function that may be called on any thread with this pointer.
+unsafe impl Send for Caller {}
+// SAFETY: as above.
+unsafe impl Sync for Caller {}
+
+static CALLER: RwLock<Caller> = RwLock::new(Caller { log: None, user: std::ptr::null_mut() });
+
+struct Forward;
+
+impl Log for Forward {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let caller = *CALLER.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(log) = caller.log else { return };
+        let text = record.args().to_string();
+        // SAFETY: the function can be called with its `user`, as the header asks.
+        unsafe { log(caller.user, record.level() as i32, text.as_ptr().cast(), text.len()) };
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,132 @@
+//! Opening models.
+
+use crate::buffer;
+use crate::engines::Engines;
+use crate::error::{Failure, Result};
+use crate::guard;
+use crate::handle::MODELS;
+use crate::input;
+use crate::model::{Model, attamba_model};
+use crate::options::{self, Engine, ModelOptions};
+use crate::status::Status;
+use runtime::conversation::Language;
+use runtime::gguf::Gguf;
+use runtime::text::{ChatTemplate, TextSource, Tokenizer};
+use std::ffi::c_char;
+use std::sync::Arc;
+
+/// Opens the model file at `path`, which ends with a zero byte. The file is mapped, not copied: it
+/// must not be shortened while the model, or a session of it, is open.
+///
+/// `*model` gets the handle, which attamba_model_close takes back, or NULL on an error.
+///
+/// Any thread. ATTAMBA_STATUS_IO, ATTAMBA_STATUS_FILE or ATTAMBA_STATUS_UNSUPPORTED if the file
+/// can't be read, makes no sense, or asks for what this runtime does not do;
+/// ATTAMBA_STATUS_CANCELLED if the progress function says so. The message is that of the thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_model_open(
+    path: *const c_char,
+    options: *const ModelOptions,
+    model: *mut *mut attamba_model,
+) -> Status {
+    // SAFETY: the caller's arguments are as the header says.
+    unsafe { open(options, model, || Ok(Gguf::open(&input::path(path)?)?)) }
+}
+
+/// As attamba_model_open, of `length` bytes from byte `offset` of an open file on: a model inside
+/// another file, such as an asset of an Android application, or a document that came as a
+/// descriptor. `length` 0 takes all that follows. Any `offset` will do.
+///
+/// The descriptor stays the caller's, who may close it once the call has returned.
+///
+/// Not on Windows: ATTAMBA_STATUS_UNSUPPORTED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_model_open_fd(
+    fd: i32,
+    offset: u64,
+    length: u64,
+    options: *const ModelOptions,
+    model: *mut *mut attamba_model,
+) -> Status {
+    // SAFETY: as above.
+    unsafe { open(options, model, || from_fd(fd, offset, length)) }
+}
+
+/// # Safety
+/// The pointers are null or as the header says.
+unsafe fn open(
+    options: *const ModelOptions,
+    out: *mut *mut attamba_model,
+    gguf: impl FnOnce() -> Result<Gguf>,
+) -> Status {
+    guard::call(|| {
+        if out.is_null() {
+            return Err(Failure::argument("the place for the model is NULL"));
+        }
+        // SAFETY: as the caller guarantees.
+        unsafe {
+            buffer::result(std::ptr::null_mut(), out);
+            let options = options::model(options)?;
+            let handle = MODELS.add(load(&options, gguf()?)?);
+            buffer::result(handle, out);
+        }
+        Ok(())
+    })
+}
+
+/// Parts of the way from 0 to 1: reading the file takes longest where it is asked for.
+const OPENED: f32 = 0.05;
+const READ: f32 = 0.8;
+const SPELT: f32 = 0.9;
+
+/// # Safety
+/// The progress function of `options` may be called.
+unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
+    let default = options.engine()?;
+    // SAFETY: as the caller guarantees, here and below.
+    let report = |done| unsafe { options.report(done) };
+    report(0.0)?;
+    let file = Arc::new(runtime::model::Model::from_gguf(gguf)?);
+    report(OPENED)?;
+    if options.preloads() {
+        file.preload(&mut |read, all| {
+            report(OPENED + (READ - OPENED) * (read as f64 / all as f64) as f32).is_ok()
+        })?;
+    }
+    report(READ)?;
+    let language = language(&file).map_err(|e| e.to_string());
+    report(SPELT)?;
+    let engines = Engines::new(Arc::clone(&file), default, options.threads());
+    // Made now, so that what can fail fails here.
+    engines.get(Engine::Auto)?;
+    report(1.0)?;
+    Ok(Model::new(file, language, engines))
+}
+
+fn language(file: &runtime::model::Model) -> runtime::Result<Language> {
+    let tokenizer = Tokenizer::new(&TextSource::from_gguf(file.gguf())?)?;
+    let source = file.gguf().str("tokenizer.chat_template")?;
+    let template = ChatTemplate::for_tokenizer(source, &tokenizer)?;
+    Ok(Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
+}
+
+#[cfg(unix)]
+pub fn from_fd(fd: i32, offset: u64, length: u64) -> Result<Gguf> {
+    use std::os::fd::BorrowedFd;
+    if fd < 0 {
+        return Err(Failure::argument(format!("{fd} is no file descriptor")));
+    }
+    // SAFETY: the caller keeps the descriptor open during the call. Should it be none, duplicating
+    // it fails, and nothing else is done with it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let owned = borrowed.try_clone_to_owned().map_err(|e| {
+        Failure::new(Status::Io, format!("file descriptor {fd} can't be duplicated: {e}"))
+    })?;
+    let length = (length != 0).then_some(length);
+    Ok(Gguf::from_file(&owned.into(), offset, length)?)
+}
+
+#[cfg(not(unix))]
+pub fn from_fd(_fd: i32, _offset: u64, _length: u64) -> Result<Gguf> {
+    Err(Failure::new(Status::Unsupported, "this system has no file descriptors"))
+}

@@ -1,0 +1,376 @@
+//! Sessions: opened, closed, and asked how they stand.
+
+use crate::buffer;
+use crate::error::{Failure, Result};
+use crate::estimate::Memory;
+use crate::guard;
+use crate::handle::{Handle, LastError, MODELS, SESSIONS, lock};
+use crate::input;
+use crate::model::{Model, attamba_model};
+use crate::options::{Engine, Sampling, SessionOptions};
+use crate::status::Status;
+use crate::versioned::{self, Versioned};
+use crate::work::{Raw, Work, broken};
+use runtime::conversation::Conversation;
+use runtime::session::{Cancel, Pause, Shrink};
+use std::ffi::c_char;
+use std::sync::{Arc, Mutex, TryLockError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+/// One conversation, or one text, on a model.
+#[allow(non_camel_case_types, reason = "the name in C")]
+pub struct attamba_session {
+    _opaque: [u8; 0],
+}
+
+/// What a handle of a session stands for.
+pub struct Session {
+    pub model: Arc<Model>,
+    /// Nothing once it is closed.
+    work: Mutex<Option<Work>>,
+    /// The thread of the call at work.
+    worker: Mutex<Option<ThreadId>>,
+    cancel: Cancel,
+    pause: Pause,
+    shrink: Shrink,
+    /// What it took when the last call ended.
+    memory: Mutex<Memory>,
+    error: LastError,
+}
+
+impl Handle for Session {
+    type Opaque = attamba_session;
+
+    fn error(&self) -> &LastError {
+        &self.error
+    }
+}
+
+impl Session {
+    pub fn new(model: Arc<Model>, work: Work) -> Result<Session> {
+        let session = work.session()?;
+        Ok(Session {
+            cancel: session.cancel_handle(),
+            pause: session.pause_handle(),
+            shrink: session.shrink_handle(),
+            memory: Mutex::new(Memory::of(&model.file, &work)?),
+            model,
+            work: Mutex::new(Some(work)),
+            worker: Mutex::default(),
+            error: LastError::default(),
+        })
+    }
+
+    /// Does some work; [`Status::Busy`] where other work is being done.
+    pub fn work<T>(&self, body: impl FnOnce(&mut Work) -> Result<T>) -> Result<T> {
+        let mut work = match self.work.try_lock() {
+            Ok(work) => work,
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(Status::Busy, "another call is at work on the session"));
+            }
+            Err(TryLockError::Poisoned(_)) => return Err(broken()),
+        };
+        let work = work.as_mut().ok_or_else(crate::handle::closed)?;
+        *lock(&self.worker) = Some(thread::current().id());
+        let result = body(work);
+        *lock(&self.worker) = None;
+        *lock(&self.memory) = Memory::of(&self.model.file, work)?;
+        result
+    }
+
+    /// What it takes, or took before the call that is at work.
+    pub fn memory(&self) -> Result<Memory> {
+        // Closed is found out by whoever looked the handle up, broken here.
+        if self.work.is_poisoned() {
+            return Err(broken());
+        }
+        Ok(*lock(&self.memory))
+    }
+
+    /// Makes the state smaller: now, or by way of the call that is at work.
+    pub fn shrink(&self, bytes: u64) -> Result<()> {
+        let now = || self.work(|work| work.shrink(bytes));
+        match now() {
+            Err(failure) if failure.status == Status::Busy => {
+                self.shrink.request(bytes);
+                // That call may have ended in between.
+                now()
+                    .or_else(|again| if again.status == Status::Busy { Ok(()) } else { Err(again) })
+            }
+            other => other,
+        }
+    }
+
+    /// Ends the call at work and gives the memory back. In a callback of that call nothing can be
+    /// waited for: the memory goes when the call ends.
+    fn close(&self) {
+        const LOOK: Duration = Duration::from_millis(1);
+        self.cancel.cancel();
+        if *lock(&self.worker) == Some(thread::current().id()) {
+            return;
+        }
+        loop {
+            match self.work.try_lock() {
+                Ok(mut work) => {
+                    *work = None;
+                    return;
+                }
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    *poisoned.into_inner() = None;
+                    return;
+                }
+                // A call that was only just beginning has not seen the first cancel.
+                Err(TryLockError::WouldBlock) => self.cancel.cancel(),
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+/// How a session stands, and how fast its last answer was.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SessionInfo {
+    /// sizeof(attamba_session_info).
+    pub struct_size: u32,
+    /// 1 while paused.
+    pub paused: i32,
+    /// Tokens taken in since the start.
+    pub position: u64,
+    /// Chunk states in the fullest layer's memory.
+    pub states: u64,
+    /// Chunk states that there is room for; once there are as many, the policy says what goes.
+    pub states_room: u64,
+    /// Messages of the chat, the instruction counted; 0 for raw text.
+    pub messages: u64,
+    /// Tokens of the last message as it was fed, with what the template puts around it.
+    pub prompt_tokens: u64,
+    /// Seconds that they took.
+    pub prompt_seconds: f64,
+    /// Tokens of the last answer.
+    pub answer_tokens: u64,
+    /// Seconds that they took.
+    pub answer_seconds: f64,
+}
+
+// SAFETY: `repr(C)`, `u32` first, any bits are valid, a pair of 4 bytes and whole 8 bytes.
+unsafe impl Versioned for SessionInfo {
+    const DEFAULT: SessionInfo = SessionInfo {
+        struct_size: size_of::<SessionInfo>() as u32,
+        paused: 0,
+        position: 0,
+        states: 0,
+        states_room: 0,
+        messages: 0,
+        prompt_tokens: 0,
+        prompt_seconds: 0.0,
+        answer_tokens: 0,
+        answer_seconds: 0.0,
+    };
+}
+
+/// Opens a session. All of its memory is taken now; attamba_estimate says beforehand how much.
+///
+/// `*session` gets the handle, which attamba_session_close takes back, or NULL on an error.
+///
+/// Any thread. ATTAMBA_STATUS_BUDGET if the smallest session is larger than the budget,
+/// ATTAMBA_STATUS_MEMORY if the system has no more. The message is that of the model.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_open(
+    model: *const attamba_model,
+    options: *const SessionOptions,
+    session: *mut *mut attamba_session,
+) -> Status {
+    guard::on(&MODELS, model, |model| {
+        check_place(session)?;
+        // SAFETY: the caller's pointers are as the header says.
+        unsafe {
+            buffer::result(std::ptr::null_mut(), session);
+            let options: SessionOptions = versioned::read(options)?;
+            let sampler = Sampling::sampler(options.sampling)?;
+            let engine = model.engines.get(Engine::of(options.engine)?)?;
+            let opened = runtime::session::Session::open(engine, options.options()?)?;
+            let work = Work::Raw(Box::new(Raw { session: opened, sampler }));
+            let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
+            buffer::result(handle, session);
+        }
+        Ok(())
+    })
+}
+
+/// Closes a session. A call that is at work on it is cancelled, and this one returns when that one
+/// has: then no callback of the session runs any more. From a callback of the session it returns at
+/// once, and the session goes when the callback's call ends.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_close(session: *mut attamba_session) -> Status {
+    guard::call(|| {
+        SESSIONS.remove(session.addr())?.close();
+        Ok(())
+    })
+}
+
+/// Forgets everything: text, chat and instruction. The memory stays as it is.
+///
+/// One thread at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_reset(session: *const attamba_session) -> Status {
+    guard::on(&SESSIONS, session, |session| session.work(Work::reset))
+}
+
+/// Chooses tokens otherwise from now on; NULL for the defaults.
+///
+/// One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session goes on
+/// choosing as before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_set_sampling(
+    session: *const attamba_session,
+    sampling: *const Sampling,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller's struct is as long as it says.
+        let sampler = unsafe { Sampling::sampler(sampling) }?;
+        session.work(|work| work.set_sampler(sampler))
+    })
+}
+
+/// Cancels the call that is at work on the session; without one nothing happens. That call returns
+/// within a block of tokens: milliseconds. The session stays usable.
+///
+/// Any thread, and from a callback. It does not wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        session.cancel.cancel();
+        Ok(())
+    })
+}
+
+/// Nothing is computed from the return of this call until attamba_session_resume: for an application
+/// that leaves the foreground, as some systems end those that use the GPU then. It waits for the
+/// block at hand, milliseconds. A call that feeds or generates waits meanwhile, and can be cancelled;
+/// one that copies the state (snapshot, rewind, fork, save) fails with ATTAMBA_STATUS_PAUSED.
+///
+/// Any thread, and from a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_pause(session: *const attamba_session) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        session.pause.pause();
+        Ok(())
+    })
+}
+
+/// Ends a pause; without one nothing happens.
+///
+/// Any thread, and from a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_resume(session: *const attamba_session) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        session.pause.resume();
+        Ok(())
+    })
+}
+
+/// Fills `info`, whose `struct_size` the caller has set.
+///
+/// One thread at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_get_info(
+    session: *const attamba_session,
+    info: *mut SessionInfo,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        let value = session.work(|work| {
+            let mut value = SessionInfo {
+                paused: i32::from(session.pause.is_paused()),
+                ..SessionInfo::DEFAULT
+            };
+            if let Work::Chat(chat) = work {
+                let (prompt, answer) = chat.speed();
+                value.messages = chat.messages().len() as u64;
+                value.prompt_tokens = prompt.tokens as u64;
+                value.prompt_seconds = prompt.time.as_secs_f64();
+                value.answer_tokens = answer.tokens as u64;
+                value.answer_seconds = answer.time.as_secs_f64();
+            }
+            let inner = work.session()?;
+            value.position = inner.position();
+            value.states = inner.ring_rows() as u64;
+            value.states_room = inner.ring_budget() as u64;
+            Ok(value)
+        })?;
+        // SAFETY: the caller's struct is as long as it says.
+        unsafe { versioned::write(value, info) }
+    })
+}
+
+/// Saves the session at `path`: its state, and the messages of its chat. A file that is there stays
+/// whole until the new one is.
+///
+/// One thread at a time. ATTAMBA_STATUS_IO if the file can't be written, ATTAMBA_STATUS_PAUSED while
+/// paused; the session is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_save(
+    session: *const attamba_session,
+    path: *const c_char,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the path ends with a zero byte.
+        let path = unsafe { input::path(path) }?;
+        session.work(|work| {
+            match work {
+                Work::Raw(raw) => raw.session.save(&path, b"")?,
+                Work::Chat(chat) => chat.save(&path)?,
+                Work::Nothing => return Err(broken()),
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Takes up the session that was saved at `path`, with the budget that it had; nothing is computed
+/// anew. Of `options` the engine and the sampling count.
+///
+/// `*session` gets the handle, which attamba_session_close takes back, or NULL on an error.
+///
+/// Any thread. ATTAMBA_STATUS_SAVED if the file is damaged, is no saved session, or is of another
+/// model; ATTAMBA_STATUS_IO if it can't be read. The message is that of the model.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_load(
+    model: *const attamba_model,
+    path: *const c_char,
+    options: *const SessionOptions,
+    session: *mut *mut attamba_session,
+) -> Status {
+    guard::on(&MODELS, model, |model| {
+        check_place(session)?;
+        // SAFETY: the caller's pointers are as the header says.
+        unsafe {
+            buffer::result(std::ptr::null_mut(), session);
+            let path = input::path(path)?;
+            let options: SessionOptions = versioned::read(options)?;
+            let sampler = Sampling::sampler(options.sampling)?;
+            let engine = model.engines.get(Engine::of(options.engine)?)?;
+            let (loaded, note) = runtime::session::Session::resume(engine, &path)?;
+            let work = if note.is_empty() {
+                Work::Raw(Box::new(Raw { session: loaded, sampler }))
+            } else {
+                let language = model.language()?.clone();
+                Work::Chat(Box::new(Conversation::from_saved(loaded, &note, sampler, language)?))
+            };
+            let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
+            buffer::result(handle, session);
+        }
+        Ok(())
+    })
+}
+
+/// A place for a handle must be there.
+pub fn check_place<T>(place: *mut *mut T) -> Result<()> {
+    if place.is_null() {
+        return Err(Failure::argument("the place for the session is NULL"));
+    }
+    Ok(())
+}

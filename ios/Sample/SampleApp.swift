@@ -1,0 +1,10 @@
+#if canImport(SwiftUI)
+import SwiftUI
+
+@main
+struct SampleApp: App {
+    var body: some Scene {
+        WindowGroup { ChatView() }
+    }
+}
+#endif

@@ -1,0 +1,128 @@
+import CAttamba
+
+/// A model file that is open. Sessions stay usable when it goes.
+///
+/// All functions may be called on any thread. Opening reads files: not on the main one.
+public final class Model: Sendable {
+    /// The number that the library knows it by.
+    private let number: UInt
+
+    var handle: OpaquePointer? { OpaquePointer(bitPattern: number) }
+
+    private init(number: UInt) {
+        self.number = number
+    }
+
+    deinit {
+        _ = attamba_model_close(handle)
+    }
+
+    /// The version of the library.
+    public static var version: String { String(cString: attamba_version()) }
+
+    /// Opens the model file at `path`. `progress` is told how far loading has come, 0 to 1, and may
+    /// cancel it by `false`.
+    public static func open(
+        path: String,
+        options: ModelOptions = ModelOptions(),
+        progress: ((Float) -> Bool)? = nil
+    ) throws -> Model {
+        try open(options, progress) { attamba_model_open(path, $0, $1) }
+    }
+
+    /// Opens `length` bytes (0: all that follow) from byte `offset` of an open file on. The
+    /// descriptor stays the caller's and may be closed afterwards.
+    public static func open(
+        descriptor: Int32,
+        offset: UInt64 = 0,
+        length: UInt64 = 0,
+        options: ModelOptions = ModelOptions(),
+        progress: ((Float) -> Bool)? = nil
+    ) throws -> Model {
+        try open(options, progress) {
+            attamba_model_open_fd(descriptor, offset, length, $0, $1)
+        }
+    }
+
+    private static func open(
+        _ options: ModelOptions,
+        _ progress: ((Float) -> Bool)?,
+        _ call: (
+            UnsafePointer<attamba_model_options>, UnsafeMutablePointer<OpaquePointer?>
+        ) -> attamba_status
+    ) throws -> Model {
+        var loading = options.c
+        var handle: OpaquePointer?
+        // Alive until the call has returned, on whose thread it is used.
+        try withExtendedLifetime(Listener(progress)) { listener in
+            loading.progress = { user, done in
+                let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
+                return listener.progress?(done) ?? true ? 1 : 0
+            }
+            loading.progress_user = Unmanaged.passUnretained(listener).toOpaque()
+            try check(call(&loading, &handle))
+        }
+        return Model(number: UInt(bitPattern: handle))
+    }
+
+    private final class Listener {
+        let progress: ((Float) -> Bool)?
+
+        init(_ progress: ((Float) -> Bool)?) {
+            self.progress = progress
+        }
+    }
+
+    /// What the model at `path` and a session would take on the CPU, without loading it.
+    public static func estimate(
+        path: String,
+        options: SessionOptions = SessionOptions(),
+        loading: ModelOptions = ModelOptions()
+    ) throws -> Memory {
+        var loading = loading.c
+        return try options.withC { options in
+            try Memory { try check(attamba_estimate(path, &loading, options, $0)) }
+        }
+    }
+
+    /// The name of the model as its file has it.
+    public var name: String {
+        text { _ = attamba_model_name(handle, $0, $1, $2) }
+    }
+
+    /// The engine in words.
+    public var engine: String {
+        text { _ = attamba_model_engine(handle, $0, $1, $2) }
+    }
+
+    /// The tokens of a text; with `special`, names such as `<|im_start|>` become their tokens.
+    public func tokenize(_ text: String, special: Bool = false) throws -> [UInt32] {
+        try withUTF8(text) { bytes, count in
+            var length = 0
+            try check(
+                attamba_model_tokenize(handle, bytes, count, special ? 1 : 0, nil, 0, &length))
+            var tokens = [UInt32](repeating: 0, count: length)
+            try check(
+                attamba_model_tokenize(
+                    handle, bytes, count, special ? 1 : 0, &tokens, tokens.count, nil))
+            return tokens
+        }
+    }
+
+    /// Opens a session; all of its memory is taken now.
+    public func session(_ options: SessionOptions = SessionOptions()) throws -> Session {
+        var session: OpaquePointer?
+        try options.withC { try check(attamba_session_open(handle, $0, &session)) }
+        return Session(number: UInt(bitPattern: session))
+    }
+
+    /// Takes up the session that was saved at `path`, with the budget that it had.
+    public func load(
+        path: String,
+        options: SessionOptions = SessionOptions()
+    ) throws -> Session {
+        var session: OpaquePointer?
+        try options.withC { try check(attamba_session_load(handle, path, $0, &session)) }
+        return Session(number: UInt(bitPattern: session))
+    }
+}

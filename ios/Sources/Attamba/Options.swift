@@ -1,0 +1,161 @@
+import CAttamba
+
+/// Which engine computes.
+public enum Engine: Int32, Sendable {
+    /// For a model the best of the device, for a session that of its model.
+    case auto
+    case cpu
+    case gpu
+}
+
+/// How much a session may remember. Its memory is fixed by this when it is opened.
+public enum Budget: Sendable {
+    /// As much as the model was trained with.
+    case context
+    /// Chunk states a layer.
+    case states(UInt64)
+    /// Tokens.
+    case tokens(UInt64)
+    /// Bytes of the session's state.
+    case bytes(UInt64)
+
+    var kindAndAmount: (Int32, UInt64) {
+        switch self {
+        case .context: return (0, 0)
+        case .states(let count): return (1, count)
+        case .tokens(let count): return (2, count)
+        case .bytes(let count): return (3, count)
+        }
+    }
+}
+
+/// How keys and values are stored.
+public enum KeysAndValues: Int32, Sendable {
+    case f16
+    case f32
+    /// Chunk states in integers of eight bits.
+    case i8
+}
+
+/// What goes when a session's memory is full.
+public enum Policy: Int32, Sendable {
+    /// The oldest chunk state.
+    case drop
+    /// Every second chunk state of the older half.
+    case thin
+}
+
+/// How a model is opened.
+public struct ModelOptions: Sendable {
+    public var engine = Engine.auto
+    /// Threads of the CPU engine; 0 takes the fast cores, at most 4.
+    public var threads: UInt32 = 0
+    /// Reads all of the file now, so that the first answer need not wait for the storage.
+    public var preload = false
+
+    public init() {}
+
+    /// The options as C has them, without a progress function.
+    var c: attamba_model_options {
+        var options = attamba_model_options()
+        options.struct_size = UInt32(MemoryLayout<attamba_model_options>.size)
+        options.engine = engine.rawValue
+        options.threads = threads
+        options.preload = preload ? 1 : 0
+        return options
+    }
+}
+
+/// How a session is opened.
+public struct SessionOptions: Sendable {
+    public var budget = Budget.context
+    public var engine = Engine.auto
+    public var keysAndValues = KeysAndValues.f16
+    public var policy = Policy.drop
+    /// Tokens a chunk; 0 for what the model was trained with.
+    public var chunk: UInt32 = 0
+    public var sampling = Sampling()
+
+    public init(budget: Budget = .context) {
+        self.budget = budget
+    }
+
+    /// Hands the options to a function as C has them.
+    func withC<T>(_ body: (UnsafePointer<attamba_session_options>) throws -> T) rethrows -> T {
+        try sampling.withC { sampling in
+            var options = attamba_session_options()
+            options.struct_size = UInt32(MemoryLayout<attamba_session_options>.size)
+            options.engine = engine.rawValue
+            (options.budget_kind, options.budget) = budget.kindAndAmount
+            options.kv = keysAndValues.rawValue
+            options.policy = policy.rawValue
+            options.chunk = chunk
+            options.sampling = sampling
+            return try body(&options)
+        }
+    }
+}
+
+/// How tokens are chosen.
+public struct Sampling: Sendable {
+    /// 0 takes the most likely.
+    public var temperature: Float = 0.8
+    /// Only so many of the most likely; 0 for all.
+    public var topK: UInt32 = 40
+    /// Only the most likely that together have this probability.
+    public var topP: Float = 0.95
+    /// Only those at least so many times as likely as the most likely.
+    public var minP: Float = 0.05
+    /// 1 is off.
+    public var repeatPenalty: Float = 1
+    public var repeatLast: UInt32 = 64
+    /// A seed means the same for ever.
+    public var seed: UInt64 = 0
+    /// Added to the logits of some tokens; minus infinity forbids one.
+    public var bias: [UInt32: Float] = [:]
+
+    public init() {}
+
+    func withC<T>(_ body: (UnsafePointer<attamba_sampling>) throws -> T) rethrows -> T {
+        let bias = self.bias.map { attamba_bias(token: $0.key, bias: $0.value) }
+        return try bias.withUnsafeBufferPointer { bias in
+            var sampling = attamba_sampling()
+            sampling.struct_size = UInt32(MemoryLayout<attamba_sampling>.size)
+            sampling.repeat_last = repeatLast
+            sampling.seed = seed
+            sampling.repeat_penalty = repeatPenalty
+            sampling.top_k = topK
+            sampling.top_p = topP
+            sampling.min_p = minP
+            sampling.temperature = temperature
+            sampling.bias = bias.baseAddress
+            sampling.bias_count = UInt64(bias.count)
+            return try body(&sampling)
+        }
+    }
+}
+
+/// Bytes that a model and a session take.
+public struct Memory: Equatable, Sendable {
+    /// Pages of the model file, which the system may take away where memory is short.
+    public let weights: UInt64
+    /// What the engine keeps of the weights beside the file.
+    public let copied: UInt64
+    /// What the session remembers.
+    public let state: UInt64
+    /// Buffers to compute in.
+    public let scratch: UInt64
+    /// What a chat keeps in order to go back.
+    public let checkpoints: UInt64
+
+    init(_ fill: (UnsafeMutablePointer<attamba_memory>) throws -> Void) rethrows {
+        var memory = attamba_memory()
+        memory.struct_size = UInt32(MemoryLayout<attamba_memory>.size)
+        try fill(&memory)
+        weights = memory.weights
+        copied = memory.copied
+        state = memory.state
+        scratch = memory.scratch
+        checkpoints = memory.checkpoints
+    }
+}

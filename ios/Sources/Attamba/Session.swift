@@ -1,0 +1,211 @@
+import CAttamba
+
+/// One conversation, or one text, on a model. Its memory is fixed when it is opened.
+///
+/// The actor lets one call in after the other; an answer that is being made, though, is no call of
+/// the actor any more, and whatever comes meanwhile throws `busy`. `cancel`, `pause`, `resume`,
+/// `shrink` and `memory` may come at any time. When the last reference goes, the call that is at work
+/// is stopped and the memory given back.
+public actor Session {
+    private nonisolated let handle: Handle
+
+    init(number: UInt) {
+        handle = Handle(number: number)
+    }
+
+    /// Answers `message` with at most `most` tokens. A reader that stops reading, or whose task is
+    /// cancelled, stops the engine within a few tokens; the chat goes on from what has come.
+    public nonisolated func chat(
+        _ message: String,
+        most: UInt32 = 512
+    ) -> AsyncThrowingStream<String, Error> {
+        stream { pointer, user in
+            withUTF8(message) {
+                attamba_session_chat(pointer, $0, $1, most, Sink.push, user, nil)
+            }
+        }
+    }
+
+    /// Goes on from the text that was fed, with at most `most` tokens; a stream as that of `chat`.
+    public nonisolated func generate(most: UInt32 = 512) -> AsyncThrowingStream<String, Error> {
+        stream { pointer, user in
+            attamba_session_generate(pointer, most, Sink.push, user, nil)
+        }
+    }
+
+    /// Begins a chat with an instruction, whatever was before, and takes it in now: a document that
+    /// is to be asked about is read once.
+    public func instruct(_ text: String) async throws {
+        try await handle.work { pointer in
+            try withUTF8(text) { try check(attamba_session_instruct(pointer, $0, $1)) }
+        }
+    }
+
+    /// Takes in raw text, for `generate`.
+    public func feed(_ text: String, special: Bool = false) async throws {
+        try await handle.work { pointer in
+            try withUTF8(text) {
+                try check(attamba_session_feed_text(pointer, $0, $1, special ? 1 : 0))
+            }
+        }
+    }
+
+    /// Takes in tokens, for `generate`.
+    public func feed(_ tokens: [UInt32]) async throws {
+        try await handle.work { pointer in
+            try check(attamba_session_feed_tokens(pointer, tokens, tokens.count))
+        }
+    }
+
+    /// Saves state and messages at `path`; `Model.load` takes them up.
+    public func save(path: String) async throws {
+        try await handle.work { try check(attamba_session_save($0, path)) }
+    }
+
+    /// Takes the last message and its answer back; whether there was one.
+    @discardableResult
+    public func undo() throws -> Bool {
+        var undone: Int32 = 0
+        try check(attamba_session_undo(handle.pointer, &undone))
+        return undone != 0
+    }
+
+    /// Forgets everything.
+    public func reset() throws {
+        try check(attamba_session_reset(handle.pointer))
+    }
+
+    /// A message of a chat.
+    public struct Message: Equatable, Sendable {
+        public let role: String
+        public let text: String
+
+        public init(role: String, text: String) {
+            self.role = role
+            self.text = text
+        }
+    }
+
+    /// The messages of the chat, the oldest first.
+    public func messages() throws -> [Message] {
+        var messages: [Message] = []
+        try withUnsafeMutablePointer(to: &messages) { list in
+            try check(
+                attamba_session_messages(
+                    handle.pointer,
+                    { user, role, roleCount, text, textCount in
+                        user!.assumingMemoryBound(to: [Message].self).pointee.append(
+                            Message(role: string(role, roleCount), text: string(text, textCount)))
+                        return 1
+                    }, list))
+        }
+        return messages
+    }
+
+    /// The session as it is now, kept in memory.
+    public func snapshot() throws -> Snapshot {
+        var snapshot: OpaquePointer?
+        try check(attamba_session_snapshot(handle.pointer, &snapshot))
+        return Snapshot(number: UInt(bitPattern: snapshot))
+    }
+
+    /// Back, or forth, to a snapshot.
+    public func rewind(to snapshot: Snapshot) throws {
+        try check(attamba_session_rewind(handle.pointer, snapshot.pointer))
+    }
+
+    /// A second session that goes on from here. It takes as much memory.
+    public func fork() throws -> Session {
+        var fork: OpaquePointer?
+        try check(attamba_session_fork(handle.pointer, &fork))
+        return Session(number: UInt(bitPattern: fork))
+    }
+
+    /// Stops the call that is at work, if there is one.
+    public nonisolated func cancel() {
+        handle.cancel()
+    }
+
+    /// Nothing is computed from here on until `resume`: for an app in the background, which the
+    /// system ends if it uses the GPU.
+    public nonisolated func pause() throws {
+        try check(attamba_session_pause(handle.pointer))
+    }
+
+    /// Ends a pause.
+    public nonisolated func resume() throws {
+        try check(attamba_session_resume(handle.pointer))
+    }
+
+    /// Makes the session's state at most `bytes` large: the oldest that it remembers goes.
+    public nonisolated func shrink(to bytes: UInt64) throws {
+        try check(attamba_session_shrink(handle.pointer, bytes))
+    }
+
+    /// Bytes that the session takes.
+    public nonisolated func memory() throws -> Memory {
+        try Memory { try check(attamba_session_get_memory(handle.pointer, $0)) }
+    }
+
+    private nonisolated func stream(
+        _ call:
+            @escaping @Sendable (OpaquePointer?, UnsafeMutableRawPointer) -> attamba_status
+    ) -> AsyncThrowingStream<String, Error> {
+        let handle = self.handle
+        return AsyncThrowingStream { continuation in
+            let task = Task {
+                do {
+                    try await handle.work { pointer in
+                        // Alive until the call has returned, on whose thread it is used.
+                        try withExtendedLifetime(Sink(continuation)) { sink in
+                            try check(call(pointer, Unmanaged.passUnretained(sink).toOpaque()))
+                        }
+                    }
+                    continuation.finish()
+                } catch {
+                    continuation.finish(throwing: error)
+                }
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+}
+
+/// Gets the text of a call and hands it to the reader of a stream.
+private final class Sink {
+    private let continuation: AsyncThrowingStream<String, Error>.Continuation
+
+    init(_ continuation: AsyncThrowingStream<String, Error>.Continuation) {
+        self.continuation = continuation
+    }
+
+    static let push: attamba_text_fn = { user, text, count in
+        let sink = Unmanaged<Sink>.fromOpaque(user!).takeUnretainedValue()
+        if case .terminated = sink.continuation.yield(string(text, count)) {
+            return 0
+        }
+        return 1
+    }
+}
+
+/// A session as it was at some moment.
+public final class Snapshot: Sendable {
+    private let number: UInt
+
+    var pointer: OpaquePointer? { OpaquePointer(bitPattern: number) }
+
+    init(number: UInt) {
+        self.number = number
+    }
+
+    deinit {
+        _ = attamba_snapshot_close(pointer)
+    }
+
+    /// Bytes held.
+    public var bytes: UInt64 {
+        var bytes: UInt64 = 0
+        _ = attamba_snapshot_bytes(pointer, &bytes)
+        return bytes
+    }
+}

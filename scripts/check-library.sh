@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Checks a shared library before it is shipped, and says how large it is: it exports the functions of
+# the header and nothing else, and its segments are aligned to pages of 16 KiB where that is asked for.
+#
+#   scripts/check-library.sh LIBRARY [READELF]
+#
+# ALIGNMENT (in bytes, by default 16384 for arm64 and 4096 else) and MOST (bytes, by default 6 MB) are
+# the limits.
+set -euo pipefail
+
+library=$1
+readelf=${2:-readelf}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+fail() {
+    echo "$library: $*" >&2
+    exit 1
+}
+
+machine=$("$readelf" --file-header --wide "$library" | sed -n 's/^ *Machine: *//p')
+case $machine in
+*AArch64*) alignment=${ALIGNMENT:-16384} ;;
+*) alignment=${ALIGNMENT:-4096} ;;
+esac
+
+exported=$("$readelf" --dyn-syms --wide "$library" |
+    awk '$5 != "LOCAL" && $7 != "UND" && $8 != "" && NR > 3 { sub(/@.*/, "", $8); print $8 }' | sort)
+declared=$(grep -o '\battamba_[a-z_]*(' "$root/ffi/include/attamba.h" | tr -d '(' | sort -u)
+diff <(echo "$declared") <(echo "$exported") >/dev/null ||
+    fail "exports differ from the header:
+$(diff <(echo "$declared") <(echo "$exported") || true)"
+
+smallest=
+while read -r hexadecimal; do
+    if [[ -z $smallest ]] || ((hexadecimal < smallest)); then
+        smallest=$((hexadecimal))
+    fi
+done < <("$readelf" --program-headers --wide "$library" | awk '$1 == "LOAD" { print $NF }')
+((smallest >= alignment)) || fail "segments are aligned to $smallest bytes, not $alignment"
+
+bytes=$(stat --format=%s "$library" 2>/dev/null || stat -f %z "$library")
+((bytes <= ${MOST:-6000000})) || fail "$bytes bytes; ${MOST:-6000000} are the most"
+echo "$library: $machine, $bytes bytes, $(echo "$exported" | wc -l) functions, aligned to $smallest"

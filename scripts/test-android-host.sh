@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# The Android wrapper, tested for real on the JVM of this machine: Kotlin compiled by the compiler
+# that npm has, the JNI shim by the C compiler, both with the library of this checkout and the
+# bundled model. The few classes of Android that the wrapper uses are stand-ins of the test.
+#
+# Installs what is missing on Debian or Ubuntu, as root or with sudo.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+compiler_version=2.4.20
+
+need() {
+    local command=$1
+    shift
+    if ! command -v "$command" >/dev/null; then
+        local as_root=()
+        if ((EUID != 0)); then
+            as_root=(sudo)
+        fi
+        "${as_root[@]}" apt-get update -qq
+        "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@"
+    fi
+}
+need javac openjdk-17-jdk-headless
+need npm npm
+need cc gcc libc6-dev
+
+target=${CARGO_TARGET_DIR:-target}
+work=$target/android-host
+tools=$work/kotlin-$compiler_version
+if [[ ! -f $tools/ready ]]; then
+    mkdir -p "$tools"
+    npm install --silent --no-audit --no-fund --prefix "$tools" "kotlin-compiler@$compiler_version"
+    touch "$tools/ready"
+fi
+kotlin=$tools/node_modules/kotlin-compiler/lib
+libraries=$kotlin/kotlin-stdlib.jar:$kotlin/kotlinx-coroutines-core-jvm.jar:$kotlin/kotlin-test.jar
+
+cargo build --package attamba-ffi
+library=$(cd "$target/debug" && pwd)
+ln -sf libattamba.so "$library/libattamba.so.0"
+
+java_home=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
+mkdir -p "$work/classes" "$work/tmp"
+cc -std=c11 -g -O1 -Wall -Wextra -Werror -fPIC -shared -Iffi/include \
+    -I"$java_home/include" -I"$java_home/include/linux" \
+    -o "$work/libattamba_jni.so" android/attamba/src/main/cpp/attamba_jni.c \
+    -L"$library" -lattamba -Wl,-rpath,"$library"
+
+compile() {
+    java -Xmx1g -cp "$kotlin/*" org.jetbrains.kotlin.cli.jvm.K2JVMCompiler \
+        -no-stdlib -no-reflect -Werror -jvm-target 17 -d "$work/classes" "$@"
+}
+mapfile -t main < <(find android/attamba/src/main/kotlin -name '*.kt')
+mapfile -t stubs < <(find android/attamba/src/hostTest/stubs -name '*.kt')
+rm -rf "$work/classes"
+compile -cp "$libraries" "${stubs[@]}"
+compile -Xexplicit-api=strict -cp "$libraries:$work/classes" "${main[@]}"
+sed -n '/^```kotlin$/,/^```$/p' docs/embedding.md | sed '/^```/d' >"$work/Page.kt"
+compile -cp "$libraries:$work/classes" android/attamba/src/hostTest/kotlin/*.kt "$work/Page.kt"
+
+# -Xcheck:jni finds wrong use of JNI: missing checks for exceptions, bad references, bad UTF-8.
+run() {
+    java -Xcheck:jni -ea --add-opens java.base/java.io=ALL-UNNAMED -Djava.library.path="$work" \
+        -cp "$libraries:$work/classes" HostTestKt "$(scripts/bundled-model.sh)" "$work/tmp"
+}
+output=$(run 2>&1) || {
+    echo "$output"
+    exit 1
+}
+echo "$output"
+if grep -q -e 'WARNING in native' -e 'FATAL ERROR in native' <<<"$output"; then
+    echo "-Xcheck:jni complains" >&2
+    exit 1
+fi

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# What an outsider does: installs the library to a prefix, and builds the examples and the program of
+# docs/embedding.md against it, with nothing but the header, pkg-config and the compiler.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v pkg-config >/dev/null; then
+    as_root=()
+    if ((EUID != 0)); then
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends pkg-config
+fi
+
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+scripts/install.sh "$work/prefix"
+scripts/check-library.sh "$work/prefix/lib/libattamba.so"
+
+export PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig LD_LIBRARY_PATH=$work/prefix/lib
+read -ra flags < <(pkg-config --cflags --libs attamba)
+read -ra static < <(pkg-config --cflags --libs --static attamba)
+strict=(-Wall -Wextra -Werror -Wno-missing-field-initializers)
+model=$(scripts/bundled-model.sh)
+
+sed -n '/^```c$/,/^```$/p' docs/embedding.md | sed '/^```/d' >"$work/page.c"
+cc -std=c99 "${strict[@]}" "$work/page.c" "${flags[@]}" -o "$work/page"
+cc -std=c99 "${strict[@]}" examples/chat.c "${flags[@]}" -o "$work/chat"
+c++ -std=c++17 "${strict[@]}" examples/ask.cpp "${flags[@]}" -o "$work/ask"
+cc -std=c99 "${strict[@]}" examples/chat.c "$work/prefix/lib/libattamba.a" "${static[@]}" -static-libgcc \
+    -o "$work/static"
+
+echo "A bird is an animal." >"$work/document.txt"
+says() {
+    local said
+    said=$("$@")
+    [[ -n ${said//[>[:space:]]/} ]] || {
+        echo "$1 says nothing" >&2
+        exit 1
+    }
+}
+says "$work/page" "$model"
+says "$work/chat" "$model" <<<"Hello!"
+says "$work/static" "$model" <<<"Hello!"
+says "$work/ask" "$model" "$work/document.txt" "What is a bird?" "And then?"
+
+if command -v cmake >/dev/null; then
+    mkdir "$work/cmake"
+    cat >"$work/cmake/CMakeLists.txt" <<CMAKE
+cmake_minimum_required(VERSION 3.16)
+project(outsider C)
+find_package(attamba 0.1 REQUIRED)
+add_executable(shared "$PWD/examples/chat.c")
+target_link_libraries(shared PRIVATE attamba::attamba)
+add_executable(static "$PWD/examples/chat.c")
+target_link_libraries(static PRIVATE attamba::static)
+CMAKE
+    cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
+    cmake --build "$work/cmake/build" >/dev/null
+    says "$work/cmake/build/shared" "$model" <<<"Hello!"
+    says "$work/cmake/build/static" "$model" <<<"Hello!"
+fi
+echo "an outsider's programs work"

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The callers' programs of ffi/tests/programs under valgrind: no read of what is not there, no leak.
+# Valgrind knows no AVX-512, so the kernels are those for AVX2.
+#
+# Installs valgrind on Debian or Ubuntu where it is missing, as root or with sudo.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v valgrind >/dev/null; then
+    as_root=()
+    if ((EUID != 0)); then
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -qq
+    # libc6-dbg: without the names of the loader's functions valgrind refuses to start.
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends valgrind libc6-dbg
+fi
+
+cargo build --package attamba-ffi
+library=$(cd "${CARGO_TARGET_DIR:-target}/debug" && pwd)
+ln -sf libattamba.so "$library/libattamba.so.0"
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+model=$(scripts/bundled-model.sh)
+
+check() {
+    local program=$1 start=$SECONDS
+    shift
+    cc -std=c11 -D_POSIX_C_SOURCE=200809L -g -O1 -pthread -Iffi/include -o "$work/$program" \
+        "ffi/tests/programs/$program.c" -L"$library" -lattamba -Wl,-rpath,"$library"
+    valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite,indirect \
+        --errors-for-leak-kinds=definite,indirect --fair-sched=yes \
+        "$work/$program" "$model" "$work" "$@"
+    echo "$program: clean, $((SECONDS - start)) s"
+}
+
+check misuse
+check older
+check chat
+check threads
+check cycles 5

@@ -1,0 +1,136 @@
+//! Pausing from another thread.
+
+use super::Cancel;
+use crate::error::{Error, Result};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a call that waits looks for a cancel, which may come from a signal handler and so
+/// can't wake it.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Holds a session's work up between two blocks. Cheap to clone, usable from any thread.
+///
+/// An application that leaves the foreground must stop using the GPU at once on some systems, which
+/// otherwise end it. While paused no block is computed, on any engine.
+#[derive(Clone, Debug, Default)]
+pub struct Pause(Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    paused: bool,
+    computing: bool,
+}
+
+/// While it lives the engine is at work.
+pub(super) struct Computing<'a>(&'a Gate);
+
+impl Pause {
+    /// Nothing is computed from the return of this call until [`Pause::resume`]. Waits for the end
+    /// of the block that is being computed, milliseconds; a call that has more to compute waits.
+    pub fn pause(&self) {
+        let mut state = self.0.lock();
+        state.paused = true;
+        while state.computing {
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets the call that waits, if there is one, go on.
+    pub fn resume(&self) {
+        self.0.lock().paused = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.0.lock().paused
+    }
+
+    /// Begins a piece of work; waits while paused. [`Error::Cancelled`] if `cancel` is set meanwhile.
+    pub(super) fn wait(&self, cancel: &Cancel) -> Result<Computing<'_>> {
+        let mut state = self.0.lock();
+        while state.paused {
+            if cancel.is_set() {
+                return Err(Error::Cancelled);
+            }
+            let woken = self.0.changed.wait_timeout(state, LOOK);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.computing = true;
+        Ok(Computing(&self.0))
+    }
+
+    /// Begins a piece of work that is not to wait: [`Error::Paused`] while paused.
+    pub(super) fn enter(&self) -> Result<Computing<'_>> {
+        let mut state = self.0.lock();
+        if state.paused {
+            return Err(Error::Paused);
+        }
+        state.computing = true;
+        Ok(Computing(&self.0))
+    }
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Computing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().computing = false;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[test]
+    fn pause_waits_for_the_work_at_hand() {
+        let gate = Pause::default();
+        let computing = gate.wait(&Cancel::default()).expect("nobody has cancelled");
+        let (done, paused) = mpsc::channel();
+        let other = gate.clone();
+        let thread = thread::spawn(move || {
+            other.pause();
+            done.send(()).expect("the test waits");
+        });
+        while !gate.is_paused() {
+            thread::yield_now();
+        }
+        assert!(paused.try_recv().is_err(), "paused in the middle of a block");
+        drop(computing);
+        paused.recv().expect("pause returns");
+        thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn work_waits_for_resume_and_a_cancel_ends_the_wait() {
+        let gate = Pause::default();
+        let cancel = Cancel::default();
+        gate.pause();
+        assert!(matches!(gate.enter(), Err(Error::Paused)));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| gate.wait(&cancel).is_ok());
+            gate.resume();
+            assert!(waiting.join().expect("the thread ends"));
+            gate.pause();
+            let waiting = scope.spawn(|| gate.wait(&cancel).map(|_| ()));
+            cancel.cancel();
+            let result = waiting.join().expect("the thread ends");
+            assert!(matches!(result, Err(Error::Cancelled)));
+        });
+    }
+}
