@@ -38,35 +38,42 @@ fn drivers() -> &'static [Driver] {
     })
 }
 
-/// Compares all cases of some kinds, cut into calls in several ways.
-fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
+/// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in
+/// several ways.
+fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
     for driver in drivers() {
         let mut cases = 0;
         let mut most = Error::default();
         let mut failures = Vec::new();
         for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
             cases += 1;
-            let vocab = case.model.hyper.vocab;
-            let engine: Arc<dyn Engine> =
-                Arc::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let cpu: Arc<dyn Engine> =
+                Arc::new(Cpu::new(Arc::clone(&case.model), Some(1)).unwrap());
             let tokens = &case.tokens;
-            for run in &case.runs {
-                let states = run.ring.unwrap_or(tokens.len());
-                let options = Options { budget: Budget::States(states), kv, ..Options::default() };
-                for split in [Split::Whole, Split::Pieces(cases), Split::Ones] {
-                    let got = feed(&engine, options, tokens, split);
-                    let error = Error::of(&got, &run.logits, vocab);
-                    most.all = most.all.max(error.all);
-                    most.worst_token = most.worst_token.max(error.worst_token);
-                    if !error.within(bound) {
-                        let name = &case.name;
-                        failures.push(format!("{error:?}: {name}, ring {:?}, {split:?}", run.ring));
+            for (number, run) in (0..).zip(&case.runs) {
+                let options = options(run.ring.unwrap_or(tokens.len()), kv);
+                let of_cpu = feed(&cpu, options, tokens, Split::Whole);
+                // Lone tokens take most of the time.
+                let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
+                for split in [Split::Whole, Split::Pieces(cases), fine] {
+                    let got = feed(&gpu, options, tokens, split);
+                    for (other, want) in [("reference", &run.logits), ("CPU", &of_cpu)] {
+                        let error = Error::of(&got, want, case.model.hyper.vocab);
+                        most.all = most.all.max(error.all);
+                        most.worst_token = most.worst_token.max(error.worst_token);
+                        if !error.within(bound) {
+                            let (name, ring) = (&case.name, run.ring);
+                            failures.push(format!(
+                                "{error:?}: {name}, ring {ring:?}, {split:?}, {other}"
+                            ));
+                        }
                     }
                 }
             }
         }
         println!("{kinds:?}, {cases} files, {}: {most:?}", driver.describe());
-        assert!(cases >= least_cases as u64, "{cases} cases of {kinds:?}");
+        assert!(cases >= least_cases, "{cases} cases of {kinds:?}");
         let some = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
         assert!(failures.is_empty(), "{} beyond {bound}, such as\n{some}", failures.len());
     }

@@ -17,8 +17,8 @@ pub(super) const BINDING: u64 = 128 << 20;
 /// Bytes of the memory blocks that smaller buffers share.
 const MEMORY_BLOCKS: std::ops::Range<u64> = 2 << 20..4 << 20;
 
-/// Longer than any submit of ours; a driver that takes more will not come back.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any submit of ours, even on a software driver; one that takes more will not come back.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a driver has reported outside of an error scope.
 #[derive(Default)]
