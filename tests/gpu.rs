@@ -9,10 +9,10 @@ use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use attamba::engine::{Counters, Engine, Geometry, KvType};
 use attamba::model::Model;
-use attamba::quant::DType;
+use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Overflow, Session};
-use common::models::{Numbers, Sizes};
+use common::models::{Numbers, Sizes, open};
 use common::suite::{Error, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -144,6 +144,43 @@ fn rings_of_integers_and_thinned_rings() {
                 }
             }
         });
+    }
+}
+
+#[test]
+fn matrices_that_belong_together_and_differ_in_type() {
+    for sizes in
+        [shared_heads(), Sizes { architecture: "llama", ..shared_heads() }, Sizes::default()]
+    {
+        let mut file = sizes.file(5);
+        let changes = [
+            ("attn_k.weight", DType::F16),
+            ("attn_v.weight", DType::BF16),
+            ("ffn_up.weight", DType::F16),
+            ("ssm_v_in.weight", DType::BF16),
+            ("ssm_v_out.weight", DType::F16),
+        ];
+        for tensor in &mut file.tensors {
+            let change = changes.iter().find(|(name, _)| tensor.name.ends_with(name));
+            if let Some((_, dtype)) = change {
+                let values: Vec<f32> =
+                    tensor.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                tensor.data = vec![0; dtype.bytes_of(values.len()).unwrap()];
+                quantise(*dtype, &values, &mut tensor.data).unwrap();
+                tensor.type_id = *dtype as u32;
+            }
+        }
+        let model = Arc::new(open(file.bytes()).unwrap());
+        let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+        let tokens = Numbers::new(1).tokens(70, model.hyper.vocab);
+        let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
+        for driver in drivers() {
+            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+            for split in [Split::Whole, Split::Ones] {
+                let got = feed(&gpu, options(9, KvType::F32), &tokens, split);
+                assert_near(&got, &want, FLOATS, &format!("{}, {split:?}", sizes.architecture));
+            }
+        }
     }
 }
 
