@@ -8,10 +8,14 @@ mod common;
 mod generate;
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/perplexity.rs"]
 mod perplexity;
 #[path = "cli/quantize.rs"]
 mod quantize;
+#[path = "cli/recall.rs"]
+mod recall;
 
 use common::command::{attamba, make_model};
 use std::path::{Path, PathBuf};

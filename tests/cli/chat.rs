@@ -96,6 +96,19 @@ fn a_message_can_be_taken_back_or_answered_again() {
 }
 
 #[test]
+fn a_chat_goes_on_with_less_memory() {
+    let talk = "Hello\n/shrink 40K\nAnd then?\n/stats\n/undo\nWhy?\n";
+    let args = ["chat", "-m", random_model(), "--greedy", "-n", "300"];
+    let text = attamba_with(args, talk.as_bytes()).ok();
+    let state = text.lines().find_map(|line| line.strip_prefix("state        ")).unwrap();
+    let bytes: u64 = state.strip_suffix(" bytes").unwrap().parse().unwrap();
+    assert!(bytes <= 40 << 10, "{bytes}");
+    assert!(text.contains("snapshots    0 bytes"), "{text}");
+    attamba_with(args, b"/shrink 1\n").fails("the budget is 1");
+    attamba_with(args, b"/shrink little\n").fails("a number such as");
+}
+
+#[test]
 fn a_chat_over_a_pipe_ends_with_its_input_or_with_an_error() {
     assert_eq!(attamba(["chat"]).ok(), "");
     let text = attamba_with(["chat", "-n", "3", "--system", "Be brief."], b"Hi").ok();

@@ -50,8 +50,7 @@ fn a_text_may_be_shorter_than_a_window_but_not_than_two_tokens() {
     refused(&file(&folder, "none.txt", ""), &[], "none.txt has 0 tokens; at least 2 are needed");
     refused("-", &[], "standard input has 0 tokens");
     refused(&file(&folder, "bytes", b"caf\xe9!"), &[], "bytes is not UTF-8 text: the byte at 3");
-    refused(&short, &["-c", "1"], "windows of 1 tokens leave nothing to score");
-    refused(&short, &["-c", "0"], "windows of 0 tokens leave nothing to score");
+    refused(&short, &["-c", "1"], "windows of 1 token leave nothing to score");
     refused("no-such.txt", &[], "no-such.txt: ");
     attamba(["perplexity"]).refused("<FILE>");
 }
@@ -65,4 +64,26 @@ fn a_smaller_ring_foretells_another_text() {
     };
     assert_eq!(perplexity(&[]), perplexity(&["--ring", "1000"]));
     assert_ne!(perplexity(&[]), perplexity(&["--ring", "2"]));
+}
+
+#[test]
+fn a_whole_text_is_told_by_position() {
+    let text = "Whereof-one-can-not-speak,thereof-one-must-be-silent.".repeat(20);
+    let args = ["perplexity", "-", "-m", random_model(), "-c", "0", "--positions"];
+    let json = attamba_with([&args[..], &["--json"]].concat(), text.as_bytes()).json();
+    assert_eq!((&json["windows"], &json["tokens"]), (&1.into(), &(text.len() - 1).into()));
+    let ranges = json["positions"].as_array().unwrap();
+    let bounds: Vec<_> = ranges.iter().map(|r| (r["from"].as_u64(), r["to"].as_u64())).collect();
+    let range = |from, to| (Some(from), Some(to));
+    assert_eq!(bounds, [range(1, 256), range(256, 512), range(512, 1024), range(1024, 2048)]);
+    // Together they are the whole.
+    let of = |r: &serde_json::Value| {
+        (r["tokens"].as_f64().unwrap(), r["perplexity"].as_f64().unwrap().ln())
+    };
+    let sum: f64 = ranges.iter().map(of).map(|(tokens, loss)| tokens * loss).sum();
+    let tokens: f64 = ranges.iter().map(|r| of(r).0).sum();
+    assert_eq!(tokens, text.len() as f64 - 1.0);
+    assert!((sum / tokens - json["loss"].as_f64().unwrap()).abs() < 1e-9);
+    let table = attamba_with(args, text.as_bytes()).ok();
+    assert!(table.contains("| 1024 to 2047 |"), "{table}");
 }

@@ -58,6 +58,7 @@ const HELP: &str = "\
 /reset      begins a new chat
 /save FILE  keeps the chat in a file
 /load FILE  goes on from a chat in a file
+/shrink B   makes the memory as small as B bytes, as in 512K
 /stats      shows memory and speed
 /quit       leaves, as Ctrl-D does
 Ctrl-C stops an answer";
@@ -142,6 +143,7 @@ impl Chat {
                     self.talk.reset();
                     Ok(())
                 }
+                ("/shrink", size) if !size.is_empty() => self.shrink(size),
                 ("/undo", "") => self.undo().map(|_| ()),
                 ("/retry", "") => self.retry(),
                 ("/save", path) if !path.is_empty() => Ok(self.talk.save(Path::new(path))?),
@@ -220,6 +222,11 @@ impl Chat {
             Some(message) => self.answer(message),
             None => Ok(()),
         }
+    }
+
+    fn shrink(&mut self, size: &str) -> Result<()> {
+        let bytes = common::bytes(size).map_err(|e| anyhow::anyhow!("{size:?}: {e}"))?;
+        Ok(self.talk.shrink(bytes)?)
     }
 
     fn load(&mut self, path: &Path) -> Result<()> {
