@@ -191,7 +191,7 @@ pub unsafe extern "C" fn attamba_session_open(
             let sampler = Sampling::sampler(options.sampling)?;
             let engine = model.engines.get(Engine::of(options.engine)?)?;
             let opened = runtime::session::Session::open(engine, options.options()?)?;
-            let work = Work::Raw(Raw { session: opened, sampler });
+            let work = Work::Raw(Box::new(Raw { session: opened, sampler }));
             let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
             buffer::result(handle, session);
         }
@@ -355,7 +355,7 @@ pub unsafe extern "C" fn attamba_session_load(
             let engine = model.engines.get(Engine::of(options.engine)?)?;
             let (loaded, note) = runtime::session::Session::resume(engine, &path)?;
             let work = if note.is_empty() {
-                Work::Raw(Raw { session: loaded, sampler })
+                Work::Raw(Box::new(Raw { session: loaded, sampler }))
             } else {
                 let language = model.language()?.clone();
                 Work::Chat(Box::new(Conversation::from_saved(loaded, &note, sampler, language)?))

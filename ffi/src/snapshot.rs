@@ -114,8 +114,9 @@ pub unsafe extern "C" fn attamba_session_fork(
         unsafe { buffer::result(std::ptr::null_mut(), fork) };
         let second = session.work(|work| {
             Ok(match work {
-                Work::Raw(Raw { session, sampler }) => {
-                    Work::Raw(Raw { session: session.fork()?, sampler: sampler.clone() })
+                Work::Raw(raw) => {
+                    let (session, sampler) = (raw.session.fork()?, raw.sampler.clone());
+                    Work::Raw(Box::new(Raw { session, sampler }))
                 }
                 Work::Chat(chat) => Work::Chat(Box::new(chat.fork()?)),
                 Work::Nothing => return Err(broken()),

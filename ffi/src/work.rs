@@ -9,7 +9,7 @@ use runtime::session::Session;
 /// A session's inside. It begins as raw and becomes a chat by the first message, or the other way
 /// round once it has been reset.
 pub enum Work {
-    Raw(Raw),
+    Raw(Box<Raw>),
     Chat(Box<Conversation>),
     /// Between two of the others, and for ever if a panic came in between.
     Nothing,
@@ -79,7 +79,7 @@ impl Work {
         let mut raw = self.take()?;
         raw.session.reset();
         raw.sampler.forget();
-        *self = Work::Raw(raw);
+        *self = Work::Raw(Box::new(raw));
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl Work {
 
     fn take(&mut self) -> Result<Raw> {
         match std::mem::replace(self, Work::Nothing) {
-            Work::Raw(raw) => Ok(raw),
+            Work::Raw(raw) => Ok(*raw),
             Work::Chat(chat) => {
                 let (session, sampler) = chat.into_parts();
                 Ok(Raw { session, sampler })

@@ -140,11 +140,11 @@ impl Conversation {
         self.session.shrink_handle()
     }
 
-    /// Makes the session as small as `bytes` allow, as [`Session::shrink`], and gives the memory of
-    /// all snapshots back: what is undone after this is read anew.
+    /// Makes the session's state as small as `bytes` allow, and forgets the snapshots of earlier
+    /// turns: taking one back then reads the chat anew.
     ///
     /// # Errors
-    /// As [`Session::shrink`]; the chat goes on as it was.
+    /// As [`Session::shrink`].
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         self.session.shrink(bytes)?;
         self.checkpoints.clear();
