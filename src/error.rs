@@ -64,6 +64,43 @@ pub enum Error {
         /// What they were for.
         what: &'static str,
     },
+    /// There is no GPU that can be used, or none of the name asked for.
+    #[error("no GPU: {0}")]
+    NoAdapter(String),
+    /// The GPU can't hold or bind as much as is needed.
+    #[error("{adapter}: {what} needs {needed} {unit}, the limit is {limit}")]
+    GpuLimit {
+        /// Name of the adapter.
+        adapter: String,
+        /// What does not fit.
+        what: String,
+        /// How much it needs.
+        needed: u64,
+        /// How much the adapter allows.
+        limit: u64,
+        /// What is counted.
+        unit: &'static str,
+    },
+    /// No variant of a kernel compiles on this driver or computes what it should.
+    #[error("{adapter}: kernel {kernel} can't be used: {reason}")]
+    Kernel {
+        /// Adapter and driver.
+        adapter: String,
+        /// Name of the kernel.
+        kernel: String,
+        /// What the driver said, or how far off the result is.
+        reason: String,
+    },
+    /// The GPU's device is gone: reset by the driver, unplugged, taken away in the background. The
+    /// engine must be made anew; a saved session or a snapshot can go on there, or on the CPU.
+    #[error("the GPU was lost: {0}")]
+    DeviceLost(String),
+    /// The driver refused a command. The session must be reset before it is used again.
+    #[error("GPU: {0}")]
+    Gpu(String),
+    /// An earlier error left the session's state undefined; a reset makes it usable.
+    #[error("the session must be reset after an error of the GPU")]
+    Poisoned,
     /// The call was cancelled from another thread; the session is still usable.
     #[error("cancelled")]
     Cancelled,

@@ -1,5 +1,6 @@
 //! From logits to a token.
 
+use crate::engine::{Candidate, TOP};
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
 
@@ -125,6 +126,34 @@ impl Sampler {
         token
     }
 
+    /// Whether [`Sampler::sample_top`] chooses what [`Sampler::sample`] would.
+    pub(crate) fn needs_only_top(&self) -> bool {
+        let s = &self.sampling;
+        let penalises = s.repeat_penalty != 1.0 && s.repeat_last > 0;
+        let few = s.temperature == 0.0 || (1..=TOP).contains(&s.top_k);
+        s.bias.is_empty() && !penalises && few
+    }
+
+    /// As [`Sampler::sample`], from the most likely candidates alone, in descending order.
+    pub(crate) fn sample_top(&mut self, top: &[Candidate]) -> u32 {
+        let Some(best) = top.first().map(|c| c.logit) else { return 0 };
+        if best == f32::NEG_INFINITY {
+            return 0;
+        }
+        // Zeros of both signs are equal here, though not in the order of candidates.
+        let equals = top.iter().take_while(|c| c.logit == best);
+        let greatest = equals.map(|c| c.token).min().unwrap_or(0);
+        match self.sampling.temperature {
+            0.0 => greatest,
+            _ if best.is_infinite() => greatest,
+            temperature => {
+                self.candidates.clear();
+                self.candidates.extend(top.iter().map(|c| (c.logit, c.token)));
+                self.draw_of_candidates(best, greatest, temperature)
+            }
+        }
+    }
+
     fn score(&mut self, logits: &[f32]) {
         self.scores.clear();
         self.scores.extend(logits.iter().map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }));
@@ -149,11 +178,16 @@ impl Sampler {
         if best.is_infinite() {
             return top;
         }
+        self.candidates.clear();
+        self.candidates.extend(self.scores.iter().zip(0u32..).map(|(s, t)| (*s, t)));
+        self.draw_of_candidates(best, top, temperature)
+    }
+
+    /// Draws one of the candidates, of which `top`, of score `best`, is the most likely.
+    fn draw_of_candidates(&mut self, best: f32, top: u32, temperature: f32) -> u32 {
         // min-p is a bound on the score, so it can go first and spare the sorting of the rest.
         let bound = best + self.sampling.min_p.ln();
-        self.candidates.clear();
-        let scored = self.scores.iter().zip(0u32..).map(|(s, t)| (*s, t));
-        self.candidates.extend(scored.filter(|(s, _)| *s >= bound && *s > f32::NEG_INFINITY));
+        self.candidates.retain(|(s, _)| *s >= bound && *s > f32::NEG_INFINITY);
 
         let descending = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         let k = match self.sampling.top_k {

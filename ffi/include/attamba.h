@@ -76,7 +76,9 @@ enum attamba_status
     ATTAMBA_STATUS_CANCELLED = 12,
     // The session is paused, and this call is not one that waits.
     ATTAMBA_STATUS_PAUSED = 13,
-    // The GPU failed or was lost.
+    // There is no GPU that can be used, or it failed, or it is gone. A session whose call failed so
+    // takes attamba_session_reset, or a new session, to be usable again; after the loss of the GPU
+    // the model must be opened anew.
     ATTAMBA_STATUS_DEVICE = 14,
     // A defect of the library. The handle answers nothing else from now on: close it.
     ATTAMBA_STATUS_INTERNAL = 15,
@@ -120,11 +122,12 @@ enum attamba_engine
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // For a model: the best of this machine. For a session: that of the model.
+    // For a model: a GPU where there is one that computes what it should, else the CPU. For a
+    // session: that of the model.
     ATTAMBA_ENGINE_AUTO = 0,
     // The CPU.
     ATTAMBA_ENGINE_CPU = 1,
-    // A GPU.
+    // A GPU. ATTAMBA_STATUS_DEVICE where there is none that can be used.
     ATTAMBA_ENGINE_GPU = 2,
 };
 #ifndef __cplusplus
@@ -292,6 +295,10 @@ typedef struct attamba_model_options {
     attamba_progress_fn progress;
     // Handed to `progress`.
     void *progress_user;
+    // A part of the name of the GPU to take, in any case, with a zero byte behind; NULL for the
+    // fastest. A program that acts as a GPU is taken only if it is named, or if ATTAMBA_ENGINE_GPU
+    // is asked for and there is nothing else.
+    const char *adapter;
 } attamba_model_options;
 
 // Sizes of a model.
@@ -690,7 +697,7 @@ attamba_status attamba_session_generate(const struct attamba_session *session,
 //
 // Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
 //
-// One thread at a time.
+// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat.
 attamba_status attamba_session_logits(const struct attamba_session *session,
                                       float *logits,
                                       size_t capacity,
@@ -769,8 +776,8 @@ attamba_status attamba_session_get_memory(const struct attamba_session *session,
 attamba_status attamba_session_shrink(const struct attamba_session *session,
                                       uint64_t bytes);
 
-// Hands what the machine can compute with to `each`, the CPU last. Where that finds nothing but the
-// CPU, ATTAMBA_ENGINE_AUTO is the CPU.
+// Hands what the machine can compute with to `each`: GPUs, the fastest kinds first, and the CPU
+// last. Programs that act as GPUs are among them.
 //
 // Any thread.
 attamba_status attamba_adapters(attamba_adapter_fn each, void *user);

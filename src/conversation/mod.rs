@@ -191,7 +191,7 @@ impl Conversation {
         let chat = Chat::new(&language.tokenizer, &language.template);
         let tokens = chat.encode(&self.messages, false)?;
         self.session.reset();
-        self.session.go_on(&tokens)?;
+        self.session.take_in_more(&tokens)?;
         self.fed = text;
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Conversation {
         for &token in &turn.tokens {
             self.sampler.accept(token);
         }
-        match self.session.go_on(&turn.tokens) {
+        match self.session.take_in_more(&turn.tokens) {
             Err(Error::Cancelled) => return Ok(Outcome::Dropped),
             other => other?,
         }
@@ -297,7 +297,7 @@ impl Conversation {
         let mut outcome = Outcome::Limit;
         let mut tokens = 0;
         while tokens < limit {
-            let token = self.sampler.sample(self.session.logits());
+            let token = self.session.choose(&mut self.sampler);
             if tokenizer.is_end(token) {
                 outcome = Outcome::Ended;
                 break;
@@ -306,7 +306,7 @@ impl Conversation {
             answer.push_str(piece);
             let length = piece.len();
             let go_on = piece.is_empty() || each(piece);
-            match self.session.go_on(&[token]) {
+            match self.session.go_on(token, &self.sampler) {
                 Err(Error::Cancelled) => {
                     // While paused: the token is not taken in, and so no part of the answer.
                     answer.truncate(answer.len() - length);
@@ -321,6 +321,7 @@ impl Conversation {
                 break;
             }
         }
+        self.session.settle()?;
         let rest = detokeniser.flush();
         if !rest.is_empty() {
             each(rest);

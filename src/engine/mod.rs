@@ -1,6 +1,11 @@
 //! What computes a model. An engine holds a model ready to run; a state is one sequence on it.
 
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+mod start;
+
+pub use start::{Choice, Wanted};
 
 use crate::chunk::{Ledgers, Overflow, Plan};
 use crate::error::Result;
@@ -8,7 +13,7 @@ use crate::model::{Hyper, Model};
 use std::sync::Arc;
 
 /// How keys and values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvType {
     /// Single precision.
     F32,
@@ -143,6 +148,31 @@ pub enum Want {
     All,
 }
 
+/// Work handed to a device since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kernels run.
+    pub dispatches: u64,
+    /// Compute passes.
+    pub passes: u64,
+    /// Submits.
+    pub submits: u64,
+    /// Bytes read back.
+    pub bytes_read: u64,
+}
+
+/// Most candidates that [`State::forward_top`] gives.
+pub const TOP: usize = 64;
+
+/// A token that may come next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The token.
+    pub token: u32,
+    /// Its logit; minus infinity where it is not a number.
+    pub logit: f32,
+}
+
 /// A model made ready to run.
 pub trait Engine: Send + Sync {
     /// The engine in words: `CPU, AVX-512 VNNI, 2 threads`.
@@ -150,6 +180,11 @@ pub trait Engine: Send + Sync {
 
     /// The model.
     fn model(&self) -> &Arc<Model>;
+
+    /// What a device has been given to do, where the engine has one.
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
 
     /// A new sequence at position 0.
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>>;
@@ -159,13 +194,22 @@ pub trait Engine: Send + Sync {
 pub trait State: Send {
     /// Takes in `tokens`, at most [`State::room`] of them and each within the vocabulary. For
     /// every token that logits are wanted for, `sink` gets its index in `tokens` and its `[vocab]`
-    /// logits, in order. On an error the state is as it was before the call.
+    /// logits, in order. On an error the state is as it was before the call, unless it comes from a
+    /// device: then every call fails until the state is reset.
     fn forward(
         &mut self,
         tokens: &[u32],
         want: Want,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()>;
+
+    /// As [`State::forward`] for the last token, but `top` gets only its most likely successors:
+    /// all tokens or [`TOP`] of them, in descending order, of equals that of the lower id first.
+    /// [`State::last_logits`] gives the rest.
+    fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()>;
+
+    /// The logits (`[vocab]`) of the last token of the last call that was for logits.
+    fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()>;
 
     /// Where everything lies: position, chunks, states in the ring.
     fn ledgers(&self) -> &Ledgers;
@@ -202,4 +246,32 @@ pub trait State: Send {
 
     /// Bytes of what the state needs to compute.
     fn scratch_bytes(&self) -> u64;
+}
+
+/// Rotary frequencies, radians a position, `[head_dim / 2]`.
+fn rotary_frequencies(model: &Model) -> Vec<f64> {
+    let half = model.hyper.head_dim / 2;
+    let base = f64::from(model.hyper.freq_base);
+    let factors = model.weights.rope_factors.as_deref();
+    (0..half)
+        .map(|j| {
+            let factor = factors.map_or(1.0, |f| f64::from(f[j]));
+            base.powf(-(j as f64) / half as f64) / factor
+        })
+        .collect()
+}
+
+/// Fills `top` with the [`TOP`] most likely tokens: see [`State::forward_top`].
+fn most_likely(logits: &[f32], top: &mut Vec<Candidate>) {
+    top.clear();
+    for (&logit, token) in logits.iter().zip(0..) {
+        let logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit };
+        let after = |c: &Candidate| logit.total_cmp(&c.logit).is_gt();
+        if top.len() == TOP && !top.last().is_some_and(after) {
+            continue;
+        }
+        let at = top.partition_point(|c| !after(c));
+        top.truncate(TOP - 1);
+        top.insert(at, Candidate { token, logit });
+    }
 }

@@ -209,8 +209,14 @@ impl Gguf {
     /// Tells the system that the pages of `tensor` will not be needed soon, so that they no longer
     /// count as resident. They come back from the file when touched.
     pub fn release(&self, tensor: &TensorInfo) {
-        if let Some(range) = tensor.range.clone() {
-            self.source.release(range);
+        self.release_part(tensor, 0..tensor.bytes());
+    }
+
+    /// As [`Gguf::release`], for the bytes `part` of the tensor's data.
+    pub fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
+        if let Some(range) = &tensor.range {
+            let place = |at: usize| range.start + at.min(range.len());
+            self.source.release(place(part.start)..place(part.end));
         }
     }
 

@@ -32,6 +32,12 @@ impl Matrix {
         self.cols / self.dtype.block_len() * self.dtype.block_bytes()
     }
 
+    /// Tells the system that the pages of some rows will not be needed soon.
+    pub fn release(&self, rows: std::ops::Range<usize>) {
+        let stride = self.row_bytes();
+        self.gguf.release_part(self.info(), rows.start * stride..rows.end * stride);
+    }
+
     /// The entry of the tensor table.
     pub fn info(&self) -> &TensorInfo {
         &self.gguf.tensors()[self.tensor]

@@ -31,18 +31,35 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
+        // Clearing once, here, keeps a cancel that arrives between two tokens.
+        self.begin();
+        match self.fetch_logits() {
+            // Cancelled while paused, before the first token.
+            Err(Error::Cancelled) => return Ok(Finish::Cancelled),
+            other => other?,
+        }
         if self.logits.is_empty() {
             return Err(Error::Argument("feed at least one token before generating".into()));
         }
-        // Clearing once, here, keeps a cancel that arrives between two tokens.
-        self.begin();
+        let finish = self.choose_and_take_in(sampler, limit, is_end, &mut each)?;
+        self.settle()?;
+        Ok(finish)
+    }
+
+    fn choose_and_take_in(
+        &mut self,
+        sampler: &mut Sampler,
+        limit: usize,
+        is_end: impl Fn(u32) -> bool,
+        each: &mut impl FnMut(u32) -> bool,
+    ) -> Result<Finish> {
         for _ in 0..limit {
             if self.cancel.is_set() {
                 return Ok(Finish::Cancelled);
             }
-            let token = sampler.sample(&self.logits);
+            let token = self.choose(sampler);
             let go_on = each(token);
-            match self.go_on(&[token]) {
+            match self.go_on(token, sampler) {
                 // Cancelled while paused: this token is not taken in.
                 Err(Error::Cancelled) => return Ok(Finish::Cancelled),
                 other => other?,

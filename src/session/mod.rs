@@ -16,9 +16,10 @@ pub use pause::Pause;
 pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
-use crate::engine::{Engine, Geometry, KvType, State, Want};
+use crate::engine::{Candidate, Engine, Geometry, KvType, State, TOP, Want};
 use crate::error::{Error, Result};
 use crate::model::Hyper;
+use crate::sample::Sampler;
 use std::sync::Arc;
 
 /// What a session is opened with.
@@ -71,8 +72,10 @@ pub struct Session {
     cancel: Cancel,
     pause: Pause,
     shrink: Shrink,
-    /// Logits of the last token taken in; empty before the first.
+    /// Logits of the last token taken in; empty before the first, and while there is a `top`.
     logits: Vec<f32>,
+    /// The most likely successors of the last token, where its logits have not been asked for.
+    top: Vec<Candidate>,
 }
 
 impl Session {
@@ -98,8 +101,9 @@ impl Session {
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
         let state = engine.open(geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
+        let top = Vec::with_capacity(TOP);
         let (cancel, pause, shrink) = Default::default();
-        Ok(Session { engine, state, geometry, cancel, pause, shrink, logits })
+        Ok(Session { engine, state, geometry, cancel, pause, shrink, logits, top })
     }
 
     /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
@@ -110,7 +114,7 @@ impl Session {
     /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
         self.begin();
-        self.go_on(tokens)
+        self.take_in_more(tokens)
     }
 
     /// As [`Session::feed`], and hands the logits (`[vocab]`) of every token to `each`, in order,
@@ -129,8 +133,79 @@ impl Session {
     }
 
     /// Takes in more tokens of a call that has begun.
-    pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
+    pub(crate) fn take_in_more(&mut self, tokens: &[u32]) -> Result<()> {
         self.take_in(tokens, Want::Last, &mut |_, _| {})
+    }
+
+    /// Takes in one token and gives its most likely successors, at most [`TOP`], the likeliest
+    /// first. On a GPU less is read back than by [`Session::feed`]; what [`Session::logits`] has is
+    /// gone until [`Session::fetch_logits`].
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`] before the token is taken in.
+    pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
+        let pause = self.pause.clone();
+        let _computing = pause.wait(&self.cancel)?;
+        self.shrink_as_asked();
+        self.forget_logits();
+        self.state.forward_top(&[token], &mut self.top)?;
+        Ok(&self.top)
+    }
+
+    /// Makes [`Session::logits`] those of the last token after [`Session::feed_top`]; waits while
+    /// paused.
+    ///
+    /// # Errors
+    /// Those of the engine's device; [`Error::Cancelled`] if cancelled while paused.
+    pub fn fetch_logits(&mut self) -> Result<()> {
+        if self.top.is_empty() {
+            return Ok(());
+        }
+        let pause = self.pause.clone();
+        let _computing = pause.wait(&self.cancel)?;
+        self.read_logits()
+    }
+
+    /// Ends a call: fetches the logits, unless paused. Then whoever needs them does.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        let pause = self.pause.clone();
+        match pause.enter() {
+            Ok(_computing) => self.read_logits(),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Fetches the logits in a piece of work that has begun.
+    fn read_logits(&mut self) -> Result<()> {
+        if !self.top.is_empty() {
+            self.top.clear();
+            self.state.last_logits(&mut self.logits)?;
+        }
+        Ok(())
+    }
+
+    fn forget_logits(&mut self) {
+        self.logits.clear();
+        self.top.clear();
+    }
+
+    /// Chooses a successor of the last token.
+    pub(crate) fn choose(&self, sampler: &mut Sampler) -> u32 {
+        if self.top.is_empty() {
+            sampler.sample(&self.logits)
+        } else {
+            sampler.sample_top(&self.top)
+        }
+    }
+
+    /// Takes in one token more of what a call began before, so that `sampler` can choose its
+    /// successor: a cancel since then is kept. In the end the logits are to be fetched.
+    pub(crate) fn go_on(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
+        if sampler.needs_only_top() {
+            self.feed_top(token).map(|_| ())
+        } else {
+            self.take_in(&[token], Want::Last, &mut |_, _| {})
+        }
     }
 
     /// Whether the call at hand was cancelled.
@@ -160,6 +235,7 @@ impl Session {
             let end = tokens.len().min(start + self.state.room());
             let ends = end == tokens.len();
             let want = if want == Want::Last && !ends { Want::Nothing } else { want };
+            self.top.clear();
             let logits = &mut self.logits;
             self.state.forward(&tokens[start..end], want, &mut |i, row| {
                 each(start + i, row);
@@ -224,7 +300,7 @@ impl Session {
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.state.reset();
-        self.logits.clear();
+        self.forget_logits();
     }
 
     /// A handle that cancels [`Session::feed`] from any thread.

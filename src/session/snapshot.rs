@@ -36,6 +36,9 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
+        let pause = self.pause.clone();
+        let _computing = pause.enter()?;
+        self.read_logits()?;
         let position = self.position();
         let ledgers = self.state.ledgers();
         let bytes = self.geometry.image_bytes(self.hyper(), ledgers);
@@ -45,12 +48,10 @@ impl Session {
         image
             .try_reserve_exact(usize::try_from(bytes).map_err(|_| no_memory())?)
             .map_err(|_| no_memory())?;
-        let computing = self.pause.enter()?;
         self.state.export(&mut |piece| {
             image.extend_from_slice(piece);
             Ok(())
         })?;
-        drop(computing);
         let model = Arc::clone(self.engine.model());
         let logits = self.logits.clone();
         Ok(Snapshot { model, geometry: self.geometry, position, books, logits, image })
@@ -72,11 +73,12 @@ impl Session {
                 to.geometry, self.geometry
             )));
         }
-        let _computing = self.pause.enter()?;
+        let pause = self.pause.clone();
+        let _computing = pause.enter()?;
         let ledgers = self.state.ledgers().decode(to.position, &to.books);
         let ledgers = ledgers.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];
-        self.logits.clear();
+        self.forget_logits();
         self.state.import(ledgers, &mut |piece| take(&mut rest, piece))?;
         self.logits.extend_from_slice(&to.logits);
         Ok(())

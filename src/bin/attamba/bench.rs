@@ -1,7 +1,8 @@
 //! `attamba bench`: tokens a second of prefill and decode at given depths.
 
-use crate::common::{EngineArgs, MemoryArgs, ModelArgs};
+use crate::common::{EngineArgs, MemoryArgs, ModelArgs, note};
 use anyhow::{Result, bail};
+use attamba::engine::Counters;
 use attamba::session::{Budget, Options, Session};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -40,6 +41,9 @@ pub struct Args {
     /// The same as --format json
     #[arg(long)]
     json: bool,
+    /// Say on stderr what a GPU was given to do for each token
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -88,7 +92,13 @@ pub fn run(args: Args) -> Result<()> {
             if tokens == 0 {
                 continue;
             }
+            let before = engine.counters();
             let samples = measure(&mut session, kind == "pp", tokens, depth, args.repeat)?;
+            if let (true, Some(before), Some(after)) = (args.verbose, before, engine.counters()) {
+                let taken_in = tokens * (args.repeat + 1);
+                let layers = engine.model().hyper.layers;
+                note(counted(&format!("{kind}{tokens}"), before, after, taken_in, layers));
+            }
             let measured = Measured {
                 model: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
                 arch: engine.model().hyper.architecture.name(),
@@ -148,7 +158,7 @@ fn measure(
         if at_once {
             session.feed(&prompt)?;
         } else {
-            prompt.iter().try_for_each(|token| session.feed(&[*token]))?;
+            prompt.iter().try_for_each(|token| session.feed_top(*token).map(|_| ()))?;
         }
         // The first round touches the weights for the first time.
         if round > 0 {
@@ -156,6 +166,20 @@ fn measure(
         }
     }
     Ok(samples)
+}
+
+/// What a device did for each of some tokens.
+fn counted(test: &str, before: Counters, after: Counters, tokens: usize, layers: usize) -> String {
+    let per_token = |before: u64, after: u64| (after - before) as f64 / tokens as f64;
+    let dispatches = per_token(before.dispatches, after.dispatches);
+    format!(
+        "{test}: a token took {dispatches:.2} dispatches ({:.2} a layer), {:.3} passes, {:.3} \
+         submits, {:.0} bytes read back",
+        dispatches / layers as f64,
+        per_token(before.passes, after.passes),
+        per_token(before.submits, after.submits),
+        per_token(before.bytes_read, after.bytes_read)
+    )
 }
 
 fn mean(samples: &[f64]) -> f64 {

@@ -1,8 +1,7 @@
 //! Options that several subcommands share, and what they open.
 
 use anyhow::{Context, Result, bail};
-use attamba::engine::cpu::Cpu;
-use attamba::engine::{Engine, KvType};
+use attamba::engine::{Choice, Engine, KvType, Wanted};
 use attamba::model::Model;
 use attamba::session::{Budget, Options, Overflow};
 use attamba::text::{ChatTemplate, TextSource, Tokenizer};
@@ -17,10 +16,22 @@ const BUNDLED: &str = "bootstrap-attamba.gguf";
 /// Which engine computes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EngineName {
-    /// The best of this machine.
+    /// A GPU if there is a real one, else the CPU.
     Auto,
+    /// A GPU, or a software driver for one.
+    Gpu,
     /// The CPU.
     Cpu,
+}
+
+impl From<EngineName> for Choice {
+    fn from(name: EngineName) -> Choice {
+        match name {
+            EngineName::Auto => Choice::Auto,
+            EngineName::Gpu => Choice::Gpu,
+            EngineName::Cpu => Choice::Cpu,
+        }
+    }
 }
 
 /// How keys and values are stored.
@@ -50,6 +61,9 @@ pub struct EngineArgs {
     /// Engine to compute with
     #[arg(long, value_enum, default_value = "auto", value_name = "NAME")]
     pub engine: EngineName,
+    /// Take the GPU that has NAME in its name; `attamba adapters` lists them
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
     /// Threads of the CPU engine [default: the performance cores]
     #[arg(long, short, value_name = "N")]
     pub threads: Option<usize>,
@@ -64,11 +78,8 @@ impl EngineArgs {
 
     /// Starts the engine with a model that is open.
     pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
-        let engine = match self.engine {
-            EngineName::Auto | EngineName::Cpu => Cpu::new(model, self.threads)?,
-        };
-        log::info!("{}", engine.describe());
-        Ok(Arc::new(engine))
+        let (adapter, threads) = (self.adapter.clone(), self.threads);
+        Ok(Wanted { engine: self.engine.into(), adapter, threads }.start(model)?)
     }
 }
 

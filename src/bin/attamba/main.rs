@@ -1,5 +1,7 @@
 //! The `attamba` command: one file a subcommand.
 
+#[cfg(feature = "gpu")]
+mod adapters;
 mod bench;
 mod chat;
 mod common;
@@ -36,14 +38,20 @@ enum Command {
     Perplexity(perplexity::Args),
     Quantize(quantize::Args),
     Bench(bench::Args),
+    #[cfg(feature = "gpu")]
+    Adapters(adapters::Args),
     Memory(memory::Args),
     Recall(recall::Args),
     Logits(logits::Args),
 }
 
+/// What is logged unless RUST_LOG says otherwise. Libraries for GPUs warn of much that is no
+/// concern of the user's.
+const LOG_FILTER: &str = "warn,naga=error,wgpu_core=error,wgpu_hal=error";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG_FILTER))
         .format_timestamp(None)
         .init();
     match run(cli.command) {
@@ -66,6 +74,8 @@ fn run(command: Command) -> Result<()> {
         Command::Perplexity(args) => perplexity::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Bench(args) => bench::run(args),
+        #[cfg(feature = "gpu")]
+        Command::Adapters(args) => adapters::run(args),
         Command::Memory(args) => memory::run(args),
         Command::Recall(args) => recall::run(args),
         Command::Logits(args) => logits::run(args),

@@ -7,7 +7,7 @@ use super::kernels::{Activations, Conv, Head, Kept, Partial, Queries, Strided};
 use super::product::Product;
 use super::scratch::Scratch;
 use crate::chunk::{self, Ledgers, Plan};
-use crate::engine::{Geometry, State, Want};
+use crate::engine::{Candidate, Geometry, State, Want, most_likely};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Mixer, Ssm};
 use crate::quant;
@@ -27,13 +27,15 @@ pub(super) struct Sequence<K: Kept> {
     shared: Arc<Shared>,
     cache: Cache<K>,
     scratch: Scratch,
+    /// Row of the logits of the last token that logits were wanted for.
+    last_row: Option<usize>,
 }
 
 impl<K: Kept> Sequence<K> {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
         let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
         let cache = Cache::new(&shared.model.hyper, geometry, scratch.block)?;
-        Ok(Sequence { shared, cache, scratch })
+        Ok(Sequence { shared, cache, scratch, last_row: None })
     }
 
     fn block(
@@ -394,6 +396,7 @@ impl<K: Kept> Sequence<K> {
             {
                 sink(t + i, logits);
             }
+            self.last_row = Some(end - t - 1);
             t = end;
         }
     }
@@ -490,6 +493,19 @@ impl<K: Kept> State for Sequence<K> {
             return Ok(());
         }
         self.block(tokens, want, sink)
+    }
+
+    fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()> {
+        self.forward(tokens, Want::Last, &mut |_, logits| most_likely(logits, top))
+    }
+
+    fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
+        logits.clear();
+        if let Some(row) = self.last_row {
+            let vocab = self.shared.model.hyper.vocab;
+            logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
+        }
+        Ok(())
     }
 
     fn ledgers(&self) -> &Ledgers {

@@ -95,7 +95,7 @@ impl Cpu {
             kernels,
             pool: Pool::new(threads),
             conv,
-            frequencies: frequencies(&model),
+            frequencies: super::rotary_frequencies(&model),
             quantised,
             model,
         };
@@ -137,16 +137,4 @@ impl Engine for Cpu {
 fn transposed(matrix: &[f32], rows: usize) -> Vec<f32> {
     let columns = matrix.len() / rows;
     (0..matrix.len()).map(|i| matrix[i % rows * columns + i / rows]).collect()
-}
-
-fn frequencies(model: &Model) -> Vec<f64> {
-    let half = model.hyper.head_dim / 2;
-    let base = f64::from(model.hyper.freq_base);
-    let factors = model.weights.rope_factors.as_deref();
-    (0..half)
-        .map(|j| {
-            let factor = factors.map_or(1.0, |f| f64::from(f[j]));
-            base.powf(-(j as f64) / half as f64) / factor
-        })
-        .collect()
 }

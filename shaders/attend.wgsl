@@ -1,0 +1,208 @@
+// Attention of one token, for one query head or four that share a key head, over the rows it sees
+// in ring, window and block, or over one of several parts of them: `softmax(q k / sqrt(n)) v`.
+
+#import HALF
+#import KV
+#import RING
+#import HEADS
+#import arena
+
+struct Params {
+    // Query heads, and those of them that share a key head.
+    heads: u32,
+    shared_by: u32,
+    kv_heads: u32,
+    // Values from one token's queries to the next, and from one token's output to the next.
+    q_stride: u32,
+    out_stride: u32,
+    // Number of the layer's schedule.
+    schedule: u32,
+    // First pair of the layer's keys in ring, window and block. A ring of integers counts two pairs
+    // to a word.
+    ring_at: u32,
+    window_at: u32,
+    block_at: u32,
+    // Rows of a key head there.
+    ring_rows: u32,
+    window_rows: u32,
+    block_rows: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> arena: array<u32>;
+@group(0) @binding(2) var<storage, read> q: array<f32>;
+@group(0) @binding(3) var<storage, read> ring: array<u32>;
+@group(0) @binding(4) var<storage, read> window: array<u32>;
+@group(0) @binding(5) var<storage, read> block: array<u32>;
+// `[token][heads * head_dim]`
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+// `[part][head][head_dim + 2]`: sum of values, greatest score, sum of weights
+@group(0) @binding(7) var<storage, read_write> parts: array<f32>;
+
+override HEAD_DIM: u32;
+
+const TILE = 64u;
+// Less than any score, and finite: differences of it stay numbers.
+const LEAST = -3.0e38;
+
+const RING = 0u;
+const WINDOW = 1u;
+const BLOCK = 2u;
+
+var<workgroup> queries: array<Heads, HEAD_DIM>;
+var<workgroup> sums: array<Heads, HEAD_DIM>;
+var<workgroup> scores: array<Heads, TILE>;
+// The same, times the scales of the values.
+var<workgroup> shares: array<Heads, TILE>;
+// Place and first pair of the key of each row of the tile.
+var<workgroup> places: array<vec2<u32>, TILE>;
+
+// Place and row of number `wanted` of the rows that the runs from word `first` on tell.
+fn row_of(first: u32, wanted: u32) -> vec2<u32> {
+    var at = first;
+    var left = wanted;
+    while left >= arena[at + 3u] {
+        left -= arena[at + 3u];
+        at += 4u;
+    }
+    return vec2(arena[at], arena[at + 1u] + left * arena[at + 2u]);
+}
+
+fn first_pair(row: vec2<u32>, head: u32) -> u32 {
+    if row.x == BLOCK {
+        return p.block_at + (head * p.block_rows + row.y) * (HEAD_DIM / 2u);
+    }
+    if row.x == WINDOW {
+        return p.window_at + (head * p.window_rows + row.y) * (HEAD_DIM / 2u);
+    }
+    return p.ring_at + (head * p.ring_rows + row.y) * ring_row_pairs();
+}
+
+// Pairs from a place's keys to its values.
+fn values_after(place: u32) -> u32 {
+    if place == BLOCK {
+        return p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
+    }
+    if place == WINDOW {
+        return p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
+    }
+    return p.kv_heads * p.ring_rows * ring_row_pairs();
+}
+
+// What the values of a row are to be multiplied by, those of its key (side 0) or value (side 1).
+fn scale(row: vec2<u32>, side: u32, head: u32) -> f32 {
+    if row.x == RING {
+        return ring_scale(side, head, row.y);
+    }
+    return 1.0;
+}
+
+fn pair(place: u32, number: u32) -> vec2<f32> {
+    if place == RING {
+        return ring_pair(number);
+    }
+    // The second word is not used where a pair is one.
+    let at = number * KV_WORDS;
+    let second = at + KV_WORDS - 1u;
+    if place == BLOCK {
+        return kv_unpack(vec2(block[at], block[second]));
+    }
+    return kv_unpack(vec2(window[at], window[second]));
+}
+
+@compute @workgroup_size(TILE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let groups = (p.shared_by + HEADS - 1u) / HEADS;
+    let kv_head = workgroup.x / groups;
+    let in_group = workgroup.x % groups * HEADS;
+    let head = kv_head * p.shared_by + in_group;
+    let count = min(HEADS, p.shared_by - in_group);
+    let token = workgroup.y;
+    let seen = arena[SEEN] + 4u * (p.schedule * arena[TOKENS] + token);
+    let runs = arena[seen];
+    let rows = arena[seen + 2u];
+    let split = arena[PARTS];
+    let begin = workgroup.z * rows / split;
+    let end = (workgroup.z + 1u) * rows / split;
+
+    for (var i = index; i < HEAD_DIM; i += TILE) {
+        var value = Heads();
+        for (var h = 0u; h < count; h++) {
+            set_head(&value, h, q[token * p.q_stride + (head + h) * HEAD_DIM + i] * p.scale);
+        }
+        queries[i] = value;
+        sums[i] = Heads();
+    }
+    var most = Heads(LEAST);
+    var weight = Heads();
+    workgroupBarrier();
+
+    for (var first = begin; first < end; first += TILE) {
+        let tile = min(TILE, end - first);
+        var score = Heads(LEAST);
+        var value_scale = 0.0;
+        if index < tile {
+            let row = row_of(runs, first + index);
+            let key = first_pair(row, kv_head);
+            score = Heads();
+            for (var i = 0u; i < HEAD_DIM / 2u; i++) {
+                let k = pair(row.x, key + i);
+                score += queries[2u * i] * k.x + queries[2u * i + 1u] * k.y;
+            }
+            score *= scale(row, 0u, kv_head);
+            value_scale = scale(row, 1u, kv_head);
+            places[index] = vec2(row.x, key + values_after(row.x));
+        }
+        scores[index] = score;
+        workgroupBarrier();
+        var greatest = most;
+        for (var i = 0u; i < tile; i++) {
+            greatest = max(greatest, scores[i]);
+        }
+        let kept = exp(most - greatest);
+        most = greatest;
+        workgroupBarrier();
+        let share = exp(score - greatest);
+        scores[index] = share;
+        shares[index] = share * value_scale;
+        workgroupBarrier();
+        weight *= kept;
+        for (var i = 0u; i < tile; i++) {
+            weight += scores[i];
+        }
+        for (var i = index; i < HEAD_DIM / 2u; i += TILE) {
+            var a = sums[2u * i] * kept;
+            var b = sums[2u * i + 1u] * kept;
+            for (var r = 0u; r < tile; r++) {
+                let v = pair(places[r].x, places[r].y + i);
+                a += shares[r] * v.x;
+                b += shares[r] * v.y;
+            }
+            sums[2u * i] = a;
+            sums[2u * i + 1u] = b;
+        }
+        workgroupBarrier();
+    }
+
+    for (var h = 0u; h < count; h++) {
+        if split == 1u {
+            for (var i = index; i < HEAD_DIM; i += TILE) {
+                let at = token * p.out_stride + (head + h) * HEAD_DIM + i;
+                out[at] = get_head(sums[i], h) / get_head(weight, h);
+            }
+        } else {
+            let at = (workgroup.z * p.heads + head + h) * (HEAD_DIM + 2u);
+            for (var i = index; i < HEAD_DIM; i += TILE) {
+                parts[at + i] = get_head(sums[i], h);
+            }
+            if index == 0u {
+                parts[at + HEAD_DIM] = get_head(most, h);
+                parts[at + HEAD_DIM + 1u] = get_head(weight, h);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+// Joins the parts that one token's attention was split into.
+
+#import arena
+
+struct Params {
+    heads: u32,
+    head_dim: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> arena: array<u32>;
+// `[part][head][head_dim + 2]`: sum of values, greatest score, sum of weights
+@group(0) @binding(2) var<storage, read> parts: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let head = id.x / p.head_dim;
+    if head >= p.heads {
+        return;
+    }
+    let i = id.x % p.head_dim;
+    let count = arena[PARTS];
+    let row = p.head_dim + 2u;
+    var most = parts[head * row + p.head_dim];
+    for (var part = 1u; part < count; part++) {
+        most = max(most, parts[(part * p.heads + head) * row + p.head_dim]);
+    }
+    var sum = 0.0;
+    var weight = 0.0;
+    for (var part = 0u; part < count; part++) {
+        let at = (part * p.heads + head) * row;
+        let share = exp(parts[at + p.head_dim] - most);
+        sum += share * parts[at + i];
+        weight += share * parts[at + p.head_dim + 1u];
+    }
+    out[id.x] = sum / weight;
+}

@@ -1,0 +1,71 @@
+// The moves after a block: what left the window goes to the ring, the block goes to the window. An
+// invocation moves one pair of values of every row, in order, so that no row is overwritten before
+// it has been moved.
+
+#import HALF
+#import HALF
+#import KV
+#import arena
+
+struct Params {
+    // The first of the layers.
+    layer: u32,
+    // Pairs of a row, `head_dim / 2`, and of all key heads' rows of keys and of values.
+    pairs: u32,
+    columns: u32,
+    // Rows of a key head.
+    ring_rows: u32,
+    window_rows: u32,
+    block_rows: u32,
+    // First pair of the first layer, and pairs from one layer to the next.
+    ring_at: u32,
+    ring_step: u32,
+    window_at: u32,
+    window_step: u32,
+    block_at: u32,
+    block_step: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> arena: array<u32>;
+@group(0) @binding(2) var<storage, read> block: array<u32>;
+@group(0) @binding(3) var<storage, read_write> window: array<u32>;
+@group(0) @binding(4) var<storage, read_write> ring: array<u32>;
+
+const RING = 0u;
+const WINDOW = 1u;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= p.columns {
+        return;
+    }
+    // Keys of all heads, then values of all heads.
+    let head = id.x / p.pairs;
+    let pair = id.x % p.pairs;
+    let list = arena[MOVES] + 2u * (p.layer + id.y);
+    let in_ring = p.ring_at + id.y * p.ring_step + head * p.ring_rows * p.pairs + pair;
+    let in_window = p.window_at + id.y * p.window_step + head * p.window_rows * p.pairs + pair;
+    let in_block = p.block_at + id.y * p.block_step + head * p.block_rows * p.pairs + pair;
+    for (var i = 0u; i < arena[list + 1u]; i++) {
+        // Place and row it comes from, place and row it goes to.
+        let at = arena[list] + 4u * i;
+        let source = arena[at + 1u] * p.pairs;
+        let goal = arena[at + 3u] * p.pairs;
+        for (var w = 0u; w < KV_WORDS; w++) {
+            var word = 0u;
+            if arena[at] == RING {
+                word = ring[(in_ring + source) * KV_WORDS + w];
+            } else if arena[at] == WINDOW {
+                word = window[(in_window + source) * KV_WORDS + w];
+            } else {
+                word = block[(in_block + source) * KV_WORDS + w];
+            }
+            if arena[at + 2u] == RING {
+                ring[(in_ring + goal) * KV_WORDS + w] = word;
+            } else {
+                window[(in_window + goal) * KV_WORDS + w] = word;
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+// The moves after a block where the ring is of integers of eight bits: what left the window goes to
+// the ring with a scale, the block goes to the window. A workgroup moves the rows of one key head's
+// keys or values, in order.
+
+#import HALF
+#import arena
+
+struct Params {
+    // The first of the layers.
+    layer: u32,
+    // Pairs of a row, `head_dim / 2`, and of all key heads' rows of keys and of values.
+    pairs: u32,
+    columns: u32,
+    // Rows of a key head.
+    ring_rows: u32,
+    window_rows: u32,
+    block_rows: u32,
+    // First pair of the first layer, and pairs from one layer to the next; the ring counts two
+    // pairs to a word.
+    ring_at: u32,
+    ring_step: u32,
+    window_at: u32,
+    window_step: u32,
+    block_at: u32,
+    block_step: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> arena: array<u32>;
+@group(0) @binding(2) var<storage, read> block: array<u32>;
+@group(0) @binding(3) var<storage, read_write> window: array<u32>;
+@group(0) @binding(4) var<storage, read_write> ring: array<u32>;
+
+const RING = 0u;
+const WINDOW = 1u;
+const THREADS = 64u;
+
+var<workgroup> greatest: array<f32, THREADS>;
+
+// Pair `i` of a row that begins at `start`; zero behind its end.
+fn near(place: u32, start: u32, i: u32) -> vec2<f32> {
+    if i >= p.pairs {
+        return vec2(0.0);
+    }
+    if place == WINDOW {
+        return halves(window[start + i]);
+    }
+    return halves(block[start + i]);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    // Keys of all heads, then values of all heads.
+    let head = workgroup.x;
+    let heads = p.columns / p.pairs;
+    let list = arena[MOVES] + 2u * (p.layer + workgroup.y);
+    let words = (p.pairs + 1u) / 2u;
+    let layer = (p.ring_at + workgroup.y * p.ring_step) / 2u;
+    let in_ring = layer + head * p.ring_rows * words;
+    let scales = layer + heads * p.ring_rows * words + head * p.ring_rows;
+    let in_window = p.window_at + workgroup.y * p.window_step + head * p.window_rows * p.pairs;
+    let in_block = p.block_at + workgroup.y * p.block_step + head * p.block_rows * p.pairs;
+    let count = arena[list + 1u];
+    for (var i = 0u; i < count; i++) {
+        // Place and row it comes from, place and row it goes to.
+        let at = arena[list] + 4u * i;
+        let place = arena[at];
+        let row = arena[at + 1u];
+        let slot = arena[at + 3u];
+        if arena[at + 2u] == WINDOW {
+            for (var pair = index; pair < p.pairs; pair += THREADS) {
+                window[in_window + slot * p.pairs + pair] = block[in_block + row * p.pairs + pair];
+            }
+        } else if place == RING {
+            for (var word = index; word < words; word += THREADS) {
+                ring[in_ring + slot * words + word] = ring[in_ring + row * words + word];
+            }
+            if index == 0u {
+                ring[scales + slot] = ring[scales + row];
+            }
+        } else {
+            let start = select(in_block, in_window, place == WINDOW) + row * p.pairs;
+            var most = 0.0;
+            for (var pair = index; pair < p.pairs; pair += THREADS) {
+                let values = abs(near(place, start, pair));
+                most = max(most, max(values.x, values.y));
+            }
+            greatest[index] = most;
+            workgroupBarrier();
+            for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+                if index < half {
+                    greatest[index] = max(greatest[index], greatest[index + half]);
+                }
+                workgroupBarrier();
+            }
+            let scale = greatest[0] / 127.0;
+            let inverse = select(0.0, 1.0 / scale, scale > 0.0);
+            for (var word = index; word < words; word += THREADS) {
+                let first = near(place, start, 2u * word);
+                let second = near(place, start, 2u * word + 1u);
+                let q = vec4<i32>(round(vec4(first, second) * inverse));
+                ring[in_ring + slot * words + word] = pack4xI8(q);
+            }
+            if index == 0u {
+                ring[scales + slot] = bitcast<u32>(scale);
+            }
+        }
+        // The next move may read what this one wrote, and the greatest is found anew.
+        storageBarrier();
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,162 @@
+// One token's product with a stack of matrices, four rows at a time: `y = W x`, where RMSNorm may
+// come before and one of four things may be done with the rows.
+
+#import HALF
+#import sums
+#import REDUCE
+#import KV
+#import arena
+#import silu
+
+struct Params {
+    // Rows of this part of the stack, a multiple of 4.
+    rows: u32,
+    // Pieces of 16 values in a row.
+    pieces: u32,
+    // Number of the part's first row in the stack.
+    first: u32,
+    // Rows of the stack that take the same input.
+    segment: u32,
+    // First vector of the input, and vectors from the input of one segment to the next.
+    x_at: u32,
+    x_step: u32,
+    // Where the first row of the stack goes.
+    out_at: u32,
+    // Values that the norm is taken over, and what it adds to the mean square.
+    cols: f32,
+    eps: f32,
+    // With FINISH == ROPE, where rows are those of `q | k | v`: the number of the stack's first.
+    role: u32,
+    // Rows from which on keys and values stand.
+    keys: u32,
+    values: u32,
+    kv_dim: u32,
+    head_dim: u32,
+    // First pair of this layer's block, or where the first of the rows behind the queries goes.
+    kept_at: u32,
+    // What becomes of keys and values: see below.
+    store: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+#import FORMAT
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> gain: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(6) var<storage, read> arena: array<u32>;
+// The layer's block of keys and values, or a second output.
+@group(0) @binding(7) var<storage, read_write> kept: array<u32>;
+
+// Whether `x` is RMSNorm(x) * gain.
+override NORM: u32 = 0;
+override FINISH: u32 = 0;
+const STORE = 0u;
+const ADD = 1u;
+// Rows are gates and ups by turns.
+const SWIGLU = 2u;
+// Rows are queries, keys and values.
+const ROPE = 3u;
+
+// Keys and values go to the second output as they are.
+const PASS = 0u;
+// They go to the block, keys turned.
+const KEEP = 1u;
+// What is in `out` is added before.
+const ADD_AND_KEEP = 2u;
+
+fn dot16(a: mat4x4<f32>, b: mat4x4<f32>) -> f32 {
+    return dot(a[0], b[0]) + dot(a[1], b[1]) + dot(a[2], b[2]) + dot(a[3], b[3]);
+}
+
+fn turned(pair: vec2<f32>, row: u32) -> vec2<f32> {
+    let at = arena[TURNS] + (row % p.head_dim);
+    let turn = bitcast<vec2<f32>>(vec2(arena[at], arena[at + 1u]));
+    return vec2(pair.x * turn.x - pair.y * turn.y, pair.x * turn.y + pair.y * turn.x);
+}
+
+fn keep(row: u32, side: u32, pair: vec2<f32>) {
+    if row >= p.kv_dim {
+        return;
+    }
+    let words = kv_pack(pair);
+    let at = (p.kept_at + (side * p.kv_dim + row) / 2u) * KV_WORDS;
+    kept[at] = words.x;
+    if KV_WORDS == 2u {
+        kept[at + 1u] = words.y;
+    }
+}
+
+// Rows `row` and `row + 1` of the stack.
+fn finish_pair(row: u32, pair: vec2<f32>) {
+    let at = p.out_at + row;
+    if FINISH == ADD {
+        out[at] += pair.x;
+        out[at + 1u] += pair.y;
+    } else if FINISH == SWIGLU {
+        out[p.out_at + row / 2u] = silu(pair.x) * pair.y;
+    } else if FINISH == ROPE {
+        let role = row + p.role;
+        if role < p.keys {
+            let query = turned(pair, role);
+            out[at] = query.x;
+            out[at + 1u] = query.y;
+        } else if p.store == PASS {
+            kept[p.kept_at + role - p.keys] = bitcast<u32>(pair.x);
+            kept[p.kept_at + role - p.keys + 1u] = bitcast<u32>(pair.y);
+        } else {
+            var value = pair;
+            if p.store == ADD_AND_KEEP {
+                value += vec2(out[at], out[at + 1u]);
+            }
+            if role < p.values {
+                keep(role - p.keys, 0u, turned(value, role - p.keys));
+            } else {
+                keep(role - p.values, 1u, value);
+            }
+        }
+    } else {
+        out[at] = pair.x;
+        out[at + 1u] = pair.y;
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let quad = (workgroup.y * count.x + workgroup.x) * (WORKGROUP / LANES) + index / LANES;
+    let lane = index % LANES;
+    // What lies beyond the last row is computed but not written.
+    let row = min(4u * quad, p.rows - 4u);
+    let input = p.x_at + (p.first + row) / p.segment * p.x_step;
+
+    var sums = vec4(0.0);
+    var square = 0.0;
+    for (var piece = lane; piece < p.pieces; piece += LANES) {
+        let at = input + 4u * piece;
+        var v = mat4x4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+        if NORM != 0u {
+            square += dot16(v, v);
+            let g = 4u * piece;
+            v = mat4x4(v[0] * gain[g], v[1] * gain[g + 1u], v[2] * gain[g + 2u], v[3] * gain[g + 3u]);
+        }
+        sums += vec4(
+            dot16(weights(row, piece), v),
+            dot16(weights(row + 1u, piece), v),
+            dot16(weights(row + 2u, piece), v),
+            dot16(weights(row + 3u, piece), v),
+        );
+    }
+    let total = reduce(sums, square, index);
+    if lane != 0u || 4u * quad >= p.rows {
+        return;
+    }
+    var y = total.values;
+    if NORM != 0u {
+        y *= inverseSqrt(total.square / p.cols + p.eps);
+    }
+    finish_pair(p.first + row, y.xy);
+    finish_pair(p.first + row + 2u, y.zw);
+}

@@ -1,0 +1,27 @@
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read> arena: array<u32>;
+
+override FINISH: u32 = 0;
+const ADD = 1u;
+// Rows are gates and ups by turns.
+const SWIGLU = 2u;
+
+fn input(token: u32, piece: u32) -> mat4x4<f32> {
+    let at = p.x_at + token * p.x_stride + 4u * piece;
+    return mat4x4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+}
+
+// Rows `row..row + 4` of a token.
+fn finish(token: u32, row: u32, y: vec4<f32>) {
+    let start = p.out_at + token * p.out_stride;
+    if FINISH == SWIGLU {
+        out[start + row / 2u] = silu(y.x) * y.y;
+        out[start + row / 2u + 1u] = silu(y.z) * y.w;
+        return;
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let at = start + row + i;
+        out[at] = select(y[i], out[at] + y[i], FINISH == ADD);
+    }
+}

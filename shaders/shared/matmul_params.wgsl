@@ -1,0 +1,18 @@
+#import arena
+#import silu
+
+struct Params {
+    // Rows to make, a multiple of 4.
+    rows: u32,
+    // Pieces of 16 values in a row.
+    pieces: u32,
+    // The first of the rows in this part of the stack.
+    row: u32,
+    // First vector of the first token's input, and vectors from one token to the next.
+    x_at: u32,
+    x_stride: u32,
+    // Where the first row of the first token goes, and values from one token to the next.
+    out_at: u32,
+    out_stride: u32,
+    unused: u32,
+}

@@ -1,0 +1,17 @@
+// Chunk states in integers of eight bits. Rows are padded to whole words, two pairs each; behind
+// the rows of a layer stand their scales, `[side][kv head][slot]`.
+
+fn ring_row_pairs() -> u32 {
+    return 2u * ((HEAD_DIM + 3u) / 4u);
+}
+
+fn ring_pair(number: u32) -> vec2<f32> {
+    let values = vec4<f32>(unpack4xI8(ring[number / 2u]));
+    return select(values.xy, values.zw, (number & 1u) != 0u);
+}
+
+fn ring_scale(side: u32, head: u32, slot: u32) -> f32 {
+    let rows = p.kv_heads * p.ring_rows;
+    let at = (p.ring_at / 2u) + rows * ring_row_pairs();
+    return bitcast<f32>(ring[at + side * rows + head * p.ring_rows + slot]);
+}

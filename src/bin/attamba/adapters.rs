@@ -1,0 +1,61 @@
+//! `attamba adapters`: the GPUs of the machine, and how far they can be trusted.
+
+use crate::common::{ModelArgs, printable};
+use anyhow::Result;
+use attamba::engine::gpu::{Adapter, Driver, Gpu};
+use attamba::model::Model;
+use std::io::Write;
+use std::sync::Arc;
+
+/// List GPUs, what they can do, and whether they compute what they should
+///
+/// Each kernel that the model needs is compiled and run on a small input, and the result is held
+/// against the CPU's. A variant that fails is replaced by the next; a GPU that has none left for
+/// some kernel is not used. The first adapter is the one that --engine gpu takes.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Only adapters that have NAME in their name
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// List variants of kernels too
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let wanted = args.adapter.unwrap_or_default().to_lowercase();
+    let mut adapters = Adapter::all();
+    adapters.retain(|adapter| adapter.name().to_lowercase().contains(&wanted));
+    let mut out = std::io::stdout().lock();
+    if adapters.is_empty() {
+        // Says what there is, or what to install.
+        Adapter::find(Some(&wanted).filter(|name| !name.is_empty()).map(String::as_str))?;
+        return Ok(());
+    }
+    let model = Arc::new(Model::open(&args.model.path()?)?);
+    for adapter in adapters {
+        writeln!(out, "{} ({})", printable(&adapter.describe()), adapter.kind())?;
+        for (ability, value) in adapter.abilities() {
+            writeln!(out, "  {ability}: {value}")?;
+        }
+        let proved = Driver::open(&adapter).and_then(|driver| {
+            Gpu::new(Arc::clone(&model), &driver)?;
+            Ok(driver)
+        });
+        match proved {
+            Ok(driver) => {
+                let kernels = driver.kernels();
+                writeln!(out, "  proof: {} kernels passed", kernels.len())?;
+                if args.verbose {
+                    for (kernel, variant) in kernels {
+                        writeln!(out, "    {kernel}: {variant}")?;
+                    }
+                }
+            }
+            Err(e) => writeln!(out, "  proof: failed, this adapter is not used: {e}")?,
+        }
+    }
+    Ok(())
+}

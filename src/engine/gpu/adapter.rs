@@ -1,0 +1,127 @@
+//! The GPUs of the machine, and which one to take.
+
+use crate::error::{Error, Result};
+use wgpu::{AdapterInfo, Backends, DeviceType, Features};
+
+/// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's, Qualcomm's,
+/// Arm's and Imagination's, and that of Windows below Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const DEVICES: [&str; 6] = [
+    "/dev/dri/renderD128",
+    "/dev/nvidiactl",
+    "/dev/kgsl-3d0",
+    "/dev/mali0",
+    "/dev/pvrsrvkm",
+    "/dev/dxg",
+];
+
+/// Whether it is worth while to ask for adapters. Where there is no device at all only software
+/// drivers could answer, and loading one takes a hundred megabytes.
+pub fn may_be_there() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return DEVICES.iter().any(|path| std::path::Path::new(path).exists());
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    true
+}
+
+/// A GPU, or a program that acts as one, behind one driver.
+pub struct Adapter {
+    pub(super) inner: wgpu::Adapter,
+    info: AdapterInfo,
+}
+
+impl Adapter {
+    /// All the adapters of the machine, the fastest kinds first.
+    pub fn all() -> Vec<Adapter> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: Backends::VULKAN | Backends::METAL | Backends::DX12,
+            flags: wgpu::InstanceFlags::empty(),
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let found = pollster::block_on(instance.enumerate_adapters(Backends::all()));
+        let mut adapters: Vec<Adapter> = found
+            .into_iter()
+            .map(|inner| {
+                let info = inner.get_info();
+                Adapter { inner, info }
+            })
+            .collect();
+        adapters.sort_by_key(|a| match a.info.device_type {
+            DeviceType::DiscreteGpu => 0,
+            DeviceType::IntegratedGpu => 1,
+            DeviceType::VirtualGpu => 2,
+            DeviceType::Other => 3,
+            DeviceType::Cpu => 4,
+        });
+        adapters
+    }
+
+    /// The first adapter whose name has `name` in it, in any case; without a name the first of all.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] with the names that there are.
+    pub fn find(name: Option<&str>) -> Result<Adapter> {
+        let mut all = Adapter::all();
+        let wanted = name.map(str::to_lowercase);
+        let index = all.iter().position(|adapter| {
+            wanted.as_ref().is_none_or(|name| adapter.name().to_lowercase().contains(name))
+        });
+        match index {
+            Some(index) => Ok(all.swap_remove(index)),
+            None if all.is_empty() => Err(Error::NoAdapter(
+                "no driver for Vulkan, Metal or DirectX 12 is installed, or none finds a device"
+                    .into(),
+            )),
+            None => Err(Error::NoAdapter(format!(
+                "none is called {:?}; there are {:?}",
+                name.unwrap_or_default(),
+                all.iter().map(Adapter::name).collect::<Vec<_>>()
+            ))),
+        }
+    }
+
+    /// Name of the device.
+    pub fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// Device, interface and driver in words.
+    pub fn describe(&self) -> String {
+        let AdapterInfo { name, driver, driver_info, backend, .. } = &self.info;
+        let driver = format!("{driver} {driver_info}");
+        format!("{name}, {backend}, {}", driver.trim())
+    }
+
+    /// Whether the driver computes on the CPU, where the CPU engine is faster.
+    pub fn is_software(&self) -> bool {
+        self.info.device_type == DeviceType::Cpu
+    }
+
+    /// The kind of device in a word.
+    pub fn kind(&self) -> &'static str {
+        match self.info.device_type {
+            DeviceType::DiscreteGpu => "discrete",
+            DeviceType::IntegratedGpu => "integrated",
+            DeviceType::VirtualGpu => "virtual",
+            DeviceType::Other => "other",
+            DeviceType::Cpu => "software",
+        }
+    }
+
+    /// The features and limits that kernels are chosen by, in words.
+    pub fn abilities(&self) -> Vec<(&'static str, String)> {
+        let (features, limits) = (self.inner.features(), self.inner.limits());
+        let has = |feature| if features.contains(feature) { "yes" } else { "no" }.to_owned();
+        let AdapterInfo { subgroup_min_size, subgroup_max_size, .. } = self.info;
+        vec![
+            ("subgroups", has(Features::SUBGROUP)),
+            ("subgroup size", format!("{subgroup_min_size} to {subgroup_max_size}")),
+            ("f16", has(Features::SHADER_F16)),
+            ("pipeline cache", has(Features::PIPELINE_CACHE)),
+            ("largest binding", limits.max_storage_buffer_binding_size.to_string()),
+            ("largest buffer", limits.max_buffer_size.to_string()),
+            ("workgroup memory", limits.max_compute_workgroup_storage_size.to_string()),
+            ("workgroup size", limits.max_compute_invocations_per_workgroup.to_string()),
+        ]
+    }
+}

@@ -1,0 +1,305 @@
+//! A device that never panics: what the driver reports becomes an error of ours.
+
+use super::adapter::Adapter;
+use crate::engine::Counters;
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use wgpu::{
+    Buffer, BufferUsages, CommandBuffer, CommandEncoder, DownlevelFlags, ErrorFilter, Features,
+    Limits, MapMode,
+};
+
+/// The largest binding that every device in use allows; weights are cut to it.
+pub(super) const BINDING: u64 = 128 << 20;
+
+/// Longer than any submit of ours; a driver that takes more will not come back.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a driver has reported outside of an error scope.
+#[derive(Default)]
+struct Fault(Mutex<Option<Reported>>);
+
+enum Reported {
+    Lost(String),
+    OutOfMemory,
+    Refused(String),
+}
+
+impl Fault {
+    fn lock(&self) -> MutexGuard<'_, Option<Reported>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first report counts, unless the device is lost: that is for good.
+    fn note(&self, report: Reported) {
+        let mut fault = self.lock();
+        if fault.is_none() || matches!(report, Reported::Lost(_)) {
+            *fault = Some(report);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    dispatches: AtomicU64,
+    passes: AtomicU64,
+    submits: AtomicU64,
+    bytes_read: AtomicU64,
+}
+
+/// A device and its queue.
+pub(super) struct Device {
+    pub inner: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub features: Features,
+    pub limits: Limits,
+    /// Whether `unpack2x16float` and its kin may be used.
+    pub converts_halves: bool,
+    /// Adapter and driver in words.
+    pub name: String,
+    /// Whether the driver computes on the CPU.
+    pub software: bool,
+    fault: Arc<Fault>,
+    counts: Counts,
+}
+
+impl Device {
+    /// Opens the device of an adapter with all of its limits and the features that kernels use.
+    pub fn open(adapter: &Adapter) -> Result<Device> {
+        let wanted = Features::SUBGROUP | Features::PIPELINE_CACHE;
+        let features = adapter.inner.features() & wanted;
+        let limits = adapter.inner.limits();
+        let flags = adapter.inner.get_downlevel_capabilities().flags;
+        let needed = DownlevelFlags::COMPUTE_SHADERS;
+        if !flags.contains(needed) {
+            return Err(Error::NoAdapter(format!("{} runs no compute shaders", adapter.name())));
+        }
+        check_limits(adapter.name(), &limits)?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("attamba"),
+            required_features: features,
+            required_limits: limits.clone(),
+            // Weights and states are allocated once: no pools for what may come.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let opened = pollster::block_on(adapter.inner.request_device(&descriptor));
+        let (inner, queue) =
+            opened.map_err(|e| Error::NoAdapter(format!("{}: {e}", adapter.describe())))?;
+        let fault = Arc::new(Fault::default());
+        let uncaptured = Arc::clone(&fault);
+        inner.on_uncaptured_error(Arc::new(move |error| uncaptured.note(reported(error))));
+        let lost = Arc::clone(&fault);
+        inner.set_device_lost_callback(move |reason, message| {
+            lost.note(Reported::Lost(format!("{reason:?}: {message}")));
+        });
+        Ok(Device {
+            inner,
+            queue,
+            features,
+            limits,
+            converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
+            name: adapter.describe(),
+            software: adapter.is_software(),
+            fault,
+            counts: Counts::default(),
+        })
+    }
+
+    /// The error that the driver has reported since the last look, if any. A lost device stays lost.
+    pub fn check(&self) -> Result<()> {
+        let mut fault = self.fault.lock();
+        match &*fault {
+            None => Ok(()),
+            Some(Reported::Lost(why)) => Err(Error::DeviceLost(why.clone())),
+            Some(_) => match fault.take() {
+                Some(report) => Err(self.error(report, 0, "a command")),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn error(&self, report: Reported, bytes: u64, what: &'static str) -> Error {
+        match report {
+            Reported::Lost(why) => Error::DeviceLost(why),
+            Reported::OutOfMemory => Error::OutOfMemory { bytes, what },
+            Reported::Refused(why) => Error::Gpu(format!("{}: {why}", self.name)),
+        }
+    }
+
+    /// Runs `make` and gives its value, or what the driver has against it.
+    pub fn scoped<T>(&self, bytes: u64, what: &'static str, make: impl FnOnce() -> T) -> Result<T> {
+        self.check()?;
+        let scopes = [ErrorFilter::OutOfMemory, ErrorFilter::Validation, ErrorFilter::Internal]
+            .map(|filter| self.inner.push_error_scope(filter));
+        let made = make();
+        let mut found = None;
+        for scope in scopes.into_iter().rev() {
+            found = pollster::block_on(scope.pop()).or(found);
+        }
+        match found {
+            Some(error) => Err(self.error(reported(error), bytes, what)),
+            None => self.check().map(|()| made),
+        }
+    }
+
+    /// A buffer of zeros that is at least `bytes` long.
+    pub fn buffer(&self, bytes: u64, usage: BufferUsages, what: &'static str) -> Result<Buffer> {
+        // Bindings are whole vectors, and none is empty.
+        let size = bytes.max(16).next_multiple_of(16);
+        if size > self.limits.max_buffer_size {
+            return Err(Error::GpuLimit {
+                adapter: self.name.clone(),
+                what: what.into(),
+                needed: size,
+                limit: self.limits.max_buffer_size,
+                unit: "bytes in a buffer",
+            });
+        }
+        self.scoped(size, what, || {
+            self.inner.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(what),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        })
+    }
+
+    /// A buffer that kernels use and that can be copied to and from.
+    pub fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
+        let limit = self.limits.max_storage_buffer_binding_size;
+        if bytes > limit {
+            return Err(Error::GpuLimit {
+                adapter: self.name.clone(),
+                what: what.into(),
+                needed: bytes,
+                limit,
+                unit: "bytes in a binding",
+            });
+        }
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        self.buffer(bytes, usage, what)
+    }
+
+    /// A buffer to read results back with.
+    pub fn staging(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
+        self.buffer(bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST, what)
+    }
+
+    /// A command buffer.
+    pub fn commands(&self, record: impl FnOnce(&mut CommandEncoder)) -> Result<CommandBuffer> {
+        self.scoped(0, "commands", || {
+            let mut encoder = self.inner.create_command_encoder(&Default::default());
+            record(&mut encoder);
+            encoder.finish()
+        })
+    }
+
+    /// Hands commands to the device, without waiting.
+    pub fn submit(&self, commands: impl IntoIterator<Item = CommandBuffer>) -> Result<()> {
+        self.check()?;
+        self.queue.submit(commands);
+        self.counts.submits.fetch_add(1, Ordering::Relaxed);
+        self.check()
+    }
+
+    /// Counts what a command buffer holds.
+    pub fn count(&self, dispatches: u64, passes: u64) {
+        self.counts.dispatches.fetch_add(dispatches, Ordering::Relaxed);
+        self.counts.passes.fetch_add(passes, Ordering::Relaxed);
+    }
+
+    /// Work handed to the device since the start.
+    pub fn counters(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            dispatches: read(&self.counts.dispatches),
+            passes: read(&self.counts.passes),
+            submits: read(&self.counts.submits),
+            bytes_read: read(&self.counts.bytes_read),
+        }
+    }
+
+    /// Waits until everything submitted is done.
+    pub fn wait(&self) -> Result<()> {
+        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+        let polled = self.inner.poll(wait);
+        self.check()?;
+        match polled {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::Gpu(format!("{}: {e}", self.name))),
+        }
+    }
+
+    /// Waits, and hands the first `bytes` of a staging buffer to `sink`.
+    pub fn read<T>(
+        &self,
+        staging: &Buffer,
+        bytes: u64,
+        sink: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        staging.map_async(MapMode::Read, ..bytes, move |result| {
+            // The receiver is gone only if waiting failed, which has been reported.
+            let _ = sender.send(result);
+        });
+        self.wait()?;
+        // Another thread that waits may be the one that was told.
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
+            Err(e) => return Err(Error::Gpu(format!("{}: mapping a buffer: {e}", self.name))),
+        }
+        let sunk = match staging.get_mapped_range(..bytes) {
+            Ok(view) => sink(&view),
+            Err(e) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
+        };
+        staging.unmap();
+        self.counts.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        Ok(sunk)
+    }
+}
+
+fn reported(error: wgpu::Error) -> Reported {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Reported::OutOfMemory,
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Reported::Refused(description)
+        }
+    }
+}
+
+/// What every kernel counts on; these are the limits that WebGPU guarantees.
+fn check_limits(adapter: &str, limits: &Limits) -> Result<()> {
+    let needed = [
+        ("a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage), "storage buffers"),
+        (
+            "a workgroup",
+            256,
+            u64::from(limits.max_compute_invocations_per_workgroup),
+            "invocations",
+        ),
+        (
+            "a workgroup",
+            16 << 10,
+            u64::from(limits.max_compute_workgroup_storage_size),
+            "bytes of memory",
+        ),
+        ("a piece of the weights", BINDING, limits.max_storage_buffer_binding_size, "bytes"),
+        (
+            "a dispatch",
+            65535,
+            u64::from(limits.max_compute_workgroups_per_dimension),
+            "workgroups a dimension",
+        ),
+    ];
+    match needed.into_iter().find(|(_, needed, limit, _)| limit < needed) {
+        None => Ok(()),
+        Some((what, needed, limit, unit)) => {
+            Err(Error::GpuLimit { adapter: adapter.into(), what: what.into(), needed, limit, unit })
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! How weights lie on the GPU: quants and scales apart, so that neighbouring invocations read
+//! neighbouring words. A *piece* is 16 values of a row; rows are padded with zeros to whole pieces.
+
+use crate::quant::{DType, k_scale_min};
+use half::f16;
+
+/// Values in a piece.
+pub(super) const PIECE: usize = 16;
+
+/// A layout of weights, named after the GGUF format it is closest to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(non_camel_case_types, reason = "the field writes these names so")]
+pub enum Format {
+    /// Single precision.
+    F32,
+    /// Half precision, in pairs.
+    F16,
+    /// Upper halves of singles, in pairs.
+    BF16,
+    /// 8 bits, f16 scales in pairs.
+    Q8_0,
+    /// 8 bits, an f32 scale and minimum.
+    Q8_1,
+    /// 4 bits, f16 scales in pairs.
+    Q4_0,
+    /// 4 bits, an f16 scale and minimum.
+    Q4_1,
+    /// 4 bits, the scales of a GGUF block.
+    Q4_K,
+    /// 4 bits and 2 bits, i8 scales under an f16.
+    Q6_K,
+}
+
+impl Format {
+    /// All the layouts.
+    pub const ALL: [Format; 9] = [
+        Format::F32,
+        Format::F16,
+        Format::BF16,
+        Format::Q8_0,
+        Format::Q8_1,
+        Format::Q4_0,
+        Format::Q4_1,
+        Format::Q4_K,
+        Format::Q6_K,
+    ];
+
+    /// The layout that weights of a type get. Formats that are rare become wider ones that hold
+    /// the same values.
+    pub fn of(dtype: DType) -> Format {
+        match dtype {
+            DType::F32 => Format::F32,
+            DType::F16 => Format::F16,
+            DType::BF16 => Format::BF16,
+            DType::Q8_0 | DType::Q5_0 => Format::Q8_0,
+            DType::Q5_1 | DType::Q5_K => Format::Q8_1,
+            DType::Q4_0 => Format::Q4_0,
+            DType::Q4_1 => Format::Q4_1,
+            DType::Q4_K => Format::Q4_K,
+            DType::Q6_K => Format::Q6_K,
+        }
+    }
+
+    /// The file in `shaders/shared` that reads it.
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Format::F32 => "format_f32",
+            Format::F16 => "format_f16",
+            Format::BF16 => "format_bf16",
+            Format::Q8_0 => "format_q8_0",
+            Format::Q8_1 => "format_q8_1",
+            Format::Q4_0 => "format_q4_0",
+            Format::Q4_1 => "format_q4_1",
+            Format::Q4_K => "format_q4_k",
+            Format::Q6_K => "format_q6_k",
+        }
+    }
+
+    /// Words of a row's quants.
+    pub(super) fn quant_words(self, pieces: usize) -> usize {
+        pieces
+            * match self {
+                Format::F32 => 16,
+                Format::F16 | Format::BF16 => 8,
+                Format::Q8_0 | Format::Q8_1 => 4,
+                Format::Q4_0 | Format::Q4_1 => 2,
+                Format::Q6_K => 3,
+                Format::Q4_K => 2,
+            }
+    }
+
+    /// Words of a row's scales.
+    pub(super) fn scale_words(self, pieces: usize) -> usize {
+        match self {
+            Format::F32 | Format::F16 | Format::BF16 => 0,
+            Format::Q8_0 | Format::Q4_0 => pieces.div_ceil(4),
+            Format::Q8_1 => pieces,
+            Format::Q4_1 => pieces / 2,
+            Format::Q4_K => pieces / 4,
+            Format::Q6_K => pieces / 16 * 5,
+        }
+    }
+}
+
+/// Lays a row of a GGUF tensor out in the [`Format`] of its type. `quants` and `scales` are the
+/// row's words, zero before.
+pub(super) fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut [u32]) {
+    match dtype {
+        DType::F32 => words(row, quants),
+        DType::F16 | DType::BF16 => pairs(row, quants),
+        DType::Q8_0 => blocks::<34>(row, |unit, block| {
+            scale_in_pair(scales, unit, [block[0], block[1]]);
+            words(&block[2..], &mut quants[8 * unit..]);
+        }),
+        DType::Q5_0 => blocks::<22>(row, |unit, block| {
+            scale_in_pair(scales, unit, [block[0], block[1]]);
+            // `q - 16` fits a signed byte.
+            let q = five_bits(&block[2..]).map(|q| q.wrapping_sub(16));
+            words(&q, &mut quants[8 * unit..]);
+        }),
+        DType::Q5_1 => blocks::<24>(row, |unit, block| {
+            scales[2 * unit] = half(&block[..2]).to_bits();
+            scales[2 * unit + 1] = half(&block[2..4]).to_bits();
+            words(&five_bits(&block[4..]), &mut quants[8 * unit..]);
+        }),
+        DType::Q4_0 => blocks::<18>(row, |unit, block| {
+            scale_in_pair(scales, unit, [block[0], block[1]]);
+            nibbles(&split_halves(&block[2..]), &mut quants[4 * unit..]);
+        }),
+        DType::Q4_1 => blocks::<20>(row, |unit, block| {
+            words(&block[..4], &mut scales[unit..]);
+            nibbles(&split_halves(&block[4..]), &mut quants[4 * unit..]);
+        }),
+        DType::Q4_K => blocks::<144>(row, |number, block| {
+            words(&block[..16], &mut scales[4 * number..]);
+            let lower_then_upper = block[16..].chunks_exact(32);
+            for (groups, bytes) in lower_then_upper.enumerate() {
+                let at = 32 * number + 8 * groups;
+                nibbles(&bytes.iter().map(|b| b & 15).collect::<Vec<_>>(), &mut quants[at..]);
+                nibbles(&bytes.iter().map(|b| b >> 4).collect::<Vec<_>>(), &mut quants[at + 4..]);
+            }
+        }),
+        DType::Q5_K => {
+            blocks::<176>(row, |number, block| five_bit_k(number, block, quants, scales))
+        }
+        DType::Q6_K => blocks::<210>(row, |number, block| six_bit_k(number, block, quants, scales)),
+    }
+}
+
+fn blocks<const BYTES: usize>(row: &[u8], mut each: impl FnMut(usize, &[u8; BYTES])) {
+    row.as_chunks().0.iter().enumerate().for_each(|(number, block)| each(number, block));
+}
+
+fn half(bytes: &[u8]) -> f32 {
+    f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+}
+
+/// Bytes in order, four to a word.
+fn words(bytes: &[u8], out: &mut [u32]) {
+    for (word, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+}
+
+/// Two-byte values in order, two to a word; the last may stand alone.
+fn pairs(bytes: &[u8], out: &mut [u32]) {
+    for (word, pair) in out.iter_mut().zip(bytes.chunks(4)) {
+        let mut whole = [0; 4];
+        whole[..pair.len()].copy_from_slice(pair);
+        *word = u32::from_le_bytes(whole);
+    }
+}
+
+/// Numbers below 16 in order, eight to a word.
+fn nibbles(values: &[u8], out: &mut [u32]) {
+    for (word, eight) in out.iter_mut().zip(values.chunks_exact(8)) {
+        *word = eight.iter().rev().fold(0, |word, &q| word << 4 | u32::from(q));
+    }
+}
+
+fn scale_in_pair(scales: &mut [u32], unit: usize, bytes: [u8; 2]) {
+    scales[unit / 2] |= u32::from(u16::from_le_bytes(bytes)) << (unit % 2 * 16);
+}
+
+/// The 32 numbers of 16 bytes: those in lower nibbles come first.
+fn split_halves(bytes: &[u8]) -> [u8; 32] {
+    std::array::from_fn(|i| bytes[i % 16] >> (i / 16 * 4) & 15)
+}
+
+/// The 32 numbers of a Q5_0 or Q5_1 block: a word of upper bits, then nibbles.
+fn five_bits(bytes: &[u8]) -> [u8; 32] {
+    let lower = split_halves(&bytes[4..]);
+    std::array::from_fn(|i| lower[i] | (bytes[i / 8] >> (i % 8) & 1) << 4)
+}
+
+fn five_bit_k(number: usize, block: &[u8; 176], quants: &mut [u32], scales: &mut [u32]) {
+    let (d, dmin) = (half(&block[..2]), half(&block[2..4]));
+    let mut packed = [0; 12];
+    packed.copy_from_slice(&block[4..16]);
+    let (high, low) = block[16..].split_at(32);
+    for group in 0..8 {
+        let (scale, min) = k_scale_min(&packed, group);
+        let unit = 8 * number + group;
+        scales[2 * unit] = (d * f32::from(scale)).to_bits();
+        scales[2 * unit + 1] = (-dmin * f32::from(min)).to_bits();
+        let q: [u8; 32] = std::array::from_fn(|i| {
+            low[group / 2 * 32 + i] >> (group % 2 * 4) & 15 | (high[i] >> group & 1) << 4
+        });
+        words(&q, &mut quants[8 * unit..]);
+    }
+}
+
+fn six_bit_k(number: usize, block: &[u8; 210], quants: &mut [u32], scales: &mut [u32]) {
+    let (low, rest) = block.split_at(128);
+    let (high, rest) = rest.split_at(64);
+    let scales = &mut scales[5 * number..][..5];
+    words(&rest[..16], scales);
+    scales[4] = u32::from(u16::from_le_bytes([rest[16], rest[17]]));
+    for piece in 0..16 {
+        // Values of a half stand in four rows of 32; see `quant::q6_k`.
+        let (upper_half, row, start) = (piece / 8, piece % 8 / 2, piece % 2 * 16);
+        let low = &low[64 * upper_half + 32 * (row % 2) + start..][..16];
+        let high = &high[32 * upper_half + start..][..16];
+        let out = &mut quants[3 * (16 * number + piece)..][..3];
+        let lower: Vec<u8> = low.iter().map(|b| b >> (row / 2 * 4) & 15).collect();
+        nibbles(&lower, out);
+        out[2] = high.iter().rev().fold(0, |word, b| word << 2 | u32::from(b >> (2 * row) & 3));
+    }
+}
+
+/// What the shader reads of a row, for tests.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_the_sizes_that_are_told() {
+        for dtype in DType::ALL {
+            let format = Format::of(dtype);
+            let cols = 3 * dtype.block_len().max(5);
+            let pieces = cols.div_ceil(PIECE);
+            let bytes = vec![0xa5; dtype.bytes_of(cols).unwrap()];
+            let mut quants = vec![0; format.quant_words(pieces)];
+            let mut scales = vec![0; format.scale_words(pieces)];
+            repack(dtype, &bytes, &mut quants, &mut scales);
+            assert!(quants.iter().any(|&w| w != 0), "{dtype}");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One sequence of tokens on the GPU: what is uploaded, submitted and read back for a block.
+
+use super::Shared;
+use super::model::{Parts, Programs};
+use super::plan::Arena;
+use super::scratch::{MOST_PARTS, Scratch};
+use super::state::Memory;
+use crate::chunk::{Ledgers, Plan, rows};
+use crate::engine::{Candidate, Geometry, State, TOP, Want};
+use crate::error::{Error, Result};
+use crate::quant;
+use std::sync::Arc;
+
+/// Rows that a part of one token's attention has at least.
+const ROWS_OF_A_PART: usize = 128;
+/// Workgroups that keep a GPU busy.
+const WORKGROUPS: usize = 128;
+
+/// What is read back of a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Nothing,
+    Logits,
+    Candidates,
+}
+
+/// One sequence.
+pub(super) struct Sequence {
+    shared: Arc<Shared>,
+    memory: Memory,
+    scratch: Scratch,
+    programs: Programs,
+    ledgers: Ledgers,
+    arena: Arena,
+    /// Embeddings of the tokens at hand, `[tokens][d]`, padded.
+    embedded: Vec<f32>,
+    /// Row of the logits of the last token that logits were wanted for.
+    last_row: Option<usize>,
+    /// An error has left the state undefined.
+    poisoned: bool,
+}
+
+impl Sequence {
+    pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence> {
+        let hyper = &shared.model.hyper;
+        let memory = Memory::new(shared.device(), hyper, geometry)?;
+        let scratch = Scratch::new(shared.device(), hyper, geometry)?;
+        let ledgers = geometry.ledgers(hyper, scratch.block);
+        let programs = programs(&shared, &scratch, &memory, &ledgers)?;
+        let embedded = vec![0.0; scratch.block * scratch.widths.d as usize];
+        let arena = Arena::with_capacity(scratch.arena.size() as usize / 4);
+        Ok(Sequence {
+            shared,
+            memory,
+            scratch,
+            programs,
+            ledgers,
+            arena,
+            embedded,
+            last_row: None,
+            poisoned: false,
+        })
+    }
+
+    /// Bindings change with buffers and with which layers share books.
+    fn renew_programs(&mut self) -> Result<()> {
+        self.programs = programs(&self.shared, &self.scratch, &self.memory, &self.ledgers)?;
+        Ok(())
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<()> {
+        if self.poisoned {
+            self.shared.device().check()?;
+            return Err(Error::Poisoned);
+        }
+        let vocab = self.shared.model.hyper.vocab;
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(Error::TokenOutOfRange { token, vocab });
+        }
+        let room = State::room(self);
+        if tokens.len() > room {
+            return Err(Error::Argument(format!(
+                "{} tokens in one block; the state takes {room}",
+                tokens.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Runs `work`; if it fails the state is undefined until it is reset.
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut Sequence) -> Result<T>) -> Result<T> {
+        let result = work(self);
+        self.poisoned |= result.is_err();
+        result
+    }
+
+    /// Uploads what a block needs.
+    fn upload(&mut self, tokens: &[u32]) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let embedding = &shared.model.weights.embedding;
+        let (stride, width) = (embedding.row_bytes(), self.scratch.widths.d as usize);
+        for (token, h) in tokens.iter().zip(self.embedded.chunks_exact_mut(width)) {
+            let row = &embedding.bytes()[*token as usize * stride..][..stride];
+            quant::dequantise(embedding.dtype, row, &mut h[..embedding.cols])?;
+        }
+        self.ledgers.begin(tokens.len());
+        let parts = self.parts(tokens.len());
+        let carry = shared.model.hyper.carry_state;
+        let frequencies = &shared.frequencies;
+        self.arena.lay_out(&self.ledgers, tokens.len(), parts, frequencies, carry);
+        let device = shared.device();
+        let bytes = 4 * self.arena.len() as u64;
+        if bytes > self.scratch.arena.size() {
+            // Chunk lengths that change often make for many runs.
+            self.scratch.arena = device.storage(2 * bytes, "what kernels know of a block")?;
+            self.renew_programs()?;
+        }
+        let embedded = &self.embedded[..tokens.len() * width];
+        device.scoped(bytes, "an upload", || {
+            device.queue.write_buffer(&self.scratch.h, 0, bytemuck::cast_slice(embedded));
+            let words = bytemuck::cast_slice(self.arena.words());
+            device.queue.write_buffer(&self.scratch.arena, 0, words);
+        })
+    }
+
+    /// Parts that attention of the block is split into: only where few workgroups would see many
+    /// rows.
+    fn parts(&self, tokens: usize) -> usize {
+        if tokens > 1 {
+            return 1;
+        }
+        let seen = self.ledgers.distinct().iter().map(|l| rows(l.visible(0))).max().unwrap_or(0);
+        let most = (WORKGROUPS / self.shared.model.hyper.kv_heads).clamp(1, MOST_PARTS);
+        (seen / ROWS_OF_A_PART).clamp(1, most)
+    }
+
+    /// Computes a block, in one submit.
+    fn block(&mut self, tokens: &[u32], read: Read) -> Result<()> {
+        self.upload(tokens)?;
+        let shared = Arc::clone(&self.shared);
+        let device = shared.device();
+        let (s, programs) = (&self.scratch, &self.programs);
+        let parts = self.parts(tokens.len()) as u32;
+        let row = 4 * u64::from(s.widths.d);
+        let logits = 4 * shared.model.hyper.vocab as u64;
+        let candidates = 8 * TOP as u64;
+        let commands = device.commands(|encoder| {
+            match (tokens.len(), read) {
+                (1, Read::Nothing) => programs.token.encode(device, encoder, 1, parts),
+                (1, _) => {
+                    programs.token.encode_with(&programs.token_head, device, encoder, 1, parts);
+                }
+                (count, _) => {
+                    programs.block.encode(device, encoder, count as u32, 1);
+                    if read != Read::Nothing {
+                        let from = row * (count as u64 - 1);
+                        encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, row);
+                        programs.last_head.encode(device, encoder, 1, 1);
+                    }
+                }
+            }
+            match read {
+                Read::Nothing => {}
+                Read::Logits => encoder.copy_buffer_to_buffer(&s.logits, 0, &s.staging, 0, logits),
+                Read::Candidates => {
+                    encoder.copy_buffer_to_buffer(&s.candidates, 0, &s.staging, 0, candidates);
+                }
+            }
+        })?;
+        device.submit([commands])?;
+        self.last_row = (read != Read::Nothing).then_some(0);
+        self.ledgers.finish();
+        Ok(())
+    }
+
+    /// Logits of every token of the block that was computed last, a few at a time.
+    fn all_logits(&mut self, tokens: usize, sink: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let device = shared.device();
+        let s = &self.scratch;
+        let vocab = shared.model.hyper.vocab;
+        let (row, logits) = (4 * u64::from(s.widths.d), 4 * u64::from(s.widths.vocab));
+        for first in (0..tokens).step_by(s.logit_rows) {
+            let count = s.logit_rows.min(tokens - first);
+            let mut arena = Arena::with_capacity(16);
+            arena.begin(count, 1);
+            let commands = device.commands(|encoder| {
+                let words = bytemuck::cast_slice(arena.words());
+                device.queue.write_buffer(&s.logit_arena, 0, words);
+                let (from, bytes) = (row * first as u64, row * count as u64);
+                encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, bytes);
+                self.programs.rows_head.encode(device, encoder, count as u32, 1);
+                let bytes = logits * count as u64;
+                encoder.copy_buffer_to_buffer(&s.logits, 0, &s.staging, 0, bytes);
+            })?;
+            device.submit([commands])?;
+            device.read(&s.staging, logits * count as u64, |bytes| {
+                for (i, row) in bytes.chunks_exact(logits as usize).enumerate() {
+                    let row: &[f32] = bytemuck::cast_slice(row);
+                    sink(first + i, &row[..vocab]);
+                }
+            })?;
+            self.last_row = Some(count - 1);
+        }
+        Ok(())
+    }
+}
+
+fn programs(
+    shared: &Shared,
+    scratch: &Scratch,
+    memory: &Memory,
+    ledgers: &Ledgers,
+) -> Result<Programs> {
+    Programs::new(&Parts {
+        device: shared.device(),
+        pipelines: shared.pipelines(),
+        hyper: &shared.model.hyper,
+        weights: &shared.weights,
+        scratch,
+        memory,
+        schedules: ledgers.of_layer(),
+    })
+}
+
+impl State for Sequence {
+    fn forward(
+        &mut self,
+        tokens: &[u32],
+        want: Want,
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.check(tokens)?;
+        let Some(last) = tokens.len().checked_sub(1) else { return Ok(()) };
+        self.guarded(|this| match want {
+            Want::Nothing => {
+                this.block(tokens, Read::Nothing)?;
+                // One block at a time: a cancel is to be heard before the next.
+                this.shared.device().wait()
+            }
+            Want::Last => {
+                this.block(tokens, Read::Logits)?;
+                let bytes = 4 * this.shared.model.hyper.vocab as u64;
+                let device = this.shared.device();
+                device.read(&this.scratch.staging, bytes, |bytes| {
+                    sink(last, bytemuck::cast_slice(bytes));
+                })
+            }
+            Want::All => {
+                this.block(tokens, Read::Nothing)?;
+                this.all_logits(tokens.len(), sink)
+            }
+        })
+    }
+
+    fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()> {
+        self.check(tokens)?;
+        top.clear();
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        self.guarded(|this| {
+            this.block(tokens, Read::Candidates)?;
+            let device = this.shared.device();
+            device.read(&this.scratch.staging, 8 * TOP as u64, |bytes| {
+                for pair in bytes.as_chunks::<8>().0 {
+                    let [token, logit]: [u32; 2] = bytemuck::cast(*pair);
+                    if (token as usize) < this.shared.model.hyper.vocab {
+                        top.push(Candidate { token, logit: f32::from_bits(logit) });
+                    }
+                }
+            })
+        })
+    }
+
+    fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
+        self.check(&[])?;
+        logits.clear();
+        let Some(row) = self.last_row else { return Ok(()) };
+        let s = &self.scratch;
+        let device = self.shared.device();
+        let from = 4 * row as u64 * u64::from(s.widths.vocab);
+        let bytes = 4 * self.shared.model.hyper.vocab as u64;
+        let commands = device.commands(|encoder| {
+            encoder.copy_buffer_to_buffer(&s.logits, from, &s.staging, 0, bytes);
+        })?;
+        device.submit([commands])?;
+        device.read(&s.staging, bytes, |bytes| {
+            logits.extend_from_slice(bytemuck::cast_slice(bytes));
+        })
+    }
+
+    fn ledgers(&self) -> &Ledgers {
+        &self.ledgers
+    }
+
+    fn set_plans(&mut self, plans: &[Plan]) {
+        self.ledgers.set_plans(plans);
+        // Layers may share books otherwise than before.
+        self.poisoned |= self.renew_programs().is_err();
+    }
+
+    fn shrink(&mut self, ring: usize) -> Result<()> {
+        if ring >= self.memory.geometry.ring {
+            return Ok(());
+        }
+        self.guarded(|this| {
+            let layers = this.shared.model.hyper.layers;
+            let slots: Vec<Vec<usize>> = (0..layers)
+                .map(|layer| this.ledgers.layer(layer).order().flatten().collect())
+                .collect();
+            let kept = this.ledgers.shrink(ring);
+            let slots: Vec<Vec<usize>> = kept
+                .iter()
+                .zip(&slots)
+                .map(|(kept, slots)| kept.iter().map(|&state| slots[state]).collect())
+                .collect();
+            this.memory.shrink(this.shared.device(), ring, &slots)?;
+            this.renew_programs()
+        })
+    }
+
+    fn reset(&mut self) {
+        // Nothing else: at position 0 no row is visible and every mixer starts from zero.
+        self.ledgers.reset();
+        self.poisoned = false;
+    }
+
+    fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.check(&[])?;
+        self.memory.export(self.shared.device(), &self.ledgers, sink)
+    }
+
+    fn import(
+        &mut self,
+        ledgers: Ledgers,
+        source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let taken = self.memory.import(self.shared.device(), &ledgers, source);
+        self.ledgers = ledgers;
+        self.last_row = None;
+        let result = taken.and_then(|()| self.renew_programs());
+        match result {
+            Ok(()) => self.poisoned = false,
+            Err(_) => self.reset(),
+        }
+        result
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.memory.bytes()
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        self.scratch.bytes() + self.ledgers.bytes() as u64
+    }
+}

@@ -1,0 +1,144 @@
+//! The GPU engine: Vulkan, Metal and DirectX 12 through wgpu.
+//!
+//! `model.rs` is the model, top to bottom, as programs of kernels; the kernels are `shaders/*.wgsl`
+//! at the root of the repository, and each has a twin in `twin/`. A program is recorded when a
+//! session is opened and encoded again for every block of tokens: one command buffer, one pass and
+//! one submit a token.
+
+mod adapter;
+mod cases;
+mod device;
+mod format;
+mod forward;
+mod model;
+mod params;
+mod pipelines;
+mod plan;
+mod proof;
+mod recorder;
+mod scratch;
+mod shaders;
+mod state;
+#[cfg(test)]
+mod tests;
+mod twin;
+mod upload;
+pub mod variants;
+mod weights;
+
+pub use adapter::{Adapter, may_be_there};
+
+use super::{Counters, Engine, Geometry, KvType, State};
+use crate::error::Result;
+use crate::model::Model;
+use device::Device;
+use forward::Sequence;
+use pipelines::Pipelines;
+use std::sync::Arc;
+use weights::Weights;
+
+/// An open GPU with the kernels that have proved right on it. Several models can share it.
+#[derive(Clone)]
+pub struct Driver {
+    device: Arc<Device>,
+    pipelines: Arc<Pipelines>,
+}
+
+impl Driver {
+    /// Opens the device of an adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) if the driver refuses,
+    /// [`Error::GpuLimit`](crate::Error::GpuLimit) if it allows less than kernels need.
+    pub fn open(adapter: &Adapter) -> Result<Driver> {
+        let device = Arc::new(Device::open(adapter)?);
+        let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
+        Ok(Driver { device, pipelines })
+    }
+
+    /// Adapter and driver in words.
+    pub fn describe(&self) -> &str {
+        &self.device.name
+    }
+
+    /// The variants that were chosen so far, by kernel.
+    pub fn kernels(&self) -> Vec<(variants::Kernel, String)> {
+        self.pipelines.chosen()
+    }
+
+    /// Compiles and proves `kernels`.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`](crate::Error::Kernel) for the first that has no variant which compiles and
+    /// computes what its twin does.
+    pub fn prove(&self, kernels: &[variants::Kernel]) -> Result<()> {
+        self.pipelines.prepare(kernels)
+    }
+
+    /// Gives the device up, as a driver does that is reset: for tests of what happens then.
+    pub fn lose(&self) {
+        self.device.inner.destroy();
+    }
+}
+
+/// A model on the GPU.
+pub struct Gpu {
+    shared: Arc<Shared>,
+}
+
+/// What all sequences of an engine use.
+struct Shared {
+    model: Arc<Model>,
+    weights: Weights,
+    driver: Driver,
+    /// Rotary frequencies, radians a position, `[head_dim / 2]`.
+    frequencies: Vec<f64>,
+}
+
+impl Shared {
+    fn device(&self) -> &Device {
+        &self.driver.device
+    }
+
+    fn pipelines(&self) -> &Pipelines {
+        &self.driver.pipelines
+    }
+}
+
+impl Gpu {
+    /// Uploads `model`, and compiles and proves the kernels that it needs.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory),
+    /// [`Error::Kernel`](crate::Error::Kernel), [`Error::GpuLimit`](crate::Error::GpuLimit),
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Gpu`](crate::Error::Gpu).
+    pub fn new(model: Arc<Model>, driver: &Driver) -> Result<Gpu> {
+        let weights = Weights::upload(&driver.device, &model)?;
+        let frequencies = super::rotary_frequencies(&model);
+        let driver = driver.clone();
+        let shared = Arc::new(Shared { model, weights, driver, frequencies });
+        log::debug!("{} bytes of weights on the GPU", shared.weights.bytes());
+        // A session of the usual kind needs every kernel but those for other keys and values.
+        let smallest = Geometry::new(&shared.model.hyper, 1, KvType::F16);
+        Sequence::new(Arc::clone(&shared), smallest)?;
+        Ok(Gpu { shared })
+    }
+}
+
+impl Engine for Gpu {
+    fn describe(&self) -> String {
+        format!("GPU, {}", self.shared.device().name)
+    }
+
+    fn model(&self) -> &Arc<Model> {
+        &self.shared.model
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        Some(self.shared.device().counters())
+    }
+
+    fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
+        Ok(Box::new(Sequence::new(Arc::clone(&self.shared), geometry)?))
+    }
+}

@@ -1,0 +1,165 @@
+//! The parameters of each kernel; names and order are those of the shaders.
+
+use bytemuck::{Pod, Zeroable};
+
+/// A kernel that ends with a product: what becomes of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Finish {
+    /// They go out.
+    Store = 0,
+    /// They are added to what is there.
+    Add = 1,
+    /// They are gates and ups by turns: `silu(gate) * up` goes out.
+    SwiGlu = 2,
+    /// They are queries, which are turned, and keys and values.
+    Rope = 3,
+}
+
+/// What `matvec` with [`Finish::Rope`] does with keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// They go to the second output as they are.
+    Pass = 0,
+    /// They go to the block, keys turned.
+    Keep = 1,
+    /// What is in the output is added before.
+    AddAndKeep = 2,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Matvec {
+    pub rows: u32,
+    pub pieces: u32,
+    pub first: u32,
+    pub segment: u32,
+    pub x_at: u32,
+    pub x_step: u32,
+    pub out_at: u32,
+    pub cols: f32,
+    pub eps: f32,
+    pub role: u32,
+    pub keys: u32,
+    pub values: u32,
+    pub kv_dim: u32,
+    pub head_dim: u32,
+    pub kept_at: u32,
+    pub store: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Matmul {
+    pub rows: u32,
+    pub pieces: u32,
+    pub row: u32,
+    pub x_at: u32,
+    pub x_stride: u32,
+    pub out_at: u32,
+    pub out_stride: u32,
+    pub unused: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct RmsNorm {
+    pub cols: u32,
+    pub eps: f32,
+    pub h_stride: u32,
+    pub x_stride: u32,
+    pub token: u32,
+    pub copies: u32,
+    pub copy_at: u32,
+    pub copy_step: u32,
+    pub copy_stride: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Rope {
+    pub q_dim: u32,
+    pub kv_dim: u32,
+    pub head_dim: u32,
+    pub q_stride: u32,
+    pub kv_stride: u32,
+    pub rows: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct SwiGlu {
+    pub width: u32,
+    pub up_at: u32,
+    pub stride: u32,
+    pub out_stride: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Mixer {
+    pub inner: u32,
+    pub state: u32,
+    pub groups: u32,
+    pub heads: u32,
+    pub taps: u32,
+    pub channels: u32,
+    pub projected: u32,
+    pub token_stride: u32,
+    pub gated: u32,
+    pub constants: u32,
+    pub scan_at: u32,
+    pub conv_at: u32,
+    pub schedule: u32,
+    pub eps: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Attend {
+    pub heads: u32,
+    pub shared_by: u32,
+    pub kv_heads: u32,
+    pub q_stride: u32,
+    pub out_stride: u32,
+    pub schedule: u32,
+    pub ring_at: u32,
+    pub window_at: u32,
+    pub block_at: u32,
+    pub ring_rows: u32,
+    pub window_rows: u32,
+    pub block_rows: u32,
+    pub scale: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct AttendJoin {
+    pub heads: u32,
+    pub head_dim: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Commit {
+    pub layer: u32,
+    pub pairs: u32,
+    pub columns: u32,
+    pub ring_rows: u32,
+    pub window_rows: u32,
+    pub block_rows: u32,
+    pub ring_at: u32,
+    pub ring_step: u32,
+    pub window_at: u32,
+    pub window_step: u32,
+    pub block_at: u32,
+    pub block_step: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct TopK {
+    pub count: u32,
+    pub bare: u32,
+    pub source: u32,
+    pub results: u32,
+}

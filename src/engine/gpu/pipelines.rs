@@ -1,0 +1,274 @@
+//! Pipelines: compiled on threads, proved before they are used, kept for all sessions.
+
+use super::device::Device;
+use super::proof;
+use super::variants::{Abilities, Access, Kernel, Variant};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wgpu::{BindingType, BufferBindingType, Features, ShaderStages};
+
+/// Compilers that run side by side: more only take memory.
+const MOST_THREADS: usize = 4;
+
+/// A kernel ready to run.
+pub(super) struct Pipeline {
+    pub kernel: Kernel,
+    /// Name of the variant.
+    pub variant: String,
+    pub inner: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+    covers: [u32; 2],
+}
+
+impl Pipeline {
+    /// Workgroups for so many items. Those of a matrix-vector product are folded where there are
+    /// more than a dimension can count; the kernel unfolds them.
+    pub fn grid(&self, items: [u32; 3]) -> [u32; 3] {
+        let x = items[0].div_ceil(self.covers[0]).max(1);
+        let y = items[1].div_ceil(self.covers[1]).max(1);
+        if matches!(self.kernel, Kernel::Matvec { .. }) {
+            const FOLD: u32 = 32768;
+            return [x.min(FOLD), x.div_ceil(FOLD), 1];
+        }
+        [x, y, items[2]]
+    }
+}
+
+/// All pipelines of a device.
+pub(super) struct Pipelines {
+    device: Arc<Device>,
+    made: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    cache: Option<CacheFile>,
+}
+
+/// The driver's compiled pipelines, kept from run to run where it supports that.
+struct CacheFile {
+    cache: wgpu::PipelineCache,
+    path: PathBuf,
+}
+
+impl Pipelines {
+    pub fn new(device: Arc<Device>) -> Pipelines {
+        let cache = CacheFile::open(&device);
+        Pipelines { device, made: Mutex::default(), cache }
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Pipeline>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compiles and proves those of `kernels` that are not there yet.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for the first that has no variant which compiles and computes what it
+    /// should.
+    pub fn prepare(&self, kernels: &[Kernel]) -> Result<()> {
+        let mut missing: Vec<Kernel> = Vec::new();
+        for kernel in kernels {
+            if !self.made().contains_key(kernel) && !missing.contains(kernel) {
+                missing.push(*kernel);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(MOST_THREADS).min(missing.len());
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<()> {
+            while let Some(kernel) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let pipeline = self.best(*kernel)?;
+                self.made().insert(*kernel, Arc::new(pipeline));
+            }
+            Ok(())
+        };
+        let result = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            others.into_iter().fold(own, |result, other| {
+                let failed = || Err(Error::Gpu("a thread that compiles kernels failed".into()));
+                result.and(other.join().unwrap_or_else(|_| failed()))
+            })
+        });
+        if let Some(cache) = &self.cache {
+            cache.save();
+        }
+        result
+    }
+
+    /// A kernel, compiled now if it was not prepared.
+    pub fn get(&self, kernel: Kernel) -> Result<Arc<Pipeline>> {
+        self.prepare(&[kernel])?;
+        let found = self.made().get(&kernel).map(Arc::clone);
+        found.ok_or_else(|| self.unusable(kernel, "it was not compiled".into()))
+    }
+
+    /// The kernels that were prepared, with the variants that were chosen.
+    pub fn chosen(&self) -> Vec<(Kernel, String)> {
+        let mut chosen: Vec<_> =
+            self.made().values().map(|p| (p.kernel, p.variant.clone())).collect();
+        chosen.sort_by_key(|(kernel, _)| kernel.to_string());
+        chosen
+    }
+
+    fn unusable(&self, kernel: Kernel, reason: String) -> Error {
+        Error::Kernel { adapter: self.device.name.clone(), kernel: kernel.to_string(), reason }
+    }
+
+    /// The first variant that compiles and proves right.
+    fn best(&self, kernel: Kernel) -> Result<Pipeline> {
+        let mut reason = "no variant suits its features".to_owned();
+        for variant in kernel.variants(self.device.abilities()) {
+            match self.compile(kernel, &variant).and_then(|pipeline| {
+                proof::prove(&self.device, &pipeline)?;
+                Ok(pipeline)
+            }) {
+                Ok(pipeline) => return Ok(pipeline),
+                Err(e @ Error::DeviceLost(_)) => return Err(e),
+                Err(e) => {
+                    log::warn!(
+                        "{}: kernel {kernel}, variant {:?}: {e}",
+                        self.device.name,
+                        variant.name
+                    );
+                    reason = format!("{}: {e}", variant.name);
+                }
+            }
+        }
+        Err(self.unusable(kernel, reason))
+    }
+
+    /// One variant of a kernel.
+    pub fn compile(&self, kernel: Kernel, variant: &Variant) -> Result<Pipeline> {
+        let device = &self.device.inner;
+        self.device.scoped(0, "a pipeline", || {
+            let module = module(device, variant);
+            let layout = layout(device, kernel);
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let inner = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&variant.name),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &variant.constants,
+                    // No kernel reads workgroup memory that it has not written.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: self.cache.as_ref().map(|c| &c.cache),
+            });
+            Pipeline {
+                kernel,
+                variant: variant.name.clone(),
+                inner,
+                layout,
+                covers: variant.covers,
+            }
+        })
+    }
+}
+
+impl Device {
+    pub(super) fn abilities(&self) -> Abilities {
+        Abilities {
+            subgroups: self.features.contains(Features::SUBGROUP),
+            halves: self.converts_halves,
+            software: self.software,
+        }
+    }
+}
+
+fn module(device: &wgpu::Device, variant: &Variant) -> wgpu::ShaderModule {
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(&variant.name),
+        source: wgpu::ShaderSource::Wgsl(variant.text.as_str().into()),
+    };
+    // Bounds checks stay. Loops of our kernels end, and none divides by zero or by an integer that
+    // is no parameter checked on the host, so these checks are left out: they cost in inner loops.
+    let checks = wgpu::ShaderRuntimeChecks {
+        force_loop_bounding: false,
+        int_div_checks: false,
+        ..wgpu::ShaderRuntimeChecks::checked()
+    };
+    // SAFETY: the text is one of ours, of which the above holds.
+    unsafe { device.create_shader_module_trusted(descriptor, checks) }
+}
+
+fn layout(device: &wgpu::Device, kernel: Kernel) -> wgpu::BindGroupLayout {
+    let storage = kernel
+        .bindings()
+        .iter()
+        .map(|access| BufferBindingType::Storage { read_only: *access == Access::Read });
+    let entries: Vec<_> = std::iter::once(BufferBindingType::Uniform)
+        .chain(storage)
+        .zip(0..)
+        .map(|(ty, binding)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: ShaderStages::COMPUTE,
+            ty: BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        })
+        .collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: None,
+        entries: &entries,
+    })
+}
+
+impl CacheFile {
+    /// The cache of an adapter and of this version, where the driver has caches and the system a
+    /// place for them.
+    fn open(device: &Device) -> Option<CacheFile> {
+        if !device.features.contains(Features::PIPELINE_CACHE) || device.software {
+            return None;
+        }
+        let key = wgpu::util::pipeline_cache_key(&device.inner.adapter_info())?;
+        let folder = cache_folder()?;
+        let path = folder.join(format!("{key}_{}", env!("CARGO_PKG_VERSION")));
+        let data = std::fs::read(&path).ok();
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
+        let made = device.scoped(0, "a pipeline cache", || {
+            // SAFETY: the file is one that `save` wrote for this adapter; the driver checks its
+            // header, and begins anew if it is another's.
+            unsafe { device.inner.create_pipeline_cache(&descriptor) }
+        });
+        match made {
+            Ok(cache) => Some(CacheFile { cache, path }),
+            Err(e) => {
+                log::debug!("no pipeline cache: {e}");
+                None
+            }
+        }
+    }
+
+    /// Writes the cache; that it can't be is no reason to fail.
+    fn save(&self) {
+        let Some(data) = self.cache.get_data() else { return };
+        let folder = self.path.parent().map(std::fs::create_dir_all).transpose();
+        let written = folder.and_then(|_| {
+            let part = self.path.with_extension(format!("{}.part", std::process::id()));
+            std::fs::write(&part, data)?;
+            std::fs::rename(part, &self.path)
+        });
+        if let Err(e) = written {
+            log::debug!("{}: {e}", self.path.display());
+        }
+    }
+}
+
+/// `$ATTAMBA_CACHE`, else the folder for caches of the system, as far as the environment names it.
+fn cache_folder() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    var("ATTAMBA_CACHE")
+        .or_else(|| var("XDG_CACHE_HOME").map(|f| f.join("attamba")))
+        .or_else(|| var("LOCALAPPDATA").map(|f| f.join("attamba")))
+        .or_else(|| var("HOME").map(|f| f.join(".cache").join("attamba")))
+}

@@ -1,0 +1,148 @@
+//! What kernels must know about a block of tokens beside the tokens themselves: rotations, places
+//! within chunks, rows to see, rows to move. Put together here from the books, so that no shader
+//! does arithmetic on positions; the words are laid out as `shaders/shared/arena.wgsl` says.
+
+use crate::chunk::{Ledgers, Place, rows};
+
+/// Words before the lists.
+const HEADER: usize = 8;
+const TOKENS: usize = 0;
+const PARTS: usize = 1;
+pub(super) const TURNS: usize = 2;
+pub(super) const SINCE: usize = 3;
+pub(super) const SEEN: usize = 4;
+pub(super) const MOVES: usize = 5;
+
+/// Runs of rows that a token sees, unless chunk lengths change often.
+const RUNS: usize = 9;
+
+/// The words for one block.
+pub(super) struct Arena {
+    words: Vec<u32>,
+}
+
+impl Arena {
+    pub fn with_capacity(words: usize) -> Arena {
+        Arena { words: Vec::with_capacity(words) }
+    }
+
+    /// Begins anew.
+    pub fn begin(&mut self, tokens: usize, parts: usize) {
+        self.words.clear();
+        self.words.resize(HEADER, 0);
+        self.words[TOKENS] = tokens as u32;
+        self.words[PARTS] = parts as u32;
+    }
+
+    /// The words that are added from here on are those of `list`.
+    pub fn list(&mut self, list: usize) {
+        self.words[list] = self.words.len() as u32;
+    }
+
+    pub fn push(&mut self, words: impl IntoIterator<Item = u32>) {
+        self.words.extend(words);
+    }
+
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    /// Room for words whose contents come later: where it begins.
+    fn reserve(&mut self, words: usize) -> usize {
+        let at = self.words.len();
+        self.words.resize(at + words, 0);
+        at
+    }
+
+    fn set(&mut self, at: usize, words: &[usize]) {
+        for (slot, word) in self.words[at..].iter_mut().zip(words) {
+            *slot = *word as u32;
+        }
+    }
+
+    /// Writes the words for the block that `ledgers` have begun, of `tokens` tokens.
+    /// `frequencies` are radians a position, `[head_dim / 2]`; with `carry` the mixers' states run
+    /// on across chunks.
+    pub fn lay_out(
+        &mut self,
+        ledgers: &Ledgers,
+        tokens: usize,
+        parts: usize,
+        frequencies: &[f64],
+        carry: bool,
+    ) {
+        self.begin(tokens, parts);
+        let start = ledgers.position();
+
+        self.list(TURNS);
+        // Reduced in f64, angles stay exact after billions of tokens.
+        for position in start..start + tokens as u64 {
+            for frequency in frequencies {
+                let (sin, cos) = (position as f64 * frequency).sin_cos();
+                self.push([cos, sin].map(|x| (x as f32).to_bits()));
+            }
+        }
+
+        self.list(SINCE);
+        for ledger in ledgers.distinct() {
+            for (in_chunk, position) in ledger.in_chunk().iter().zip(start..) {
+                let since = if carry { position } else { *in_chunk };
+                self.words.push(u32::try_from(since).unwrap_or(u32::MAX));
+            }
+        }
+
+        self.list(SEEN);
+        let mut entry = self.reserve(4 * tokens * ledgers.distinct().len());
+        for ledger in ledgers.distinct() {
+            for t in 0..tokens {
+                let runs = ledger.visible(t);
+                self.set(entry, &[self.len(), runs.len(), rows(runs)]);
+                entry += 4;
+                for run in runs {
+                    self.push([place(run.place), run.first, run.step, run.len]);
+                }
+            }
+        }
+
+        self.list(MOVES);
+        let layers = self.reserve(2 * ledgers.of_layer().len());
+        for (number, ledger) in ledgers.distinct().iter().enumerate() {
+            let first = self.len();
+            let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
+            for to_ring in ledger.moves() {
+                self.push([place(to_ring.from), to_ring.row as u32, ring, to_ring.slot as u32]);
+            }
+            for (row, slot) in ledger.enter() {
+                self.push([block, row as u32, window, slot as u32]);
+            }
+            for (from, to) in ledger.compaction() {
+                self.push([ring, *from as u32, ring, *to as u32]);
+            }
+            let count = (self.len() - first) / 4;
+            for (layer, _) in ledgers.of_layer().iter().enumerate().filter(|(_, n)| **n == number) {
+                self.set(layers + 2 * layer, &[first, count]);
+            }
+        }
+    }
+}
+
+/// Words that a block of so many tokens may well need, in a model of so many layers.
+pub(super) fn likely_words(layers: usize, block: usize, ring: usize, head_dim: usize) -> usize {
+    let a_token = head_dim + layers * (1 + 4 + 4 * RUNS);
+    // Every token of the block may enter window and ring, and a ring that is thinned moves.
+    let moves = layers * 4 * (2 * block + ring.min(1 << 12) + 4);
+    HEADER + block * a_token + 2 * layers + moves
+}
+
+/// The number that shaders know a place by.
+pub(super) fn place(place: Place) -> u32 {
+    match place {
+        Place::Ring => 0,
+        Place::Window => 1,
+        Place::Block => 2,
+    }
+}

@@ -1,0 +1,180 @@
+//! What a sequence needs to compute a block of tokens, in fixed buffers. Rows of activations are
+//! padded to whole pieces; the padding is zero from the start and stays so.
+
+use super::device::Device;
+use super::format::PIECE;
+use super::plan::likely_words;
+use super::weights::padded;
+use crate::engine::{Geometry, KvType, TOP};
+use crate::error::Result;
+use crate::model::Hyper;
+use std::cell::Cell;
+use wgpu::Buffer;
+
+/// Most tokens of a block.
+const MOST_TOKENS: usize = 128;
+/// Fewest: with less, prefill would be little faster than decode.
+const FEWEST_TOKENS: usize = 16;
+/// What a block's buffers may take, in bytes, before blocks are made shorter.
+const BLOCK_BYTES: usize = 32 << 20;
+/// What logits may take, in bytes, where those of many tokens are wanted.
+const LOGITS_BYTES: usize = 4 << 20;
+/// Most tokens whose logits are made at once.
+const MOST_LOGIT_ROWS: usize = 16;
+/// Most parts that one token's attention is split into.
+pub(super) const MOST_PARTS: usize = 32;
+/// Candidates that a workgroup of `top_k` takes.
+const TOP_GROUP: usize = 1024;
+
+/// Sizes of padded rows, in values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Widths {
+    pub d: u32,
+    pub q: u32,
+    /// Keys or values.
+    pub kv: u32,
+    pub ffn: u32,
+    pub vocab: u32,
+    /// A mixer's `z | x B C | dt`.
+    pub projected: u32,
+    /// A mixer's output before the last matrix.
+    pub inner: u32,
+}
+
+impl Widths {
+    fn of(hyper: &Hyper) -> Widths {
+        Widths {
+            d: padded(hyper.d),
+            q: padded(hyper.q_dim()),
+            kv: padded(hyper.kv_dim()),
+            ffn: padded(hyper.ffn),
+            vocab: padded(hyper.vocab),
+            projected: hyper.ssm.map_or(0, |ssm| padded(ssm.projected())),
+            inner: hyper.ssm.map_or(0, |ssm| padded(ssm.inner)),
+        }
+    }
+}
+
+/// Buffers of one sequence. `B` is the most tokens of a block; all widths are padded.
+pub(super) struct Scratch {
+    /// `B`
+    pub block: usize,
+    pub widths: Widths,
+    /// Residual stream, `[B][d]`.
+    pub h: Buffer,
+    /// Normed, `[B][d]`.
+    pub x: Buffer,
+    /// `[B][heads * head_dim]`
+    pub q: Buffer,
+    /// Keys and values before they are kept, `[B][side][kv_dim]`.
+    pub kv: Buffer,
+    /// `[B][side][z | x B C | dt]`
+    pub projected: Buffer,
+    /// x, B, C after the convolution, `[B][side][channels]`.
+    pub mixed: Buffer,
+    /// Output of the scan, `[B][side][I]`, not padded.
+    pub y: Buffer,
+    /// The same, gated and normed, `[B][side][I]`.
+    pub gated: Buffer,
+    /// Output of attention, `[B][heads * head_dim]`.
+    pub attended: Buffer,
+    /// Parts of one token's attention.
+    pub parts: Buffer,
+    /// `[B][F | F]`, where the two matrices differ in format.
+    pub gate_up: Buffer,
+    /// `[B][F]`
+    pub act: Buffer,
+    /// Keys and values of the tokens at hand, as they are kept: of one layer `[side][kv head][B]
+    /// [head_dim]`, or of one token `[layer][side][kv head][head_dim]`.
+    pub rows: Buffer,
+    /// Rows of the residual stream that logits are made of.
+    pub last: Buffer,
+    /// `[logit_rows][V]`
+    pub logits: Buffer,
+    /// Tokens whose logits are made at once.
+    pub logit_rows: usize,
+    /// Results of the passes of `top_k`, the last ones first: index and logit of each.
+    pub candidates: Buffer,
+    /// See `plan.rs`.
+    pub arena: Buffer,
+    /// The same for the rows that logits are made of.
+    pub logit_arena: Buffer,
+    /// To read back with.
+    pub staging: Buffer,
+    bytes: u64,
+}
+
+impl Scratch {
+    pub fn new(device: &Device, hyper: &Hyper, geometry: Geometry) -> Result<Scratch> {
+        let w = Widths::of(hyper);
+        let channels = hyper.ssm.map_or(0, |ssm| ssm.channels());
+        let inner = hyper.ssm.map_or(0, |ssm| ssm.inner);
+        let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
+        let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
+        let block = (BLOCK_BYTES / (4 * per_token)).clamp(FEWEST_TOKENS, MOST_TOKENS);
+        let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
+        let passes: usize = top_passes(hyper.vocab).iter().map(|pass| pass.1).sum();
+
+        let total = Cell::new(0);
+        let floats = |values: usize, what| {
+            total.set(total.get() + 4 * values as u64);
+            device.storage(4 * values as u64, what)
+        };
+        let a_block = "buffers of a block of tokens";
+        let of_block = |width: u32| floats(block * width as usize, a_block);
+        let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
+        let arena = likely_words(hyper.layers, block, geometry.ring, hyper.head_dim);
+        Ok(Scratch {
+            h: of_block(w.d)?,
+            x: of_block(w.d)?,
+            q: of_block(w.q)?,
+            kv: of_block(2 * w.kv)?,
+            projected: of_block(2 * w.projected)?,
+            mixed: floats(block * 2 * channels, a_block)?,
+            y: floats(block * 2 * inner, a_block)?,
+            gated: of_block(2 * w.inner)?,
+            attended: of_block(w.q)?,
+            parts: floats(MOST_PARTS * hyper.heads * (hyper.head_dim + 2), "parts of attention")?,
+            gate_up: of_block(2 * w.ffn)?,
+            act: of_block(w.ffn)?,
+            rows: floats(
+                block.max(hyper.layers) * hyper.kv_dim() * value_words,
+                "keys and values of a block",
+            )?,
+            last: floats(logit_rows * w.d as usize, "rows to make logits of")?,
+            logits: floats(logit_rows * w.vocab as usize, "logits")?,
+            candidates: floats(passes, "candidates")?,
+            arena: floats(arena, "what kernels know of a block")?,
+            logit_arena: floats(PIECE, "what kernels know of a block")?,
+            staging: {
+                let bytes = 4 * (logit_rows * w.vocab as usize) as u64;
+                total.set(total.get() + bytes);
+                device.staging(bytes.max(8 * TOP as u64), "logits to read")?
+            },
+            bytes: total.get(),
+            block,
+            widths: w,
+            logit_rows,
+        })
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The passes of `top_k` over so many logits: candidates that go in, and words that the results
+/// take.
+pub(super) fn top_passes(vocab: usize) -> Vec<(usize, usize)> {
+    let mut passes = Vec::new();
+    let mut count = vocab;
+    loop {
+        let results = count.div_ceil(TOP_GROUP) * TOP;
+        passes.push((count, 2 * results));
+        if results == TOP {
+            return passes;
+        }
+        count = results;
+    }
+}

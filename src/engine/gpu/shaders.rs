@@ -1,0 +1,72 @@
+//! The shaders' text, and their imports.
+//!
+//! A line `#import name` stands for the file `shaders/shared/name.wgsl`, once. A name in capitals
+//! is a choice that the variant makes: `#import FORMAT` may be `format_q4_0`.
+
+use std::collections::HashSet;
+
+macro_rules! files {
+    ($folder:literal, $($name:ident)*) => {
+        &[$((
+            stringify!($name),
+            include_str!(concat!("../../../shaders/", $folder, stringify!($name), ".wgsl")),
+        )),*]
+    };
+}
+
+/// The kernels.
+const KERNELS: &[(&str, &str)] = files!(
+    "",
+    attend attend_join commit commit_i8 conv gate_norm matmul matmul_alone matvec mixer_step remember
+    rms_norm rope scan swiglu top_k
+);
+
+/// What they import.
+const SHARED: &[(&str, &str)] = files!(
+    "shared/",
+    arena format_bf16 format_f16 format_f32 format_q4_0 format_q4_1 format_q4_k format_q6_k
+    format_q8_0 format_q8_1 half_bits half_builtin heads_1 heads_4 kv_f16 kv_f32 matmul_out
+    matmul_params mixer nibbles reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu
+    softplus sums
+);
+
+/// The text of a kernel, with what it imports. `choices` says what the names in capitals are.
+/// A name that nobody knows stays, and the compiler names it.
+pub(super) fn text(kernel: &str, choices: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    let mut taken = HashSet::new();
+    append(&mut text, find(KERNELS, kernel), choices, &mut taken);
+    text
+}
+
+fn append<'a>(
+    text: &mut String,
+    source: &str,
+    choices: &[(&str, &'a str)],
+    taken: &mut HashSet<&'a str>,
+) {
+    for line in source.lines() {
+        let Some(name) = line.strip_prefix("#import ") else {
+            text.push_str(line);
+            text.push('\n');
+            continue;
+        };
+        let chosen = choices.iter().find(|(choice, _)| *choice == name).map(|(_, file)| *file);
+        let known = SHARED.iter().map(|(shared, _)| *shared).find(|&s| s == chosen.unwrap_or(name));
+        match known {
+            Some(shared) => {
+                if taken.insert(shared) {
+                    append(text, find(SHARED, shared), choices, taken);
+                }
+            }
+            None => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+}
+
+fn find(files: &[(&'static str, &'static str)], name: &str) -> &'static str {
+    files.iter().find(|(file, _)| *file == name).map_or("", |(_, text)| text)
+}

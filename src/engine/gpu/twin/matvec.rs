@@ -1,0 +1,65 @@
+//! One token's product with a stack of matrices.
+
+use super::super::params::{Finish, Keep, Matvec};
+use super::{silu, turned};
+
+/// `weights` is `[rows][columns]`. Where keys and values are kept, their values go to `kept` one by
+/// one, without the rounding to their type.
+#[allow(clippy::too_many_arguments, reason = "the bindings of the kernel")]
+pub(in super::super) fn matvec(
+    p: &Matvec,
+    (norm, finish): (bool, Finish),
+    weights: &[f32],
+    columns: usize,
+    x: &[f32],
+    gain: &[f32],
+    out: &mut [f32],
+    turns: &[f32],
+    kept: &mut [f32],
+) {
+    let product = |row: usize| {
+        let segment = (p.first as usize + row) / p.segment as usize;
+        let x = &x[4 * (p.x_at as usize + segment * p.x_step as usize)..][..columns];
+        let w = &weights[row * columns..][..columns];
+        let scale = if norm {
+            let square: f32 = x.iter().map(|v| v * v).sum();
+            1.0 / (square / p.cols + p.eps).sqrt()
+        } else {
+            1.0
+        };
+        let terms = w.iter().zip(x).zip(gain);
+        scale * terms.map(|((w, x), g)| w * x * if norm { *g } else { 1.0 }).sum::<f32>()
+    };
+    for row in (0..p.rows as usize).step_by(2) {
+        let pair = [product(row), product(row + 1)];
+        let row = p.first as usize + row;
+        let at = p.out_at as usize + row;
+        match finish {
+            Finish::Store => out[at..at + 2].copy_from_slice(&pair),
+            Finish::Add => out[at..at + 2].iter_mut().zip(pair).for_each(|(o, y)| *o += y),
+            Finish::SwiGlu => out[p.out_at as usize + row / 2] = silu(pair[0]) * pair[1],
+            Finish::Rope => {
+                let role = row + p.role as usize;
+                let (keys, values) = (p.keys as usize, p.values as usize);
+                let turn = |i: usize| &turns[i % p.head_dim as usize..][..2];
+                if role < keys {
+                    out[at..at + 2].copy_from_slice(&turned(pair, turn(role)));
+                } else if p.store == Keep::Pass as u32 {
+                    kept[p.kept_at as usize + role - keys..][..2].copy_from_slice(&pair);
+                } else {
+                    let mut value = pair;
+                    if p.store == Keep::AddAndKeep as u32 {
+                        value = [value[0] + out[at], value[1] + out[at + 1]];
+                    }
+                    let (i, first, value) = match role < values {
+                        true => (role - keys, 0, turned(value, turn(role - keys))),
+                        false => (role - values, p.kv_dim as usize, value),
+                    };
+                    if i < p.kv_dim as usize {
+                        kept[2 * p.kept_at as usize + first + i..][..2].copy_from_slice(&value);
+                    }
+                }
+            }
+        }
+    }
+}

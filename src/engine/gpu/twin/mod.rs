@@ -1,0 +1,79 @@
+//! The kernels once more, for the CPU, as plainly as can be: what the proof holds a driver against.
+//! One file a kernel, of the same name, with the same parameters.
+
+mod attend;
+mod attend_join;
+mod commit;
+mod commit_i8;
+mod conv;
+mod gate_norm;
+mod matmul;
+mod matvec;
+mod mixer_step;
+mod remember;
+mod rms_norm;
+mod rope;
+mod scan;
+mod swiglu;
+mod top_k;
+
+pub(super) use attend::{attend, attend_part};
+pub(super) use attend_join::attend_join;
+pub(super) use commit::commit;
+pub(super) use commit_i8::commit_i8;
+pub(super) use conv::conv;
+pub(super) use gate_norm::gate_norm;
+pub(super) use matmul::matmul;
+pub(super) use matvec::matvec;
+pub(super) use mixer_step::mixer_step;
+pub(super) use remember::remember;
+pub(super) use rms_norm::rms_norm;
+pub(super) use rope::rope;
+pub(super) use scan::scan;
+pub(super) use swiglu::swiglu;
+pub(super) use top_k::top_k;
+
+use super::params::Mixer;
+
+/// The constants of the mixers, by name.
+struct Constants<'a> {
+    p: &'a Mixer,
+    all: &'a [f32],
+}
+
+impl Constants<'_> {
+    fn at(&self, side: usize, index: usize) -> f32 {
+        self.all[side * self.p.constants as usize + index]
+    }
+
+    fn conv_weight(&self, side: usize, tap: usize, channel: usize) -> f32 {
+        self.at(side, tap * self.p.channels as usize + channel)
+    }
+
+    fn conv_bias(&self, side: usize, channel: usize) -> f32 {
+        self.conv_weight(side, self.p.taps as usize, channel)
+    }
+
+    /// Bias of the step sizes (0), decay rate (1) or input weight (2) of a head.
+    fn of_head(&self, side: usize, which: usize, head: usize) -> f32 {
+        let start = (self.p.taps + 1) * self.p.channels + which as u32 * self.p.heads;
+        self.at(side, start as usize + head)
+    }
+
+    fn norm_weight(&self, side: usize, channel: usize) -> f32 {
+        self.of_head(side, 3, channel)
+    }
+}
+
+fn silu(x: f32) -> f32 {
+    x / (1.0 + (-x).exp())
+}
+
+fn softplus(x: f32) -> f32 {
+    if x > 20.0 { x } else { x.exp().ln_1p() }
+}
+
+/// Turns a pair by its angle, given as cosine and sine.
+fn turned(pair: [f32; 2], turn: &[f32]) -> [f32; 2] {
+    [pair[0] * turn[0] - pair[1] * turn[1], pair[0] * turn[1] + pair[1] * turn[0]]
+}

@@ -1,0 +1,113 @@
+//! Weights from the file to the GPU, in bounded pieces. What the queue holds for a write stays
+//! until the next submit, so there is a submit whenever enough is on its way; pages of the file
+//! are let go as soon as they have been read.
+
+use super::device::Device;
+use super::format::{Format, PIECE, repack};
+use crate::error::Result;
+use crate::model::Matrix;
+use std::ops::Range;
+use wgpu::Buffer;
+
+/// Most bytes on their way at a time.
+const IN_FLIGHT: u64 = 32 << 20;
+/// Bytes that are laid out at a time.
+const BATCH: usize = 4 << 20;
+
+/// A matrix whose row `i` is row `first + step * i` of a stack.
+pub(super) struct Source<'a> {
+    pub matrix: &'a Matrix,
+    pub first: usize,
+    pub step: usize,
+}
+
+pub(super) struct Upload<'a> {
+    device: &'a Device,
+    in_flight: u64,
+    quants: Vec<u32>,
+    scales: Vec<u32>,
+}
+
+impl Upload<'_> {
+    pub fn new(device: &Device) -> Upload<'_> {
+        Upload { device, in_flight: 0, quants: Vec::new(), scales: Vec::new() }
+    }
+
+    /// A buffer of floats, padded to whole pieces.
+    pub fn floats(&mut self, values: &[f32], what: &'static str) -> Result<Buffer> {
+        let bytes = 4 * values.len().next_multiple_of(PIECE) as u64;
+        let buffer = self.device.storage(bytes, what)?;
+        self.write(&buffer, 0, bytemuck::cast_slice(values))?;
+        Ok(buffer)
+    }
+
+    /// Quants and scales of some rows of a stack of matrices of one format and width.
+    pub fn rows(&mut self, sources: &[Source], rows: Range<usize>) -> Result<[Buffer; 2]> {
+        let matrix = sources[0].matrix;
+        let format = Format::of(matrix.dtype);
+        let pieces = matrix.cols.div_ceil(PIECE);
+        let (quants, scales) = (format.quant_words(pieces), format.scale_words(pieces));
+        let words = |a_row: usize| 4 * (a_row * rows.len()) as u64;
+        let buffers = [
+            self.device.storage(words(quants), "weights")?,
+            self.device.storage(words(scales), "scales of weights")?,
+        ];
+        let batch = (BATCH / (4 * (quants + scales))).max(1);
+        for first in rows.clone().step_by(batch) {
+            let some = first..rows.end.min(first + batch);
+            self.lay_out(sources, some.clone(), (quants, scales));
+            let at = (some.start - rows.start) as u64;
+            let laid_out = [std::mem::take(&mut self.quants), std::mem::take(&mut self.scales)];
+            for (buffer, words) in buffers.iter().zip(&laid_out) {
+                let offset = at * 4 * (words.len() / some.len()) as u64;
+                self.write(buffer, offset, bytemuck::cast_slice(words))?;
+            }
+            [self.quants, self.scales] = laid_out;
+        }
+        Ok(buffers)
+    }
+
+    /// Lays some rows of a stack out, and lets go of the pages that they came from.
+    fn lay_out(&mut self, sources: &[Source], rows: Range<usize>, a_row: (usize, usize)) {
+        let (quants, scales) = a_row;
+        for (words, a_row) in [(&mut self.quants, quants), (&mut self.scales, scales)] {
+            words.clear();
+            words.resize(rows.len() * a_row, 0);
+        }
+        for Source { matrix, first, step } in sources {
+            let number = |row: usize| row.saturating_sub(*first).div_ceil(*step).min(matrix.rows);
+            let own = number(rows.start)..number(rows.end);
+            let stride = matrix.row_bytes();
+            for i in own.clone() {
+                let row = &matrix.bytes()[i * stride..][..stride];
+                let at = first + step * i - rows.start;
+                let quants = &mut self.quants[at * quants..][..quants];
+                let scales = &mut self.scales[at * scales..][..scales];
+                repack(matrix.dtype, row, quants, scales);
+            }
+            matrix.release(own);
+        }
+    }
+
+    fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.in_flight + bytes.len() as u64 > IN_FLIGHT {
+            self.finish()?;
+        }
+        self.device.scoped(bytes.len() as u64, "an upload", || {
+            self.device.queue.write_buffer(buffer, offset, bytes);
+        })?;
+        self.in_flight += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until everything is there.
+    pub fn finish(&mut self) -> Result<()> {
+        self.device.submit([])?;
+        self.device.wait()?;
+        self.in_flight = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! The weights on the GPU.
+//!
+//! Matrices that take inputs of the same width are *stacked*: one after the other, each padded with
+//! rows of zeros to a multiple of 16, so that one dispatch makes the rows of all. Where formats
+//! differ there are several stacks. A stack is cut into *parts* of whole rows, none larger than a
+//! binding may be.
+
+use super::device::{BINDING, Device};
+use super::format::{Format, PIECE};
+use super::upload::{Source, Upload};
+use crate::error::Result;
+use crate::model::{Layer, Matrix, Mixer, Model};
+use wgpu::Buffer;
+
+/// Rows that a matrix is padded to, and values that a row of activations is.
+pub(super) fn padded(len: usize) -> u32 {
+    len.next_multiple_of(PIECE) as u32
+}
+
+/// Rows of a stack that are bound together.
+pub(super) struct Part {
+    /// Number of the first in the stack.
+    pub first: u32,
+    pub rows: u32,
+    pub quants: Buffer,
+    pub scales: Buffer,
+}
+
+/// Matrices of one format, stacked.
+pub(super) struct Stack {
+    pub format: Format,
+    /// Number of its first row among those of all the stacks it belongs with.
+    pub start: u32,
+    pub rows: u32,
+    /// Values in a row, and pieces.
+    pub cols: u32,
+    pub pieces: u32,
+    pub parts: Vec<Part>,
+}
+
+/// The weights of a layer.
+pub(super) struct LayerWeights {
+    pub attn_norm: Buffer,
+    /// `q | k | v`, or, where mixers read the normed input itself, `q | k mixer | v mixer`.
+    pub first: Vec<Stack>,
+    pub mixers: Option<MixerWeights>,
+    pub output: Vec<Stack>,
+    pub ffn_norm: Buffer,
+    /// Gates and ups by turns; of formats that differ, one after the other.
+    pub gate_up: Vec<Stack>,
+    pub interleaved: bool,
+    pub down: Vec<Stack>,
+}
+
+/// The weights of a layer's mixers, keys first.
+pub(super) struct MixerWeights {
+    /// Where keys and values are projected first; else part of [`LayerWeights::first`].
+    pub w_in: Option<Vec<Stack>>,
+    /// See `shaders/shared/mixer.wgsl`.
+    pub constants: Buffer,
+    pub w_out: Vec<Stack>,
+}
+
+/// All weights but the embedding, whose rows the host looks up.
+pub(super) struct Weights {
+    pub layers: Vec<LayerWeights>,
+    pub output_norm: Buffer,
+    pub head: Vec<Stack>,
+}
+
+impl Weights {
+    pub fn upload(device: &Device, model: &Model) -> Result<Weights> {
+        let weights = &model.weights;
+        let upload = &mut Upload::new(device);
+        let layers = weights.layers.iter().map(|l| layer(upload, l)).collect::<Result<_>>()?;
+        let output_norm = upload.floats(&weights.output_norm, "a norm")?;
+        let head = stacks(upload, &[&weights.head])?;
+        upload.finish()?;
+        Ok(Weights { layers, output_norm, head })
+    }
+
+    /// Every stack.
+    pub fn stacks(&self) -> impl Iterator<Item = &Stack> {
+        let layers = self.layers.iter().flat_map(|l| {
+            let mixers = l.mixers.iter().flat_map(|m| m.w_in.iter().chain([&m.w_out]).flatten());
+            let lists = [&l.first, &l.output, &l.gate_up, &l.down];
+            lists.into_iter().flatten().chain(mixers)
+        });
+        layers.chain(&self.head)
+    }
+
+    /// Bytes of the matrices.
+    pub fn bytes(&self) -> u64 {
+        let parts = self.stacks().flat_map(|stack| &stack.parts);
+        parts.map(|part| part.quants.size() + part.scales.size()).sum()
+    }
+}
+
+fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
+    let attention = &layer.attention;
+    let mut first = vec![&attention.q];
+    match (&attention.kv, &attention.mixers) {
+        (Some(kv), _) => first.extend([&kv.k, &kv.v]),
+        (None, Some(mixers)) => first.extend(mixers.each_ref().map(|m| &m.w_in)),
+        (None, None) => {}
+    }
+    let mixers = match &attention.mixers {
+        None => None,
+        Some(mixers) => {
+            let [k, v] = mixers;
+            let w_in = match attention.kv {
+                Some(_) => Some(stacks(upload, &[&k.w_in, &v.w_in])?),
+                None => None,
+            };
+            let constants: Vec<f32> = mixers.iter().flat_map(constants).collect();
+            Some(MixerWeights {
+                w_in,
+                constants: upload.floats(&constants, "the constants of a mixer")?,
+                w_out: stacks(upload, &[&k.w_out, &v.w_out])?,
+            })
+        }
+    };
+    let interleaved = Format::of(layer.ffn_gate.dtype) == Format::of(layer.ffn_up.dtype);
+    let pair = [&layer.ffn_gate, &layer.ffn_up];
+    Ok(LayerWeights {
+        attn_norm: upload.floats(&attention.norm, "a norm")?,
+        first: stacks(upload, &first)?,
+        mixers,
+        output: stacks(upload, &[&attention.output])?,
+        ffn_norm: upload.floats(&layer.ffn_norm, "a norm")?,
+        gate_up: if interleaved { vec![by_turns(upload, pair)?] } else { stacks(upload, &pair)? },
+        interleaved,
+        down: stacks(upload, &[&layer.ffn_down])?,
+    })
+}
+
+/// The constants of one side, in the order of `shaders/shared/mixer.wgsl`.
+fn constants(mixer: &Mixer) -> Vec<f32> {
+    let channels = mixer.conv_bias.len();
+    let taps = mixer.conv.len() / channels;
+    let by_tap = (0..taps * channels).map(|i| mixer.conv[i % channels * taps + i / channels]);
+    let rest = [&mixer.conv_bias, &mixer.dt_bias, &mixer.a, &mixer.d, &mixer.norm];
+    by_tap.chain(rest.into_iter().flatten().copied()).collect()
+}
+
+/// Stacks matrices, those of one format that follow each other together.
+fn stacks(upload: &mut Upload, matrices: &[&Matrix]) -> Result<Vec<Stack>> {
+    let mut start = 0;
+    let alike = matrices.chunk_by(|a, b| Format::of(a.dtype) == Format::of(b.dtype));
+    let mut stacks = Vec::new();
+    for matrices in alike {
+        let mut rows = 0;
+        let sources: Vec<Source> = matrices
+            .iter()
+            .map(|matrix| {
+                let source = Source { matrix, first: rows as usize, step: 1 };
+                rows += padded(matrix.rows);
+                source
+            })
+            .collect();
+        stacks.push(stack(upload, &sources, start, rows)?);
+        start += rows;
+    }
+    Ok(stacks)
+}
+
+/// Stacks two matrices of one format, their rows by turns.
+fn by_turns(upload: &mut Upload, pair: [&Matrix; 2]) -> Result<Stack> {
+    let sources = [0, 1].map(|i| Source { matrix: pair[i], first: i, step: 2 });
+    stack(upload, &sources, 0, padded(2 * pair[0].rows))
+}
+
+fn stack(upload: &mut Upload, sources: &[Source], start: u32, rows: u32) -> Result<Stack> {
+    let matrix = sources[0].matrix;
+    let format = Format::of(matrix.dtype);
+    let pieces = matrix.cols.div_ceil(PIECE);
+    let widest = 4 * format.quant_words(pieces).max(format.scale_words(pieces));
+    let most = (BINDING as usize / widest / PIECE * PIECE).max(PIECE);
+    let mut parts = Vec::new();
+    for first in (0..rows as usize).step_by(most) {
+        let count = most.min(rows as usize - first);
+        let [quants, scales] = upload.rows(sources, first..first + count)?;
+        parts.push(Part { first: first as u32, rows: count as u32, quants, scales });
+    }
+    let (cols, pieces) = (matrix.cols as u32, pieces as u32);
+    Ok(Stack { format, start, rows, cols, pieces, parts })
+}

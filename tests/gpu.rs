@@ -1,0 +1,362 @@
+//! The GPU engine: logits against `spec/reference.py` and against the CPU engine, and what happens
+//! when things go wrong. Without a GPU, a software Vulkan driver does.
+#![cfg(feature = "gpu")]
+
+mod common;
+
+use attamba::Error as Failure;
+use attamba::engine::cpu::Cpu;
+use attamba::engine::gpu::{Adapter, Driver, Gpu};
+use attamba::engine::{Counters, Engine, Geometry, KvType};
+use attamba::model::Model;
+use attamba::quant::DType;
+use attamba::sample::{Sampler, Sampling};
+use attamba::session::{Budget, Options, Overflow, Session};
+use common::models::{Numbers, Sizes};
+use common::suite::{Error, Split, feed, suite};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Relative error allowed where weights are real numbers.
+const FLOATS: f64 = 1e-3;
+/// Where weights come in blocks.
+const BLOCKS: f64 = 3e-2;
+/// Keys and values in half precision: see `logits.rs`.
+const HALVES: f64 = 10.0 / 2048.0;
+
+/// Every adapter of the machine.
+fn drivers() -> &'static [Driver] {
+    static DRIVERS: OnceLock<Vec<Driver>> = OnceLock::new();
+    DRIVERS.get_or_init(|| {
+        let adapters = Adapter::all();
+        assert!(
+            !adapters.is_empty(),
+            "no Vulkan, Metal or DirectX 12 driver was found; on Debian a software driver comes \
+             with apt-get install mesa-vulkan-drivers libvulkan1"
+        );
+        adapters.iter().map(|adapter| Driver::open(adapter).unwrap()).collect()
+    })
+}
+
+/// Compares all cases of some kinds, cut into calls in several ways.
+fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
+    for driver in drivers() {
+        let mut cases = 0;
+        let mut most = Error::default();
+        let mut failures = Vec::new();
+        for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
+            cases += 1;
+            let vocab = case.model.hyper.vocab;
+            let engine: Arc<dyn Engine> =
+                Arc::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let tokens = &case.tokens;
+            for run in &case.runs {
+                let states = run.ring.unwrap_or(tokens.len());
+                let options = Options { budget: Budget::States(states), kv, ..Options::default() };
+                for split in [Split::Whole, Split::Pieces(cases), Split::Ones] {
+                    let got = feed(&engine, options, tokens, split);
+                    let error = Error::of(&got, &run.logits, vocab);
+                    most.all = most.all.max(error.all);
+                    most.worst_token = most.worst_token.max(error.worst_token);
+                    if !error.within(bound) {
+                        let name = &case.name;
+                        failures.push(format!("{error:?}: {name}, ring {:?}, {split:?}", run.ring));
+                    }
+                }
+            }
+        }
+        println!("{kinds:?}, {cases} files, {}: {most:?}", driver.describe());
+        assert!(cases >= least_cases as u64, "{cases} cases of {kinds:?}");
+        let some = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
+        assert!(failures.is_empty(), "{} beyond {bound}, such as\n{some}", failures.len());
+    }
+}
+
+#[test]
+fn files_of_real_numbers() {
+    compare(&["F32", "F16", "BF16"], KvType::F32, FLOATS, 42);
+}
+
+#[test]
+fn files_of_blocks() {
+    compare(&["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"], KvType::F32, BLOCKS, 25);
+}
+
+#[test]
+fn files_of_k_blocks() {
+    compare(&["Q4_K", "Q5_K", "Q6_K"], KvType::F32, BLOCKS, 9);
+}
+
+#[test]
+fn rotary_factors() {
+    compare(&["factors"], KvType::F32, FLOATS, 2);
+}
+
+#[test]
+fn keys_and_values_in_half_precision() {
+    compare(&["F16", "factors"], KvType::F16, HALVES, 7);
+}
+
+/// A model on every adapter, each beside the CPU.
+fn side_by_side(sizes: &Sizes, each: impl Fn(Arc<Model>, &Arc<dyn Engine>, &Arc<dyn Engine>)) {
+    let model = sizes.model(5);
+    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    for driver in drivers() {
+        let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+        each(Arc::clone(&model), &gpu, &cpu);
+    }
+}
+
+/// A model whose heads share keys, with more tokens in its chunks than offsets.
+fn shared_heads() -> Sizes {
+    Sizes { heads: 8, kv_heads: 2, d: 96, projected: true, window: 9, ..Sizes::default() }
+}
+
+fn options(states: usize, kv: KvType) -> Options {
+    Options { budget: Budget::States(states), kv, ..Options::default() }
+}
+
+fn assert_near(got: &[f32], want: &[f32], bound: f64, what: &str) {
+    let error = Error::of(got, want, got.len());
+    assert!(error.all <= bound, "{what}: {error:?}, {bound} is allowed");
+}
+
+#[test]
+fn rings_of_integers_and_thinned_rings() {
+    for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
+        side_by_side(&sizes, |model, gpu, cpu| {
+            let tokens = Numbers::new(1).tokens(300, model.hyper.vocab);
+            for (kv, bound) in [(KvType::F32, FLOATS), (KvType::I8, BLOCKS)] {
+                for overflow in [Overflow::Drop, Overflow::Thin] {
+                    let options = Options { overflow, ..options(9, kv) };
+                    let want = feed(cpu, options, &tokens, Split::Pieces(3));
+                    for split in [Split::Whole, Split::Pieces(4), Split::Ones] {
+                        let got = feed(gpu, options, &tokens, split);
+                        assert_near(&got, &want, bound, &format!("{options:?}, {split:?}"));
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn attention_that_is_split() {
+    for sizes in [Sizes { architecture: "llama", ..shared_heads() }, shared_heads()] {
+        side_by_side(&sizes, |model, gpu, cpu| {
+            let tokens = Numbers::new(2).tokens(1200, model.hyper.vocab);
+            let options = Options { chunk: Some(1), ..options(1200, KvType::F32) };
+            let mut sessions = [gpu, cpu].map(|e| Session::open(Arc::clone(e), options).unwrap());
+            sessions.iter_mut().for_each(|session| session.feed(&tokens).unwrap());
+            for token in 0..3 {
+                let [gpu, cpu] = &mut sessions;
+                gpu.feed(&[token]).unwrap();
+                cpu.feed(&[token]).unwrap();
+                assert_near(gpu.logits(), cpu.logits(), FLOATS, "after 1200 tokens");
+            }
+        });
+    }
+}
+
+#[test]
+fn chunk_lengths_and_rings_that_change() {
+    side_by_side(&shared_heads(), |model, gpu, cpu| {
+        let tokens = Numbers::new(3).tokens(60, model.hyper.vocab);
+        for kv in [KvType::F32, KvType::I8] {
+            let options = options(20, kv);
+            let mut sessions = [gpu, cpu].map(|e| Session::open(Arc::clone(e), options).unwrap());
+            for session in &mut sessions {
+                session.feed(&tokens).unwrap();
+                session.set_chunk(3).unwrap();
+                session.feed(&tokens).unwrap();
+                session
+                    .shrink(Geometry::new(&model.hyper, 7, kv).state_bytes(&model.hyper))
+                    .unwrap();
+                session.feed(&tokens[..30]).unwrap();
+                session.set_chunk(7).unwrap();
+                tokens.iter().for_each(|token| session.feed(&[*token]).unwrap());
+            }
+            let [gpu, cpu] = &sessions;
+            assert_eq!(gpu.memory().state, cpu.memory().state);
+            let bound = if kv == KvType::I8 { BLOCKS } else { FLOATS };
+            assert_near(gpu.logits(), cpu.logits(), bound, "after changes");
+        }
+    });
+}
+
+#[test]
+fn a_token_is_one_submit_and_one_pass() {
+    let every_kind = [
+        Sizes::default(),
+        shared_heads(),
+        Sizes { architecture: "llama", ..Sizes::default() },
+        Sizes { dtype: DType::Q4_0, ..shared_heads() },
+    ];
+    for sizes in &every_kind {
+        side_by_side(sizes, |model, gpu, _| {
+            let mut session = Session::open(Arc::clone(gpu), Options::default()).unwrap();
+            session.feed(&[1, 2, 3]).unwrap();
+            let layers = model.hyper.layers as u64;
+            for token in 0..5 {
+                let before = gpu.counters().unwrap();
+                session.feed_top(token).unwrap();
+                let Counters { dispatches, passes, submits, bytes_read } = gpu.counters().unwrap();
+                assert_eq!((passes - before.passes, submits - before.submits), (1, 1));
+                assert!(bytes_read - before.bytes_read <= 1024);
+                // Beside the layers: the moves, the head and the passes that find candidates.
+                let of_layers = dispatches - before.dispatches - 3;
+                assert!(of_layers <= 8 * layers, "{of_layers} dispatches in {layers} layers");
+            }
+        });
+    }
+}
+
+#[test]
+fn candidates_choose_what_all_logits_would() {
+    let sizes = Sizes { vocab: 1500, ..Sizes::default() };
+    side_by_side(&sizes, |_, gpu, cpu| {
+        let sampling = Sampling { temperature: 1.5, top_k: 50, seed: 7, ..Sampling::default() };
+        for sampling in [Sampling::greedy(), sampling] {
+            let mut generated = Vec::new();
+            for engine in [gpu, cpu] {
+                let mut session =
+                    Session::open(Arc::clone(engine), options(99, KvType::F32)).unwrap();
+                let mut sampler = Sampler::new(sampling.clone()).unwrap();
+                let mut tokens = Vec::new();
+                session.feed(&[3, 1, 4]).unwrap();
+                let each = |token| {
+                    tokens.push(token);
+                    true
+                };
+                session.generate(&mut sampler, 30, |_| false, each).unwrap();
+                assert_eq!(session.logits().len(), 1500, "logits are there when it is over");
+                generated.push(tokens);
+            }
+            let mut session = Session::open(Arc::clone(gpu), options(99, KvType::F32)).unwrap();
+            let mut sampler = Sampler::new(sampling).unwrap();
+            session.feed(&[3, 1, 4]).unwrap();
+            let mut tokens = Vec::new();
+            for _ in 0..30 {
+                tokens.push(sampler.sample(session.logits()));
+                session.feed(&tokens[tokens.len() - 1..]).unwrap();
+            }
+            generated.push(tokens);
+            assert!(generated.iter().all(|g| *g == generated[0]), "{generated:?}");
+        }
+    });
+}
+
+#[test]
+fn a_session_goes_on_on_the_other_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session");
+    for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
+        side_by_side(&sizes, |model, gpu, cpu| {
+            let tokens = Numbers::new(4).tokens(90, model.hyper.vocab);
+            for kv in [KvType::F16, KvType::F32, KvType::I8] {
+                for (from, to) in [(gpu, cpu), (cpu, gpu)] {
+                    let mut first = Session::open(Arc::clone(from), options(6, kv)).unwrap();
+                    first.feed(&tokens).unwrap();
+                    first.save(&path, b"note").unwrap();
+                    let (mut second, note) = Session::resume(Arc::clone(to), &path).unwrap();
+                    assert_eq!(note, b"note");
+                    assert_eq!(second.logits(), first.logits());
+                    for session in [&mut first, &mut second] {
+                        session.feed(&tokens[..20]).unwrap();
+                    }
+                    let bound = if kv == KvType::F32 { FLOATS } else { BLOCKS };
+                    assert_near(second.logits(), first.logits(), bound, "after a resume");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_computed_after_a_rewind_is_the_same_to_the_bit() {
+    side_by_side(&shared_heads(), |_, gpu, _| {
+        let mut session = Session::open(Arc::clone(gpu), options(5, KvType::F16)).unwrap();
+        session.feed(&Numbers::new(5).tokens(50, 48)).unwrap();
+        let snapshot = session.snapshot().unwrap();
+        session.feed(&[1, 2, 3]).unwrap();
+        let logits = session.logits().to_vec();
+        session.feed(&Numbers::new(6).tokens(200, 48)).unwrap();
+        session.rewind(&snapshot).unwrap();
+        session.feed(&[1, 2, 3]).unwrap();
+        assert_eq!(session.logits(), logits);
+        let mut fork = session.fork().unwrap();
+        fork.feed(&[4]).unwrap();
+        session.feed(&[4]).unwrap();
+        assert_eq!(session.logits(), fork.logits());
+    });
+}
+
+#[test]
+fn a_cancel_ends_a_long_prefill() {
+    side_by_side(&shared_heads(), |model, gpu, _| {
+        let mut session = Session::open(Arc::clone(gpu), options(64, KvType::F16)).unwrap();
+        let tokens = Numbers::new(8).tokens(10_000, model.hyper.vocab);
+        let cancel = session.cancel_handle();
+        let block = session.block() as u64;
+        let canceller = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            cancel.cancel();
+            Instant::now()
+        });
+        let result = session.feed(&tokens);
+        let took = canceller.join().unwrap().elapsed();
+        assert!(matches!(result, Err(Failure::Cancelled)), "{result:?}");
+        assert!(session.position() > 0 && session.position() % block == 0);
+        println!("{took:?} after the cancel, at {}", session.position());
+        session.reset();
+        session.feed(&tokens[..5]).unwrap();
+        assert_eq!(session.position(), 5);
+    });
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_the_session_goes_on_elsewhere() {
+    let model = shared_heads().model(5);
+    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    for adapter in Adapter::all() {
+        let driver = Driver::open(&adapter).unwrap();
+        let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+        let mut session = Session::open(Arc::clone(&gpu), options(9, KvType::F32)).unwrap();
+        session.feed(&Numbers::new(9).tokens(77, 48)).unwrap();
+        let snapshot = session.snapshot().unwrap();
+        driver.lose();
+        for _ in 0..2 {
+            let result = session.feed(&[1, 2]);
+            assert!(matches!(result, Err(Failure::DeviceLost(_))), "{result:?}");
+            let result = session.feed_top(1).map(|_| ());
+            assert!(matches!(result, Err(Failure::DeviceLost(_))), "{result:?}");
+            session.reset();
+        }
+        assert!(matches!(session.rewind(&snapshot), Err(Failure::DeviceLost(_))));
+        assert!(session.fork().is_err());
+        assert!(Session::open(gpu, Options::default()).is_err());
+        assert!(Gpu::new(Arc::clone(&model), &driver).is_err());
+        let mut elsewhere = Session::open(Arc::clone(&cpu), options(9, KvType::F32)).unwrap();
+        elsewhere.rewind(&snapshot).unwrap();
+        elsewhere.feed(&[1, 2]).unwrap();
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_size() {
+    side_by_side(&shared_heads(), |_, gpu, _| {
+        let result = Session::open(Arc::clone(gpu), options(1 << 40, KvType::F16)).map(|_| ());
+        let refused = matches!(result, Err(Failure::GpuLimit { .. } | Failure::OutOfMemory { .. }));
+        assert!(refused, "{result:?}");
+        // The engine is none the worse.
+        let mut session = Session::open(Arc::clone(gpu), options(4, KvType::F16)).unwrap();
+        session.feed(&[1]).unwrap();
+    });
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_named() {
+    let Err(e) = Adapter::find(Some("no such adapter")).map(|_| ()) else { panic!("found") };
+    assert!(matches!(e, Failure::NoAdapter(_)), "{e}");
+    assert!(e.to_string().contains("no such adapter"), "{e}");
+}

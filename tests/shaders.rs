@@ -1,0 +1,119 @@
+//! Every variant of every kernel through the compiler front end and the three back ends, without a
+//! device: that it is valid WGSL, and that it can be said in Metal's, DirectX's and Vulkan's words.
+#![cfg(feature = "gpu")]
+
+use attamba::engine::gpu::variants::{Abilities, Kernel, Variant};
+use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+/// The variants that differ, by their text and constants.
+fn variants() -> Vec<Variant> {
+    let mut all = BTreeMap::new();
+    for software in [false, true] {
+        let device = Abilities { subgroups: true, halves: true, software };
+        for variant in Kernel::all().into_iter().flat_map(|kernel| kernel.variants(device)) {
+            let key = format!("{} {:?}", variant.name, variant.constants);
+            all.entry(key).or_insert(variant);
+        }
+    }
+    all.into_values().collect()
+}
+
+fn parse(variant: &Variant) -> Module {
+    naga::front::wgsl::parse_str(&variant.text)
+        .unwrap_or_else(|e| panic!("{}: {}", variant.name, e.emit_to_string(&variant.text)))
+}
+
+fn validate(variant: &Variant, module: &Module) -> ModuleInfo {
+    let mut capabilities = Capabilities::empty();
+    if variant.subgroups {
+        capabilities |= Capabilities::SUBGROUP;
+    }
+    if variant.halves {
+        capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    }
+    Validator::new(ValidationFlags::all(), capabilities)
+        .validate(module)
+        .unwrap_or_else(|e| panic!("{}: {}", variant.name, e.emit_to_string(&variant.text)))
+}
+
+#[test]
+fn every_variant_is_valid_and_can_be_translated() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spirv");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut files = Vec::new();
+    for (number, variant) in variants().iter().enumerate() {
+        let module = parse(variant);
+        let info = validate(variant, &module);
+        let constants: PipelineConstants =
+            variant.constants.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+        let entry = Some((ShaderStage::Compute, "main"));
+        let (module, info) = process_overrides(&module, &info, entry, &constants).unwrap();
+
+        let mut options = msl::Options { lang_version: (2, 4), ..Default::default() };
+        options.fake_missing_bindings = true;
+        msl::write_string(&module, &info, &options, &Default::default())
+            .unwrap_or_else(|e| panic!("{}: Metal: {e}", variant.name));
+
+        let mut text = String::new();
+        let options = hlsl::Options {
+            shader_model: hlsl::ShaderModel::V6_4,
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
+        let pipeline = hlsl::PipelineOptions::default();
+        hlsl::Writer::new(&mut text, &options, &pipeline)
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{}: DirectX: {e}", variant.name));
+
+        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        let pipeline =
+            spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        let words = spv::write_vec(&module, &info, &options, Some(&pipeline))
+            .unwrap_or_else(|e| panic!("{}: Vulkan: {e}", variant.name));
+        let file = folder.join(format!("{number}.spv"));
+        std::fs::write(&file, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>())
+            .unwrap();
+        files.push((variant.name.clone(), file));
+    }
+    println!("{} variants", files.len());
+    match Command::new("spirv-val").arg("--version").output() {
+        Err(_) => println!("spirv-val is not installed (Debian: spirv-tools); not run"),
+        Ok(_) => {
+            for (name, file) in files {
+                let output = Command::new("spirv-val")
+                    .args(["--target-env", "vulkan1.1"])
+                    .arg(file)
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                let complained = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{name}: {said}{complained}");
+            }
+        }
+    }
+}
+
+/// Files for `scripts/check-shaders.mjs`, which has the other front end look at them.
+#[test]
+fn every_variant_is_written_for_the_other_front_end() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wgsl");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (number, variant) in variants().iter().enumerate() {
+        // It wants a directive that this one refuses.
+        let enable = if variant.subgroups { "enable subgroups;\n" } else { "" };
+        let text = format!("{enable}// {}\n{}", variant.name, variant.text);
+        std::fs::write(folder.join(format!("{number}.wgsl")), text).unwrap();
+    }
+}
+
+#[test]
+fn no_variant_has_an_import_that_nobody_knows() {
+    for variant in variants() {
+        assert!(!variant.text.contains("#import"), "{}", variant.name);
+    }
+}
