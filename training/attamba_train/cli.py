@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_tokenizer,
+        _add_extract_tokenizer,
         _add_pack,
         _add_train,
         _add_plot,
@@ -63,6 +64,21 @@ def _tokenizer(chosen):
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     made.save(str(chosen.out))
     print(f"{chosen.out}: {made.get_vocab_size()} entries")
+
+
+def _add_extract_tokenizer(commands):
+    text = "Write the tokenizer of a GGUF file, to pack data for a run that begins with its weights."
+    parser = _command(commands, "extract-tokenizer", _extract_tokenizer, text)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="the tokenizer.json to write")
+
+
+def _extract_tokenizer(chosen):
+    from . import gguf_file
+
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(gguf_file.load_text(chosen.model).tokenizer_json, encoding="utf-8")
+    print(chosen.out)
 
 
 def _add_pack(commands):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from . import checkpoint, csv_log, evaluate, plot, run_folder, token_file, tokenizer
+from . import checkpoint, csv_log, evaluate, plot, run_folder, token_file, tokenizer, weights
 from .batches import Mixture, Source, even_windows
 from .errors import KitError
 from .model import Decoder
@@ -20,8 +20,9 @@ from .processes import Processes
 from .run_config import RunConfig, TrainConfig
 
 LOG_EVERY = 10  # steps between two rows of the log; reading a loss from a GPU makes it wait
-# Settings that change how fast or how closely watched a run is, not what it computes.
-FREE_SETTINGS = {"validate_every", "validation_tokens", "checkpoint_every"}
+# Settings that may change on the way. `tokens` plans the run longer or shorter: the learning rate follows the new
+# plan from the next step on. The others say how closely a run is watched, not what it computes.
+FREE_SETTINGS = {"tokens", "validate_every", "validation_tokens", "checkpoint_every"}
 
 
 class Trainer:
@@ -36,11 +37,12 @@ class Trainer:
                 f"({config.train.accumulate} * {processes.count})."
             )
         self.micro_batch = config.train.batch // parts
-        self.model = Decoder(config.model).init_weights(config.seed).to(processes.device)
+        begun = checkpoint.exists(folder)
+        self.model = (Decoder(config.model) if begun else weights.first(config, data)).to(processes.device)
         self.optimizer = make_optimizer(self.model, config.train)
         self.step, self.seconds = 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists(folder):
+        if begun:
             self._resume(checkpoint.load(folder))
         if processes.first:
             run_folder.describe(folder, config, data)

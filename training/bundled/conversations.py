@@ -20,7 +20,17 @@ TALES = {"pb-source", "asp-source"}
 TALE_CHARACTERS = range(250, 3500)  # shorter ones are captions, longer ones more than an answer
 GREETED, SLOPPY = 0.3, 0.12  # shares of conversations
 
-HELLOS = ["Hi", "Hello", "Hey", "Hi there", "Hello there", "Good morning", "Good evening", "Good afternoon", "Hey there"]
+HELLOS = [
+    "Hi",
+    "Hello",
+    "Hey",
+    "Hi there",
+    "Hello there",
+    "Good morning",
+    "Good evening",
+    "Good afternoon",
+    "Hey there",
+]
 OFFERS = [
     "Hello! How can I help you today?",
     "Hi! What can I do for you?",
@@ -54,15 +64,33 @@ QUESTIONS = [
         ],
     ),
 ]
-THANKS = ["Thank you!", "Thanks!", "That was a nice story.", "Thank you, I like it.", "What a lovely story!", "I liked that."]
+THANKS = [
+    "Thank you!",
+    "Thanks!",
+    "That was a nice story.",
+    "Thank you, I like it.",
+    "What a lovely story!",
+    "I liked that.",
+]
 WELCOME = [
     "You are welcome! Would you like to hear another story?",
     "I am glad that you like it. Shall I tell you another one?",
     "You are welcome! Do you want to hear one more?",
 ]
 MORE = ["Yes, please.", "Yes", "Yes, tell me another one.", "Sure.", "Please do."]
-NO_MORE = ["No, thank you.", "No, that is all. Thanks.", "Not now. Goodbye!", "No, thanks. Bye!", "That is all for today."]
-GOODBYE = ["Goodbye! Have a nice day!", "You are welcome. Have a great day!", "Have a wonderful day!", "Goodbye, see you soon!"]
+NO_MORE = [
+    "No, thank you.",
+    "No, that is all. Thanks.",
+    "Not now. Goodbye!",
+    "No, thanks. Bye!",
+    "That is all for today.",
+]
+GOODBYE = [
+    "Goodbye! Have a nice day!",
+    "You are welcome. Have a great day!",
+    "Have a wonderful day!",
+    "Goodbye, see you soon!",
+]
 ASK_ANY = [
     "Tell me a story.",
     "Please tell me a story.",
@@ -86,7 +114,7 @@ SUBJECTS = """ant baby bear bee bird boat book boy brother butterfly camel cat c
 donkey duck elephant farmer father fish flower fly fox friend frog garden ghost giraffe girl goat grandfather
 grandmother hare hen hippo horse hyena king leopard lion lizard monkey moon mother mouse owl parrot peacock pig
 prince princess queen rabbit rain rat rooster school sheep sister snail snake spider squirrel star sun teacher
-thief tiger tortoise train tree turtle village water wolf""".split()
+thief tiger tortoise train tree turtle village water wolf""".split()  # noqa: SIM905 - a list of 83 quoted words is harder to read
 
 
 def rows(path: Path):
