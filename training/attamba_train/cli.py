@@ -22,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
         _add_perplexity,
         _add_export,
         _add_check,
+        _add_convert,
+        _add_merge,
         _add_convert_lingua,
         _add_bench,
     ):
@@ -88,6 +90,9 @@ def _add_pack(commands):
     parser.add_argument("--out", type=Path, required=True, help="the data folder")
     parser.add_argument("--name", required=True, help="of the source, as the YAML of a run names it")
     parser.add_argument("--sources", nargs="*", help="only documents whose 'source' is one of these")
+    parser.add_argument(
+        "--chat", default="attamba", choices=["attamba", "chatml"], help="how conversations are written"
+    )
     parser.add_argument("--held-out", type=float, default=0.02, help="share of documents for validation")
     parser.add_argument("--attribution", action="append", default=[], help="origin and licence, for the model card")
 
@@ -97,7 +102,7 @@ def _pack(chosen):
 
     made = token_file.pack(
         chosen.name,
-        corpus.documents(chosen.input, chosen.sources),
+        corpus.documents(chosen.input, chosen.sources, chosen.chat),
         tokenizer.load(chosen.tokenizer),
         chosen.out,
         chosen.held_out,
@@ -209,6 +214,46 @@ def _check(chosen):
     print(f"relative error {found.relative_error:.2e}, same most likely token {found.same_argmax:.1%}")
     if not found.relative_error <= chosen.tolerance:
         raise KitError(f"The relative error {found.relative_error:.2e} is above {chosen.tolerance:.2e}.")
+
+
+def _add_convert(commands):
+    text = "Turn a pretrained llama GGUF file into Attamba: the base restricted to chunk boundaries and a window."
+    parser = _command(commands, "convert", _convert, text)
+    parser.add_argument("base", type=Path, help="a .gguf of the architecture llama")
+    parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
+    parser.add_argument("--chunk", type=int, default=8, help="tokens a chunk")
+    parser.add_argument("--window", type=int, default=64, help="recent tokens that stay visible")
+    parser.add_argument("--inner", type=int, default=192, help="channels of a mixer's scan")
+    parser.add_argument("--state", type=int, default=16, help="state elements a channel")
+    parser.add_argument("--heads", type=int, default=6, help="scan heads")
+    parser.add_argument("--scan", default="reset", choices=["reset", "carried"])
+    parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the mixers; the rest stays as it is")
+
+
+def _convert(chosen):
+    from . import gguf_file, pretrained
+    from .model import Chunks, Mixer
+
+    mixer = Mixer(inner=chosen.inner, state=chosen.state, heads=chosen.heads, scan=chosen.scan)
+    base = gguf_file.load(chosen.base)
+    config = pretrained.config_of(base.config, Chunks(length=chosen.chunk, window=chosen.window), mixer)
+    model = pretrained.attach(base, config, seed=0)
+    pretrained.write_whole(chosen.out, chosen.base, chosen.out.stem, config, pretrained.mixers(model), chosen.type)
+    print(f"{chosen.out}: {chosen.out.stat().st_size} bytes")
+
+
+def _add_merge(commands):
+    parser = _command(commands, "merge", _merge, "Make the whole file of a base and a delta that `distill` trained.")
+    parser.add_argument("base", type=Path)
+    parser.add_argument("delta", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
+
+
+def _merge(chosen):
+    from . import pretrained
+
+    pretrained.merge(chosen.base, chosen.delta, chosen.out)
+    print(f"{chosen.out}: {chosen.out.stat().st_size} bytes")
 
 
 def _add_convert_lingua(commands):
