@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         _add_extract_tokenizer,
         _add_pack,
         _add_train,
+        _add_distill,
         _add_plot,
         _add_perplexity,
         _add_export,
@@ -123,23 +124,46 @@ def _add_train(commands):
 
 def _train(chosen):
     from . import run_config
-    from .processes import Processes
     from .trainer import Trainer
+
+    _run(chosen, run_config.load, Trainer)
+
+
+def _run(chosen, load, kind):
+    """Make a run with a trainer of the class `kind`, whose settings `load` reads."""
+    from .processes import Processes
 
     if chosen.minutes is not None and not chosen.minutes > 0:
         raise KitError(f"--minutes is {chosen.minutes}; it must be more than 0.")
-    config = run_config.load(chosen.config)
-    processes = Processes(chosen.device)
+    config, processes = load(chosen.config), Processes(chosen.device)
     try:
-        trainer = Trainer(config, chosen.data, chosen.out, processes)
+        trainer = kind(config, chosen.data, chosen.out, processes)
         if processes.first:
-            print(f"{config.name}: {trainer.model.parameter_count()} parameters, {config.model.architecture}")
+            trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+            print(f"{config.name}: {trained} parameters, {config.model.architecture}")
         complete = trainer.run(chosen.minutes)
         if processes.first:
             state = "complete" if complete else "stopped; the same command goes on"
             print(f"{config.name}: step {trainer.step} of {config.steps}, {state}")
     finally:
         processes.close()
+
+
+def _add_distill(commands):
+    text = "Teach a pretrained transformer to be Attamba, as a YAML file says, or go on where it stopped."
+    parser = _command(commands, "distill", _distill, text)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the logs and the plot")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to be taken up again later")
+    _add_machine(parser)
+
+
+def _distill(chosen):
+    from . import distill_config
+    from .distill import Distillation
+
+    _run(chosen, distill_config.load, Distillation)
 
 
 def _add_plot(commands):
@@ -174,15 +198,21 @@ def _perplexity(chosen):
 
 
 def _add_export(commands):
-    parser = _command(commands, "export", _export, "Write a run's model as GGUF, with its card beside it.")
+    parser = _command(
+        commands, "export", _export, "Write a run's model as GGUF: with its card, or of a distillation the delta."
+    )
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write; the card gets the ending .md")
     parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the matrices")
 
 
 def _export(chosen):
-    from . import card, gguf_file, run_folder
+    from . import card, distill, gguf_file, run_folder
 
+    if distill.is_run(chosen.run_folder):
+        distill.export(chosen.run_folder, chosen.out, chosen.type)
+        print(f"{chosen.out}: {chosen.out.stat().st_size} bytes; `attamba-train merge` joins it to its base")
+        return
     run = run_folder.load(chosen.run_folder)
     gguf_file.save(chosen.out, run.model, run.config.name, chosen.type, run.text)
     size = chosen.out.stat().st_size

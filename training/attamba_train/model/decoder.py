@@ -175,7 +175,8 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens, table, layouts: list[Layout]):
         """What the output matrix is applied to: [B, T, width]."""
-        h = self.token_embd(tokens)
+        # The sum over the layers is kept in float32 also where a frozen embedding is not.
+        h = self.token_embd(tokens).to(self.output_norm.weight.dtype)
         for layer, layout in zip(self.blk, layouts, strict=True):
             h = layer(h, table, layout)
         return self.output_norm(h)
