@@ -21,8 +21,9 @@ from .run_config import RunConfig, TrainConfig
 
 LOG_EVERY = 10  # steps between two rows of the log; reading a loss from a GPU makes it wait
 # Settings that may change on the way. `tokens` plans the run longer or shorter: the learning rate follows the new
-# plan from the next step on. The others say how closely a run is watched, not what it computes.
-FREE_SETTINGS = {"tokens", "validate_every", "validation_tokens", "checkpoint_every"}
+# plan from the next step on. `accumulate` fits a step to the machine and changes rounding alone. The others say how
+# closely a run is watched, not what it computes.
+FREE_SETTINGS = {"tokens", "accumulate", "validate_every", "validation_tokens", "checkpoint_every"}
 
 
 class Trainer:
