@@ -55,7 +55,7 @@ class Distillation(Trainer):
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the student does not share with its teacher."""
-        return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        return _trained(self.model)
 
     def _make_model(self, data: Path, begun: bool) -> Decoder:
         config = self.config
@@ -65,6 +65,10 @@ class Distillation(Trainer):
             _own_attention(student)
         if config.train.precision == "bfloat16":
             _shorten_frozen(self.teacher, student)
+        if config.init and not begun:
+            delta, trained = Path(config.init), _trained(student)
+            reader = pretrained.open_delta(delta, Path(config.base))
+            load_trained(student, gguf_file.read_parameters(reader, delta, trained))
         return student
 
     def _make_objective(self) -> nn.Module:
@@ -98,6 +102,10 @@ class Distillation(Trainer):
     def _score(self, windows: np.ndarray, chunk: int | None) -> float:
         with self._autocast():
             return evaluate.mean_loss(self.model, windows, self.processes.device, chunk)
+
+
+def _trained(student: Decoder) -> dict[str, nn.Parameter]:
+    return {name: value for name, value in student.named_parameters() if value.requires_grad}
 
 
 @torch.no_grad()

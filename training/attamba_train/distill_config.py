@@ -28,6 +28,8 @@ class DistillConfig:
     """The windows of which training draws one a step; empty: `chunks.window` alone."""
     attention_rate: float = 0.0
     """Learning rate of W_q, W_k, W_v and W_o as a share of `train.learning_rate`; 0 leaves them as they are."""
+    init: str | None = None
+    """A delta of the same base to go on from, as a path from where the command runs; None: mixers that add nothing."""
 
     def __post_init__(self):
         if not 0.0 <= self.attention_rate <= 1.0:

@@ -97,10 +97,16 @@ def load(path: Path) -> Decoder:
     """The model of a GGUF file, in float32, its matrices dequantised."""
     reader = open_reader(path)
     config = _read_config(reader, path)
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
     model = Decoder(config)
+    model.load_state_dict(read_parameters(reader, path, model.state_dict()))
+    return model
+
+
+def read_parameters(reader: gguf.GGUFReader, path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parameters that `wanted` names, in float32, each of the shape that it has there."""
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
     state = {}
-    for parameter, expected in model.state_dict().items():
+    for parameter, expected in wanted.items():
         name = tensor_name(parameter)
         if name not in tensors:
             if not any(name.endswith(optional) for optional in OPTIONAL):
@@ -113,8 +119,7 @@ def load(path: Path) -> Decoder:
             raise KitError(f"The tensor {name} of {path} has shape {shape}, not {tuple(expected.shape)}.")
         value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
         state[parameter] = torch.from_numpy(np.log(-value) if parameter.endswith("a_log") else value)
-    model.load_state_dict(state)
-    return model
+    return state
 
 
 def load_text(path: Path) -> Text:

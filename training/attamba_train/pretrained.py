@@ -67,14 +67,20 @@ def write_delta(path: Path, base: Path, name: str, config: ModelConfig, changed:
     _finish(writer, path)
 
 
-def merge(base: Path, delta: Path, out: Path):
-    """The whole file that a delta and its base make."""
-    of_base, of_delta = gguf_file.open_reader(base), gguf_file.open_reader(delta)
-    keys = {key: field.contents() for key, field in of_delta.fields.items()}
+def open_delta(delta: Path, base: Path) -> gguf.GGUFReader:
+    """`delta`, once it is sure that it belongs to `base`."""
+    reader = gguf_file.open_reader(delta)
+    keys = {key: field.contents() for key, field in reader.fields.items() if key in (BASE_NAME, BASE_SHA256)}
     if BASE_SHA256 not in keys:
         raise KitError(f"{delta} is not a delta: it lacks the key {BASE_SHA256}.")
     if keys[BASE_SHA256] != sha256(base):
         raise KitError(f"{delta} belongs to {keys[BASE_NAME]}, and {base} is another file than that.")
+    return reader
+
+
+def merge(base: Path, delta: Path, out: Path):
+    """The whole file that a delta and its base make."""
+    of_base, of_delta = gguf_file.open_reader(base), open_delta(delta, base)
     out.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(str(_unfinished(out)), "attamba")
     for key, field in of_delta.fields.items():

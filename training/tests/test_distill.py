@@ -126,6 +126,15 @@ def test_delta_joined_to_its_base_is_the_student(lesson, base, data, tmp_path, r
     assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
 
 
+def test_a_later_run_goes_on_from_a_delta(lesson, data, tmp_path):
+    lesson = replace(lesson, attention_rate=0.1)
+    run, delta = begin(lesson, data, tmp_path / "run"), tmp_path / "delta.gguf"
+    assert run.run()
+    distill.export(tmp_path / "run", delta, "F32")
+    further = begin(replace(lesson, context=16, init=str(delta)), data, tmp_path / "further")
+    torch.testing.assert_close(further.model.state_dict(), run.model.state_dict(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
