@@ -83,13 +83,24 @@ class MambaLayer(nn.Module):
         return [self.mixer.out_proj]
 
 
+def run_layer(layer: nn.Module, h, table, layout: Layout):
+    return layer(h, table, layout)
+
+
+def mean_loss(h, output, targets):
+    """Mean cross-entropy in nats of `targets` [B, T] by the logits that `output` makes of `h` [B, T, width]."""
+    logits = F.linear(h, output)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
 class Decoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.plain = False
         """Whether to scan token by token, to compare with."""
-        self.compiled = None
+        self._compiled_layer = self._compiled_loss = None
         self._plans = {}
         layer = MambaLayer if config.architecture == "mamba" else AttentionLayer
         self.token_embd = nn.Embedding(config.vocab_size, config.width)
@@ -129,13 +140,15 @@ class Decoder(nn.Module):
 
         `chunk` and `window` take the place of the configured lengths.
         """
-        compute = self.compiled if self.compiled and self.training else self.compute
-        return compute(tokens, targets, *self.plan(tokens.shape[1], chunk, tokens.device, window))
+        h = self.hidden(tokens, *self.plan(tokens.shape[1], chunk, tokens.device, window))
+        if targets is None:
+            return F.linear(h, self.output_weight)
+        return (self._compiled_loss if self._is_compiled else mean_loss)(h, self.output_weight, targets)
 
     def plan(self, tokens: int, chunk: int | None, device, window: int | None = None):
         """All that depends on positions alone: the rotary table, and a layout for each layer.
 
-        Made once for each length and kept out of `compute`: fused into a compiled kernel it would be worked
+        Made once for each length and kept out of the layers: fused into a compiled kernel it would be worked
         out again for every element.
         """
         key = (tokens, chunk, window, device, self.plain)
@@ -164,30 +177,28 @@ class Decoder(nn.Module):
             scan = (ResetScan if kind == "reset" else StridedScan)(schedule, tokens, device)
         return Layout(sight, scan, reach)
 
-    def compute(self, tokens, targets, table, layouts: list[Layout]):
-        """The arithmetic of `forward`: what is worth compiling."""
-        h = self.hidden(tokens, table, layouts)
-        logits = F.linear(h, self.output_weight)
-        if targets is None:
-            return logits
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
     def hidden(self, tokens, table, layouts: list[Layout]):
         """What the output matrix is applied to: [B, T, width]."""
         # The sum over the layers is kept in float32 also where a frozen embedding is not.
         h = self.token_embd(tokens).to(self.output_norm.weight.dtype)
         for layer, layout in zip(self.blk, layouts, strict=True):
-            h = layer(h, table, layout)
+            h = (self._compiled_layer if self._is_compiled else run_layer)(layer, h, table, layout)
         return self.output_norm(h)
+
+    @property
+    def _is_compiled(self) -> bool:
+        return self._compiled_layer is not None and self.training
 
     @property
     def output_weight(self) -> torch.Tensor:
         return self.token_embd.weight if self.config.tied else self.output.weight
 
     def compile_training(self):
-        """From now on run compiled while in training mode; each chunk length is compiled when it first comes."""
-        self.compiled = torch.compile(self.compute)
+        """From now on run compiled while in training mode; each chunk length is compiled when it first comes.
+
+        One graph serves all layers, since each differs from the others in its tensors alone.
+        """
+        self._compiled_layer, self._compiled_loss = torch.compile(run_layer), torch.compile(mean_loss)
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters())
