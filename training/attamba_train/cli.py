@@ -321,7 +321,10 @@ def _bench(chosen):
         raise KitError(f"--steps is {chosen.steps}; it must lie in 1..100000.")
     config = run_config.load(chosen.config)
     found = bench.measure(config, Processes(chosen.device).device, chosen.steps, chosen.plain)
-    print(f"{config.name}: {found.tokens_per_second:.0f} tokens/s (first step {found.first_seconds:.1f} s)")
+    print(
+        f"{config.name}: {found.tokens_per_second:.0f} tokens/s, {found.tokens_per_cpu_second:.0f} a second of "
+        f"CPU time (first step {found.first_seconds:.1f} s)"
+    )
 
 
 def _add_machine(parser: argparse.ArgumentParser):
