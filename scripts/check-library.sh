@@ -38,6 +38,6 @@ while read -r hexadecimal; do
 done < <("$readelf" --program-headers --wide "$library" | awk '$1 == "LOAD" { print $NF }')
 ((smallest >= alignment)) || fail "segments are aligned to $smallest bytes, not $alignment"
 
-bytes=$(stat --format=%s "$library" 2>/dev/null || stat -f %z "$library")
+bytes=$(stat -L --format=%s "$library" 2>/dev/null || stat -L -f %z "$library")
 ((bytes <= ${MOST:-6000000})) || fail "$bytes bytes; ${MOST:-6000000} are the most"
 echo "$library: $machine, $bytes bytes, $(echo "$exported" | wc -l) functions, aligned to $smallest"

@@ -38,7 +38,7 @@ impl Fixture {
     }
 
     fn chat(&self, instruction: Option<&str>) -> Conversation {
-        let options = Options { budget: Budget::States(32), ..Options::default() };
+        let options = Options { budget: Budget::States(1024), ..Options::default() };
         let session = Session::open(Arc::clone(&self.engine), options).unwrap();
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         Conversation::new(session, sampler, self.language.clone(), instruction.map(str::to_owned))

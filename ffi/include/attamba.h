@@ -12,8 +12,8 @@
  *
  * Threads. Each function says who may call it. "Any thread" means at any time, side by side. "One
  * thread at a time" means that a second call meanwhile is refused with ATTAMBA_STATUS_BUSY and changes
- * nothing: from another thread, or from a callback of the first. Sessions of one model may be used side by side;
- * they share its threads.
+ * nothing: from another thread, or from a callback of the first. Sessions of one model may be used
+ * side by side; they share its threads.
  *
  * Structs. Every struct begins with struct_size, set by the caller to sizeof the struct, so that
  * libraries and programs of different age understand each other. Zero the rest:
@@ -41,7 +41,7 @@
 
 // What a call came to.
 enum attamba_status
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
@@ -76,13 +76,15 @@ enum attamba_status
     ATTAMBA_STATUS_CANCELLED = 12,
     // The session is paused, and this call is not one that waits.
     ATTAMBA_STATUS_PAUSED = 13,
-    // The GPU failed or was lost.
+    // There is no GPU that can be used, or it failed, or it is gone. A session whose call failed so
+    // takes attamba_session_reset, or a new session, to be usable again; after the loss of the GPU
+    // the model must be opened anew.
     ATTAMBA_STATUS_DEVICE = 14,
     // A defect of the library. The handle answers nothing else from now on: close it.
     ATTAMBA_STATUS_INTERNAL = 15,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_status attamba_status;
 #else
 typedef int32_t attamba_status;
@@ -91,7 +93,7 @@ typedef int32_t attamba_status;
 
 // Why a text came to its end.
 enum attamba_finish
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
@@ -107,7 +109,7 @@ enum attamba_finish
     ATTAMBA_FINISH_DROPPED = 4,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_finish attamba_finish;
 #else
 typedef int32_t attamba_finish;
@@ -116,19 +118,20 @@ typedef int32_t attamba_finish;
 
 // Which engine computes.
 enum attamba_engine
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // For a model: the best of this machine. For a session: that of the model.
+    // For a model: a GPU where there is one that computes what it should, else the CPU. For a
+    // session: that of the model.
     ATTAMBA_ENGINE_AUTO = 0,
     // The CPU.
     ATTAMBA_ENGINE_CPU = 1,
-    // A GPU.
+    // A GPU. ATTAMBA_STATUS_DEVICE where there is none that can be used.
     ATTAMBA_ENGINE_GPU = 2,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_engine attamba_engine;
 #else
 typedef int32_t attamba_engine;
@@ -137,7 +140,7 @@ typedef int32_t attamba_engine;
 
 // What the number in attamba_session_options.budget counts.
 enum attamba_budget
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
@@ -151,7 +154,7 @@ enum attamba_budget
     ATTAMBA_BUDGET_BYTES = 3,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_budget attamba_budget;
 #else
 typedef int32_t attamba_budget;
@@ -160,7 +163,7 @@ typedef int32_t attamba_budget;
 
 // How keys and values are stored.
 enum attamba_kv
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
@@ -168,9 +171,12 @@ enum attamba_kv
     ATTAMBA_KV_F16 = 0,
     // Single precision, 4 bytes a number.
     ATTAMBA_KV_F32 = 1,
+    // Chunk states in integers of eight bits with a scale for each head; the newest tokens in half
+    // precision.
+    ATTAMBA_KV_I8 = 2,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_kv attamba_kv;
 #else
 typedef int32_t attamba_kv;
@@ -179,18 +185,17 @@ typedef int32_t attamba_kv;
 
 // What goes when a session's memory is full.
 enum attamba_policy
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     // The oldest chunk state but the very first.
     ATTAMBA_POLICY_DROP = 0,
-    // Of the older half, every second chunk state, so that far memories grow coarse instead of
-    // going.
+    // Of the older half, every second chunk state: what is long ago grows coarse before it goes.
     ATTAMBA_POLICY_THIN = 1,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_policy attamba_policy;
 #else
 typedef int32_t attamba_policy;
@@ -199,7 +204,7 @@ typedef int32_t attamba_policy;
 
 // How much is noted.
 enum attamba_log_level
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
@@ -217,7 +222,7 @@ enum attamba_log_level
     ATTAMBA_LOG_LEVEL_TRACE = 5,
 };
 #ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
 typedef enum attamba_log_level attamba_log_level;
 #else
 typedef int32_t attamba_log_level;
@@ -233,36 +238,17 @@ typedef struct attamba_session attamba_session;
 // A session as it was at some moment.
 typedef struct attamba_snapshot attamba_snapshot;
 
-// Something that an engine runs on.
-typedef struct attamba_adapter {
-    // sizeof(attamba_adapter) of the library. A function that was compiled with another header
-    // looks at no more than this.
-    uint32_t struct_size;
-    // The attamba_engine that runs on it.
-    int32_t engine;
-    // Its name, with a zero byte behind, gone when the function returns.
-    const char *name;
-} attamba_adapter;
+// Gets one note of a level: `bytes` bytes of UTF-8, no zero byte behind them, gone when the function
+// returns. It may be called on any thread, on several at once, and must call nothing of the library.
+typedef void (*attamba_log_fn)(void *user, int32_t level, const char *text, size_t bytes);
 
-// Gets one adapter, gone when the function returns. Returns 0 to get no more.
-typedef int32_t (*attamba_adapter_fn)(void *user, const struct attamba_adapter *adapter);
-
-// Gets text as it is made: `bytes` bytes of UTF-8 at `text`, whole characters only, no zero byte
-// behind them. They are the library's, and gone when the function returns. Returns 0 to stop,
-// anything else to go on.
-//
-// It is called on the thread of the call that makes the text, which is at work meanwhile: of the
-// session's functions only cancel, pause, resume, shrink, close and the message of the last error
-// may be called from it, and it must not throw or longjmp.
-typedef int32_t (*attamba_text_fn)(void *user, const char *text, size_t bytes);
-
-// Gets one message of a chat: UTF-8 with the lengths in bytes, no zero bytes behind, gone when the
-// function returns. Returns 0 to get no more. It must not call functions of the session.
-typedef int32_t (*attamba_message_fn)(void *user,
-                                      const char *role,
-                                      size_t role_bytes,
-                                      const char *text,
-                                      size_t text_bytes);
+// What is added to the logit of a token; minus infinity forbids it.
+typedef struct attamba_bias {
+    // The token.
+    uint32_t token;
+    // What is added.
+    float bias;
+} attamba_bias;
 
 // How tokens are chosen; attamba_sampling_init sets the defaults. The steps run in the order of the
 // fields from `repeat_penalty` on, and every field counts as it stands.
@@ -285,66 +271,11 @@ typedef struct attamba_sampling {
     float temperature;
     // 0.
     uint32_t reserved;
+    // Added to logits before all else; read when the struct is handed over. NULL for none.
+    const struct attamba_bias *bias;
+    // How many there are.
+    uint64_t bias_count;
 } attamba_sampling;
-
-// How a session is opened. Zeros are the defaults; so is a NULL instead of the struct.
-typedef struct attamba_session_options {
-    // sizeof(attamba_session_options).
-    uint32_t struct_size;
-    // An attamba_engine.
-    int32_t engine;
-    // An attamba_budget: what `budget` counts.
-    int32_t budget_kind;
-    // An attamba_kv.
-    int32_t kv;
-    // How much the session may remember. Its memory is fixed by this, and known beforehand.
-    uint64_t budget;
-    // An attamba_policy.
-    int32_t policy;
-    // Tokens a chunk; 0 for what the model was trained with.
-    uint32_t chunk;
-    // How tokens are chosen; NULL for the defaults of attamba_sampling_init.
-    const struct attamba_sampling *sampling;
-} attamba_session_options;
-
-// Bytes that a model and a session take.
-typedef struct attamba_memory {
-    // sizeof(attamba_memory).
-    uint32_t struct_size;
-    // 0.
-    uint32_t reserved;
-    // The weights. With the CPU engine they are pages of the model file: shared by all sessions, and
-    // taken away by the system, without harm, where memory is short.
-    uint64_t weights;
-    // The session's state: what it remembers.
-    uint64_t state;
-    // The session's buffers to compute in; 0 in an estimate where only the engine knows.
-    uint64_t scratch;
-    // Snapshots that a chat keeps in order to go back; at most 32 MiB.
-    uint64_t checkpoints;
-} attamba_memory;
-
-// Gets one note of a level: `bytes` bytes of UTF-8, no zero byte behind them, gone when the function
-// returns. It may be called on any thread, on several at once, and must call nothing of the library.
-typedef void (*attamba_log_fn)(void *user, int32_t level, const char *text, size_t bytes);
-
-// Sizes of a model.
-typedef struct attamba_model_info {
-    // sizeof(attamba_model_info).
-    uint32_t struct_size;
-    // Tokens in the vocabulary: the length of a row of logits.
-    uint32_t vocab;
-    // Layers.
-    uint32_t layers;
-    // Tokens of context that the model was trained with.
-    uint32_t context;
-    // Tokens of a chunk, which become one state; 1 for a transformer.
-    uint32_t chunk;
-    // The newest tokens that are kept one by one, beside the chunk states.
-    uint32_t window;
-    // Bytes of the file.
-    uint64_t file_bytes;
-} attamba_model_info;
 
 // Called while a model is loaded, on the thread that loads it, with the part that is done, 0 to 1.
 // Returns 0 to cancel, anything else to go on.
@@ -364,7 +295,49 @@ typedef struct attamba_model_options {
     attamba_progress_fn progress;
     // Handed to `progress`.
     void *progress_user;
+    // A part of the name of the GPU to take, in any case, with a zero byte behind; NULL for the
+    // fastest. A program that acts as a GPU is taken only if it is named, or if ATTAMBA_ENGINE_GPU
+    // is asked for and there is nothing else.
+    const char *adapter;
 } attamba_model_options;
+
+// Sizes of a model.
+typedef struct attamba_model_info {
+    // sizeof(attamba_model_info).
+    uint32_t struct_size;
+    // Tokens in the vocabulary: the length of a row of logits.
+    uint32_t vocab;
+    // Layers.
+    uint32_t layers;
+    // Tokens of context that the model was trained with.
+    uint32_t context;
+    // Tokens of a chunk, which become one state; 1 for a transformer.
+    uint32_t chunk;
+    // The newest tokens that are kept one by one, beside the chunk states.
+    uint32_t window;
+    // Bytes of the file.
+    uint64_t file_bytes;
+} attamba_model_info;
+
+// How a session is opened. Zeros are the defaults; so is a NULL instead of the struct.
+typedef struct attamba_session_options {
+    // sizeof(attamba_session_options).
+    uint32_t struct_size;
+    // An attamba_engine.
+    int32_t engine;
+    // An attamba_budget: what `budget` counts.
+    int32_t budget_kind;
+    // An attamba_kv.
+    int32_t kv;
+    // How much the session may remember. Its memory is fixed by this, and known beforehand.
+    uint64_t budget;
+    // An attamba_policy.
+    int32_t policy;
+    // Tokens a chunk; 0 for what the model was trained with. Other lengths work, but worse.
+    uint32_t chunk;
+    // How tokens are chosen; NULL for the defaults of attamba_sampling_init.
+    const struct attamba_sampling *sampling;
+} attamba_session_options;
 
 // How a session stands, and how fast its last answer was.
 typedef struct attamba_session_info {
@@ -390,56 +363,59 @@ typedef struct attamba_session_info {
     double answer_seconds;
 } attamba_session_info;
 
+// Gets text as it is made: `bytes` bytes of UTF-8 at `text`, whole characters only, no zero byte
+// behind them. They are the library's, and gone when the function returns. Returns 0 to stop,
+// anything else to go on.
+//
+// It is called on the thread of the call that makes the text, which is at work meanwhile: of the
+// session's functions only cancel, pause, resume, shrink, close and the message of the last error
+// may be called from it, and it must not throw or longjmp.
+typedef int32_t (*attamba_text_fn)(void *user, const char *text, size_t bytes);
+
+// Gets one message of a chat: UTF-8 with the lengths in bytes, no zero bytes behind, gone when the
+// function returns. Returns 0 to get no more. It must not call functions of the session.
+typedef int32_t (*attamba_message_fn)(void *user,
+                                      const char *role,
+                                      size_t role_bytes,
+                                      const char *text,
+                                      size_t text_bytes);
+
+// Bytes that a model and a session take.
+typedef struct attamba_memory {
+    // sizeof(attamba_memory).
+    uint32_t struct_size;
+    // 0.
+    uint32_t reserved;
+    // The weights as the file has them. With the CPU engine they are pages of the file: shared by
+    // all sessions, and taken away by the system, without harm, where memory is short.
+    uint64_t weights;
+    // What the engine keeps of the weights beside the file; shared by all sessions.
+    uint64_t copied;
+    // The session's state: what it remembers.
+    uint64_t state;
+    // The session's buffers to compute in.
+    uint64_t scratch;
+    // Snapshots that a chat keeps in order to go back; at most 32 MiB.
+    uint64_t checkpoints;
+} attamba_memory;
+
+// Something that an engine runs on.
+typedef struct attamba_adapter {
+    // sizeof(attamba_adapter) of the library. A function that was compiled with another header
+    // looks at no more than this.
+    uint32_t struct_size;
+    // The attamba_engine that runs on it.
+    int32_t engine;
+    // Its name, with a zero byte behind, gone when the function returns.
+    const char *name;
+} attamba_adapter;
+
+// Gets one adapter, gone when the function returns. Returns 0 to get no more.
+typedef int32_t (*attamba_adapter_fn)(void *user, const struct attamba_adapter *adapter);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
-
-// Hands what the machine can compute with to `each`, the CPU last. Where that finds nothing but the
-// CPU, ATTAMBA_ENGINE_AUTO is the CPU.
-//
-// Any thread.
-attamba_status attamba_adapters(attamba_adapter_fn each, void *user);
-
-// Begins a chat with an instruction, whatever the session held before, and takes the instruction in
-// now: a document that is to be asked about is read once, and can be saved as read. `bytes` 0 for a
-// chat without one.
-//
-// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: the chat has begun all the same,
-// and the first message takes the instruction in.
-attamba_status attamba_session_instruct(const struct attamba_session *session,
-                                        const char *text,
-                                        size_t bytes);
-
-// Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and hands the text of the
-// answer to `each` as it comes. What the template writes around messages is fed as well; a message
-// that spells a special token, such as `<|im_end|>`, becomes that token.
-//
-// `*finish`, unless `finish` is NULL, says why the answer ended. The chat goes on from it, except
-// after ATTAMBA_FINISH_DROPPED.
-//
-// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if the session holds raw text. On any
-// error the chat is as it was before the call.
-attamba_status attamba_session_chat(const struct attamba_session *session,
-                                    const char *message,
-                                    size_t bytes,
-                                    uint32_t most,
-                                    attamba_text_fn each,
-                                    void *user,
-                                    attamba_finish *finish);
-
-// Takes the last message and its answer back. `*undone`, unless `undone` is NULL, gets 1, or 0 if
-// there was none.
-//
-// One thread at a time. ATTAMBA_STATUS_STATE if the session holds raw text.
-attamba_status attamba_session_undo(const struct attamba_session *session, int32_t *undone);
-
-// Hands the messages of the chat to `each`, the oldest first: what an application shows of a session
-// that it has loaded. None for raw text.
-//
-// One thread at a time.
-attamba_status attamba_session_messages(const struct attamba_session *session,
-                                        attamba_message_fn each,
-                                        void *user);
 
 // The message of the last call that failed: on `handle`, a model, session or snapshot, or with
 // NULL on this thread, whatever the handle. Empty if none has failed. A call that succeeds leaves
@@ -454,79 +430,6 @@ attamba_status attamba_error_message(const void *handle,
                                      char *buffer,
                                      size_t capacity,
                                      size_t *length);
-
-// What a session of the model at `path` would take, without loading it: reads the tables of the
-// file only. Fills `memory`, whose `struct_size` the caller has set.
-//
-// Any thread. Errors of the file as in attamba_model_open, of the options as in
-// attamba_session_open. The message is that of the thread.
-attamba_status attamba_estimate(const char *path,
-                                const struct attamba_session_options *options,
-                                struct attamba_memory *memory);
-
-// As attamba_estimate, of a model that lies where attamba_model_open_fd finds it.
-attamba_status attamba_estimate_fd(int32_t fd,
-                                   uint64_t offset,
-                                   uint64_t length,
-                                   const struct attamba_session_options *options,
-                                   struct attamba_memory *memory);
-
-// What the session takes. Fills `memory`, whose `struct_size` the caller has set.
-//
-// One thread at a time.
-attamba_status attamba_session_get_memory(const struct attamba_session *session,
-                                          struct attamba_memory *memory);
-
-// Makes the session's memory smaller: its state is to take at most `bytes`. The oldest that it
-// remembers goes; the newest stays, as far as it fits. The session goes on with less memory from
-// then on.
-//
-// One thread at a time. ATTAMBA_STATUS_BUDGET if `bytes` can't hold the smallest session; the
-// session is as it was.
-attamba_status attamba_session_shrink(const struct attamba_session *session, uint64_t bytes);
-
-// Takes in `bytes` bytes of UTF-8. With `special` not 0, text such as `<|im_start|>` becomes the
-// token of that name. At the very start the token that begins a text is put before, where the model
-// expects one.
-//
-// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: what attamba_session_get_info
-// counts as position is taken in. ATTAMBA_STATUS_STATE if the session holds a chat. On any other
-// error nothing is taken in.
-attamba_status attamba_session_feed_text(const struct attamba_session *session,
-                                         const char *text,
-                                         size_t bytes,
-                                         int32_t special);
-
-// Takes in `count` tokens as they are.
-//
-// One thread at a time; cancel from any. Errors as attamba_session_feed_text, and
-// ATTAMBA_STATUS_ARGUMENT if a token is beyond the vocabulary.
-attamba_status attamba_session_feed_tokens(const struct attamba_session *session,
-                                           const uint32_t *tokens,
-                                           size_t count);
-
-// Goes on from what has been fed with at most `most` tokens, and hands the text to `each`.
-// `*finish`, unless `finish` is NULL, says why it ended; what was made is taken in.
-//
-// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, or the
-// session holds a chat. After another error the session may lack the last token, or all of them
-// where the GPU was lost: attamba_session_get_info tells.
-attamba_status attamba_session_generate(const struct attamba_session *session,
-                                        uint32_t most,
-                                        attamba_text_fn each,
-                                        void *user,
-                                        attamba_finish *finish);
-
-// The logits of the last token that was taken in: as many floats as the vocabulary has tokens, none
-// before the first.
-//
-// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
-//
-// One thread at a time.
-attamba_status attamba_session_logits(const struct attamba_session *session,
-                                      float *logits,
-                                      size_t capacity,
-                                      size_t *count);
 
 // The ABI_VERSION that the library was built with. A program goes on if it is that of its header.
 //
@@ -546,6 +449,37 @@ const char *attamba_version(void);
 attamba_status attamba_log_set(int32_t level,
                                attamba_log_fn log,
                                void *user);
+
+// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults:
+// temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalty, seed 0.
+//
+// Any thread.
+attamba_status attamba_sampling_init(struct attamba_sampling *sampling);
+
+// Opens the model file at `path`, which ends with a zero byte. The file is mapped, not copied: it
+// must not be shortened while the model, or a session of it, is open.
+//
+// `*model` gets the handle, which attamba_model_close takes back, or NULL on an error.
+//
+// Any thread. ATTAMBA_STATUS_IO, ATTAMBA_STATUS_FILE or ATTAMBA_STATUS_UNSUPPORTED if the file
+// can't be read, makes no sense, or asks for what this runtime does not do;
+// ATTAMBA_STATUS_CANCELLED if the progress function says so. The message is that of the thread.
+attamba_status attamba_model_open(const char *path,
+                                  const struct attamba_model_options *options,
+                                  struct attamba_model **model);
+
+// As attamba_model_open, of `length` bytes from byte `offset` of an open file on: a model inside
+// another file, such as an asset of an Android application, or a document that came as a
+// descriptor. `length` 0 takes all that follows. Any `offset` will do.
+//
+// The descriptor stays the caller's, who may close it once the call has returned.
+//
+// Not on Windows: ATTAMBA_STATUS_UNSUPPORTED.
+attamba_status attamba_model_open_fd(int32_t fd,
+                                     uint64_t offset,
+                                     uint64_t length,
+                                     const struct attamba_model_options *options,
+                                     struct attamba_model **model);
 
 // Closes a model. Its sessions and snapshots stay usable; the memory is given back with the last
 // of them.
@@ -611,37 +545,6 @@ attamba_status attamba_model_token_bytes(const struct attamba_model *model,
 attamba_status attamba_model_token_is_end(const struct attamba_model *model,
                                           uint32_t token,
                                           int32_t *ends);
-
-// Opens the model file at `path`, which ends with a zero byte. The file is mapped, not copied: it
-// must not be shortened while the model, or a session of it, is open.
-//
-// `*model` gets the handle, which attamba_model_close takes back, or NULL on an error.
-//
-// Any thread. ATTAMBA_STATUS_IO, ATTAMBA_STATUS_FILE or ATTAMBA_STATUS_UNSUPPORTED if the file
-// can't be read, makes no sense, or asks for what this runtime does not do;
-// ATTAMBA_STATUS_CANCELLED if the progress function says so. The message is that of the thread.
-attamba_status attamba_model_open(const char *path,
-                                  const struct attamba_model_options *options,
-                                  struct attamba_model **model);
-
-// As attamba_model_open, of `length` bytes from byte `offset` of an open file on: a model inside
-// another file, such as an asset of an Android application, or a document that came as a
-// descriptor. `length` 0 takes all that follows. Any `offset` will do.
-//
-// The descriptor stays the caller's, who may close it once the call has returned.
-//
-// Not on Windows: ATTAMBA_STATUS_UNSUPPORTED.
-attamba_status attamba_model_open_fd(int32_t fd,
-                                     uint64_t offset,
-                                     uint64_t length,
-                                     const struct attamba_model_options *options,
-                                     struct attamba_model **model);
-
-// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults:
-// temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalty, seed 0.
-//
-// Any thread.
-attamba_status attamba_sampling_init(struct attamba_sampling *sampling);
 
 // Opens a session. All of its memory is taken now; attamba_estimate says beforehand how much.
 //
@@ -716,6 +619,90 @@ attamba_status attamba_session_load(const struct attamba_model *model,
                                     const struct attamba_session_options *options,
                                     struct attamba_session **session);
 
+// Begins a chat with an instruction, whatever the session held before, and takes the instruction in
+// now: a document that is to be asked about is read once, and can be saved as read. `bytes` 0 for a
+// chat without one.
+//
+// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: the chat has begun all the same,
+// and the first message takes the instruction in.
+attamba_status attamba_session_instruct(const struct attamba_session *session,
+                                        const char *text,
+                                        size_t bytes);
+
+// Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and hands the text of the
+// answer to `each` as it comes. What the template writes around messages is fed as well; a message
+// that spells a special token, such as `<|im_end|>`, becomes that token.
+//
+// `*finish`, unless `finish` is NULL, says why the answer ended. The chat goes on from it, except
+// after ATTAMBA_FINISH_DROPPED.
+//
+// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if the session holds raw text. On any
+// error the chat is as it was before the call.
+attamba_status attamba_session_chat(const struct attamba_session *session,
+                                    const char *message,
+                                    size_t bytes,
+                                    uint32_t most,
+                                    attamba_text_fn each,
+                                    void *user,
+                                    attamba_finish *finish);
+
+// Takes the last message and its answer back. `*undone`, unless `undone` is NULL, gets 1, or 0 if
+// there was none.
+//
+// One thread at a time. ATTAMBA_STATUS_STATE if the session holds raw text.
+attamba_status attamba_session_undo(const struct attamba_session *session, int32_t *undone);
+
+// Hands the messages of the chat to `each`, the oldest first: what an application shows of a session
+// that it has loaded. None for raw text.
+//
+// One thread at a time.
+attamba_status attamba_session_messages(const struct attamba_session *session,
+                                        attamba_message_fn each,
+                                        void *user);
+
+// Takes in `bytes` bytes of UTF-8. With `special` not 0, text such as `<|im_start|>` becomes the
+// token of that name. At the very start the token that begins a text is put before, where the model
+// expects one.
+//
+// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: what attamba_session_get_info
+// counts as position is taken in. ATTAMBA_STATUS_STATE if the session holds a chat. On any other
+// error nothing is taken in.
+attamba_status attamba_session_feed_text(const struct attamba_session *session,
+                                         const char *text,
+                                         size_t bytes,
+                                         int32_t special);
+
+// Takes in `count` tokens as they are.
+//
+// One thread at a time; cancel from any. Errors as attamba_session_feed_text, and
+// ATTAMBA_STATUS_ARGUMENT if a token is beyond the vocabulary.
+attamba_status attamba_session_feed_tokens(const struct attamba_session *session,
+                                           const uint32_t *tokens,
+                                           size_t count);
+
+// Goes on from what has been fed with at most `most` tokens, and hands the text to `each`.
+// `*finish`, unless `finish` is NULL, says why it ended; what was made is taken in.
+//
+// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, or the
+// session holds a chat. After another error the session may lack the last token, or all of them
+// where the GPU was lost: attamba_session_get_info tells.
+attamba_status attamba_session_generate(const struct attamba_session *session,
+                                        uint32_t most,
+                                        attamba_text_fn each,
+                                        void *user,
+                                        attamba_finish *finish);
+
+// The logits of the last token that was taken in: as many floats as the vocabulary has tokens, none
+// before the first.
+//
+// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
+//
+// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat.
+attamba_status attamba_session_logits(const struct attamba_session *session,
+                                      float *logits,
+                                      size_t capacity,
+                                      size_t *count);
+
 // Keeps the session as it is now, in memory: as much as the filled part of its state.
 //
 // `*snapshot` gets the handle, which attamba_snapshot_close takes back, or NULL on an error.
@@ -751,6 +738,49 @@ attamba_status attamba_snapshot_bytes(const struct attamba_snapshot *snapshot, u
 //
 // Any thread.
 attamba_status attamba_snapshot_close(struct attamba_snapshot *snapshot);
+
+// What the model at `path` and a session of it would take with the CPU engine, without loading it:
+// reads the tables of the file only. Of `loading` the threads count. Fills `memory`, whose
+// `struct_size` the caller has set.
+//
+// Any thread. Errors of the file as in attamba_model_open, of the options as in
+// attamba_session_open. The message is that of the thread.
+attamba_status attamba_estimate(const char *path,
+                                const struct attamba_model_options *loading,
+                                const struct attamba_session_options *options,
+                                struct attamba_memory *memory);
+
+// As attamba_estimate, of a model that lies where attamba_model_open_fd finds it.
+attamba_status attamba_estimate_fd(int32_t fd,
+                                   uint64_t offset,
+                                   uint64_t length,
+                                   const struct attamba_model_options *loading,
+                                   const struct attamba_session_options *options,
+                                   struct attamba_memory *memory);
+
+// What the session takes; while a call is at work, what it took before that call. Fills `memory`,
+// whose `struct_size` the caller has set.
+//
+// Any thread.
+attamba_status attamba_session_get_memory(const struct attamba_session *session,
+                                          struct attamba_memory *memory);
+
+// Makes the session's state at most `bytes` large, at once: what it remembers is dropped or thinned,
+// as its policy says, the oldest first. Nothing is read anew, and the session goes on. Snapshots
+// that were made before can't be gone back to. More bytes than it has change nothing.
+//
+// Any thread. While another call is at work the session grows smaller within that call, at its next
+// block of tokens; then this one returns at once, and only the log tells if it could not be done.
+// ATTAMBA_STATUS_BUDGET if `bytes` can't hold the smallest session, ATTAMBA_STATUS_PAUSED while
+// paused; the session is as it was.
+attamba_status attamba_session_shrink(const struct attamba_session *session,
+                                      uint64_t bytes);
+
+// Hands what the machine can compute with to `each`: GPUs, the fastest kinds first, and the CPU
+// last. Programs that act as GPUs are among them.
+//
+// Any thread.
+attamba_status attamba_adapters(attamba_adapter_fn each, void *user);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -25,8 +25,8 @@ pub struct Adapter {
 pub type AdapterFn =
     Option<unsafe extern "C" fn(user: *mut c_void, adapter: *const Adapter) -> i32>;
 
-/// Hands what the machine can compute with to `each`, the CPU last. Where that finds nothing but the
-/// CPU, ATTAMBA_ENGINE_AUTO is the CPU.
+/// Hands what the machine can compute with to `each`: GPUs, the fastest kinds first, and the CPU
+/// last. Programs that act as GPUs are among them.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -52,6 +52,19 @@ pub unsafe extern "C" fn attamba_adapters(each: AdapterFn, user: *mut c_void) ->
 }
 
 fn found() -> Vec<(Engine, String)> {
+    let mut found = gpus();
     let best = Cpu::instruction_sets().first().copied().unwrap_or("plain");
-    vec![(Engine::Cpu, format!("CPU, {best}, {} threads", default_threads()))]
+    found.push((Engine::Cpu, format!("CPU, {best}, {} threads", default_threads())));
+    found
+}
+
+#[cfg(feature = "gpu")]
+fn gpus() -> Vec<(Engine, String)> {
+    let all = runtime::engine::gpu::Adapter::all();
+    all.iter().map(|adapter| (Engine::Gpu, adapter.describe())).collect()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpus() -> Vec<(Engine, String)> {
+    Vec::new()
 }

@@ -1,11 +1,9 @@
 //! The engines of a model: each is made when it is first asked for, and kept.
 
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::handle::lock;
 use crate::options::Engine;
-use crate::status::Status;
-use runtime::engine;
-use runtime::engine::cpu::Cpu;
+use runtime::engine::{self, Choice, Wanted};
 use runtime::model::Model;
 use std::sync::{Arc, Mutex};
 
@@ -15,34 +13,30 @@ type Made = Mutex<Option<Arc<dyn engine::Engine>>>;
 pub struct Engines {
     file: Arc<Model>,
     /// What the model was opened for.
-    default: Engine,
-    threads: Option<usize>,
+    wanted: Wanted,
+    default: Made,
     cpu: Made,
+    gpu: Made,
 }
 
 impl Engines {
-    pub fn new(file: Arc<Model>, default: Engine, threads: Option<usize>) -> Engines {
-        Engines { file, default, threads, cpu: Made::default() }
+    pub fn new(file: Arc<Model>, wanted: Wanted) -> Engines {
+        let (default, cpu, gpu) = Default::default();
+        Engines { file, wanted, default, cpu, gpu }
     }
 
     /// The engine of that kind.
     pub fn get(&self, kind: Engine) -> Result<Arc<dyn engine::Engine>> {
-        match if kind == Engine::Auto { self.default } else { kind } {
-            Engine::Auto | Engine::Cpu => {
-                kept(&self.cpu, || Ok(Arc::new(Cpu::new(Arc::clone(&self.file), self.threads)?)))
-            }
-            Engine::Gpu => Err(Failure::new(Status::Unsupported, "this build has no GPU engine")),
+        let (place, choice) = match (kind, self.wanted.engine) {
+            (Engine::Cpu, _) | (Engine::Auto, Choice::Cpu) => (&self.cpu, Choice::Cpu),
+            (Engine::Gpu, _) | (Engine::Auto, Choice::Gpu) => (&self.gpu, Choice::Gpu),
+            (Engine::Auto, Choice::Auto) => (&self.default, Choice::Auto),
+        };
+        let mut made = lock(place);
+        if let Some(engine) = &*made {
+            return Ok(Arc::clone(engine));
         }
-    }
-}
-
-fn kept(
-    place: &Made,
-    make: impl FnOnce() -> Result<Arc<dyn engine::Engine>>,
-) -> Result<Arc<dyn engine::Engine>> {
-    let mut made = lock(place);
-    match &*made {
-        Some(engine) => Ok(Arc::clone(engine)),
-        None => Ok(Arc::clone(made.insert(make()?))),
+        let wanted = Wanted { engine: choice, ..self.wanted.clone() };
+        Ok(Arc::clone(made.insert(wanted.start(Arc::clone(&self.file))?)))
     }
 }

@@ -174,7 +174,7 @@ pub unsafe extern "C" fn attamba_session_generate(
 ///
 /// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
 ///
-/// One thread at a time.
+/// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_logits(
     session: *const attamba_session,
@@ -184,8 +184,9 @@ pub unsafe extern "C" fn attamba_session_logits(
 ) -> Status {
     guard::on(&SESSIONS, session, |session| {
         session.work(|work| {
+            let found = work.logits()?;
             // SAFETY: the caller gives room for that many.
-            unsafe { buffer::slice(work.session()?.logits(), logits, capacity, count) }
+            unsafe { buffer::slice(found, logits, capacity, count) }
         })
     })
 }

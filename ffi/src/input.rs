@@ -57,6 +57,20 @@ pub unsafe fn path(from: *const c_char) -> Result<PathBuf> {
     }
 }
 
+/// A name that ends with a zero byte, if there is one.
+///
+/// # Safety
+/// As [`path`].
+pub unsafe fn name(from: *const c_char, what: &str) -> Result<Option<String>> {
+    if from.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: as the caller guarantees.
+    let bytes = unsafe { CStr::from_ptr(from) };
+    let name = bytes.to_str().map_err(|_| Failure::argument(format!("{what} is not UTF-8")))?;
+    Ok(Some(name.to_owned()))
+}
+
 /// A number that C gives as a truth value.
 pub fn truth(value: i32) -> bool {
     value != 0

@@ -74,16 +74,17 @@ unsafe fn open(
     })
 }
 
-/// Parts of the way from 0 to 1: reading the file takes longest where it is asked for.
+/// Parts of the way from 0 to 1: reading the file takes longest where it is asked for, and of the
+/// rest handing the weights to a GPU.
 const OPENED: f32 = 0.05;
 const READ: f32 = 0.8;
 const SPELT: f32 = 0.9;
 
 /// # Safety
-/// The progress function of `options` may be called.
+/// What `options` points to is there, and its progress function may be called.
 unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
-    let default = options.engine()?;
     // SAFETY: as the caller guarantees, here and below.
+    let wanted = unsafe { options.wanted() }?;
     let report = |done| unsafe { options.report(done) };
     report(0.0)?;
     let file = Arc::new(runtime::model::Model::from_gguf(gguf)?);
@@ -96,7 +97,7 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     report(READ)?;
     let language = language(&file).map_err(|e| e.to_string());
     report(SPELT)?;
-    let engines = Engines::new(Arc::clone(&file), default, options.threads());
+    let engines = Engines::new(Arc::clone(&file), wanted);
     // Made now, so that what can fail fails here.
     engines.get(Engine::Auto)?;
     report(1.0)?;

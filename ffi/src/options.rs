@@ -4,20 +4,21 @@ use crate::error::{Failure, Result};
 use crate::input;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
-use runtime::engine::KvType;
+use runtime::engine::{Choice, KvType, Wanted};
 use runtime::sample::Sampling as Sampler;
 use runtime::session::{Budget as Bound, Options, Overflow};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 /// Which engine computes.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// For a model: the best of this machine. For a session: that of the model.
+    /// For a model: a GPU where there is one that computes what it should, else the CPU. For a
+    /// session: that of the model.
     Auto = 0,
     /// The CPU.
     Cpu = 1,
-    /// A GPU.
+    /// A GPU. ATTAMBA_STATUS_DEVICE where there is none that can be used.
     Gpu = 2,
 }
 
@@ -84,6 +85,10 @@ pub struct ModelOptions {
     pub progress: Progress,
     /// Handed to `progress`.
     pub progress_user: *mut c_void,
+    /// A part of the name of the GPU to take, in any case, with a zero byte behind; NULL for the
+    /// fastest. A program that acts as a GPU is taken only if it is named, or if ATTAMBA_ENGINE_GPU
+    /// is asked for and there is nothing else.
+    pub adapter: *const c_char,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid (a function pointer is only called as C's own),
@@ -96,6 +101,7 @@ unsafe impl Versioned for ModelOptions {
         preload: 0,
         progress: None,
         progress_user: std::ptr::null_mut(),
+        adapter: std::ptr::null(),
     };
 }
 
@@ -291,8 +297,19 @@ impl ModelOptions {
         input::truth(self.preload)
     }
 
-    pub fn engine(&self) -> Result<Engine> {
-        Engine::of(self.engine)
+    /// What engine is wanted.
+    ///
+    /// # Safety
+    /// `adapter` is null or points to bytes that end with a zero byte.
+    pub unsafe fn wanted(&self) -> Result<Wanted> {
+        let engine = match Engine::of(self.engine)? {
+            Engine::Auto => Choice::Auto,
+            Engine::Cpu => Choice::Cpu,
+            Engine::Gpu => Choice::Gpu,
+        };
+        // SAFETY: as the caller guarantees.
+        let adapter = unsafe { input::name(self.adapter, "the adapter") }?;
+        Ok(Wanted { engine, adapter, threads: self.threads() })
     }
 
     pub fn threads(&self) -> Option<usize> {

@@ -37,7 +37,9 @@ pub enum Status {
     Cancelled = 12,
     /// The session is paused, and this call is not one that waits.
     Paused = 13,
-    /// The GPU failed or was lost.
+    /// There is no GPU that can be used, or it failed, or it is gone. A session whose call failed so
+    /// takes attamba_session_reset, or a new session, to be usable again; after the loss of the GPU
+    /// the model must be opened anew.
     Device = 14,
     /// A defect of the library. The handle answers nothing else from now on: close it.
     Internal = 15,
@@ -54,6 +56,12 @@ impl From<&Error> for Status {
             Error::Budget { .. } => Status::Budget,
             Error::Saved(_) => Status::Saved,
             Error::OutOfMemory { .. } => Status::Memory,
+            Error::NoAdapter(_)
+            | Error::GpuLimit { .. }
+            | Error::Kernel { .. }
+            | Error::DeviceLost(_)
+            | Error::Gpu(_)
+            | Error::Poisoned => Status::Device,
             Error::Cancelled => Status::Cancelled,
             Error::Paused => Status::Paused,
             // What a later version of the library adds has a message all the same.

@@ -93,6 +93,13 @@ impl Work {
         Ok(())
     }
 
+    /// The logits of the last token; waits while paused.
+    pub fn logits(&mut self) -> Result<&[f32]> {
+        let session = &mut self.raw()?.session;
+        session.fetch_logits()?;
+        Ok(session.logits())
+    }
+
     /// Makes the state at most `bytes` large.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         match self {

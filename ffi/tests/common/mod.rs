@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// The folder of the whole project.
 pub fn root() -> &'static Path {
@@ -17,15 +18,25 @@ pub fn model() -> PathBuf {
     String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
 }
 
-/// The folder that libattamba.so of this build lies in, also under the name that programs look for.
-pub fn library_folder() -> PathBuf {
+/// The folder that libattamba.so lies in, also under the name that programs look for.
+pub fn library_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build_library)
+}
+
+/// Cargo builds a library for tests only where Rust can link to it, which this one is not for.
+fn build_library() -> PathBuf {
     let program = std::env::current_exe().expect("this program has a path");
-    let folder = program.parent().and_then(Path::parent).expect("it lies in deps");
+    let target = program.ancestors().nth(3).expect("it lies in PROFILE/deps of the target folder");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--package", "attamba-ffi", "--target-dir"]).arg(target);
+    run(cargo);
+    let folder = target.join("debug");
     let link = folder.join("libattamba.so.0");
     // Tests run side by side: another one may have made it meanwhile.
     let made = std::os::unix::fs::symlink("libattamba.so", &link);
     assert!(made.is_ok() || link.exists(), "{} can't be made", link.display());
-    folder.to_path_buf()
+    folder
 }
 
 /// What a program is written in.

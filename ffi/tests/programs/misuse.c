@@ -206,6 +206,12 @@ int main(int argc, char **argv)
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate_fd(-1, 0, 0, NULL, NULL, &memory));
     loading.engine = 77;
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_open(argv[1], &loading, &model));
+    loading.engine = ATTAMBA_ENGINE_GPU;
+    loading.adapter = "no GPU is called so";
+    FAILS(ATTAMBA_STATUS_DEVICE, attamba_model_open(argv[1], &loading, &model));
+    loading.adapter = "\xFF";
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_open(argv[1], &loading, &model));
+    loading.adapter = NULL;
     loading.engine = ATTAMBA_ENGINE_CPU;
     loading.threads = 1000000;
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_open(argv[1], &loading, &model));

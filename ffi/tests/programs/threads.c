@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     OK(attamba_model_open(argv[1], NULL, &model));
     attamba_session_options options = {sizeof options};
     options.budget_kind = ATTAMBA_BUDGET_STATES;
-    options.budget = 16;
+    options.budget = 256;
     OK(attamba_session_open(model, &options, &session));
     OK(attamba_session_feed_text(session, "Once", 4, 0));
 
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 
     /* Memory is asked for, and asked back, while a call is at work. */
     OK(attamba_session_get_memory(session, &memory));
-    smaller = memory.state - memory.state / 8;
+    smaller = memory.state / 2;
     thread = begin(generate, NULL);
     wait_for_pieces(1);
     OK(attamba_session_get_memory(session, &memory));

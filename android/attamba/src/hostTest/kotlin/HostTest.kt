@@ -48,6 +48,8 @@ private const val BIRD = "\uD83D\uDC26"
 private val greedy =
     SessionOptions(budget = Budget.States(64), sampling = Sampling(temperature = 0f))
 
+private val large = greedy.copy(budget = Budget.States(1024))
+
 private class HostTest(private val file: File, private val folder: File) {
     fun run() {
         test("a chat, saved and taken up", ::chatIsSavedAndTakenUp)
@@ -316,7 +318,7 @@ private class HostTest(private val file: File, private val folder: File) {
         assertFailsWith<FileNotFoundException> { Model.openUri(context, Uri("content://nothing")) }
     }
 
-    private suspend fun memoryPressure() = withSession { session ->
+    private suspend fun memoryPressure() = withSession(large) { session ->
         val context = TestContext(file, 0, file)
         session.text("Hello!")
         val before = session.memory.state
