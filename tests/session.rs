@@ -219,6 +219,62 @@ fn sessions_on_two_threads_compute_as_one_after_the_other() {
 }
 
 #[test]
+fn sessions_that_go_together_compute_what_each_would_alone() {
+    let _turn = beside_others();
+    for sizes in models() {
+        let engine = sizes.engine(1, 2);
+        let mut numbers = Numbers::new(27);
+        // Unlike in position, room and the way keys and values are kept; more than a block holds.
+        let kinds = [
+            states(5),
+            Options { kv: KvType::F16, ..states(40) },
+            Options { kv: KvType::I8, overflow: Overflow::Thin, ..states(7) },
+        ];
+        for count in [0, 1, 2, 7, BLOCK + 30] {
+            let mut together: Vec<Session> = Vec::new();
+            let mut alone: Vec<Session> = Vec::new();
+            for i in 0..count {
+                let text = Numbers::new(i as u64).tokens(1 + i % 60, sizes.vocab);
+                for sessions in [&mut together, &mut alone] {
+                    let mut session = Session::open(Arc::clone(&engine), kinds[i % 3]).unwrap();
+                    session.feed(&text).unwrap();
+                    sessions.push(session);
+                }
+            }
+            for _ in 0..3 {
+                let tokens = numbers.tokens(count, sizes.vocab);
+                let mut all: Vec<&mut Session> = together.iter_mut().collect();
+                Session::feed_together(&mut all, &tokens).unwrap();
+                for ((session, alone), token) in together.iter().zip(&mut alone).zip(tokens) {
+                    alone.feed(&[token]).unwrap();
+                    assert_eq!(session.position(), alone.position());
+                    // Rounding, and int8 rows that it turns.
+                    let error = relative_error(session.logits(), alone.logits());
+                    assert!(error < 1e-3, "{sizes:?}, {count} sessions: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sessions_that_cannot_go_together_are_refused() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let [mut a, mut b] =
+        [1, 2].map(|seed| Session::open(sizes.engine(seed, 1), states(5)).unwrap());
+    assert!(matches!(
+        Session::feed_together(&mut [&mut a, &mut b], &[1, 2]),
+        Err(Error::Argument(_))
+    ));
+    assert!(matches!(Session::feed_together(&mut [&mut a], &[1, 2]), Err(Error::Argument(_))));
+    let beyond = sizes.vocab as u32;
+    let refused = Session::feed_together(&mut [&mut a], &[beyond]);
+    assert!(matches!(refused, Err(Error::TokenOutOfRange { .. })));
+    assert_eq!(a.position(), 0);
+}
+
+#[test]
 fn the_number_of_threads_changes_nothing() {
     let _turn = beside_others();
     let sizes = Sizes { d: 128, ffn: 256, inner: 128, chunk: 2, ..Sizes::default() };

@@ -10,6 +10,7 @@ pub use start::{Choice, Wanted};
 use crate::chunk::{Ledgers, Overflow, Plan};
 use crate::error::Result;
 use crate::model::{Hyper, Model};
+use std::any::Any;
 use std::sync::Arc;
 
 /// How keys and values are stored.
@@ -181,6 +182,21 @@ pub trait Engine: Send + Sync {
     /// The model.
     fn model(&self) -> &Arc<Model>;
 
+    /// Takes in one token of each of `states`, which are of this engine, and hands the logits
+    /// (`[vocab]`) of each to `sink` with its index. Weights are read once for all where the engine
+    /// can. On an error some have taken in their token and some have not.
+    fn forward_together(
+        &self,
+        states: &mut [&mut dyn State],
+        tokens: &[u32],
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        for (index, (state, token)) in states.iter_mut().zip(tokens).enumerate() {
+            state.forward(&[*token], Want::Last, &mut |_, logits| sink(index, logits))?;
+        }
+        Ok(())
+    }
+
     /// What a device has been given to do, where the engine has one.
     fn counters(&self) -> Option<Counters> {
         None
@@ -210,6 +226,9 @@ pub trait State: Send {
 
     /// The logits (`[vocab]`) of the last token of the last call that was for logits.
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()>;
+
+    /// The state as what it is, for the engine that it is of.
+    fn as_any(&mut self) -> &mut dyn Any;
 
     /// Where everything lies: position, chunks, states in the ring.
     fn ledgers(&self) -> &Ledgers;

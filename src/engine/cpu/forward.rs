@@ -1,5 +1,8 @@
 //! The model, top to bottom: a block of tokens through every layer. Names and shapes are those of
 //! `spec/architecture.md`; `B` is the number of tokens at hand. Each step is one parallel region.
+//!
+//! The tokens of a block may belong to several sequences. Matrices and norms do not care; scans and
+//! attention go part by part.
 
 use super::Shared;
 use super::cache::Cache;
@@ -11,6 +14,7 @@ use crate::engine::{Candidate, Geometry, State, Want, most_likely};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Mixer, Ssm};
 use crate::quant;
+use std::any::Any;
 use std::sync::Arc;
 
 /// Epsilon of the norm within a mixer, as in the architecture.
@@ -27,39 +31,85 @@ pub(super) struct Sequence<K: Kept> {
     shared: Arc<Shared>,
     cache: Cache<K>,
     scratch: Scratch,
-    /// Row of the logits of the last token that logits were wanted for.
-    last_row: Option<usize>,
 }
 
 impl<K: Kept> Sequence<K> {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
         let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
         let cache = Cache::new(&shared.model.hyper, geometry, scratch.block)?;
-        Ok(Sequence { shared, cache, scratch, last_row: None })
+        Ok(Sequence { shared, cache, scratch })
     }
 
-    fn block(
+    /// Takes in one token of each of `sequences`, which are of one engine, at once.
+    pub fn together(
+        sequences: &mut [&mut Sequence<K>],
+        tokens: &[u32],
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let Some((first, others)) = sequences.split_first_mut() else { return Ok(()) };
+        let Sequence { shared, cache, scratch } = &mut **first;
+        others.iter_mut().for_each(|other| other.scratch.last_row = None);
+        let caches = std::iter::once(cache).chain(others.iter_mut().map(|other| &mut other.cache));
+        let part = |(first, cache)| Part { cache, first, len: 1 };
+        let mut parts: Vec<Part<K>> = (0..).zip(caches).map(part).collect();
+        Pass { scratch, parts: &mut parts }.run(shared, tokens, Want::All, sink)
+    }
+
+    /// Tokens that one block has at most, of however many sequences.
+    pub fn block(&self) -> usize {
+        self.scratch.block
+    }
+
+    /// Whether both are of one engine.
+    pub fn is_beside(&self, other: &Sequence<K>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+/// The tokens of one sequence in a block.
+struct Part<'a, K: Kept> {
+    cache: &'a mut Cache<K>,
+    /// Index of the first.
+    first: usize,
+    len: usize,
+}
+
+/// A block on its way through the model.
+struct Pass<'a, 'b, K: Kept> {
+    scratch: &'a mut Scratch,
+    /// In the order of their tokens.
+    parts: &'a mut [Part<'b, K>],
+}
+
+/// The part that the token `t` belongs to, and its index there.
+fn owner<'a, 'b, K: Kept>(parts: &'a [Part<'b, K>], t: usize) -> (&'a Part<'b, K>, usize) {
+    let part = &parts[parts.partition_point(|part| part.first + part.len <= t)];
+    (part, t - part.first)
+}
+
+impl<K: Kept> Pass<'_, '_, K> {
+    fn run(
         &mut self,
+        shared: &Shared,
         tokens: &[u32],
         want: Want,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        self.embed(&shared, tokens)?;
-        self.cache.ledgers.begin(tokens.len());
-        self.prepare_turns(&shared, tokens.len());
+        self.embed(shared, tokens)?;
+        self.parts.iter_mut().for_each(|part| part.cache.ledgers.begin(part.len));
+        self.prepare_turns(shared);
         for (index, layer) in shared.model.weights.layers.iter().enumerate() {
-            self.keys_and_values(&shared, index, layer, tokens.len());
-            self.attention(&shared, index, layer, tokens.len());
-            self.feed_forward(&shared, layer, tokens.len());
+            self.keys_and_values(shared, index, layer, tokens.len());
+            self.attention(shared, index, layer, tokens.len());
+            self.feed_forward(shared, layer, tokens.len());
         }
-        self.cache.ledgers.finish();
+        self.parts.iter_mut().for_each(|part| part.cache.ledgers.finish());
         let first = match want {
             Want::Nothing => return Ok(()),
             Want::Last => tokens.len() - 1,
             Want::All => 0,
         };
-        self.head(&shared, first, tokens.len(), sink);
+        self.head(shared, first, tokens.len(), sink);
         Ok(())
     }
 
@@ -77,16 +127,17 @@ impl<K: Kept> Sequence<K> {
 
     /// The rotations of this block's positions. Angles are reduced in f64, so that they stay exact
     /// after billions of tokens.
-    fn prepare_turns(&mut self, shared: &Shared, tokens: usize) {
+    fn prepare_turns(&mut self, shared: &Shared) {
         let half = shared.frequencies.len();
-        let start = self.cache.ledgers.position();
-        let turns = self.scratch.turns.as_mut_slice().chunks_exact_mut(2 * half);
-        for (t, turns) in turns.take(tokens).enumerate() {
-            let position = (start + t as u64) as f64;
-            for (turn, frequency) in turns.chunks_exact_mut(2).zip(&shared.frequencies) {
-                let (sin, cos) = (position * frequency).sin_cos();
-                turn[0] = cos as f32;
-                turn[1] = sin as f32;
+        let mut turns = self.scratch.turns.as_mut_slice().chunks_exact_mut(2 * half);
+        for part in self.parts.iter() {
+            let positions = (part.cache.ledgers.position()..).take(part.len);
+            for (position, turns) in positions.zip(&mut turns) {
+                for (turn, frequency) in turns.chunks_exact_mut(2).zip(&shared.frequencies) {
+                    let (sin, cos) = (position as f64 * frequency).sin_cos();
+                    turn[0] = cos as f32;
+                    turn[1] = sin as f32;
+                }
             }
         }
     }
@@ -96,7 +147,7 @@ impl<K: Kept> Sequence<K> {
         let hyper = &shared.model.hyper;
         let attention = &layer.attention;
         self.norm(shared, &attention.norm, 0..tokens);
-        let s = &mut self.scratch;
+        let s = &mut *self.scratch;
         let query = Product { w: &attention.q, x: &s.x, out: &s.q, add: false };
         match (&attention.kv, &attention.mixers) {
             (Some(kv), _) => {
@@ -134,8 +185,8 @@ impl<K: Kept> Sequence<K> {
         tokens: usize,
     ) {
         let kv_dim = shared.model.hyper.kv_dim();
-        self.find_resets(shared, index, tokens);
-        let s = &mut self.scratch;
+        self.find_resets(shared, index);
+        let s = &mut *self.scratch;
         let Some(m) = &mut s.mixers else { return };
         if projected {
             for (side, m) in m.iter_mut().enumerate() {
@@ -170,51 +221,57 @@ impl<K: Kept> Sequence<K> {
         let strips = channels.div_ceil(STRIP);
         let (m, fresh) = (&*m, &s.fresh);
         let past_len = (ssm.conv - 1) * channels;
-        let cache = &self.cache;
-        shared.region(2 * strips, tokens * channels * ssm.conv, &|task, _| {
-            let (side, first) = (task / strips, task % strips * STRIP);
+        let parts = &*self.parts;
+        shared.region(2 * strips * parts.len(), tokens * channels * ssm.conv, &|task, _| {
+            let (side, first) = (task / strips % 2, task % strips * STRIP);
+            let part = &parts[task / strips / 2];
             // SAFETY: each task has channels of its own; what it reads was written before.
             unsafe {
                 let conv = Conv {
                     taps: ssm.conv,
                     weight: &shared.conv[index][side],
                     bias: &mixers[side].conv_bias,
-                    past: cache.conv.read((2 * index + side) * past_len, past_len),
+                    past: part.cache.conv.read((2 * index + side) * past_len, past_len),
                     channels,
                 };
-                let at = m[side].projected.read(ssm.inner, 1).as_ptr();
+                let at = m[side].projected.read(part.first * width + ssm.inner, 1).as_ptr();
                 let input = Strided { at, stride: width };
-                let out = m[side].conv.write(0, tokens * channels).as_mut_ptr();
-                let fresh = fresh.read(0, tokens);
+                let out = m[side].conv.write(part.first * channels, part.len * channels);
+                let (out, fresh) = (out.as_mut_ptr(), fresh.read(part.first, part.len));
                 shared.kernels.conv(&conv, first, STRIP.min(channels - first), input, fresh, out);
             }
         });
-        for (side, m) in m.iter().enumerate() {
-            // SAFETY: the region is over; this thread is alone.
-            let (inputs, past) = unsafe {
-                let inputs = m.projected.read(0, tokens * width);
-                (inputs, cache.conv.write((2 * index + side) * past_len, past_len))
-            };
-            let inputs = inputs.chunks_exact(width).map(|row| &row[ssm.inner..][..channels]);
-            remember(past, inputs, channels);
+        for part in parts {
+            for (side, m) in m.iter().enumerate() {
+                // SAFETY: the region is over; this thread is alone.
+                let (inputs, past) = unsafe {
+                    let inputs = m.projected.read(part.first * width, part.len * width);
+                    (inputs, part.cache.conv.write((2 * index + side) * past_len, past_len))
+                };
+                let inputs = inputs.chunks_exact(width).map(|row| &row[ssm.inner..][..channels]);
+                remember(past, inputs, channels);
+            }
         }
 
         // The scan, head by head.
         let (head_width, state_len) = (ssm.inner / ssm.heads, ssm.inner * ssm.state);
-        let reset = &s.reset[..tokens];
-        shared.region(2 * ssm.heads, 2 * tokens * state_len, &|task, _| {
-            let (side, head) = (task / ssm.heads, task % ssm.heads);
+        let reset = &s.reset;
+        shared.region(2 * ssm.heads * parts.len(), 2 * tokens * state_len, &|task, _| {
+            let (side, head) = (task / ssm.heads % 2, task % ssm.heads);
+            let part = &parts[task / ssm.heads / 2];
             let group = head * ssm.groups / ssm.heads;
             let (mixer, m) = (&mixers[side], &m[side]);
             // SAFETY: each task has its head's steps, state and output; the rest is read.
             unsafe {
-                let dt = m.dt.write(head * tokens, tokens);
-                for (t, dt) in dt.iter_mut().enumerate() {
+                let dt = m.dt.write(head * tokens + part.first, part.len);
+                for (t, dt) in (part.first..).zip(&mut *dt) {
                     let raw = m.projected.read(t * width + width - ssm.heads + head, 1)[0];
                     *dt = softplus(raw + mixer.dt_bias[head]);
                 }
-                let from =
-                    |at: usize| Strided { at: m.conv.read(at, 1).as_ptr(), stride: channels };
+                let from = |at: usize| {
+                    let at = m.conv.read(part.first * channels + at, 1).as_ptr();
+                    Strided { at, stride: channels }
+                };
                 let head_len = head_width * ssm.state;
                 let state = (2 * index + side) * state_len + head * head_len;
                 let head = Head {
@@ -226,10 +283,12 @@ impl<K: Kept> Sequence<K> {
                     x: from(head * head_width),
                     b: from(ssm.inner + group * ssm.state),
                     c: from(ssm.inner + (ssm.groups + group) * ssm.state),
-                    reset,
+                    reset: &reset[part.first..][..part.len],
                 };
-                let y = m.y.write(task % ssm.heads * head_width, 1).as_mut_ptr();
-                shared.kernels.scan(&head, cache.scan.write(state, head_len), y, ssm.inner);
+                let y = part.first * ssm.inner + task % ssm.heads * head_width;
+                let y = m.y.write(y, 1).as_mut_ptr();
+                let scan = part.cache.scan.write(state, head_len);
+                shared.kernels.scan(&head, scan, y, ssm.inner);
             }
         });
 
@@ -256,18 +315,20 @@ impl<K: Kept> Sequence<K> {
     }
 
     /// Where the mixers of a layer start afresh within the block.
-    fn find_resets(&mut self, shared: &Shared, index: usize, tokens: usize) {
+    fn find_resets(&mut self, shared: &Shared, index: usize) {
         let carry = shared.model.hyper.carry_state;
-        let ledgers = &self.cache.ledgers;
-        let in_chunk = ledgers.layer(index).in_chunk();
         let fresh = self.scratch.fresh.as_mut_slice();
-        let of_token = fresh.iter_mut().zip(&mut self.scratch.reset).take(tokens);
-        for (((fresh, reset), position), in_chunk) in
-            of_token.zip(ledgers.position()..).zip(in_chunk)
-        {
-            let since = if carry { position } else { *in_chunk };
-            *fresh = u32::try_from(since).unwrap_or(u32::MAX);
-            *reset = since == 0;
+        let mut of_token = fresh.iter_mut().zip(&mut self.scratch.reset);
+        for part in self.parts.iter() {
+            let ledgers = &part.cache.ledgers;
+            let in_chunk = ledgers.layer(index).in_chunk();
+            for ((position, in_chunk), (fresh, reset)) in
+                (ledgers.position()..).zip(in_chunk).zip(&mut of_token)
+            {
+                let since = if carry { position } else { *in_chunk };
+                *fresh = u32::try_from(since).unwrap_or(u32::MAX);
+                *reset = since == 0;
+            }
         }
     }
 
@@ -275,7 +336,7 @@ impl<K: Kept> Sequence<K> {
     fn rotate_and_store(&mut self, shared: &Shared, tokens: usize) {
         let hyper = &shared.model.hyper;
         let (n, q_dim, kv_dim) = (hyper.head_dim, hyper.q_dim(), hyper.kv_dim());
-        let (s, cache) = (&self.scratch, &self.cache);
+        let (s, parts) = (&*self.scratch, &*self.parts);
         shared.region(tokens, tokens * (q_dim + 2 * kv_dim), &|t, _| {
             // SAFETY: each task has a token of its own.
             unsafe {
@@ -284,9 +345,10 @@ impl<K: Kept> Sequence<K> {
                 let k = s.kv[0].write(t * kv_dim, kv_dim);
                 let v = s.kv[1].read(t * kv_dim, kv_dim);
                 let heads = k.chunks_exact_mut(n).zip(v.chunks_exact(n));
+                let (part, row) = owner(parts, t);
                 for (head, (k, v)) in heads.enumerate() {
                     rotate(k, turns);
-                    let [k_row, v_row] = cache.block_row(head, t);
+                    let [k_row, v_row] = part.cache.block_row(head, row);
                     shared.kernels.convert::<K>(k, k_row);
                     shared.kernels.convert::<K>(v, v_row);
                 }
@@ -300,10 +362,11 @@ impl<K: Kept> Sequence<K> {
         let (heads, kv_heads, n) = (hyper.heads, hyper.kv_heads, hyper.head_dim);
         let (group, q_dim) = (heads / kv_heads, hyper.q_dim());
         self.scratch.wide.set_cols(q_dim);
-        let (s, cache) = (&self.scratch, &self.cache);
+        let (s, sequences) = (&*self.scratch, &*self.parts);
 
-        let ledger = cache.ledgers.layer(index);
-        let most_rows = chunk::rows(ledger.visible(tokens - 1));
+        let visible =
+            |part: &Part<K>| chunk::rows(part.cache.ledgers.layer(index).visible(part.len - 1));
+        let most_rows = sequences.iter().map(visible).max().unwrap_or(0);
         let parts = match tokens {
             1 => (most_rows / ROWS_OF_A_PART).clamp(1, s.parts),
             _ => 1,
@@ -314,7 +377,8 @@ impl<K: Kept> Sequence<K> {
             let (head, part, t) =
                 (task % kv_heads, task / kv_heads % parts, task / kv_heads / parts);
             let first = head * group;
-            let runs = ledger.visible(t);
+            let (sequence, row_of_block) = owner(sequences, t);
+            let runs = sequence.cache.ledgers.layer(index).visible(row_of_block);
             let rows = chunk::rows(runs);
             let part_rows = part * rows / parts..(part + 1) * rows / parts;
             // SAFETY: each task has heads of a token, or of a part, of its own.
@@ -324,7 +388,7 @@ impl<K: Kept> Sequence<K> {
                     heads: group,
                     head_dim: n,
                 };
-                let places = cache.places(index, head);
+                let places = sequence.cache.places(index, head);
                 let row = (t + part) * heads + first;
                 let mut into = Partial {
                     out: match parts {
@@ -354,14 +418,14 @@ impl<K: Kept> Sequence<K> {
         let w = &layer.attention.output;
         let product = Product { w, x: &s.wide, out: &s.h, add: true };
         shared.multiply(tokens, &s.panels, &[product]);
-        self.cache.commit(index);
+        self.parts.iter_mut().for_each(|part| part.cache.commit(index));
     }
 
     /// `h += Wdown (silu(Wgate y) * (Wup y))`
     fn feed_forward(&mut self, shared: &Shared, layer: &Layer, tokens: usize) {
         let ffn = shared.model.hyper.ffn;
         self.norm(shared, &layer.ffn_norm, 0..tokens);
-        let s = &mut self.scratch;
+        let s = &mut *self.scratch;
         let gate = Product { w: &layer.ffn_gate, x: &s.x, out: &s.gate, add: false };
         let up = Product { w: &layer.ffn_up, x: &s.x, out: &s.up, add: false };
         shared.multiply(tokens, &s.panels, &[gate, up]);
@@ -389,14 +453,14 @@ impl<K: Kept> Sequence<K> {
         while t < tokens {
             let end = tokens.min(t + self.scratch.logit_rows);
             self.norm(shared, &weights.output_norm, t..end);
-            let s = &mut self.scratch;
+            let s = &mut *self.scratch;
             let product = Product { w: &weights.head, x: &s.x, out: &s.logits, add: false };
             shared.multiply(end - t, &s.panels, &[product]);
             for (i, logits) in s.logits.as_mut_slice().chunks_exact(vocab).take(end - t).enumerate()
             {
                 sink(t + i, logits);
             }
-            self.last_row = Some(end - t - 1);
+            self.scratch.last_row = Some(end - t - 1);
             t = end;
         }
     }
@@ -404,7 +468,7 @@ impl<K: Kept> Sequence<K> {
     /// `x = RMSNorm(h) * weight` for some tokens of the block, the first in row 0.
     fn norm(&mut self, shared: &Shared, weight: &[f32], tokens: std::ops::Range<usize>) {
         let d = weight.len();
-        let s = &mut self.scratch;
+        let s = &mut *self.scratch;
         s.x.set_cols(d);
         shared.quantise_rows(&s.x, tokens.len(), |t, x| {
             // SAFETY: nobody writes `h` in this region.
@@ -492,7 +556,17 @@ impl<K: Kept> State for Sequence<K> {
         if tokens.is_empty() {
             return Ok(());
         }
-        self.block(tokens, want, sink)
+        let part = Part { cache: &mut self.cache, first: 0, len: tokens.len() };
+        Pass { scratch: &mut self.scratch, parts: &mut [part] }.run(
+            &self.shared,
+            tokens,
+            want,
+            sink,
+        )
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
     }
 
     fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()> {
@@ -501,7 +575,7 @@ impl<K: Kept> State for Sequence<K> {
 
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
         logits.clear();
-        if let Some(row) = self.last_row {
+        if let Some(row) = self.scratch.last_row {
             let vocab = self.shared.model.hyper.vocab;
             logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
         }

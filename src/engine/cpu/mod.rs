@@ -16,7 +16,7 @@ use super::{Engine, Geometry, KvType, State};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use forward::Sequence;
-use kernels::{Bytes, Half, Kernels, Single};
+use kernels::{Bytes, Half, Kept, Kernels, Single};
 use pool::{Pool, lock};
 use scratch::Scratch;
 use std::sync::Arc;
@@ -123,6 +123,26 @@ impl Engine for Cpu {
         &self.shared.model
     }
 
+    fn forward_together(
+        &self,
+        states: &mut [&mut dyn State],
+        tokens: &[u32],
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let vocab = self.shared.model.hyper.vocab;
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(Error::TokenOutOfRange { token, vocab });
+        }
+        if states.len() != tokens.len() {
+            let (states, tokens) = (states.len(), tokens.len());
+            return Err(Error::Argument(format!("{tokens} tokens for {states} sequences")));
+        }
+        // Those that are kept alike go together.
+        together::<Half>(states, tokens, sink)?;
+        together::<Bytes>(states, tokens, sink)?;
+        together::<Single>(states, tokens, sink)
+    }
+
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
         let shared = Arc::clone(&self.shared);
         Ok(match geometry.kv {
@@ -131,6 +151,31 @@ impl Engine for Cpu {
             KvType::I8 => Box::new(Sequence::<Bytes>::new(shared, geometry)?),
         })
     }
+}
+
+/// Takes in the tokens of those of `states` that are kept as `K`.
+fn together<K: Kept>(
+    states: &mut [&mut dyn State],
+    tokens: &[u32],
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<()> {
+    let mut sequences: Vec<&mut Sequence<K>> = Vec::new();
+    let (mut indices, mut own) = (Vec::new(), Vec::new());
+    for (index, (state, token)) in states.iter_mut().zip(tokens).enumerate() {
+        let Some(sequence) = state.as_any().downcast_mut::<Sequence<K>>() else { continue };
+        if sequences.first().is_some_and(|first| !first.is_beside(sequence)) {
+            return Err(Error::Argument("sequences of two engines can't go together".into()));
+        }
+        sequences.push(sequence);
+        indices.push(index);
+        own.push(*token);
+    }
+    let most = sequences.first().map_or(1, |first| first.block());
+    let groups = sequences.chunks_mut(most).zip(own.chunks(most)).zip(indices.chunks(most));
+    for ((sequences, tokens), indices) in groups {
+        Sequence::together(sequences, tokens, &mut |i, logits| sink(indices[i], logits))?;
+    }
+    Ok(())
 }
 
 /// `[rows][columns]` to `[columns][rows]`.

@@ -58,6 +58,8 @@ pub(super) struct Scratch {
     pub logits: Buffer<f32>,
     /// Tokens whose logits are made at once.
     pub logit_rows: usize,
+    /// Row of the logits of the last token that logits were wanted for.
+    pub last_row: Option<usize>,
 }
 
 /// Buffers of one mixer.
@@ -143,6 +145,7 @@ impl Scratch {
             panels: panels.collect::<Result<_>>()?,
             logits: Buffer::new(logit_rows * hyper.vocab, "logits")?,
             logit_rows,
+            last_row: None,
         })
     }
 

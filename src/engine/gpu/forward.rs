@@ -290,6 +290,10 @@ impl State for Sequence {
         })
     }
 
+    fn as_any(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+
     fn ledgers(&self) -> &Ledgers {
         &self.ledgers
     }

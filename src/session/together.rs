@@ -1,0 +1,46 @@
+//! Several sessions that go on at once.
+
+use super::{Pause, Session};
+use crate::engine::State;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+impl Session {
+    /// Each of `sessions`, which are of one engine, takes in one of `tokens`. What they compute is
+    /// what each would alone, up to rounding; the weights are read once for all of them, where one
+    /// after the other would read them once each.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if sessions and tokens are not as many, or the sessions are of several
+    /// engines; [`Error::TokenOutOfRange`]; [`Error::Paused`] if one of them is paused: nothing is
+    /// taken in.
+    pub fn feed_together(sessions: &mut [&mut Session], tokens: &[u32]) -> Result<()> {
+        if sessions.len() != tokens.len() {
+            let (sessions, tokens) = (sessions.len(), tokens.len());
+            return Err(Error::Argument(format!("{tokens} tokens for {sessions} sessions")));
+        }
+        let Some(first) = sessions.first() else { return Ok(()) };
+        let engine = Arc::clone(&first.engine);
+        if sessions.iter().any(|session| !Arc::ptr_eq(&session.engine, &engine)) {
+            return Err(Error::Argument("sessions of two engines can't go together".into()));
+        }
+        let vocab = engine.model().hyper.vocab;
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(Error::TokenOutOfRange { token, vocab });
+        }
+        let pauses: Vec<Pause> = sessions.iter().map(|session| session.pause.clone()).collect();
+        let _computing = pauses.iter().map(Pause::enter).collect::<Result<Vec<_>>>()?;
+        for session in sessions.iter_mut() {
+            session.shrink_as_asked();
+            session.forget_logits();
+        }
+        let (mut states, mut logits): (Vec<&mut dyn State>, Vec<&mut Vec<f32>>) = sessions
+            .iter_mut()
+            .map(|session| (&mut *session.state as &mut dyn State, &mut session.logits))
+            .unzip();
+        engine.forward_together(&mut states, tokens, &mut |index, row| {
+            logits[index].clear();
+            logits[index].extend_from_slice(row);
+        })
+    }
+}
