@@ -45,7 +45,7 @@ fill() {
         -e "s|@SONAME@|$soname|" -e "s|@STATIC_LIBS@|$1|" "$2" >"$3"
 }
 fill "$static_libs" ffi/package/attamba.pc.in "$to/lib/pkgconfig/attamba.pc"
-fill "$static_libs" ffi/package/attamba-config.cmake.in "$to/lib/cmake/attamba/attamba-config.cmake"
+fill "${static_libs// -/;-}" ffi/package/attamba-config.cmake.in "$to/lib/cmake/attamba/attamba-config.cmake"
 fill "$static_libs" ffi/package/attamba-config-version.cmake.in \
     "$to/lib/cmake/attamba/attamba-config-version.cmake"
 echo "installed in $to"

@@ -6,8 +6,9 @@
 #   scripts/test-aarch64.sh [--all] [CPU...]     qemu's names; by default cortex-a53 cortex-a76 max
 #
 # With --all the whole test suite runs on the last of the processors, the logits against
-# spec/reference.py among it, which takes half an hour or more; ATTAMBA_PYTHON names a Python for it
-# (see tests/common/python.rs). PROPTEST_CASES sets how many random cases a property gets.
+# spec/reference.py and the GPU engine on a software driver for arm64 among it, which takes half an
+# hour or more; ATTAMBA_PYTHON names a Python for it (see tests/common/python.rs). PROPTEST_CASES sets
+# how many random cases a property gets.
 #
 # Needs Debian or Ubuntu on another architecture, and root or sudo for what is missing.
 set -euo pipefail
@@ -48,7 +49,10 @@ for cpu in "${cpus[@]}"; do
 done
 if [[ -n $all ]]; then
     echo "== $QEMU_CPU, the whole suite"
-    run --quiet --tests
+    install_missing libvulkan1:arm64 mesa-vulkan-drivers:arm64
+    export VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.aarch64.json
+    export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+    run --quiet --features gpu --tests
 fi
 
 echo "== libattamba.so"

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # What an outsider does: installs the library to a prefix, and builds the examples and the program of
-# docs/embedding.md against it, with nothing but the header, pkg-config and the compiler.
+# docs/embedding.md against it, with nothing but the header, pkg-config or CMake, and the compiler.
+#
+# Installs pkg-config and CMake on Debian or Ubuntu where they are missing, as root or with sudo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if ! command -v pkg-config >/dev/null; then
+if ! command -v pkg-config >/dev/null || ! command -v cmake >/dev/null; then
     as_root=()
     if ((EUID != 0)); then
         as_root=(sudo)
     fi
     "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" apt-get install -y -qq --no-install-recommends pkg-config
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends pkg-config cmake make
 fi
 
 work=$(mktemp -d)
@@ -45,9 +47,8 @@ says "$work/chat" "$model" <<<"Hello!"
 says "$work/static" "$model" <<<"Hello!"
 says "$work/ask" "$model" "$work/document.txt" "What is a bird?" "And then?"
 
-if command -v cmake >/dev/null; then
-    mkdir "$work/cmake"
-    cat >"$work/cmake/CMakeLists.txt" <<CMAKE
+mkdir "$work/cmake"
+cat >"$work/cmake/CMakeLists.txt" <<CMAKE
 cmake_minimum_required(VERSION 3.16)
 project(outsider C)
 find_package(attamba 0.1 REQUIRED)
@@ -56,9 +57,8 @@ target_link_libraries(shared PRIVATE attamba::attamba)
 add_executable(static "$PWD/examples/chat.c")
 target_link_libraries(static PRIVATE attamba::static)
 CMAKE
-    cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
-    cmake --build "$work/cmake/build" >/dev/null
-    says "$work/cmake/build/shared" "$model" <<<"Hello!"
-    says "$work/cmake/build/static" "$model" <<<"Hello!"
-fi
+cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
+cmake --build "$work/cmake/build" >/dev/null
+says "$work/cmake/build/shared" "$model" <<<"Hello!"
+says "$work/cmake/build/static" "$model" <<<"Hello!"
 echo "an outsider's programs work"

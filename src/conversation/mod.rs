@@ -191,7 +191,7 @@ impl Conversation {
         let chat = Chat::new(&language.tokenizer, &language.template);
         let tokens = chat.encode(&self.messages, false)?;
         self.session.reset();
-        self.session.take_in_more(&tokens)?;
+        self.session.go_on(&tokens)?;
         self.fed = text;
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Conversation {
         for &token in &turn.tokens {
             self.sampler.accept(token);
         }
-        match self.session.take_in_more(&turn.tokens) {
+        match self.session.go_on(&turn.tokens) {
             Err(Error::Cancelled) => return Ok(Outcome::Dropped),
             other => other?,
         }
@@ -306,7 +306,7 @@ impl Conversation {
             answer.push_str(piece);
             let length = piece.len();
             let go_on = piece.is_empty() || each(piece);
-            match self.session.go_on(token, &self.sampler) {
+            match self.session.follow(token, &self.sampler) {
                 Err(Error::Cancelled) => {
                     // While paused: the token is not taken in, and so no part of the answer.
                     answer.truncate(answer.len() - length);
@@ -321,7 +321,11 @@ impl Conversation {
                 break;
             }
         }
-        self.session.settle()?;
+        match self.session.fetch_logits() {
+            // The next turn feeds its message first and needs none.
+            Err(Error::Paused) => {}
+            other => other?,
+        }
         let rest = detokeniser.flush();
         if !rest.is_empty() {
             each(rest);

@@ -174,9 +174,7 @@ impl Session {
                 note.len()
             )));
         }
-        let pause = self.pause.clone();
-        let _computing = pause.enter()?;
-        self.read_logits()?;
+        self.fetch_logits()?;
         let ledgers = self.state.ledgers();
         let books: Vec<u8> = ledgers.encode().iter().flat_map(|n| n.to_le_bytes()).collect();
         let Geometry { ring, window, chunk, kv, overflow } = self.geometry;
@@ -200,6 +198,7 @@ impl Session {
             logits: 4 * self.logits.len() as u64,
             image: self.geometry.image_bytes(self.hyper(), ledgers),
         };
+        let _computing = self.pause.enter()?;
         replace(path, |out| {
             out.write_all(&header.encode())?;
             let mut summed = Summed { out, sum: Xxh3::new(), failed: None };

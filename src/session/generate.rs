@@ -31,18 +31,18 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
-        // Clearing once, here, keeps a cancel that arrives between two tokens.
-        self.begin();
-        match self.fetch_logits() {
-            // Cancelled while paused, before the first token.
-            Err(Error::Cancelled) => return Ok(Finish::Cancelled),
-            other => other?,
-        }
+        self.fetch_logits()?;
         if self.logits.is_empty() {
             return Err(Error::Argument("feed at least one token before generating".into()));
         }
+        // Clearing once, here, keeps a cancel that arrives between two tokens.
+        self.begin();
         let finish = self.choose_and_take_in(sampler, limit, is_end, &mut each)?;
-        self.settle()?;
+        match self.fetch_logits() {
+            // They are fetched when they are asked for.
+            Err(Error::Paused) => {}
+            other => other?,
+        }
         Ok(finish)
     }
 
@@ -59,7 +59,7 @@ impl Session {
             }
             let token = self.choose(sampler);
             let go_on = each(token);
-            match self.go_on(token, sampler) {
+            match self.follow(token, sampler) {
                 // Cancelled while paused: this token is not taken in.
                 Err(Error::Cancelled) => return Ok(Finish::Cancelled),
                 other => other?,

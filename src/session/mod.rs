@@ -115,7 +115,7 @@ impl Session {
     /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
         self.begin();
-        self.take_in_more(tokens)
+        self.go_on(tokens)
     }
 
     /// As [`Session::feed`], and hands the logits (`[vocab]`) of every token to `each`, in order,
@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// Takes in more tokens of a call that has begun.
-    pub(crate) fn take_in_more(&mut self, tokens: &[u32]) -> Result<()> {
+    pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
         self.take_in(tokens, Want::Last, &mut |_, _| {})
     }
 
@@ -145,40 +145,27 @@ impl Session {
     /// # Errors
     /// [`Error::TokenOutOfRange`] before the token is taken in.
     pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
+        self.begin();
+        self.take_in_for_top(token)?;
+        Ok(&self.top)
+    }
+
+    fn take_in_for_top(&mut self, token: u32) -> Result<()> {
         let pause = self.pause.clone();
         let _computing = pause.wait(&self.cancel)?;
         self.shrink_as_asked();
         self.forget_logits();
-        self.state.forward_top(&[token], &mut self.top)?;
-        Ok(&self.top)
+        self.state.forward_top(&[token], &mut self.top)
     }
 
-    /// Makes [`Session::logits`] those of the last token after [`Session::feed_top`]; waits while
-    /// paused.
+    /// Makes [`Session::logits`] those of the last token after [`Session::feed_top`].
     ///
     /// # Errors
-    /// Those of the engine's device; [`Error::Cancelled`] if cancelled while paused.
+    /// Those of the engine's device; [`Error::Paused`] while paused.
     pub fn fetch_logits(&mut self) -> Result<()> {
-        if self.top.is_empty() {
-            return Ok(());
-        }
-        let pause = self.pause.clone();
-        let _computing = pause.wait(&self.cancel)?;
-        self.read_logits()
-    }
-
-    /// Ends a call: fetches the logits, unless paused. Then whoever needs them does.
-    pub(crate) fn settle(&mut self) -> Result<()> {
-        let pause = self.pause.clone();
-        match pause.enter() {
-            Ok(_computing) => self.read_logits(),
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Fetches the logits in a piece of work that has begun.
-    fn read_logits(&mut self) -> Result<()> {
         if !self.top.is_empty() {
+            let pause = self.pause.clone();
+            let _computing = pause.enter()?;
             self.top.clear();
             self.state.last_logits(&mut self.logits)?;
         }
@@ -201,9 +188,9 @@ impl Session {
 
     /// Takes in one token more of what a call began before, so that `sampler` can choose its
     /// successor: a cancel since then is kept. In the end the logits are to be fetched.
-    pub(crate) fn go_on(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
+    pub(crate) fn follow(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
         if sampler.needs_only_top() {
-            self.feed_top(token).map(|_| ())
+            self.take_in_for_top(token)
         } else {
             self.take_in(&[token], Want::Last, &mut |_, _| {})
         }

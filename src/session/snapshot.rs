@@ -36,9 +36,7 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
-        let pause = self.pause.clone();
-        let _computing = pause.enter()?;
-        self.read_logits()?;
+        self.fetch_logits()?;
         let position = self.position();
         let ledgers = self.state.ledgers();
         let bytes = self.geometry.image_bytes(self.hyper(), ledgers);
@@ -48,10 +46,12 @@ impl Session {
         image
             .try_reserve_exact(usize::try_from(bytes).map_err(|_| no_memory())?)
             .map_err(|_| no_memory())?;
+        let computing = self.pause.enter()?;
         self.state.export(&mut |piece| {
             image.extend_from_slice(piece);
             Ok(())
         })?;
+        drop(computing);
         let model = Arc::clone(self.engine.model());
         let logits = self.logits.clone();
         Ok(Snapshot { model, geometry: self.geometry, position, books, logits, image })

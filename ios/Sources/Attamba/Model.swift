@@ -51,16 +51,17 @@ public final class Model: Sendable {
             UnsafePointer<attamba_model_options>, UnsafeMutablePointer<OpaquePointer?>
         ) -> attamba_status
     ) throws -> Model {
-        var loading = options.c
         var handle: OpaquePointer?
         // Alive until the call has returned, on whose thread it is used.
         try withExtendedLifetime(Listener(progress)) { listener in
-            loading.progress = { user, done in
-                let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
-                return listener.progress?(done) ?? true ? 1 : 0
+            try options.withC { loading in
+                loading.progress = { user, done in
+                    let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
+                    return listener.progress?(done) ?? true ? 1 : 0
+                }
+                loading.progress_user = Unmanaged.passUnretained(listener).toOpaque()
+                try check(call(&loading, &handle))
             }
-            loading.progress_user = Unmanaged.passUnretained(listener).toOpaque()
-            try check(call(&loading, &handle))
         }
         return Model(number: UInt(bitPattern: handle))
     }
@@ -79,9 +80,10 @@ public final class Model: Sendable {
         options: SessionOptions = SessionOptions(),
         loading: ModelOptions = ModelOptions()
     ) throws -> Memory {
-        var loading = loading.c
-        return try options.withC { options in
-            try Memory { try check(attamba_estimate(path, &loading, options, $0)) }
+        try loading.withC { loading in
+            try options.withC { options in
+                try Memory { try check(attamba_estimate(path, &loading, options, $0)) }
+            }
         }
     }
 

@@ -52,17 +52,25 @@ public struct ModelOptions: Sendable {
     public var threads: UInt32 = 0
     /// Reads all of the file now, so that the first answer need not wait for the storage.
     public var preload = false
+    /// A part of the name of the GPU to take, if not the fastest.
+    public var adapter: String?
 
     public init() {}
 
-    /// The options as C has them, without a progress function.
-    var c: attamba_model_options {
+    /// Hands the options, without a progress function, to a function as C has them.
+    func withC<T>(_ body: (inout attamba_model_options) throws -> T) rethrows -> T {
         var options = attamba_model_options()
         options.struct_size = UInt32(MemoryLayout<attamba_model_options>.size)
         options.engine = engine.rawValue
         options.threads = threads
         options.preload = preload ? 1 : 0
-        return options
+        guard let adapter else {
+            return try body(&options)
+        }
+        return try adapter.withCString { name in
+            options.adapter = name
+            return try body(&options)
+        }
     }
 }
 

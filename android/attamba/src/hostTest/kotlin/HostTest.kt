@@ -268,6 +268,11 @@ private class HostTest(private val file: File, private val folder: File) {
         val failure = assertFailsWith<AttambaException> { Model.open("/no/such/ü") }
         assertEquals(Status.IO, failure.status)
         assertTrue("/no/such/ü" in failure.message!!, failure.message)
+        val nowhere = ModelOptions(Engine.GPU, adapter = "no GPU is called so")
+        assertEquals(
+            Status.DEVICE,
+            assertFailsWith<AttambaException> { Model.open(file.path, nowhere) }.status,
+        )
         val model = model()
         val tight = SessionOptions(Budget.Bytes(1))
         assertEquals(Status.BUDGET, assertFailsWith<AttambaException> { model.session(tight) }.status)

@@ -246,7 +246,8 @@ NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
     failed(env, attamba_log_set(level, log_note, NULL));
 }
 
-static attamba_model_options loading(jint engine, jint threads, jboolean preload,
+/* `adapter` stays the caller's. */
+static attamba_model_options loading(jint engine, const char *adapter, jint threads, jboolean preload,
                                      struct callback *progress)
 {
     attamba_model_options options = {0};
@@ -254,6 +255,7 @@ static attamba_model_options loading(jint engine, jint threads, jboolean preload
     options.engine = engine;
     options.threads = (uint32_t)threads;
     options.preload = preload;
+    options.adapter = adapter;
     if (progress->function != NULL) {
         options.progress = hand_progress;
         options.progress_user = progress;
@@ -261,31 +263,37 @@ static attamba_model_options loading(jint engine, jint threads, jboolean preload
     return options;
 }
 
-NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jint threads,
-                         jboolean preload, jobject progress)
+NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jbyteArray adapter,
+                         jint threads, jboolean preload, jobject progress)
 {
     struct callback callback = {env, progress};
-    attamba_model_options options = loading(engine, threads, preload, &callback);
     attamba_model *model = NULL;
     char *text = from_java(env, path, NULL);
+    char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
+    attamba_model_options options = loading(engine, name, threads, preload, &callback);
 
     (void)self;
-    if (text != NULL) {
+    if (!(*env)->ExceptionCheck(env)) {
         failed(env, attamba_model_open(text, &options, &model));
-        free(text);
     }
+    free(name);
+    free(text);
     return number_of(model);
 }
 
 NATIVE(jlong, modelOpenFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length, jint engine,
-                           jint threads, jboolean preload, jobject progress)
+                           jbyteArray adapter, jint threads, jboolean preload, jobject progress)
 {
     struct callback callback = {env, progress};
-    attamba_model_options options = loading(engine, threads, preload, &callback);
     attamba_model *model = NULL;
+    char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
+    attamba_model_options options = loading(engine, name, threads, preload, &callback);
 
     (void)self;
-    failed(env, attamba_model_open_fd(fd, (uint64_t)offset, (uint64_t)length, &options, &model));
+    if (!(*env)->ExceptionCheck(env)) {
+        failed(env, attamba_model_open_fd(fd, (uint64_t)offset, (uint64_t)length, &options, &model));
+    }
+    free(name);
     return number_of(model);
 }
 
@@ -439,7 +447,7 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint th
                              jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, threads, 0, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -459,7 +467,7 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
                                jint threads, jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, threads, 0, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 

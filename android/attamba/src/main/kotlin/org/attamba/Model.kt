@@ -77,8 +77,9 @@ public class Model private constructor(number: Long) : AutoCloseable {
             options: ModelOptions = ModelOptions(),
             progress: Progress? = null,
         ): Model {
-            val (engine, threads, preload) = options
-            return Model(Native.modelOpen(path.utf8(), engine.code, threads, preload, progress))
+            val (engine, threads, preload, adapter) = options
+            val (code, gpu) = engine.code to adapter?.utf8()
+            return Model(Native.modelOpen(path.utf8(), code, gpu, threads, preload, progress))
         }
 
         /**
@@ -92,9 +93,10 @@ public class Model private constructor(number: Long) : AutoCloseable {
             options: ModelOptions = ModelOptions(),
             progress: Progress? = null,
         ): Model {
-            val (engine, threads, preload) = options
+            val (engine, threads, preload, adapter) = options
+            val (code, gpu) = engine.code to adapter?.utf8()
             return Model(
-                Native.modelOpenFd(fd, offset, length, engine.code, threads, preload, progress)
+                Native.modelOpenFd(fd, offset, length, code, gpu, threads, preload, progress)
             )
         }
 

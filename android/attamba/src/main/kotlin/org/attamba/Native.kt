@@ -15,6 +15,7 @@ internal object Native {
     external fun modelOpen(
         path: ByteArray,
         engine: Int,
+        adapter: ByteArray?,
         threads: Int,
         preload: Boolean,
         progress: Progress?,
@@ -25,6 +26,7 @@ internal object Native {
         offset: Long,
         length: Long,
         engine: Int,
+        adapter: ByteArray?,
         threads: Int,
         preload: Boolean,
         progress: Progress?,

@@ -48,6 +48,8 @@ public data class ModelOptions(
     val threads: Int = 0,
     /** Reads all of the file now, so that the first answer need not wait for the storage. */
     val preload: Boolean = false,
+    /** A part of the name of the GPU to take, if not the fastest. */
+    val adapter: String? = null,
 )
 
 /** How a session is opened. */
