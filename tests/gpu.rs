@@ -43,7 +43,7 @@ fn drivers() -> &'static [Driver] {
 fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
     for driver in drivers() {
         let mut cases = 0;
-        let mut most = Error::default();
+        let mut most = [Error::default(); 2];
         let mut failures = Vec::new();
         for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
             cases += 1;
@@ -58,7 +58,8 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                 let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
                 for split in [Split::Whole, Split::Pieces(cases), fine] {
                     let got = feed(&gpu, options, tokens, split);
-                    for (other, want) in [("reference", &run.logits), ("CPU", &of_cpu)] {
+                    let others = [("reference", &run.logits), ("CPU", &of_cpu)];
+                    for ((other, want), most) in others.into_iter().zip(&mut most) {
                         let error = Error::of(&got, want, case.model.hyper.vocab);
                         most.all = most.all.max(error.all);
                         most.worst_token = most.worst_token.max(error.worst_token);
@@ -72,7 +73,12 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                 }
             }
         }
-        println!("{kinds:?}, {cases} files, {}: {most:?}", driver.describe());
+        let [reference, cpu] = most.map(|error| error.all);
+        let driver = driver.describe();
+        println!(
+            "{kinds:?}, {cases} files, {driver}: {reference:.1e} from the reference, {cpu:.1e} \
+             from the CPU"
+        );
         assert!(cases >= least_cases, "{cases} cases of {kinds:?}");
         let some = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
         assert!(failures.is_empty(), "{} beyond {bound}, such as\n{some}", failures.len());
