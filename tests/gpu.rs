@@ -192,22 +192,26 @@ fn a_token_is_one_submit_and_one_pass() {
         Sizes { architecture: "llama", ..Sizes::default() },
         Sizes { dtype: DType::Q4_0, ..shared_heads() },
     ];
-    for sizes in &every_kind {
-        side_by_side(sizes, |model, gpu, _| {
-            let mut session = Session::open(Arc::clone(gpu), Options::default()).unwrap();
-            session.feed(&[1, 2, 3]).unwrap();
+    for adapter in Adapter::all() {
+        // A device of its own: the others' counters count what other tests do.
+        let driver = Driver::open(&adapter).unwrap();
+        for sizes in &every_kind {
+            let model = sizes.model(5);
             let layers = model.hyper.layers as u64;
+            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(model, &driver).unwrap());
+            let mut session = Session::open(Arc::clone(&gpu), Options::default()).unwrap();
+            session.feed(&[1, 2, 3]).unwrap();
             for token in 0..5 {
                 let before = gpu.counters().unwrap();
                 session.feed_top(token).unwrap();
                 let Counters { dispatches, passes, submits, bytes_read } = gpu.counters().unwrap();
                 assert_eq!((passes - before.passes, submits - before.submits), (1, 1));
                 assert!(bytes_read - before.bytes_read <= 1024);
-                // Beside the layers: the moves, the head and the passes that find candidates.
+                // Beside the layers: the moves, the head and the pass that finds candidates.
                 let of_layers = dispatches - before.dispatches - 3;
                 assert!(of_layers <= 8 * layers, "{of_layers} dispatches in {layers} layers");
             }
-        });
+        }
     }
 }
 
@@ -306,7 +310,7 @@ fn a_cancel_ends_a_long_prefill() {
         let result = session.feed(&tokens);
         let took = canceller.join().unwrap().elapsed();
         assert!(matches!(result, Err(Failure::Cancelled)), "{result:?}");
-        assert!(session.position() > 0 && session.position() % block == 0);
+        assert!(session.position() > 0 && session.position().is_multiple_of(block));
         println!("{took:?} after the cancel, at {}", session.position());
         session.reset();
         session.feed(&tokens[..5]).unwrap();
@@ -359,4 +363,75 @@ fn an_adapter_that_is_not_there_is_named() {
     let Err(e) = Adapter::find(Some("no such adapter")).map(|_| ()) else { panic!("found") };
     assert!(matches!(e, Failure::NoAdapter(_)), "{e}");
     assert!(e.to_string().contains("no such adapter"), "{e}");
+}
+
+/// The command on the GPU.
+#[cfg(feature = "cli")]
+mod command {
+    use crate::common::command::{attamba, command};
+
+    #[test]
+    fn logits_are_those_of_the_cpu() {
+        let folder = tempfile::tempdir().unwrap();
+        let logits = |engine: &str, split: &str| -> Vec<f32> {
+            let out = folder.path().join(engine);
+            let out = out.to_str().unwrap();
+            let model = crate::common::command::BUNDLED;
+            let tokens = "1,17,300,4,5,6,700,8,9,10,11,12";
+            let ran = attamba([
+                "logits", model, "--tokens", tokens, "--out", out, "--engine", engine, "--split",
+                split,
+            ]);
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            let bytes = std::fs::read(out).unwrap();
+            bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        };
+        let want = logits("cpu", "12");
+        for split in ["12", "1", "5,3"] {
+            super::assert_near(&logits("gpu", split), &want, super::FLOATS, split);
+        }
+    }
+
+    #[test]
+    fn adapters_are_listed_with_their_proof() {
+        let ran = attamba(["adapters", "--verbose"]);
+        let text = String::from_utf8(ran.stdout).unwrap();
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(text.contains("kernels passed") && text.contains("mixer_step"), "{text}");
+        let ran = attamba(["adapters", "--adapter", "no such adapter"]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains("no such adapter"), "{}", ran.stderr);
+    }
+
+    #[test]
+    fn a_counted_token_is_one_submit() {
+        let ran =
+            attamba(["bench", "--engine", "gpu", "-p", "0", "-n", "4", "-r", "1", "--verbose"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let counted = "36.00 dispatches in 4 layers, 1.000 passes, 1.000 submits, 512 bytes";
+        assert!(ran.stderr.contains(counted), "{}", ran.stderr);
+    }
+
+    #[test]
+    fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = || {
+            let ran = command()
+                .args(["generate", "-p", "a", "-n", "2", "--engine", "gpu"])
+                .env("ATTAMBA_CACHE", folder.path())
+                .output()
+                .unwrap();
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        };
+        run();
+        // Where the driver has caches at all.
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+            run();
+            std::fs::write(&path, b"nothing of the kind").unwrap();
+            run();
+        }
+    }
 }

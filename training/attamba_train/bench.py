@@ -16,6 +16,8 @@ from .trainer import make_optimizer
 class Throughput:
     tokens_per_second: float
     """By the median of the measured steps."""
+    tokens_per_cpu_second: float
+    """The same by the time that this process had the CPU: holds also while other work keeps the machine busy."""
     first_seconds: float
     """The first step, compilation included."""
 
@@ -29,12 +31,15 @@ def measure(config: RunConfig, device: torch.device, steps: int, plain: bool) ->
     optimizer = make_optimizer(model, config.train)
     count = config.train.batch // config.train.accumulate
     seconds = [_step(config, model, optimizer, count, device) for _ in range(steps + 1)]
-    return Throughput(count * config.model.context / float(np.median(seconds[1:])), seconds[0])
+    tokens = count * config.model.context
+    wall, cpu = np.median(seconds[1:], axis=0)
+    return Throughput(tokens / wall, tokens / cpu, seconds[0][0])
 
 
-def _step(config: RunConfig, model: nn.Module, optimizer, count: int, device: torch.device) -> float:
+def _step(config: RunConfig, model: nn.Module, optimizer, count: int, device: torch.device) -> tuple[float, float]:
+    """Seconds that a step takes, by the clock and of the CPU."""
     windows = torch.randint(config.model.vocab_size, (count, config.model.context + 1), device=device)
-    begun = time.monotonic()
+    begun, cpu_begun = time.monotonic(), time.process_time()
     with torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
         loss = model(windows[:, :-1], windows[:, 1:])
     loss.backward()
@@ -43,4 +48,4 @@ def _step(config: RunConfig, model: nn.Module, optimizer, count: int, device: to
     optimizer.zero_grad(set_to_none=True)
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.monotonic() - begun
+    return time.monotonic() - begun, time.process_time() - cpu_begun

@@ -1,5 +1,7 @@
 """The model card: what a file is, what it was trained on, how well it predicts."""
 
+from pathlib import Path
+
 from .evaluate import perplexity
 from .run_folder import Run
 
@@ -14,6 +16,7 @@ def write(run: Run, file_name: str, kind: str, size: int) -> str:
         f"`{file_name}` ({size / 1e6:.1f} MB, {kind}) is {_kind(run)} of {parameters:.2f} million",
         f"parameters, trained on {trained:.1f} million tokens with a context of {model.context} tokens.",
         "",
+        *([f"It began with the weights of `{Path(config.init).name}`.", ""] if config.init else []),
         f"    attamba chat -m {file_name}",
         "",
         "## Shape",

@@ -15,12 +15,16 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_tokenizer,
+        _add_extract_tokenizer,
         _add_pack,
         _add_train,
+        _add_distill,
         _add_plot,
         _add_perplexity,
         _add_export,
         _add_check,
+        _add_convert,
+        _add_merge,
         _add_convert_lingua,
         _add_bench,
     ):
@@ -65,6 +69,21 @@ def _tokenizer(chosen):
     print(f"{chosen.out}: {made.get_vocab_size()} entries")
 
 
+def _add_extract_tokenizer(commands):
+    text = "Write the tokenizer of a GGUF file, to pack data for a run that begins with its weights."
+    parser = _command(commands, "extract-tokenizer", _extract_tokenizer, text)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="the tokenizer.json to write")
+
+
+def _extract_tokenizer(chosen):
+    from . import gguf_file
+
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(gguf_file.load_text(chosen.model).tokenizer_json, encoding="utf-8")
+    print(chosen.out)
+
+
 def _add_pack(commands):
     parser = _command(commands, "pack", _pack, "Tokenise documents into a packed source of training tokens.")
     parser.add_argument("input", type=Path, help=".txt or .jsonl, also .xz or .gz")
@@ -72,6 +91,9 @@ def _add_pack(commands):
     parser.add_argument("--out", type=Path, required=True, help="the data folder")
     parser.add_argument("--name", required=True, help="of the source, as the YAML of a run names it")
     parser.add_argument("--sources", nargs="*", help="only documents whose 'source' is one of these")
+    parser.add_argument(
+        "--chat", default="attamba", choices=["attamba", "chatml"], help="how conversations are written"
+    )
     parser.add_argument("--held-out", type=float, default=0.02, help="share of documents for validation")
     parser.add_argument("--attribution", action="append", default=[], help="origin and licence, for the model card")
 
@@ -81,7 +103,7 @@ def _pack(chosen):
 
     made = token_file.pack(
         chosen.name,
-        corpus.documents(chosen.input, chosen.sources),
+        corpus.documents(chosen.input, chosen.sources, chosen.chat),
         tokenizer.load(chosen.tokenizer),
         chosen.out,
         chosen.held_out,
@@ -102,23 +124,46 @@ def _add_train(commands):
 
 def _train(chosen):
     from . import run_config
-    from .processes import Processes
     from .trainer import Trainer
+
+    _run(chosen, run_config.load, Trainer)
+
+
+def _run(chosen, load, kind):
+    """Make a run with a trainer of the class `kind`, whose settings `load` reads."""
+    from .processes import Processes
 
     if chosen.minutes is not None and not chosen.minutes > 0:
         raise KitError(f"--minutes is {chosen.minutes}; it must be more than 0.")
-    config = run_config.load(chosen.config)
-    processes = Processes(chosen.device)
+    config, processes = load(chosen.config), Processes(chosen.device)
     try:
-        trainer = Trainer(config, chosen.data, chosen.out, processes)
+        trainer = kind(config, chosen.data, chosen.out, processes)
         if processes.first:
-            print(f"{config.name}: {trainer.model.parameter_count()} parameters, {config.model.architecture}")
+            trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+            print(f"{config.name}: {trained} parameters, {config.model.architecture}")
         complete = trainer.run(chosen.minutes)
         if processes.first:
             state = "complete" if complete else "stopped; the same command goes on"
             print(f"{config.name}: step {trainer.step} of {config.steps}, {state}")
     finally:
         processes.close()
+
+
+def _add_distill(commands):
+    text = "Teach a pretrained transformer to be Attamba, as a YAML file says, or go on where it stopped."
+    parser = _command(commands, "distill", _distill, text)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the logs and the plot")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to be taken up again later")
+    _add_machine(parser)
+
+
+def _distill(chosen):
+    from . import distill_config
+    from .distill import Distillation
+
+    _run(chosen, distill_config.load, Distillation)
 
 
 def _add_plot(commands):
@@ -153,15 +198,21 @@ def _perplexity(chosen):
 
 
 def _add_export(commands):
-    parser = _command(commands, "export", _export, "Write a run's model as GGUF, with its card beside it.")
+    parser = _command(
+        commands, "export", _export, "Write a run's model as GGUF: with its card, or of a distillation the delta."
+    )
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write; the card gets the ending .md")
     parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the matrices")
 
 
 def _export(chosen):
-    from . import card, gguf_file, run_folder
+    from . import card, distill, gguf_file, run_folder
 
+    if distill.is_run(chosen.run_folder):
+        distill.export(chosen.run_folder, chosen.out, chosen.type)
+        print(f"{chosen.out}: {chosen.out.stat().st_size} bytes; `attamba-train merge` joins it to its base")
+        return
     run = run_folder.load(chosen.run_folder)
     gguf_file.save(chosen.out, run.model, run.config.name, chosen.type, run.text)
     size = chosen.out.stat().st_size
@@ -193,6 +244,46 @@ def _check(chosen):
     print(f"relative error {found.relative_error:.2e}, same most likely token {found.same_argmax:.1%}")
     if not found.relative_error <= chosen.tolerance:
         raise KitError(f"The relative error {found.relative_error:.2e} is above {chosen.tolerance:.2e}.")
+
+
+def _add_convert(commands):
+    text = "Turn a pretrained llama GGUF file into Attamba: the base restricted to chunk boundaries and a window."
+    parser = _command(commands, "convert", _convert, text)
+    parser.add_argument("base", type=Path, help="a .gguf of the architecture llama")
+    parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
+    parser.add_argument("--chunk", type=int, default=8, help="tokens a chunk")
+    parser.add_argument("--window", type=int, default=64, help="recent tokens that stay visible")
+    parser.add_argument("--inner", type=int, default=192, help="channels of a mixer's scan")
+    parser.add_argument("--state", type=int, default=16, help="state elements a channel")
+    parser.add_argument("--heads", type=int, default=6, help="scan heads")
+    parser.add_argument("--scan", default="reset", choices=["reset", "carried"])
+    parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the mixers; the rest stays as it is")
+
+
+def _convert(chosen):
+    from . import gguf_file, pretrained
+    from .model import Chunks, Mixer
+
+    mixer = Mixer(inner=chosen.inner, state=chosen.state, heads=chosen.heads, scan=chosen.scan)
+    base = gguf_file.load(chosen.base)
+    config = pretrained.config_of(base.config, Chunks(length=chosen.chunk, window=chosen.window), mixer)
+    model = pretrained.attach(base, config, seed=0)
+    pretrained.write_whole(chosen.out, chosen.base, chosen.out.stem, config, pretrained.mixers(model), chosen.type)
+    print(f"{chosen.out}: {chosen.out.stat().st_size} bytes")
+
+
+def _add_merge(commands):
+    parser = _command(commands, "merge", _merge, "Make the whole file of a base and a delta that `distill` trained.")
+    parser.add_argument("base", type=Path)
+    parser.add_argument("delta", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
+
+
+def _merge(chosen):
+    from . import pretrained
+
+    pretrained.merge(chosen.base, chosen.delta, chosen.out)
+    print(f"{chosen.out}: {chosen.out.stat().st_size} bytes")
 
 
 def _add_convert_lingua(commands):
@@ -230,7 +321,10 @@ def _bench(chosen):
         raise KitError(f"--steps is {chosen.steps}; it must lie in 1..100000.")
     config = run_config.load(chosen.config)
     found = bench.measure(config, Processes(chosen.device).device, chosen.steps, chosen.plain)
-    print(f"{config.name}: {found.tokens_per_second:.0f} tokens/s (first step {found.first_seconds:.1f} s)")
+    print(
+        f"{config.name}: {found.tokens_per_second:.0f} tokens/s, {found.tokens_per_cpu_second:.0f} a second of "
+        f"CPU time (first step {found.first_seconds:.1f} s)"
+    )
 
 
 def _add_machine(parser: argparse.ArgumentParser):

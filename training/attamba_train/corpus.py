@@ -12,8 +12,10 @@ from .tokenizer import END_OF_TEXT, ROLES
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}
 
 
-def documents(path: Path, sources: list[str] | None = None) -> Iterator[str]:
+def documents(path: Path, sources: list[str] | None = None, form: str = "attamba") -> Iterator[str]:
     """Every document of `path` as the text that is tokenised, its end marked.
+
+    `form` says how a conversation is written: a key of `FORMS`.
 
     A `.txt` file is one document. A line of a `.jsonl` file is an object with `text`, or with `turns`: a
     list of [role, text]. With `sources`, only objects whose `source` is among them count.
@@ -25,7 +27,9 @@ def documents(path: Path, sources: list[str] | None = None) -> Iterator[str]:
     count = 0
     try:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
-            for document in _texts(file, path, sources) if plain.suffix == ".jsonl" else [as_text(file.read())]:
+            for document in (
+                _texts(file, path, sources, FORMS[form]) if plain.suffix == ".jsonl" else [as_text(file.read())]
+            ):
                 if document != END_OF_TEXT:
                     count += 1
                     yield document
@@ -56,7 +60,15 @@ def as_chat(turns: list[list[str]]) -> str:
     return chat if chat.endswith(END_OF_TEXT) else chat + END_OF_TEXT
 
 
-def _texts(lines, path: Path, sources: list[str] | None) -> Iterator[str]:
+def as_chatml(turns: list[list[str]]) -> str:
+    """A conversation as the models write it that know `<|im_start|>`."""
+    return "".join(f"<|im_start|>{role}\n{_harmless(text.strip())}<|im_end|>\n" for role, text in turns)
+
+
+FORMS = {"attamba": as_chat, "chatml": as_chatml}
+
+
+def _texts(lines, path: Path, sources: list[str] | None, as_conversation) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -69,7 +81,7 @@ def _texts(lines, path: Path, sources: list[str] | None) -> Iterator[str]:
         if isinstance(row.get("text"), str):
             yield as_text(row["text"])
         elif _are_turns(row.get("turns")):
-            yield as_chat(row["turns"])
+            yield as_conversation(row["turns"])
         else:
             raise KitError(
                 f"Line {number} of {path} has neither 'text' nor 'turns' as a list of [role, text] with a role "

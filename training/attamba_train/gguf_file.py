@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from gguf.quants import dequantize, quantize
 
+from . import ggml_tokenizer
 from .errors import KitError
 from .model import Chunks, Decoder, Mixer, ModelConfig
 
@@ -29,6 +31,7 @@ MIXER_NAMES = {
     "norm": "norm.weight",
     "out_proj.weight": "out.weight",
 }
+EMBEDDING = "token_embd.weight"
 OPTIONAL = {"conv1d.bias", "dt.bias"}
 
 
@@ -53,19 +56,15 @@ def save(path: Path, model: Decoder, name: str, kind: str, text: Text):
     config = model.config
     if kind not in TYPES:
         raise KitError(f"The type {kind!r} is not one of {', '.join(TYPES)}; `attamba quantize` makes the others.")
-    _check_expressible(config)
+    check_expressible(config)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     writer = gguf.GGUFWriter(str(unfinished), ARCHITECTURES[config.architecture])
     writer.add_name(name)
-    _write_keys(writer, config)
+    write_keys(writer, config)
     _write_text(writer, text)
-    for parameter, value in model.state_dict().items():
-        value = value.detach().float().cpu().numpy()
-        if parameter.endswith("a_log"):
-            value = -np.exp(value)
-        _write_tensor(writer, tensor_name(parameter), value, TYPES[kind])
+    write_tensors(writer, model.state_dict().items(), kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -73,17 +72,41 @@ def save(path: Path, model: Decoder, name: str, kind: str, text: Text):
     os.replace(unfinished, path)
 
 
-def load(path: Path) -> Decoder:
-    """The model of a GGUF file, in float32, its matrices dequantised."""
+def write_tensors(writer: gguf.GGUFWriter, parameters: Iterable[tuple[str, torch.Tensor]], kind: str):
+    """Add `parameters` of a `Decoder`, by name, with their matrices in `kind` and vectors in F32."""
+    for parameter, value in parameters:
+        value = value.detach().float().cpu().numpy()
+        if parameter.endswith("a_log"):
+            value = -np.exp(value)
+        _write_tensor(writer, tensor_name(parameter), value, TYPES[kind])
+
+
+def open_reader(path: Path) -> gguf.GGUFReader:
     try:
-        reader = gguf.GGUFReader(str(path))
+        return gguf.GGUFReader(str(path))
     except (OSError, ValueError, IndexError) as error:
         raise KitError(f"{path} cannot be read as GGUF: {error}.") from error
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The shape of the model of a GGUF file."""
+    return _read_config(open_reader(path), path)
+
+
+def load(path: Path) -> Decoder:
+    """The model of a GGUF file, in float32, its matrices dequantised."""
+    reader = open_reader(path)
     config = _read_config(reader, path)
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
     model = Decoder(config)
+    model.load_state_dict(read_parameters(reader, path, model.state_dict()))
+    return model
+
+
+def read_parameters(reader: gguf.GGUFReader, path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parameters that `wanted` names, in float32, each of the shape that it has there."""
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
     state = {}
-    for parameter, expected in model.state_dict().items():
+    for parameter, expected in wanted.items():
         name = tensor_name(parameter)
         if name not in tensors:
             if not any(name.endswith(optional) for optional in OPTIONAL):
@@ -96,24 +119,23 @@ def load(path: Path) -> Decoder:
             raise KitError(f"The tensor {name} of {path} has shape {shape}, not {tuple(expected.shape)}.")
         value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
         state[parameter] = torch.from_numpy(np.log(-value) if parameter.endswith("a_log") else value)
-    model.load_state_dict(state)
-    return model
+    return state
 
 
 def load_text(path: Path) -> Text:
     """The tokenizer and the chat template of a GGUF file."""
-    reader = gguf.GGUFReader(str(path))
+    reader = open_reader(path)
     read = {key: field.contents() for key, field in reader.fields.items() if key.startswith("tokenizer.")}
-    if "tokenizer.huggingface.json" not in read:
-        raise KitError(f"{path} carries no tokenizer (key tokenizer.huggingface.json).")
+    whole = "tokenizer.huggingface.json"
     return Text(
-        read["tokenizer.huggingface.json"],
+        read[whole] if whole in read else ggml_tokenizer.build(read).to_str(),
         read.get("tokenizer.ggml.eos_token_id"),
         read.get("tokenizer.chat_template"),
     )
 
 
-def _check_expressible(config: ModelConfig):
+def check_expressible(config: ModelConfig):
+    """Refuse what no file of the specification can say."""
     if config.architecture not in ARCHITECTURES:
         raise KitError(f"A model of the kind '{config.architecture}' has no GGUF form; attamba and transformer have.")
     if config.mixer and config.mixer.scan == "strided":
@@ -122,7 +144,8 @@ def _check_expressible(config: ModelConfig):
         raise KitError("The specification always keeps position 0 visible, so a model without a sink has no GGUF form.")
 
 
-def _write_keys(writer: gguf.GGUFWriter, config: ModelConfig):
+def write_keys(writer: gguf.GGUFWriter, config: ModelConfig):
+    """The keys that say what `config` says."""
     writer.add_block_count(config.layers)
     writer.add_context_length(config.context)
     writer.add_embedding_length(config.width)
@@ -204,7 +227,7 @@ def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
             scan="carried" if get("chunk.carry_state", False) else "reset",
         )
     return ModelConfig(
-        vocab_size=get("vocab_size"),
+        vocab_size=get("vocab_size", next((int(t.shape[-1]) for t in reader.tensors if t.name == EMBEDDING), None)),
         context=get("context_length", 1024),
         width=width,
         layers=get("block_count"),

@@ -77,6 +77,8 @@ class RunConfig:
     data: DataConfig
     model: ModelConfig
     train: TrainConfig
+    init: str | None = None
+    """A GGUF file with the weights to begin with, as a path from where the command runs; None: random weights."""
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**31:

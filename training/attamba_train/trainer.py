@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from . import checkpoint, csv_log, evaluate, plot, run_folder, token_file, tokenizer
+from . import checkpoint, csv_log, evaluate, plot, run_folder, token_file, tokenizer, weights
 from .batches import Mixture, Source, even_windows
 from .errors import KitError
 from .model import Decoder
@@ -20,8 +20,10 @@ from .processes import Processes
 from .run_config import RunConfig, TrainConfig
 
 LOG_EVERY = 10  # steps between two rows of the log; reading a loss from a GPU makes it wait
-# Settings that change how fast or how closely watched a run is, not what it computes.
-FREE_SETTINGS = {"validate_every", "validation_tokens", "checkpoint_every"}
+# Settings that may change on the way. `tokens` plans the run longer or shorter: the learning rate follows the new
+# plan from the next step on. `accumulate` fits a step to the machine and changes rounding alone. The others say how
+# closely a run is watched, not what it computes.
+FREE_SETTINGS = {"tokens", "accumulate", "validate_every", "validation_tokens", "checkpoint_every"}
 
 
 class Trainer:
@@ -36,17 +38,18 @@ class Trainer:
                 f"({config.train.accumulate} * {processes.count})."
             )
         self.micro_batch = config.train.batch // parts
-        self.model = Decoder(config.model).init_weights(config.seed).to(processes.device)
-        self.optimizer = make_optimizer(self.model, config.train)
+        begun = checkpoint.exists(folder)
+        self.model = self._make_model(data, begun).to(processes.device)
+        self.optimizer = self._make_optimizer()
         self.step, self.seconds = 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists(folder):
+        if begun:
             self._resume(checkpoint.load(folder))
         if processes.first:
             run_folder.describe(folder, config, data)
         if config.train.compile:
             self.model.compile_training()
-        self.parallel = processes.wrap(self.model)
+        self.parallel = processes.wrap(self._make_objective())
 
     def run(self, minutes: float | None = None) -> bool:
         """Train to the end or for `minutes`; a request to stop (Ctrl-C, SIGTERM) ends the step at hand first.
@@ -96,8 +99,8 @@ class Trainer:
         config, train = self.config, self.config.train
         rate = learning_rate(self.step, config.steps, train)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        chunk = self._draw_chunk()
+            group["lr"] = rate * group.get("share", 1.0)
+        lengths = self._draw()
         loss = torch.zeros((), device=self.processes.device)
         for part in range(train.accumulate):
             windows = self._windows(part)
@@ -105,7 +108,7 @@ class Trainer:
             several = isinstance(self.parallel, DistributedDataParallel)
             with self.parallel.no_sync() if several and not last else nullcontext():
                 with self._autocast():
-                    part_loss = self.parallel(windows[:, :-1], windows[:, 1:], chunk) / train.accumulate
+                    part_loss = self.parallel(windows[:, :-1], windows[:, 1:], **lengths) / train.accumulate
                 part_loss.backward()
             loss += part_loss.detach()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
@@ -115,7 +118,7 @@ class Trainer:
         return {
             "step": self.step,
             "tokens": self._tokens(),
-            "chunk": chunk or "",
+            "chunk": lengths.get("chunk", ""),
             "loss": self.processes.mean(loss),
             "gradient_norm": norm,
             "learning_rate": f"{rate:.4g}",
@@ -129,7 +132,7 @@ class Trainer:
                 "step": self.step,
                 "seconds": self.seconds,
                 "config": self.config.as_dict(),
-                "model": self.model.state_dict(),
+                "model": self._weights(),
                 "optimizer": self.optimizer.state_dict(),
             },
         )
@@ -138,19 +141,41 @@ class Trainer:
         difference = _first_difference(state["config"], self.config.as_dict())
         if difference:
             raise KitError(f"{self.folder} holds a run with other settings: {difference}. Choose another folder.")
-        self.model.load_state_dict(state["model"])
+        self._load_weights(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
 
     def _tokens(self) -> int:
         return self.step * self.config.step_tokens
 
-    def _draw_chunk(self) -> int | None:
-        """The chunk length of this step, the same in all processes; None for a model without chunks."""
+    def _make_model(self, data: Path, begun: bool) -> Decoder:
+        """`begun`: whether a checkpoint will fill in the weights."""
+        return Decoder(self.config.model) if begun else weights.first(self.config, data)
+
+    def _make_objective(self) -> nn.Module:
+        """What computes the loss of a batch."""
+        return self.model
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        return make_optimizer(self.model, self.config.train)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint keeps of the model."""
+        return self.model.state_dict()
+
+    def _load_weights(self, state: dict[str, torch.Tensor]):
+        self.model.load_state_dict(state)
+
+    def _draw(self) -> dict[str, int]:
+        """The lengths of this step, the same in all processes: none for a model without chunks."""
         chunks = self.config.model.chunks
         if chunks is None:
-            return None
-        return int(np.random.default_rng([self.config.seed, 3, self.step]).choice(chunks.lengths))
+            return {}
+        return {"chunk": int(np.random.default_rng([self.config.seed, 3, self.step]).choice(chunks.lengths))}
+
+    def _score(self, windows: np.ndarray, chunk: int | None) -> float:
+        """Loss on held-out `windows`."""
+        return evaluate.mean_loss(self.model, windows, self.processes.device, chunk)
 
     def _windows(self, part: int) -> torch.Tensor:
         """[micro batch, context + 1] of this step, part and process."""
@@ -188,7 +213,7 @@ class Trainer:
         text = []
         for chunk in chunks.lengths if chunks else [None]:
             for source, windows in self.held_out.items():
-                loss = evaluate.mean_loss(self.model, windows, self.processes.device, chunk)
+                loss = self._score(windows, chunk)
                 scored = windows.shape[0] * (windows.shape[1] - 1)
                 log.write(
                     step=self.step,

@@ -1,8 +1,9 @@
 """Write the figures of the study into STUDY.md and draw its plots, from the logs of the runs.
 
-    python training/study/report.py --out DIR
+    python training/study/report.py [--out DIR]
 
-DIR is the folder that `run_queue.py` filled. Runs that are not complete appear in the plot of the curves alone.
+It reads what `results/` keeps of complete runs and, of the others, the logs in DIR, the folder that `run_queue.py`
+fills. Runs that are not complete appear in the plot of the curves alone.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import results
 
 matplotlib.use("Agg")
 from common import HERE, folder_name, runs
@@ -45,21 +47,22 @@ def mean_perplexity(losses: dict[str, float]) -> float:
     return math.exp(sum(losses.values()) / len(losses))
 
 
-def read(folder: Path) -> list[Result]:
-    """The runs that have been begun, in the order of the queue."""
-    results = []
+def read(folder: Path | None) -> list[Result]:
+    """Every run with what is known of it, in the order of the queue."""
+    found = []
     for config in runs():
-        path = folder / folder_name(config) / "validation.csv"
+        source = results.KEPT if results.is_kept(config) or folder is None else folder
+        path = source / folder_name(config) / "validation.csv"
         curve = {}
         for row in csv_log.read(path) if path.exists() else []:
             curve.setdefault(int(row["tokens"]), {})[row["source"]] = float(row["loss"])
-        results.append(Result(config, sorted(curve.items())))
-    return results
+        found.append(Result(config, sorted(curve.items())))
+    return found
 
 
-def table(results: list[Result]) -> str:
+def table(found: list[Result]) -> str:
     """Complete runs from the best to the worst."""
-    done = sorted((r for r in results if r.complete), key=lambda r: r.perplexity)
+    done = sorted((r for r in found if r.complete), key=lambda r: r.perplexity)
     sources = list(done[0].curve[-1][1])
     full = next((r.perplexity for r in done if r.config.model.architecture == "transformer"), None)
     head = ["run", "parameters", "perplexity", "against full attention", *sources]
@@ -72,16 +75,16 @@ def table(results: list[Result]) -> str:
         cells += [f"{math.exp(losses[source]):.2f}" for source in sources]
         cells += [f"{model.kv_bytes(CONTEXT) / 1024:.0f} KiB", f"{model.scan_bytes() / 1024:.0f} KiB"]
         lines.append("| " + " | ".join(cells) + " |")
-    waiting = [r.config.name for r in results if not r.complete]
+    waiting = [r.config.name for r in found if not r.complete]
     if waiting:
         lines += ["", f"Not complete yet: {'; '.join(waiting)}."]
     return "\n".join(lines)
 
 
-def plot_memory(results: list[Result], path: Path):
+def plot_memory(found: list[Result], path: Path):
     """Perplexity over the memory a session of `CONTEXT` tokens takes, scan state included."""
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    for r in results:
+    for r in found:
         if not r.complete:
             continue
         model = r.config.model
@@ -97,9 +100,9 @@ def plot_memory(results: list[Result], path: Path):
     _finish(figure, axes, path)
 
 
-def plot_curves(results: list[Result], path: Path):
+def plot_curves(found: list[Result], path: Path):
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    for r in results:
+    for r in found:
         if r.curve:
             tokens, values = zip(*((t / 1e6, mean_perplexity(losses)) for t, losses in r.curve), strict=True)
             axes.plot(tokens, values, ".-", label=r.config.name)
@@ -117,13 +120,13 @@ def _finish(figure, axes, path: Path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the folder that run_queue.py filled")
-    results = read(parser.parse_args().out)
-    plot_curves(results, HERE / "curves.png")
+    parser.add_argument("--out", type=Path, help="the folder that run_queue.py fills")
+    found = read(parser.parse_args().out)
+    plot_curves(found, HERE / "curves.png")
     figures = "![learning curves](study/curves.png)"
-    if any(r.complete for r in results):
-        plot_memory(results, HERE / "memory.png")
-        figures = f"{table(results)}\n\n![perplexity against memory](study/memory.png)\n\n{figures}"
+    if any(r.complete for r in found):
+        plot_memory(found, HERE / "memory.png")
+        figures = f"{table(found)}\n\n![perplexity against memory](study/memory.png)\n\n{figures}"
     text = NOTE.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     NOTE.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}")

@@ -1,16 +1,18 @@
 """Train the runs of the study one after the other; started again, it goes on where it stopped.
 
-python training/study/run_queue.py --data DIR --out DIR [--minutes N]
+    python training/study/run_queue.py --data DIR --out DIR [--minutes N]
+
+What a complete run has found is kept in `results/`; a run that is kept there is not made again.
 """
 
 import argparse
 import time
 from pathlib import Path
 
+import results
 import torch
 from common import folder_name, runs
 
-from attamba_train import checkpoint
 from attamba_train.processes import Processes
 from attamba_train.trainer import Trainer
 
@@ -25,13 +27,14 @@ def main():
     torch.set_num_threads(chosen.threads)
     begun = time.monotonic()
     for run in runs():
-        folder = chosen.out / folder_name(run)
-        if checkpoint.exists(folder) and checkpoint.load(folder)["step"] >= run.steps:
+        if results.is_kept(run):
             continue
+        folder = chosen.out / folder_name(run)
         left = chosen.minutes - (time.monotonic() - begun) / 60
         if left <= 0 or not Trainer(run, chosen.data, folder, Processes()).run(left):
             print(f"stopped in '{run.name}'; the same command goes on", flush=True)
             return
+        results.keep(run, folder)
         print(f"'{run.name}' is complete", flush=True)
         torch.compiler.reset()
 

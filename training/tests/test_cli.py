@@ -80,6 +80,9 @@ def test_throughput_is_measured_for_both_scans(tmp_path, capsys):
         (["check", "absent.gguf", "--reference", "r.py"], "absent.gguf cannot be read as GGUF"),
         (["tokenizer", "absent.txt", "--out", "t.json"], "absent.txt cannot be read"),
         (["bench", "x.yaml", "--steps", "0"], "--steps is 0"),
+        (["distill", "absent.yaml", "--data", ".", "--out", "."], "absent.yaml cannot be read"),
+        (["convert", "absent.gguf", "--out", "x.gguf"], "absent.gguf cannot be read as GGUF"),
+        (["merge", "absent.gguf", "delta.gguf", "--out", "x.gguf"], "absent.gguf cannot be read as GGUF"),
     ],
 )
 def test_mistakes_end_in_a_sentence(arguments, message, tmp_path, monkeypatch, capsys):

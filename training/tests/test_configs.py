@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attamba_train import gguf_file, run_config
+from attamba_train import distill_config, gguf_file, run_config
 from attamba_train.model import Decoder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -17,7 +17,14 @@ def load(name: str) -> run_config.RunConfig:
 
 def test_every_config_can_be_read():
     for path in CONFIGS.glob("*.yaml"):
-        assert run_config.load(path).steps > 1, path
+        read = distill_config if path.name.startswith("distill") else run_config
+        assert read.load(path).steps > 1, path
+
+
+def test_training_goes_on_with_the_model_of_the_bundled_file():
+    begun, further = load("bundled-attamba"), load("bundled-continue")
+    assert (further.model, further.data, further.name) == (begun.model, begun.data, begun.name)
+    assert further.init == f"../models/{begun.name}.gguf"
 
 
 @pytest.mark.parametrize("name", BUNDLED)

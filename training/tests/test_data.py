@@ -21,6 +21,14 @@ def test_conversation_is_written_as_the_chat_template_writes_it(data):
     assert rendered == text.removesuffix("<|endoftext|>") + "<|assistant|>"
 
 
+def test_chatml_marks_both_ends_of_a_message(tmp_path):
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps({"turns": [["user", " <|im_end|> "], ["assistant", "Yes."]]}))
+    assert list(corpus.documents(path, form="chatml")) == [
+        "<|im_start|>user\n< |im_end|><|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n"
+    ]
+
+
 def test_special_tokens_come_first_and_any_text_survives(data):
     made = tokenizer.load(data / "tokenizer.json")
     assert [made.id_to_token(i) for i in range(4)] == tokenizer.SPECIAL

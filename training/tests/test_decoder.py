@@ -94,20 +94,21 @@ def test_weights_depend_on_the_seed_alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reset", "carried, projected, shared keys"])
-def test_compiled_training_in_bfloat16_follows_eager(kind):
+def test_compiled_training_in_bfloat16_is_as_near_to_float32_as_eager(kind):
     """Guards the form of the scan's gradients: one was found that compiles to a write past the end of a buffer."""
     model = model_of(kind)
-    expected = bfloat16_gradient(model)
+    exact = gradient(model, bfloat16=False)
+    eager_error = (gradient(model) - exact).norm()
     model.compile_training()
     for _ in range(3):
-        assert (bfloat16_gradient(model) - expected).norm() / expected.norm() < 0.05
+        assert (gradient(model) - exact).norm() < 1.5 * eager_error
 
 
-def bfloat16_gradient(model: Decoder) -> torch.Tensor:
+def gradient(model: Decoder, bfloat16: bool = True) -> torch.Tensor:
     """The gradient of all parameters as one vector."""
     tokens = random_tokens()
     model.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         loss = model(tokens[:, :-1], tokens[:, 1:])
     loss.backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])

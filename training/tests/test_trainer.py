@@ -65,6 +65,18 @@ def test_time_limit_stops_between_steps_and_the_run_goes_on(config, data, tmp_pa
     trained(config, data, tmp_path)
 
 
+def test_plan_may_be_shortened_on_the_way(config, data, tmp_path):
+    first = Trainer(config, data, tmp_path, Processes("cpu"))
+    for _ in range(5):
+        first.train_step()
+    first.save()
+    shorter = replace(config, train=replace(config.train, tokens=8 * config.step_tokens))
+    trained(shorter, data, tmp_path)
+    rates = [float(row["learning_rate"]) for row in csv_log.read(tmp_path / "train.csv")]
+    assert checkpoint.load(tmp_path)["step"] == 8
+    assert rates == pytest.approx([learning_rate(step, 8, config.train) for step in (5, 6, 7)], rel=1e-3)
+
+
 def test_request_to_stop_saves_the_step_at_hand(config, data, tmp_path, monkeypatch):
     trainer = Trainer(config, data, tmp_path, Processes("cpu"))
     step = trainer.train_step

@@ -173,9 +173,8 @@ fn counted(test: &str, before: Counters, after: Counters, tokens: usize, layers:
     let per_token = |before: u64, after: u64| (after - before) as f64 / tokens as f64;
     let dispatches = per_token(before.dispatches, after.dispatches);
     format!(
-        "{test}: a token took {dispatches:.2} dispatches ({:.2} a layer), {:.3} passes, {:.3} \
+        "{test}: a token took {dispatches:.2} dispatches in {layers} layers, {:.3} passes, {:.3} \
          submits, {:.0} bytes read back",
-        dispatches / layers as f64,
         per_token(before.passes, after.passes),
         per_token(before.submits, after.submits),
         per_token(before.bytes_read, after.bytes_read)

@@ -328,33 +328,36 @@ fn text(
     );
     out += "\nState of a session that forgets nothing, and how many times smaller than the \
             transformer's:\n\n";
+    let smaller = |transformer: f64, own: f64| transformer / own;
+    let faster = |transformer: f64, own: f64| own / transformer;
     let state = |c: &Cell| Some(c.state_bytes as f64);
-    out += &table(variants, cells, state, &|bytes| common::size(bytes as u64));
+    out += &table(variants, cells, state, &|bytes| common::size(bytes as u64), smaller);
     out += "\nBytes that a token adds in the long run:\n\n";
     for (variant, growth) in variants.iter().zip(growth) {
         out += &format!("- {}: {growth:.0}\n", variant.name);
     }
     out += "\nAttention: multiplications and additions for the next token:\n\n";
     let operations = |c: &Cell| Some(c.attention_operations as f64);
-    out += &table(variants, cells, operations, &|n| format!("{:.2} M", n / 1e6));
+    out += &table(variants, cells, operations, &|n| format!("{:.2} M", n / 1e6), smaller);
     if args.measure {
         out += "\nMeasured: greatest resident memory of a process with such a session, the pages of \
                 the model file included:\n\n";
         let peak = |c: &Cell| Some(c.measured?.peak_resident_bytes as f64);
-        out += &table(variants, cells, peak, &|bytes| common::size(bytes as u64));
+        out += &table(variants, cells, peak, &|bytes| common::size(bytes as u64), smaller);
         out += "\nMeasured: decode at that depth, tokens/s:\n\n";
         let speed = |c: &Cell| Some(c.measured?.tokens_per_second);
-        out += &table(variants, cells, speed, &|speed| format!("{speed:.1}"));
+        out += &table(variants, cells, speed, &|speed| format!("{speed:.1}"), faster);
     }
     out
 }
 
-/// A table of `value`, with the ratio to the transformer where both are there.
+/// A table of `value`, with the gain over the transformer where both are there.
 fn table(
     variants: &[Variant],
     cells: &[Cell],
     value: impl Fn(&Cell) -> Option<f64>,
     show: &dyn Fn(f64) -> String,
+    gain: fn(f64, f64) -> f64,
 ) -> String {
     let mut out = String::from("| tokens |");
     variants.iter().for_each(|v| out += &format!(" {} |", v.name));
@@ -366,8 +369,7 @@ fn table(
             out += &match (value(cell), first) {
                 (None, _) => " – |".to_owned(),
                 (Some(own), Some(first)) if index > 0 => {
-                    let ratio = if first > own { first / own } else { own / first };
-                    format!(" {} ({ratio:.1}×) |", show(own))
+                    format!(" {} ({:.1}×) |", show(own), gain(first, own))
                 }
                 (Some(own), _) => format!(" {} |", show(own)),
             };

@@ -2,7 +2,7 @@
 //! seed makes them: the proof at load takes one seed, the tests take many.
 
 use super::format::{Format, PIECE, repack};
-use super::params::{self, Finish, Keep};
+use super::params::{self, Behind, Finish};
 use super::plan::{Arena, MOVES, SEEN, SINCE, TURNS, place};
 use super::twin;
 use super::variants::Kernel;
@@ -216,7 +216,7 @@ fn matvec(numbers: &mut Numbers, format: Format, norm: bool, finish: Finish, kv:
     let head_dim = 2 * (1 + numbers.below(4));
     let heads = 1 + numbers.below(3);
     let kv_dim = head_dim * heads;
-    let keep = numbers.one_of(&[Keep::Pass, Keep::Keep, Keep::AddAndKeep]);
+    let keep = numbers.one_of(&[Behind::Pass, Behind::Keep, Behind::AddAndKeep]);
     let first = 4 * numbers.below(3);
     let segments = 1 + numbers.below(2) as usize;
     let total = first as usize + rows;
@@ -251,7 +251,7 @@ fn matvec(numbers: &mut Numbers, format: Format, norm: bool, finish: Finish, kv:
     let mut out = before(numbers, p.out_at as usize + total + 4);
     let out_before = bits(&out);
     let turns = turns(numbers, head_dim as usize / 2);
-    let passes = finish == Finish::Rope && keep == Keep::Pass;
+    let passes = finish == Finish::Rope && keep == Behind::Pass;
     // Whole vectors, in values.
     let mut kept_values = vec![0.0; 2 * (keep_rows as usize + 8)];
     twin::matvec(

@@ -14,6 +14,9 @@ use wgpu::{
 /// The largest binding that every device in use allows; weights are cut to it.
 pub(super) const BINDING: u64 = 128 << 20;
 
+/// Bytes of the memory blocks that smaller buffers share.
+const MEMORY_BLOCKS: std::ops::Range<u64> = 2 << 20..4 << 20;
+
 /// Longer than any submit of ours; a driver that takes more will not come back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -81,8 +84,10 @@ impl Device {
             label: Some("attamba"),
             required_features: features,
             required_limits: limits.clone(),
-            // Weights and states are allocated once: no pools for what may come.
-            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            // Large blocks would be left half empty by weights of half a block and a little more.
+            memory_hints: wgpu::MemoryHints::Manual {
+                suballocated_device_memory_block_size: MEMORY_BLOCKS,
+            },
             ..Default::default()
         };
         let opened = pollster::block_on(adapter.inner.request_device(&descriptor));
@@ -273,7 +278,7 @@ fn reported(error: wgpu::Error) -> Reported {
 }
 
 /// What every kernel counts on; these are the limits that WebGPU guarantees.
-fn check_limits(adapter: &str, limits: &Limits) -> Result<()> {
+pub(super) fn check_limits(adapter: &str, limits: &Limits) -> Result<()> {
     let needed = [
         ("a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage), "storage buffers"),
         (

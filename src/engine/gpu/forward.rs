@@ -44,7 +44,7 @@ impl Sequence {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence> {
         let hyper = &shared.model.hyper;
         let memory = Memory::new(shared.device(), hyper, geometry)?;
-        let scratch = Scratch::new(shared.device(), hyper, geometry)?;
+        let scratch = Scratch::new(shared.device(), hyper, geometry, shared.weights.count())?;
         let ledgers = geometry.ledgers(hyper, scratch.block);
         let programs = programs(&shared, &scratch, &memory, &ledgers)?;
         let embedded = vec![0.0; scratch.block * scratch.widths.d as usize];

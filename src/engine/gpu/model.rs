@@ -2,7 +2,7 @@
 //! Names and shapes are those of `spec/architecture.md`.
 
 use super::device::Device;
-use super::params::{self, Finish, Keep};
+use super::params::{self, Behind, Finish};
 use super::pipelines::Pipelines;
 use super::recorder::{Items, Program, Recorder};
 use super::scratch::{Scratch, top_passes};
@@ -77,7 +77,7 @@ struct Product<'a> {
 struct Kept<'a> {
     buffer: &'a Buffer,
     at: u32,
-    store: Keep,
+    store: Behind,
     /// Number of the first row among those of `q | k | v`.
     role: u32,
 }
@@ -133,13 +133,13 @@ impl<'a> Builder<'a> {
             norm: Some(&layer.attn_norm),
             finish: Finish::Rope,
             out: &s.q,
-            kept: Some(Kept { buffer: &s.rows, at: of_layer, store: Keep::Keep, role: 0 }),
+            kept: Some(Kept { buffer: &s.rows, at: of_layer, store: Behind::Keep, role: 0 }),
         };
         let (Some(mixers), Some(ssm)) = (&layer.mixers, &hyper.ssm) else {
             self.matvec(&layer.first, &first);
             return;
         };
-        let pass = |buffer| Some(Kept { buffer, at: 0, store: Keep::Pass, role: 0 });
+        let pass = |buffer| Some(Kept { buffer, at: 0, store: Behind::Pass, role: 0 });
         match &mixers.w_in {
             Some(w_in) => {
                 first.kept = pass(&s.kv);
@@ -186,7 +186,12 @@ impl<'a> Builder<'a> {
             norm: None,
             finish: Finish::Rope,
             out: &s.kv,
-            kept: Some(Kept { buffer: &s.rows, at: of_layer, store: Keep::AddAndKeep, role: w.q }),
+            kept: Some(Kept {
+                buffer: &s.rows,
+                at: of_layer,
+                store: Behind::AddAndKeep,
+                role: w.q,
+            }),
         };
         self.matvec(&mixers.w_out, &out);
     }

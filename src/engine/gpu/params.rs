@@ -15,9 +15,9 @@ pub enum Finish {
     Rope = 3,
 }
 
-/// What `matvec` with [`Finish::Rope`] does with keys and values.
+/// What `matvec` with [`Finish::Rope`] does with the rows behind the queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum Behind {
     /// They go to the second output as they are.
     Pass = 0,
     /// They go to the block, keys turned.

@@ -118,11 +118,15 @@ impl Pipelines {
         Error::Kernel { adapter: self.device.name.clone(), kernel: kernel.to_string(), reason }
     }
 
-    /// The first variant that compiles and proves right.
     fn best(&self, kernel: Kernel) -> Result<Pipeline> {
+        self.best_of(kernel, &kernel.variants(self.device.abilities()))
+    }
+
+    /// The first of the variants that compiles and proves right.
+    pub fn best_of(&self, kernel: Kernel, variants: &[Variant]) -> Result<Pipeline> {
         let mut reason = "no variant suits its features".to_owned();
-        for variant in kernel.variants(self.device.abilities()) {
-            match self.compile(kernel, &variant).and_then(|pipeline| {
+        for variant in variants {
+            match self.compile(kernel, variant).and_then(|pipeline| {
                 proof::prove(&self.device, &pipeline)?;
                 Ok(pipeline)
             }) {
@@ -224,9 +228,10 @@ fn layout(device: &wgpu::Device, kernel: Kernel) -> wgpu::BindGroupLayout {
 
 impl CacheFile {
     /// The cache of an adapter and of this version, where the driver has caches and the system a
-    /// place for them.
+    /// place for them. A software driver needs a place that was named.
     fn open(device: &Device) -> Option<CacheFile> {
-        if !device.features.contains(Features::PIPELINE_CACHE) || device.software {
+        let named = std::env::var_os(FOLDER).is_some();
+        if !device.features.contains(Features::PIPELINE_CACHE) || (device.software && !named) {
             return None;
         }
         let key = wgpu::util::pipeline_cache_key(&device.inner.adapter_info())?;
@@ -264,10 +269,13 @@ impl CacheFile {
     }
 }
 
-/// `$ATTAMBA_CACHE`, else the folder for caches of the system, as far as the environment names it.
+/// The variable that names the folder for caches.
+const FOLDER: &str = "ATTAMBA_CACHE";
+
+/// The folder that was named, else the folder for caches of the system, as far as the environment names it.
 fn cache_folder() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    var("ATTAMBA_CACHE")
+    var(FOLDER)
         .or_else(|| var("XDG_CACHE_HOME").map(|f| f.join("attamba")))
         .or_else(|| var("LOCALAPPDATA").map(|f| f.join("attamba")))
         .or_else(|| var("HOME").map(|f| f.join(".cache").join("attamba")))

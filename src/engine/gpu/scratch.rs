@@ -17,6 +17,9 @@ const MOST_TOKENS: usize = 128;
 const FEWEST_TOKENS: usize = 16;
 /// What a block's buffers may take, in bytes, before blocks are made shorter.
 const BLOCK_BYTES: usize = 32 << 20;
+/// Multiplications of one submit: some systems reset a GPU that is busy for two seconds, and slow
+/// ones do a hundred thousand million a second.
+const SUBMIT: u64 = 100_000_000_000;
 /// What logits may take, in bytes, where those of many tokens are wanted.
 const LOGITS_BYTES: usize = 4 << 20;
 /// Most tokens whose logits are made at once.
@@ -105,13 +108,20 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(device: &Device, hyper: &Hyper, geometry: Geometry) -> Result<Scratch> {
+    /// For a model of `weights` weights, each of which a token is multiplied with once.
+    pub fn new(
+        device: &Device,
+        hyper: &Hyper,
+        geometry: Geometry,
+        weights: u64,
+    ) -> Result<Scratch> {
         let w = Widths::of(hyper);
         let channels = hyper.ssm.map_or(0, |ssm| ssm.channels());
         let inner = hyper.ssm.map_or(0, |ssm| ssm.inner);
         let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
         let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
-        let block = (BLOCK_BYTES / (4 * per_token)).clamp(FEWEST_TOKENS, MOST_TOKENS);
+        let of_work = usize::try_from(SUBMIT / weights.max(1)).unwrap_or(usize::MAX);
+        let block = (BLOCK_BYTES / (4 * per_token)).min(of_work).clamp(FEWEST_TOKENS, MOST_TOKENS);
         let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
         let passes: usize = top_passes(hyper.vocab).iter().map(|pass| pass.1).sum();
 

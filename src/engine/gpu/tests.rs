@@ -1,10 +1,13 @@
 //! Every variant of every kernel against its twin, on inputs of awkward sizes.
 
 use super::adapter::Adapter;
-use super::device::Device;
+use super::device::{Device, check_limits};
+use super::format::Format;
+use super::params::Finish;
 use super::pipelines::Pipelines;
 use super::proof;
-use super::variants::Kernel;
+use super::variants::{Kernel, Variant};
+use crate::error::Error;
 use std::sync::Arc;
 
 /// Inputs of each variant.
@@ -44,4 +47,54 @@ fn every_variant_computes_what_its_twin_does() {
         println!("{}: {variants} variants", adapter.describe());
         assert!(failures.is_empty(), "{}\n{}", adapter.describe(), failures.join("\n"));
     }
+}
+
+/// A variant with a piece of its text replaced.
+fn changed(variant: &Variant, from: &str, to: &str) -> Variant {
+    let text = variant.text.replace(from, to);
+    assert_ne!(text, variant.text, "{from} is not in {}", variant.name);
+    Variant { text, name: format!("{}, changed", variant.name), ..variant.clone() }
+}
+
+#[test]
+fn a_variant_that_is_wrong_is_replaced_by_the_next() {
+    for adapter in adapters() {
+        let device = Arc::new(Device::open(&adapter).unwrap());
+        let pipelines = Pipelines::new(Arc::clone(&device));
+        let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
+        let good = &kernel.variants(device.abilities())[0];
+        let wrong = [
+            // One product of sixteen is off, and scales that are subnormal are taken for zero.
+            changed(good, "d * (nibbles(q.y, 16u) - 8.0)", "d * (nibbles(q.y, 12u) - 8.0)"),
+            changed(
+                good,
+                "let d = select(pair.x, pair.y, (piece & 2u) != 0u);",
+                "let e = select(pair.x, pair.y, (piece & 2u) != 0u);
+                 let d = select(e, 0.0, abs(e) < 6.2e-5);",
+            ),
+            // What no compiler takes.
+            changed(good, "fn main(", "fn main((("),
+            changed(good, "fn main(", "fn other("),
+        ];
+        for variant in &wrong {
+            let both = [variant.clone(), good.clone()];
+            let chosen = pipelines.best_of(kernel, &both).unwrap();
+            assert_eq!(chosen.variant, good.name);
+            let alone = pipelines.best_of(kernel, &both[..1]).map(|_| ());
+            let Err(Error::Kernel { adapter: named, kernel, reason }) = alone else {
+                panic!("{alone:?}");
+            };
+            assert_eq!((named, &*kernel), (adapter.describe(), "matmul Q4_0, Store"));
+            assert!(reason.contains("changed"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_too_small_is_named() {
+    let limits = wgpu::Limits::default();
+    check_limits("a GPU", &limits).unwrap();
+    let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..limits };
+    let message = check_limits("a GPU", &few).unwrap_err().to_string();
+    assert_eq!(message, "a GPU: a kernel needs 8 storage buffers, the limit is 4");
 }

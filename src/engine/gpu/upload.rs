@@ -10,9 +10,9 @@ use std::ops::Range;
 use wgpu::Buffer;
 
 /// Most bytes on their way at a time.
-const IN_FLIGHT: u64 = 32 << 20;
+const IN_FLIGHT: u64 = 16 << 20;
 /// Bytes that are laid out at a time.
-const BATCH: usize = 4 << 20;
+const BATCH: usize = 2 << 20;
 
 /// A matrix whose row `i` is row `first + step * i` of a stack.
 pub(super) struct Source<'a> {

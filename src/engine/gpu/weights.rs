@@ -89,6 +89,11 @@ impl Weights {
         layers.chain(&self.head)
     }
 
+    /// Weights in all, padding included.
+    pub fn count(&self) -> u64 {
+        self.stacks().map(|stack| u64::from(stack.rows) * u64::from(stack.cols)).sum()
+    }
+
     /// Bytes of the matrices.
     pub fn bytes(&self) -> u64 {
         let parts = self.stacks().flat_map(|stack| &stack.parts);

@@ -41,10 +41,14 @@ class Sight:
         self.queries = min(max(MIN_QUERIES, self.window), tokens)
         """Queries that share a slice of `queries` + `window` keys."""
         self.short = -tokens % self.queries
-        self.boundaries = schedule.boundaries(tokens)
         position = torch.arange(tokens, device=device)
-        far = torch.cat([position[each] for each in self.boundaries] or [position[:0]])
-        self.far = far < (position - self.window).unsqueeze(1)  # [T, T / P]
+        boundaries = torch.cat([position[each] for each in schedule.boundaries(tokens)] or [position[:0]])
+        # As many for every offset, so that all layers run one compiled graph; those that fill up are never seen.
+        most = tokens // schedule.length + 2 if schedule.length else 1
+        self.boundaries = F.pad(boundaries, (0, most - len(boundaries)))  # [T / P]
+        count = torch.arange(most, device=device)
+        old = self.boundaries < (position - self.window).unsqueeze(1)
+        self.far = old & (count < len(boundaries))  # [T, T / P]
         key = torch.arange(self.queries + self.window, device=device) - self.window
         gap = torch.arange(self.queries, device=device).unsqueeze(1) - key
         first = torch.arange(0, tokens, self.queries, device=device).view(-1, 1, 1)
@@ -52,7 +56,7 @@ class Sight:
 
     def far_keys(self, each: torch.Tensor) -> torch.Tensor:
         """The boundaries among [B, KV, T, D]: [B, KV, 1, T / P, D]."""
-        return torch.cat([each[:, :, s] for s in self.boundaries] or [each[:, :, :0]], 2).unsqueeze(2)
+        return each.index_select(2, self.boundaries).unsqueeze(2)
 
     def near_keys(self, each: torch.Tensor) -> torch.Tensor:
         """Overlapping slices of [B, KV, T, D], one for each block of queries: [B, KV, 1, n, D, Q + L]."""

@@ -83,13 +83,24 @@ class MambaLayer(nn.Module):
         return [self.mixer.out_proj]
 
 
+def run_layer(layer: nn.Module, h, table, layout: Layout):
+    return layer(h, table, layout)
+
+
+def mean_loss(h, output, targets):
+    """Mean cross-entropy in nats of `targets` [B, T] by the logits that `output` makes of `h` [B, T, width]."""
+    logits = F.linear(h, output)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
 class Decoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.plain = False
         """Whether to scan token by token, to compare with."""
-        self.compiled = None
+        self._compiled_layer = self._compiled_loss = None
         self._plans = {}
         layer = MambaLayer if config.architecture == "mamba" else AttentionLayer
         self.token_embd = nn.Embedding(config.vocab_size, config.width)
@@ -124,28 +135,36 @@ class Decoder(nn.Module):
             raise KitError(f"The chunk offsets are given for length {chunks.length}; length {length} has none.")
         return [Schedule(length, chunks.offset(i, layers, length), chunks.sink) for i in range(layers)]
 
-    def forward(self, tokens, targets=None, chunk: int | None = None):
-        """tokens [B, T]. Logits [B, T, vocab]; with `targets` [B, T] the mean cross-entropy in nats."""
-        compute = self.compiled if self.compiled and self.training else self.compute
-        return compute(tokens, targets, *self.plan(tokens.shape[1], chunk, tokens.device))
+    def forward(self, tokens, targets=None, chunk: int | None = None, window: int | None = None):
+        """tokens [B, T]. Logits [B, T, vocab]; with `targets` [B, T] the mean cross-entropy in nats.
 
-    def plan(self, tokens: int, chunk: int | None, device):
+        `chunk` and `window` take the place of the configured lengths.
+        """
+        h = self.hidden(tokens, *self.plan(tokens.shape[1], chunk, tokens.device, window))
+        if targets is None:
+            return F.linear(h, self.output_weight)
+        return (self._compiled_loss if self._is_compiled else mean_loss)(h, self.output_weight, targets)
+
+    def plan(self, tokens: int, chunk: int | None, device, window: int | None = None):
         """All that depends on positions alone: the rotary table, and a layout for each layer.
 
-        Made once for each length and kept out of `compute`: fused into a compiled kernel it would be worked
+        Made once for each length and kept out of the layers: fused into a compiled kernel it would be worked
         out again for every element.
         """
-        key = (tokens, chunk, device, self.plain)
+        key = (tokens, chunk, window, device, self.plain)
         if key not in self._plans:
             schedules = self.schedules(chunk)
-            made = {schedule: self._lay_out(schedule, tokens, device) for schedule in schedules}
+            made = {schedule: self._lay_out(schedule, tokens, device, window) for schedule in schedules}
             table = rotary_table(tokens, self.config.head_dim, self.config.rope_base, device)
             self._plans[key] = table, [made[schedule] for schedule in schedules]
         return self._plans[key]
 
-    def _lay_out(self, schedule: Schedule | None, tokens: int, device) -> Layout:
+    def _lay_out(self, schedule: Schedule | None, tokens: int, device, window: int | None) -> Layout:
         config = self.config
-        sight = Sight(schedule, config.chunks.window, tokens, device) if schedule else None
+        if schedule:
+            sight = Sight(schedule, config.chunks.window if window is None else window, tokens, device)
+        else:
+            sight = None
         if config.mixer is None:
             return Layout(sight, None, None)
         kind = config.mixer.scan
@@ -158,21 +177,28 @@ class Decoder(nn.Module):
             scan = (ResetScan if kind == "reset" else StridedScan)(schedule, tokens, device)
         return Layout(sight, scan, reach)
 
-    def compute(self, tokens, targets, table, layouts: list[Layout]):
-        """The arithmetic of `forward`: what is worth compiling."""
-        h = self.token_embd(tokens)
+    def hidden(self, tokens, table, layouts: list[Layout]):
+        """What the output matrix is applied to: [B, T, width]."""
+        # The sum over the layers is kept in float32 also where a frozen embedding is not.
+        h = self.token_embd(tokens).to(self.output_norm.weight.dtype)
         for layer, layout in zip(self.blk, layouts, strict=True):
-            h = layer(h, table, layout)
-        h = self.output_norm(h)
-        logits = F.linear(h, self.token_embd.weight) if self.config.tied else self.output(h)
-        if targets is None:
-            return logits
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+            h = (self._compiled_layer if self._is_compiled else run_layer)(layer, h, table, layout)
+        return self.output_norm(h)
+
+    @property
+    def _is_compiled(self) -> bool:
+        return self._compiled_layer is not None and self.training
+
+    @property
+    def output_weight(self) -> torch.Tensor:
+        return self.token_embd.weight if self.config.tied else self.output.weight
 
     def compile_training(self):
-        """From now on run compiled while in training mode; each chunk length is compiled when it first comes."""
-        self.compiled = torch.compile(self.compute)
+        """From now on run compiled while in training mode; each chunk length is compiled when it first comes.
+
+        One graph serves all layers, since each differs from the others in its tensors alone.
+        """
+        self._compiled_layer, self._compiled_loss = torch.compile(run_layer), torch.compile(mean_loss)
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters())

@@ -1,6 +1,6 @@
 //! One token's product with a stack of matrices.
 
-use super::super::params::{Finish, Keep, Matvec};
+use super::super::params::{Behind, Finish, Matvec};
 use super::{silu, turned};
 
 /// `weights` is `[rows][columns]`. Where keys and values are kept, their values go to `kept` one by
@@ -44,11 +44,11 @@ pub(in super::super) fn matvec(
                 let turn = |i: usize| &turns[i % p.head_dim as usize..][..2];
                 if role < keys {
                     out[at..at + 2].copy_from_slice(&turned(pair, turn(role)));
-                } else if p.store == Keep::Pass as u32 {
+                } else if p.store == Behind::Pass as u32 {
                     kept[p.kept_at as usize + role - keys..][..2].copy_from_slice(&pair);
                 } else {
                     let mut value = pair;
-                    if p.store == Keep::AddAndKeep as u32 {
+                    if p.store == Behind::AddAndKeep as u32 {
                         value = [value[0] + out[at], value[1] + out[at + 1]];
                     }
                     let (i, first, value) = match role < values {

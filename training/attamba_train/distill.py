@@ -1,0 +1,141 @@
+"""A pretrained transformer taught to be Attamba: the base itself, with full attention, is the teacher.
+
+What is trained are the mixers and, if wanted, the attention matrices. All else stays as it is, shared by teacher
+and student, and is kept in bfloat16 where the training computes in it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint as recompute
+
+from . import checkpoint, evaluate, gguf_file, pretrained, settings
+from .distill_config import DistillConfig
+from .model import Decoder
+from .trainer import Trainer
+
+ATTENTION = ("attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight")
+SLICE = 512  # tokens whose logits are held at once: a vocabulary is wide, and float32
+
+
+class Lesson(nn.Module):
+    """How far the student is from its teacher."""
+
+    def __init__(self, student: Decoder, teacher: Decoder):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+
+    def forward(self, tokens, _, chunk: int | None = None, window: int | None = None):
+        """Mean over the tokens [B, T] of the KL divergence of the student's next token from the teacher's, in nats."""
+        count, device = tokens.shape[1], tokens.device
+        with torch.no_grad():
+            taught = self.teacher.hidden(tokens, *self.teacher.plan(count, None, device))
+        learnt = self.student.hidden(tokens, *self.student.plan(count, chunk, device, window))
+        return divergence(learnt.flatten(0, 1), taught.flatten(0, 1), self.student.output_weight)
+
+
+def divergence(learnt: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """Mean KL divergence of the distributions that `output` [V, width] makes of both [n, width]."""
+    total = torch.zeros((), device=learnt.device)
+    for ours, theirs in zip(learnt.split(SLICE), taught.split(SLICE), strict=True):
+        total = total + recompute(_slice_divergence, ours, theirs, output, use_reentrant=False)
+    return total / len(learnt)
+
+
+def _slice_divergence(ours, theirs, output):
+    ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
+    return F.kl_div(ours, theirs, reduction="sum", log_target=True)
+
+
+class Distillation(Trainer):
+    config: DistillConfig
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What the student does not share with its teacher."""
+        return _trained(self.model)
+
+    def _make_model(self, data: Path, begun: bool) -> Decoder:
+        config = self.config
+        self.teacher = gguf_file.load(Path(config.base)).requires_grad_(False)
+        student = pretrained.attach(self.teacher, config.model, config.seed)
+        if config.attention_rate:
+            _own_attention(student)
+        if config.train.precision == "bfloat16":
+            _shorten_frozen(self.teacher, student)
+        if config.init and not begun:
+            delta, trained = Path(config.init), _trained(student)
+            reader = pretrained.open_delta(delta, Path(config.base))
+            load_trained(student, gguf_file.read_parameters(reader, delta, trained))
+        return student
+
+    def _make_objective(self) -> nn.Module:
+        return Lesson(self.model, self.teacher.to(self.processes.device))
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        train, trained = self.config.train, self.trained()
+        attention = [value for name, value in trained.items() if name.endswith(ATTENTION)]
+        matrices = [value for name, value in trained.items() if name.endswith("_proj.weight")]
+        others = [value for name, value in trained.items() if not name.endswith((*ATTENTION, "_proj.weight"))]
+        groups = [
+            {"params": matrices, "weight_decay": train.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+            # Decay would pull what the base has learnt towards zero.
+            {"params": attention, "weight_decay": 0.0, "share": self.config.attention_rate},
+        ]
+        groups = [group for group in groups if group["params"]]
+        return torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, train.beta2), fused=True)
+
+    def _draw(self) -> dict[str, int]:
+        windows = self.config.windows or (self.config.chunks.window,)
+        window = np.random.default_rng([self.config.seed, 4, self.step]).choice(windows)
+        return super()._draw() | {"window": int(window)}
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach() for name, value in self.trained().items()}
+
+    def _load_weights(self, state: dict[str, torch.Tensor]):
+        load_trained(self.model, state)
+
+    def _score(self, windows: np.ndarray, chunk: int | None) -> float:
+        with self._autocast():
+            return evaluate.mean_loss(self.model, windows, self.processes.device, chunk)
+
+
+def _trained(student: Decoder) -> dict[str, nn.Parameter]:
+    return {name: value for name, value in student.named_parameters() if value.requires_grad}
+
+
+@torch.no_grad()
+def load_trained(student: Decoder, state: dict[str, torch.Tensor]):
+    for name, value in state.items():
+        student.get_parameter(name).copy_(value)
+
+
+def export(folder: Path, out: Path, kind: str):
+    """The delta of the run in `folder`: its trained tensors alone."""
+    state = checkpoint.load(folder)
+    config = settings.read(DistillConfig, state["config"], str(folder / checkpoint.NAME))
+    pretrained.write_delta(out, Path(config.base), config.name, config.model, state["model"], kind)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` holds a distillation rather than a training run."""
+    return "base" in checkpoint.load(folder)["config"]
+
+
+def _own_attention(student: Decoder):
+    """Replace the attention matrices, which the teacher owns, by copies that can be trained."""
+    for layer in student.blk:
+        for name in ATTENTION:
+            linear = layer.get_submodule(name.removesuffix(".weight"))
+            linear.weight = nn.Parameter(linear.weight.detach().clone())
+
+
+def _shorten_frozen(*models: Decoder):
+    for model in models:
+        for parameter in model.parameters():
+            if parameter.dim() == 2 and not parameter.requires_grad:
+                parameter.data = parameter.data.bfloat16()

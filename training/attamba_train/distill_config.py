@@ -1,0 +1,64 @@
+"""One YAML file: everything that decides what a distillation computes."""
+
+import dataclasses
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from . import gguf_file, pretrained, settings
+from .errors import KitError
+from .model import Chunks, Mixer, ModelConfig
+from .run_config import DataConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    name: str
+    seed: int
+    base: str
+    """The llama GGUF file that teaches, as a path from where the command runs."""
+    data: DataConfig
+    context: int
+    """Tokens of a training sequence."""
+    chunks: Chunks
+    mixer: Mixer
+    train: TrainConfig
+    """`learning_rate` is that of the mixers."""
+    windows: tuple[int, ...] = ()
+    """The windows of which training draws one a step; empty: `chunks.window` alone."""
+    attention_rate: float = 0.0
+    """Learning rate of W_q, W_k, W_v and W_o as a share of `train.learning_rate`; 0 leaves them as they are."""
+    init: str | None = None
+    """A delta of the same base to go on from, as a path from where the command runs; None: mixers that add nothing."""
+
+    def __post_init__(self):
+        if not 0.0 <= self.attention_rate <= 1.0:
+            raise KitError(f"'attention_rate' is {self.attention_rate}; it must lie between 0 and 1.")
+        if self.train.batch % self.train.accumulate:
+            raise KitError(
+                f"'train.accumulate' ({self.train.accumulate}) does not divide 'train.batch' ({self.train.batch})."
+            )
+        if self.train.compile:
+            raise KitError("'train.compile' must be false: each pair of chunk length and window would be compiled.")
+        if self.mixer.scan == "strided":
+            raise KitError("'mixer.scan' is strided, which no GGUF file can express; it may be reset or carried.")
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        base = gguf_file.read_config(Path(self.base))
+        return replace(pretrained.config_of(base, self.chunks, self.mixer), context=self.context)
+
+    @property
+    def step_tokens(self) -> int:
+        return self.train.batch * self.context
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.train.tokens // self.step_tokens)
+
+    def as_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def load(path: Path) -> DistillConfig:
+    return settings.read(DistillConfig, settings.load_yaml(path), str(path))

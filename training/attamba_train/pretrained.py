@@ -1,0 +1,131 @@
+"""A pretrained transformer turned into Attamba: its tensors as they are, and mixers that at first add nothing.
+
+The file that comes out computes the base restricted to chunk boundaries and a window, exactly: what the base does
+to every token, it does to those that are still visible. Only files are handled here; training is in `distill`.
+"""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import gguf
+import torch
+
+from . import gguf_file
+from .errors import KitError
+from .model import Chunks, Decoder, Mixer, ModelConfig
+
+SHAPES = ("llama.", "attamba.", "GGUF.")  # keys that describe the network itself, which `gguf_file` writes anew
+REPLACED = ("general.architecture", "general.name", "general.file_type")
+BASE_NAME, BASE_SHA256 = "attamba.delta.base_name", "attamba.delta.base_sha256"
+
+
+def config_of(base: ModelConfig, chunks: Chunks, mixer: Mixer) -> ModelConfig:
+    """The base with mixers and chunks."""
+    if base.architecture != "transformer":
+        raise KitError(f"The base must be a transformer with full attention, not of the kind '{base.architecture}'.")
+    return replace(base, chunks=chunks, mixer=mixer, projected_kv=True)
+
+
+def attach(base: Decoder, config: ModelConfig, seed: int) -> Decoder:
+    """`base` as a model of `config`, sharing its parameters; new mixers, whose output projection is zero."""
+    model = Decoder(config).init_weights(seed)
+    for name, parameter in base.named_parameters():
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, parameter)
+    for layer in model.blk:
+        for mixer in (layer.ssm_k, layer.ssm_v):
+            torch.nn.init.zeros_(mixer.out_proj.weight)
+    return model
+
+
+def write_whole(path: Path, base: Path, name: str, config: ModelConfig, changed: dict, kind: str):
+    """The file `base` with the tensors `changed` (by parameter) replaced or added, in the type `kind`.
+
+    All other tensors are copied byte by byte, quantised as they are; so are the tokenizer and the chat template.
+    """
+    reader = gguf_file.open_reader(base)
+    writer = _begin(path, name, config)
+    for key, field in reader.fields.items():
+        if not key.startswith(SHAPES) and key not in REPLACED:
+            _copy_key(writer, key, field)
+    new = {gguf_file.tensor_name(parameter): value for parameter, value in changed.items()}
+    for tensor in reader.tensors:
+        if tensor.name not in new:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    gguf_file.write_tensors(writer, changed.items(), kind)
+    _finish(writer, path)
+
+
+def write_delta(path: Path, base: Path, name: str, config: ModelConfig, changed: dict, kind: str):
+    """Only the tensors `changed`, and which file they belong to."""
+    writer = _begin(path, name, config)
+    writer.add_string(BASE_NAME, base.name)
+    writer.add_string(BASE_SHA256, sha256(base))
+    gguf_file.write_tensors(writer, changed.items(), kind)
+    _finish(writer, path)
+
+
+def open_delta(delta: Path, base: Path) -> gguf.GGUFReader:
+    """`delta`, once it is sure that it belongs to `base`."""
+    reader = gguf_file.open_reader(delta)
+    keys = {key: field.contents() for key, field in reader.fields.items() if key in (BASE_NAME, BASE_SHA256)}
+    if BASE_SHA256 not in keys:
+        raise KitError(f"{delta} is not a delta: it lacks the key {BASE_SHA256}.")
+    if keys[BASE_SHA256] != sha256(base):
+        raise KitError(f"{delta} belongs to {keys[BASE_NAME]}, and {base} is another file than that.")
+    return reader
+
+
+def merge(base: Path, delta: Path, out: Path):
+    """The whole file that a delta and its base make."""
+    of_base, of_delta = gguf_file.open_reader(base), open_delta(delta, base)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(str(_unfinished(out)), "attamba")
+    for key, field in of_delta.fields.items():
+        if not key.startswith(("GGUF.", "attamba.delta.")) and key != "general.architecture":
+            _copy_key(writer, key, field)
+    for key, field in of_base.fields.items():
+        if not key.startswith(SHAPES) and key not in REPLACED:
+            _copy_key(writer, key, field)
+    new = {tensor.name for tensor in of_delta.tensors}
+    for tensor in [*(t for t in of_base.tensors if t.name not in new), *of_delta.tensors]:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    _finish(writer, out)
+
+
+def mixers(model: Decoder) -> dict[str, torch.Tensor]:
+    """The parameters that the base does not have."""
+    return {name: value for name, value in model.state_dict().items() if ".ssm_" in name}
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _begin(path: Path, name: str, config: ModelConfig) -> gguf.GGUFWriter:
+    gguf_file.check_expressible(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(str(_unfinished(path)), "attamba")
+    writer.add_name(name)
+    gguf_file.write_keys(writer, config)
+    return writer
+
+
+def _finish(writer: gguf.GGUFWriter, path: Path):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    os.replace(_unfinished(path), path)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _copy_key(writer: gguf.GGUFWriter, key: str, field):
+    kinds = field.types
+    writer.add_key_value(key, field.contents(), kinds[0], kinds[1] if len(kinds) > 1 else None)

@@ -1,0 +1,37 @@
+"""What is kept of a complete run: small enough to commit, so that the study goes on over several machines."""
+
+import shutil
+from pathlib import Path
+
+from common import folder_name
+
+from attamba_train import csv_log, settings
+from attamba_train.run_config import RunConfig
+
+KEPT = Path(__file__).parent / "results"
+EVERY = 20  # training steps to one row of the log that is kept
+
+
+def keep(run: RunConfig, folder: Path):
+    """Copy what tells of the complete run in `folder`."""
+    target = KEPT / folder_name(run)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "run.yaml", target / "run.yaml")
+    shutil.copyfile(folder / "validation.csv", target / "validation.csv")
+    log = csv_log.CsvLog(target / "train.csv", csv_log.TRAIN_COLUMNS, 0)
+    for row in _means(csv_log.read(folder / "train.csv")):
+        log.write(**row)
+    log.close()
+
+
+def is_kept(run: RunConfig) -> bool:
+    """Whether the run has been made with exactly these settings."""
+    path = KEPT / folder_name(run) / "run.yaml"
+    return path.exists() and settings.read(RunConfig, settings.load_yaml(path), str(path)) == run
+
+
+def _means(rows: list[dict]):
+    """Every `EVERY` steps: the last of them, with their mean loss."""
+    for first in range(0, len(rows), EVERY):
+        part = rows[first : first + EVERY]
+        yield part[-1] | {"loss": f"{sum(float(row['loss']) for row in part) / len(part):.5f}"}

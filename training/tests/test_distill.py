@@ -1,0 +1,150 @@
+"""A small pretrained transformer taught to be Attamba."""
+
+import json
+from dataclasses import replace
+
+import gguf
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import run_settings
+from torch.nn import functional as F
+
+from attamba_train import checkpoint, csv_log, distill, distill_config, gguf_file, settings, tokenizer
+from attamba_train.cli import main
+from attamba_train.distill import Distillation
+from attamba_train.distill_config import DistillConfig
+from attamba_train.errors import KitError
+from attamba_train.model import Decoder, ModelConfig
+from attamba_train.processes import Processes
+
+
+@pytest.fixture
+def base(data, tmp_path):
+    shape = {"vocab_size": 300, "context": 64, "width": 32, "layers": 2, "heads": 4, "kv_heads": 2, "feed_forward": 64}
+    model = Decoder(settings.read(ModelConfig, shape, "model")).init_weights(2)
+    path = tmp_path / "base.gguf"
+    text = gguf_file.Text(tokenizer.load(data / "tokenizer.json").to_str())
+    gguf_file.save(path, model, "base", "F16", text)
+    return path
+
+
+@pytest.fixture
+def lesson(base) -> DistillConfig:
+    made = run_settings()
+    return settings.read(
+        DistillConfig,
+        {
+            "name": "pupil",
+            "seed": 3,
+            "base": str(base),
+            "data": made["data"],
+            "context": 32,
+            "chunks": {"length": 4, "window": 3, "trained_lengths": [4, 8]},
+            "mixer": {"inner": 16, "state": 4, "heads": 2},
+            "windows": [2, 3],
+            "train": made["train"],
+        },
+        "pupil",
+    )
+
+
+def begin(lesson, data, folder) -> Distillation:
+    return Distillation(lesson, data, folder, Processes("cpu"))
+
+
+def test_divergence_is_that_of_the_definition():
+    learnt, taught, output = torch.randn(700, 8), torch.randn(700, 8), torch.randn(20, 8)
+    p, q = (torch.distributions.Categorical(logits=F.linear(each, output)) for each in (taught, learnt))
+    expected = torch.distributions.kl_divergence(p, q).mean()
+    torch.testing.assert_close(distill.divergence(learnt, taught, output), expected)
+
+
+def test_a_student_that_sees_all_has_nothing_to_learn_at_first(lesson, data, tmp_path):
+    run = begin(replace(lesson, chunks=replace(lesson.chunks, length=1, trained_lengths=())), data, tmp_path / "run")
+    tokens = torch.arange(32)[None]
+    assert run.parallel(tokens, tokens, chunk=1, window=0).item() == pytest.approx(0, abs=1e-6)
+    assert run.parallel(tokens, tokens, chunk=8, window=0).item() > 1e-4
+
+
+@pytest.mark.parametrize("attention_rate", [0.0, 0.1])
+def test_student_comes_nearer_and_only_what_is_trained_changes(attention_rate, lesson, data, tmp_path):
+    lesson = replace(lesson, attention_rate=attention_rate)
+    run = begin(lesson, data, tmp_path / "run")
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    taught = {name: value.clone() for name, value in run.teacher.state_dict().items()}
+    assert run.run()
+    rows = csv_log.read(tmp_path / "run" / "train.csv")
+    losses = [float(row["loss"]) for row in rows]
+    assert losses[-1] < losses[0]
+    assert {row["chunk"] for row in rows} == {"4", "8"}
+    changed = {name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == run.trained().keys()
+    assert any(name.endswith("attn_q.weight") for name in changed) == bool(attention_rate)
+    torch.testing.assert_close(run.teacher.state_dict(), taught, rtol=0, atol=0)
+
+
+def test_run_stopped_and_resumed_gives_the_same_weights(lesson, data, tmp_path):
+    lesson = replace(lesson, attention_rate=0.1)
+    whole = begin(lesson, data, tmp_path / "whole")
+    assert whole.run()
+    first = begin(lesson, data, tmp_path / "parts")
+    for _ in range(5):
+        first.train_step()
+    first.save()
+    assert checkpoint.load(tmp_path / "parts")["model"].keys() == first.trained().keys()
+    parts = begin(lesson, data, tmp_path / "parts")
+    assert parts.run()
+    torch.testing.assert_close(parts.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
+
+
+def test_frozen_parts_are_kept_in_bfloat16_where_training_computes_in_it(lesson, data, tmp_path):
+    run = begin(replace(lesson, train=replace(lesson.train, precision="bfloat16")), data, tmp_path / "run")
+    assert run.run()
+    kinds = {name: value.dtype for name, value in run.model.named_parameters()}
+    assert kinds["blk.0.ffn_up.weight"] == kinds["token_embd.weight"] == torch.bfloat16
+    assert all(kinds[name] == torch.float32 for name in run.trained())
+    assert run.model.blk[0].ffn_up.weight is run.teacher.blk[0].ffn_up.weight
+
+
+def test_delta_joined_to_its_base_is_the_student(lesson, base, data, tmp_path, reference):
+    lesson = replace(lesson, attention_rate=0.1)
+    folder, delta, whole = tmp_path / "run", tmp_path / "delta.gguf", tmp_path / "whole.gguf"
+    config = tmp_path / "pupil.yaml"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(lesson.as_dict()))))
+    assert main(["distill", str(config), "--data", str(data), "--out", str(folder), "--threads", "1"]) == 0
+    assert main(["export", str(folder), "--out", str(delta), "--type", "F32"]) == 0
+    assert main(["merge", str(base), str(delta), "--out", str(whole)]) == 0
+    run = begin(lesson, data, folder)
+    names = {tensor.name for tensor in gguf.GGUFReader(str(delta)).tensors}
+    assert names == {gguf_file.tensor_name(name) for name in run.trained()}
+    tokens = torch.arange(40)
+    with torch.no_grad():
+        expected = run.model(tokens[None])[0].numpy()
+    got = reference.logits(str(whole), tokens.tolist())
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
+
+
+def test_a_later_run_goes_on_from_a_delta(lesson, data, tmp_path):
+    lesson = replace(lesson, attention_rate=0.1)
+    run, delta = begin(lesson, data, tmp_path / "run"), tmp_path / "delta.gguf"
+    assert run.run()
+    distill.export(tmp_path / "run", delta, "F32")
+    further = begin(replace(lesson, context=16, init=str(delta)), data, tmp_path / "further")
+    torch.testing.assert_close(further.model.state_dict(), run.model.state_dict(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"attention_rate": 2.0}, "attention_rate"),
+        ({"mixer": {"inner": 16, "state": 4, "heads": 2, "scan": "strided"}}, "strided"),
+        ({"train": run_settings()["train"] | {"compile": True}}, "compile"),
+    ],
+)
+def test_wrong_settings_are_refused(change, said, lesson, tmp_path):
+    path = tmp_path / "pupil.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(lesson.as_dict() | change))))
+    with pytest.raises(KitError, match=said):
+        distill_config.load(path)
