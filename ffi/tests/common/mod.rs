@@ -60,7 +60,7 @@ pub fn compile(source: &Path, language: &Language, flags: &[&str], program: &Pat
     // pthreads and fdopen are POSIX, not C99.
     command.args(["-D_POSIX_C_SOURCE=200809L"]).args(flags);
     command.arg("-I").arg(root().join("ffi/include")).arg("-o").arg(program).arg(source);
-    command.arg("-L").arg(&library).arg("-lattamba").arg("-lm");
+    command.arg("-L").arg(library).arg("-lattamba").arg("-lm");
     command.arg(format!("-Wl,-rpath,{}", library.display()));
     run(command);
 }
