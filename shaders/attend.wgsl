@@ -41,6 +41,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
 
 override HEAD_DIM: u32;
+// Groups of invocations that take turns with the rows of a tile, so that few are idle where heads
+// are narrow; and all sums of all groups.
+override GROUPS: u32;
+override SUMS: u32;
 
 const TILE = 64u;
 // Less than any score, and finite: differences of it stay numbers.
@@ -51,7 +55,8 @@ const WINDOW = 1u;
 const BLOCK = 2u;
 
 var<workgroup> queries: array<Heads, HEAD_DIM>;
-var<workgroup> sums: array<Heads, HEAD_DIM>;
+// `[group][HEAD_DIM]`
+var<workgroup> sums: array<Heads, SUMS>;
 var<workgroup> scores: array<Heads, TILE>;
 // The same, times the scales of the values.
 var<workgroup> shares: array<Heads, TILE>;
@@ -111,6 +116,14 @@ fn pair(place: u32, number: u32) -> vec2<f32> {
     return kv_unpack(vec2(window[at], window[second]));
 }
 
+fn sum_of_groups(i: u32) -> Heads {
+    var sum = sums[i];
+    for (var group = 1u; group < GROUPS; group++) {
+        sum += sums[group * HEAD_DIM + i];
+    }
+    return sum;
+}
+
 @compute @workgroup_size(TILE)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -135,8 +148,12 @@ fn main(
             set_head(&value, h, q[token * p.q_stride + (head + h) * HEAD_DIM + i] * p.scale);
         }
         queries[i] = value;
+    }
+    for (var i = index; i < SUMS; i += TILE) {
         sums[i] = Heads();
     }
+    let group = index / (HEAD_DIM / 2u);
+    let column = index % (HEAD_DIM / 2u);
     var most = Heads(LEAST);
     var weight = Heads();
     workgroupBarrier();
@@ -174,16 +191,19 @@ fn main(
         for (var i = 0u; i < tile; i++) {
             weight += scores[i];
         }
-        for (var i = index; i < HEAD_DIM / 2u; i += TILE) {
-            var a = sums[2u * i] * kept;
-            var b = sums[2u * i + 1u] * kept;
-            for (var r = 0u; r < tile; r++) {
-                let v = pair(places[r].x, places[r].y + i);
-                a += shares[r] * v.x;
-                b += shares[r] * v.y;
+        if group < GROUPS {
+            for (var i = column; i < HEAD_DIM / 2u; i += TILE) {
+                let at = group * HEAD_DIM + 2u * i;
+                var a = sums[at] * kept;
+                var b = sums[at + 1u] * kept;
+                for (var r = group; r < tile; r += GROUPS) {
+                    let v = pair(places[r].x, places[r].y + i);
+                    a += shares[r] * v.x;
+                    b += shares[r] * v.y;
+                }
+                sums[at] = a;
+                sums[at + 1u] = b;
             }
-            sums[2u * i] = a;
-            sums[2u * i + 1u] = b;
         }
         workgroupBarrier();
     }
@@ -192,12 +212,12 @@ fn main(
         if split == 1u {
             for (var i = index; i < HEAD_DIM; i += TILE) {
                 let at = token * p.out_stride + (head + h) * HEAD_DIM + i;
-                out[at] = get_head(sums[i], h) / get_head(weight, h);
+                out[at] = get_head(sum_of_groups(i), h) / get_head(weight, h);
             }
         } else {
             let at = (workgroup.z * p.heads + head + h) * (HEAD_DIM + 2u);
             for (var i = index; i < HEAD_DIM; i += TILE) {
-                parts[at + i] = get_head(sums[i], h);
+                parts[at + i] = get_head(sum_of_groups(i), h);
             }
             if index == 0u {
                 parts[at + HEAD_DIM] = get_head(most, h);

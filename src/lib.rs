@@ -2,7 +2,7 @@
 //! and values are state-space scans over chunks of tokens. Only the chunks' states are kept, in a
 //! ring of fixed size, so a session never grows.
 //!
-//! - [`model::Model`] maps a GGUF file; [`engine::cpu::Cpu`] makes it ready to run.
+//! - [`model::Model`] maps a GGUF file; [`engine::Wanted`] makes it ready to run, on the GPU or the CPU.
 //! - [`session::Session`] is one conversation: tokens in, logits out, memory fixed at the start.
 //! - [`conversation::Conversation`] is a chat on a session: messages in, answers out.
 //! - [`memory`] says what all of it costs, before it is opened.

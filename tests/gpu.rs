@@ -9,10 +9,10 @@ use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use attamba::engine::{Counters, Engine, Geometry, KvType};
 use attamba::model::Model;
-use attamba::quant::DType;
+use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Overflow, Session};
-use common::models::{Numbers, Sizes};
+use common::models::{Numbers, Sizes, open};
 use common::suite::{Error, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -38,35 +38,42 @@ fn drivers() -> &'static [Driver] {
     })
 }
 
-/// Compares all cases of some kinds, cut into calls in several ways.
-fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
+/// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in
+/// several ways.
+fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
     for driver in drivers() {
         let mut cases = 0;
         let mut most = Error::default();
         let mut failures = Vec::new();
         for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
             cases += 1;
-            let vocab = case.model.hyper.vocab;
-            let engine: Arc<dyn Engine> =
-                Arc::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let cpu: Arc<dyn Engine> =
+                Arc::new(Cpu::new(Arc::clone(&case.model), Some(1)).unwrap());
             let tokens = &case.tokens;
-            for run in &case.runs {
-                let states = run.ring.unwrap_or(tokens.len());
-                let options = Options { budget: Budget::States(states), kv, ..Options::default() };
-                for split in [Split::Whole, Split::Pieces(cases), Split::Ones] {
-                    let got = feed(&engine, options, tokens, split);
-                    let error = Error::of(&got, &run.logits, vocab);
-                    most.all = most.all.max(error.all);
-                    most.worst_token = most.worst_token.max(error.worst_token);
-                    if !error.within(bound) {
-                        let name = &case.name;
-                        failures.push(format!("{error:?}: {name}, ring {:?}, {split:?}", run.ring));
+            for (number, run) in (0..).zip(&case.runs) {
+                let options = options(run.ring.unwrap_or(tokens.len()), kv);
+                let of_cpu = feed(&cpu, options, tokens, Split::Whole);
+                // Lone tokens take most of the time.
+                let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
+                for split in [Split::Whole, Split::Pieces(cases), fine] {
+                    let got = feed(&gpu, options, tokens, split);
+                    for (other, want) in [("reference", &run.logits), ("CPU", &of_cpu)] {
+                        let error = Error::of(&got, want, case.model.hyper.vocab);
+                        most.all = most.all.max(error.all);
+                        most.worst_token = most.worst_token.max(error.worst_token);
+                        if !error.within(bound) {
+                            let (name, ring) = (&case.name, run.ring);
+                            failures.push(format!(
+                                "{error:?}: {name}, ring {ring:?}, {split:?}, {other}"
+                            ));
+                        }
                     }
                 }
             }
         }
         println!("{kinds:?}, {cases} files, {}: {most:?}", driver.describe());
-        assert!(cases >= least_cases as u64, "{cases} cases of {kinds:?}");
+        assert!(cases >= least_cases, "{cases} cases of {kinds:?}");
         let some = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
         assert!(failures.is_empty(), "{} beyond {bound}, such as\n{some}", failures.len());
     }
@@ -137,6 +144,43 @@ fn rings_of_integers_and_thinned_rings() {
                 }
             }
         });
+    }
+}
+
+#[test]
+fn matrices_that_belong_together_and_differ_in_type() {
+    for sizes in
+        [shared_heads(), Sizes { architecture: "llama", ..shared_heads() }, Sizes::default()]
+    {
+        let mut file = sizes.file(5);
+        let changes = [
+            ("attn_k.weight", DType::F16),
+            ("attn_v.weight", DType::BF16),
+            ("ffn_up.weight", DType::F16),
+            ("ssm_v_in.weight", DType::BF16),
+            ("ssm_v_out.weight", DType::F16),
+        ];
+        for tensor in &mut file.tensors {
+            let change = changes.iter().find(|(name, _)| tensor.name.ends_with(name));
+            if let Some((_, dtype)) = change {
+                let values: Vec<f32> =
+                    tensor.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                tensor.data = vec![0; dtype.bytes_of(values.len()).unwrap()];
+                quantise(*dtype, &values, &mut tensor.data).unwrap();
+                tensor.type_id = *dtype as u32;
+            }
+        }
+        let model = Arc::new(open(file.bytes()).unwrap());
+        let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+        let tokens = Numbers::new(1).tokens(70, model.hyper.vocab);
+        let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
+        for driver in drivers() {
+            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+            for split in [Split::Whole, Split::Ones] {
+                let got = feed(&gpu, options(9, KvType::F32), &tokens, split);
+                assert_near(&got, &want, FLOATS, &format!("{}, {split:?}", sizes.architecture));
+            }
+        }
     }
 }
 

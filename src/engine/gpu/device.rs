@@ -12,13 +12,13 @@ use wgpu::{
 };
 
 /// The largest binding that every device in use allows; weights are cut to it.
-pub(super) const BINDING: u64 = 128 << 20;
+const BINDING: u64 = 128 << 20;
 
 /// Bytes of the memory blocks that smaller buffers share.
 const MEMORY_BLOCKS: std::ops::Range<u64> = 2 << 20..4 << 20;
 
-/// Longer than any submit of ours; a driver that takes more will not come back.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any submit of ours, even on a software driver; one that takes more will not come back.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a driver has reported outside of an error scope.
 #[derive(Default)]
@@ -58,6 +58,8 @@ pub(super) struct Device {
     pub queue: wgpu::Queue,
     pub features: Features,
     pub limits: Limits,
+    /// Most bytes of a part of the weights.
+    pub binding: u64,
     /// Whether `unpack2x16float` and its kin may be used.
     pub converts_halves: bool,
     /// Adapter and driver in words.
@@ -105,6 +107,7 @@ impl Device {
             queue,
             features,
             limits,
+            binding: BINDING,
             converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
             name: adapter.describe(),
             software: adapter.is_software(),

@@ -7,7 +7,12 @@ use super::params::Finish;
 use super::pipelines::Pipelines;
 use super::proof;
 use super::variants::{Kernel, Variant};
+use super::{Driver, Gpu};
+use crate::engine::Engine;
 use crate::error::Error;
+use crate::model::Model;
+use crate::session::{Options, Session};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Inputs of each variant.
@@ -97,4 +102,26 @@ fn a_limit_that_is_too_small_is_named() {
     let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..limits };
     let message = check_limits("a GPU", &few).unwrap_err().to_string();
     assert_eq!(message, "a GPU: a kernel needs 8 storage buffers, the limit is 4");
+}
+
+#[test]
+fn weights_in_many_parts_are_the_same_weights() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bootstrap-attamba.gguf");
+    let model = Arc::new(Model::open(&path).unwrap());
+    for adapter in adapters() {
+        let logits = [None, Some(100_000)].map(|binding| {
+            let mut device = Device::open(&adapter).unwrap();
+            device.binding = binding.unwrap_or(device.binding);
+            let device = Arc::new(device);
+            let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
+            let driver = Driver { device, pipelines };
+            let engine: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+            let mut session = Session::open(engine, Options::default()).unwrap();
+            session.feed(&[1, 2, 3, 4, 5]).unwrap();
+            let after_block = session.logits().to_vec();
+            session.feed(&[6]).unwrap();
+            [after_block, session.logits().to_vec()]
+        });
+        assert_eq!(logits[0], logits[1]);
+    }
 }

@@ -33,6 +33,11 @@ impl Upload<'_> {
         Upload { device, in_flight: 0, quants: Vec::new(), scales: Vec::new() }
     }
 
+    /// Most bytes of a part of the weights.
+    pub fn largest(&self) -> usize {
+        self.device.binding as usize
+    }
+
     /// A buffer of floats, padded to whole pieces.
     pub fn floats(&mut self, values: &[f32], what: &'static str) -> Result<Buffer> {
         let bytes = 4 * values.len().next_multiple_of(PIECE) as u64;

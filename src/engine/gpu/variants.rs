@@ -9,6 +9,9 @@ use super::params::Finish;
 use super::shaders;
 use crate::engine::KvType;
 
+/// Invocations of a workgroup of `attend`.
+const ATTEND_TILE: u32 = 64;
+
 /// What a kernel computes, with all that is fixed in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is a file in `shaders`, which says what it computes")]
@@ -154,7 +157,12 @@ impl Kernel {
                 for half in HALVES {
                     let choices =
                         [("KV", kv_file(kv)), ("RING", ring), ("HEADS", heads), ("HALF", half)];
-                    let constants = [("HEAD_DIM", f64::from(head_dim))];
+                    let groups = (ATTEND_TILE / (head_dim / 2)).max(1);
+                    let constants = [
+                        ("HEAD_DIM", f64::from(head_dim)),
+                        ("GROUPS", f64::from(groups)),
+                        ("SUMS", f64::from(groups * head_dim)),
+                    ];
                     all.push(Variant::new("attend", &choices, &constants));
                 }
             }
@@ -206,7 +214,7 @@ impl Kernel {
         all.push(Kernel::CommitI8);
         for kv in [KvType::F16, KvType::F32, KvType::I8] {
             for heads in [Heads::One, Heads::Four] {
-                for head_dim in [64, 30] {
+                for head_dim in [64, 30, 160] {
                     all.push(Kernel::Attend { kv, heads, head_dim });
                 }
             }

@@ -5,7 +5,7 @@
 //! differ there are several stacks. A stack is cut into *parts* of whole rows, none larger than a
 //! binding may be.
 
-use super::device::{BINDING, Device};
+use super::device::Device;
 use super::format::{Format, PIECE};
 use super::upload::{Source, Upload};
 use crate::error::Result;
@@ -180,7 +180,7 @@ fn stack(upload: &mut Upload, sources: &[Source], start: u32, rows: u32) -> Resu
     let format = Format::of(matrix.dtype);
     let pieces = matrix.cols.div_ceil(PIECE);
     let widest = 4 * format.quant_words(pieces).max(format.scale_words(pieces));
-    let most = (BINDING as usize / widest / PIECE * PIECE).max(PIECE);
+    let most = (upload.largest() / widest / PIECE * PIECE).max(PIECE);
     let mut parts = Vec::new();
     for first in (0..rows as usize).step_by(most) {
         let count = most.min(rows as usize - first);
