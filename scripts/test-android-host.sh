@@ -36,9 +36,7 @@ fi
 kotlin=$tools/node_modules/kotlin-compiler/lib
 libraries=$kotlin/kotlin-stdlib.jar:$kotlin/kotlinx-coroutines-core-jvm.jar:$kotlin/kotlin-test.jar
 
-cargo build --package attamba-ffi
-library=$(cd "$target/debug" && pwd)
-ln -sf libattamba.so "$library/libattamba.so.0"
+library=$(scripts/build-library.sh)
 
 java_home=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
 mkdir -p "$work/classes" "$work/tmp"
