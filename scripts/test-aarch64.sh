@@ -60,6 +60,7 @@ echo "== libattamba.so"
 library=$CARGO_TARGET_DIR/$target/dist
 scripts/check-library.sh "$library/libattamba.so"
 ln -sf libattamba.so "$library/libattamba.so.0"
+export VK_ICD_FILENAMES=/nowhere VK_DRIVER_FILES=/nowhere
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 for program in chat threads misuse; do

@@ -36,9 +36,7 @@ fi
 kotlin=$tools/node_modules/kotlin-compiler/lib
 libraries=$kotlin/kotlin-stdlib.jar:$kotlin/kotlinx-coroutines-core-jvm.jar:$kotlin/kotlin-test.jar
 
-cargo build --package attamba-ffi
-library=$(cd "$target/debug" && pwd)
-ln -sf libattamba.so "$library/libattamba.so.0"
+library=$(scripts/build-library.sh)
 
 java_home=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
 mkdir -p "$work/classes" "$work/tmp"
@@ -59,6 +57,8 @@ compile -Xexplicit-api=strict -cp "$libraries:$work/classes" "${main[@]}"
 sed -n '/^```kotlin$/,/^```$/p' docs/embedding.md | sed '/^```/d' >"$work/Page.kt"
 compile -cp "$libraries:$work/classes" android/attamba/src/hostTest/kotlin/*.kt "$work/Page.kt"
 
+# On the CPU, whatever the machine has.
+export VK_ICD_FILENAMES=/nowhere VK_DRIVER_FILES=/nowhere
 # -Xcheck:jni finds wrong use of JNI: missing checks for exceptions, bad references, bad UTF-8.
 run() {
     java -Xcheck:jni -ea --add-opens java.base/java.io=ALL-UNNAMED -Djava.library.path="$work" \

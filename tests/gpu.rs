@@ -8,6 +8,7 @@ use attamba::Error as Failure;
 use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use attamba::engine::{Counters, Engine, Geometry, KvType};
+use attamba::memory::weights_on_gpu;
 use attamba::model::Model;
 use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
@@ -36,6 +37,16 @@ fn drivers() -> &'static [Driver] {
         );
         adapters.iter().map(|adapter| Driver::open(adapter).unwrap()).collect()
     })
+}
+
+#[test]
+fn weights_take_the_bytes_that_were_foretold() {
+    let driver = &drivers()[0];
+    for case in suite() {
+        let engine = Gpu::new(Arc::clone(&case.model), driver).unwrap();
+        assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);
+        assert!(engine.device_bytes() > 0);
+    }
 }
 
 /// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in

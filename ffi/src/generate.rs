@@ -174,8 +174,7 @@ pub unsafe extern "C" fn attamba_session_generate(
 ///
 /// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
 ///
-/// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat; ATTAMBA_STATUS_PAUSED
-/// while paused, if a GPU has them.
+/// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_logits(
     session: *const attamba_session,

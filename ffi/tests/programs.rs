@@ -8,22 +8,29 @@ mod common;
 use common::Language;
 use std::path::PathBuf;
 
-/// Compiles the program, and runs it with the model, a folder for its files, and `more`.
-fn passes(file: &str, more: &[&str]) {
+/// Drivers of GPUs leak, so with these a program runs without.
+const SANITIZED: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/// Compiles the program with `flags`, and runs it with the model, a folder for its files, and `more`.
+fn run(file: &str, flags: &[&str], more: &[&str], drivers: bool) {
     let folder = tempfile::tempdir().expect("a folder for the program");
     let program = folder.path().join("program");
     let source: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/programs", file].iter().collect();
     let language = if file.ends_with(".cpp") { Language::Cpp } else { Language::C };
-    let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-    // The atomics of C11, where a program has several threads.
-    let flags =
-        if file == "threads.c" { vec![flags[0], flags[1], "-std=c11"] } else { flags.to_vec() };
-    common::compile(&source, &language, &flags, &program);
+    common::compile(&source, &language, flags, &program);
     let mut command =
         common::command(&program, &[common::model().as_ref(), folder.path().as_ref()]);
     // Freed memory is given back soon, so that what a program measures is what it holds.
     command.args(more).env("ASAN_OPTIONS", "quarantine_size_mb=1");
+    if !drivers {
+        command.env("VK_ICD_FILENAMES", "/nowhere").env("VK_DRIVER_FILES", "/nowhere");
+    }
     common::run(command);
+}
+
+/// Runs a program with the sanitizers, on the CPU.
+fn passes(file: &str, more: &[&str]) {
+    run(file, &SANITIZED, more, false);
 }
 
 #[test]
@@ -38,7 +45,13 @@ fn a_whole_chat_in_cpp() {
 
 #[test]
 fn other_threads_cancel_pause_and_close() {
-    passes("threads.c", &[]);
+    // With the atomics of C11.
+    run("threads.c", &[SANITIZED[0], SANITIZED[1], "-std=c11"], &[], false);
+}
+
+#[test]
+fn a_gpu_if_only_in_software() {
+    run("gpu.c", &[], &[], true);
 }
 
 #[test]

@@ -18,25 +18,19 @@ pub fn model() -> PathBuf {
     String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
 }
 
-/// The folder that libattamba.so lies in, also under the name that programs look for.
+/// The folder that libattamba.so lies in. Cargo builds a library for tests only where Rust can link
+/// to it, which this one is not for.
 pub fn library_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(build_library)
-}
-
-/// Cargo builds a library for tests only where Rust can link to it, which this one is not for.
-fn build_library() -> PathBuf {
-    let program = std::env::current_exe().expect("this program has a path");
-    let target = program.ancestors().nth(3).expect("it lies in PROFILE/deps of the target folder");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--package", "attamba-ffi", "--target-dir"]).arg(target);
-    run(cargo);
-    let folder = target.join("debug");
-    let link = folder.join("libattamba.so.0");
-    // Tests run side by side: another one may have made it meanwhile.
-    let made = std::os::unix::fs::symlink("libattamba.so", &link);
-    assert!(made.is_ok() || link.exists(), "{} can't be made", link.display());
-    folder
+    FOLDER.get_or_init(|| {
+        let program = std::env::current_exe().expect("this program has a path");
+        let target =
+            program.ancestors().nth(3).expect("it lies in PROFILE/deps of the target folder");
+        let mut script = Command::new(root().join("scripts/build-library.sh"));
+        script.env("CARGO_TARGET_DIR", target);
+        let output = run(script);
+        String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
+    })
 }
 
 /// What a program is written in.
