@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DEFAULT = [ROOT / "models/bootstrap-attamba.gguf", ROOT / "models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf"]
+DEFAULT = [ROOT / "models/attamba-stories.gguf", ROOT / "models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf"]
 EXTRA = 32 << 20
 
 

@@ -20,7 +20,7 @@ const PIECE: u64 = 1000;
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let path = args.next().unwrap_or_else(|| {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/models/bootstrap-attamba.gguf").to_owned()
+        concat!(env!("CARGO_MANIFEST_DIR"), "/models/attamba-stories.gguf").to_owned()
     });
     let mut number = |default: u64| args.next().map_or(default, |n| n.parse().expect("a number"));
     let (tokens, budget): (u64, u64) = (number(200_000), number(4) << 20);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/bootstrap-attamba.gguf");
+const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/attamba-stories.gguf");
 /// Tokens that each session takes in, in one measurement.
 const TOKENS: u32 = 32;
 /// Measurements, of which the median counts.

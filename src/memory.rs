@@ -13,6 +13,9 @@ pub struct Weights {
     pub mapped: u64,
     /// Copied, in memory for as long as the engine lives: norms, convolutions and the like.
     pub copied: u64,
+    /// On the GPU, where that is the engine. Pages of the file are let go once they are there; but
+    /// for the embedding's, of which a row is read for every token.
+    pub device: u64,
 }
 
 /// What a session of a model takes.
@@ -60,7 +63,14 @@ pub fn weights(model: &Model) -> Weights {
     Weights {
         mapped: model.gguf().tensors().iter().map(|t| t.bytes() as u64).sum(),
         copied: 4 * values as u64,
+        device: 0,
     }
+}
+
+/// Bytes of the weights of `model` with the GPU engine.
+#[cfg(feature = "gpu")]
+pub fn weights_on_gpu(model: &Model) -> Weights {
+    Weights { device: crate::engine::gpu::device_bytes(model), ..weights(model) }
 }
 
 /// How what a model keeps and reads grows with the length of a text of which nothing is forgotten.

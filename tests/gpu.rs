@@ -8,6 +8,7 @@ use attamba::Error as Failure;
 use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use attamba::engine::{Counters, Engine, Geometry, KvType};
+use attamba::memory::weights_on_gpu;
 use attamba::model::Model;
 use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
@@ -38,12 +39,22 @@ fn drivers() -> &'static [Driver] {
     })
 }
 
+#[test]
+fn weights_take_the_bytes_that_were_foretold() {
+    let driver = &drivers()[0];
+    for case in suite() {
+        let engine = Gpu::new(Arc::clone(&case.model), driver).unwrap();
+        assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);
+        assert!(engine.device_bytes() > 0);
+    }
+}
+
 /// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in
 /// several ways.
 fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
     for driver in drivers() {
         let mut cases = 0;
-        let mut most = Error::default();
+        let mut most = [Error::default(); 2];
         let mut failures = Vec::new();
         for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
             cases += 1;
@@ -58,7 +69,8 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                 let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
                 for split in [Split::Whole, Split::Pieces(cases), fine] {
                     let got = feed(&gpu, options, tokens, split);
-                    for (other, want) in [("reference", &run.logits), ("CPU", &of_cpu)] {
+                    let others = [("reference", &run.logits), ("CPU", &of_cpu)];
+                    for ((other, want), most) in others.into_iter().zip(&mut most) {
                         let error = Error::of(&got, want, case.model.hyper.vocab);
                         most.all = most.all.max(error.all);
                         most.worst_token = most.worst_token.max(error.worst_token);
@@ -72,7 +84,12 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                 }
             }
         }
-        println!("{kinds:?}, {cases} files, {}: {most:?}", driver.describe());
+        let [reference, cpu] = most.map(|error| error.all);
+        let driver = driver.describe();
+        println!(
+            "{kinds:?}, {cases} files, {driver}: {reference:.1e} from the reference, {cpu:.1e} \
+             from the CPU"
+        );
         assert!(cases >= least_cases, "{cases} cases of {kinds:?}");
         let some = failures.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
         assert!(failures.is_empty(), "{} beyond {bound}, such as\n{some}", failures.len());

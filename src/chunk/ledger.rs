@@ -72,13 +72,16 @@ impl Ledger {
     /// chunk lengths change often.
     pub fn reserve(&mut self, tokens: usize) {
         const RUNS_OF_A_TOKEN: usize = 9;
+        // Books are made before anybody knows that there is memory for such a ring. Larger ones
+        // than this allocate when they are thinned for the first time.
+        const MOST_STATES: usize = 1 << 16;
         self.closed.reserve(tokens + self.window.min(1 << 16) as usize + 1);
         self.block.in_chunk.reserve(tokens);
         self.block.runs.reserve(RUNS_OF_A_TOKEN * tokens);
         self.block.ends.reserve(tokens);
         self.block.moves.reserve(tokens.min(self.ring));
         if self.thins() {
-            self.block.compaction.reserve(self.ring);
+            self.block.compaction.reserve(self.ring.min(MOST_STATES));
         }
     }
 

@@ -197,6 +197,11 @@ pub trait Engine: Send + Sync {
         Ok(())
     }
 
+    /// Bytes of weights on a device of the engine's own; 0 where it has none.
+    fn device_bytes(&self) -> u64 {
+        0
+    }
+
     /// What a device has been given to do, where the engine has one.
     fn counters(&self) -> Option<Counters> {
         None

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The bundled model.
-pub const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/bootstrap-attamba.gguf");
+pub const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/attamba-stories.gguf");
 
 /// What a run of the command left behind.
 #[derive(Debug)]

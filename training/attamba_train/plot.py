@@ -11,6 +11,7 @@ from matplotlib import pyplot
 from . import csv_log
 
 POINTS = 400  # at most in a training curve: enough for the eye
+STYLES = ["-", "--", ":"]  # of the chunk lengths; the colours tell the sources apart
 
 
 def losses(folder: Path, name: str):
@@ -19,12 +20,19 @@ def losses(folder: Path, name: str):
     figure, axes = pyplot.subplots(figsize=(7, 4))
     tokens, smooth = _means([int(row["tokens"]) for row in train], [float(row["loss"]) for row in train])
     axes.plot([t / 1e6 for t in tokens], smooth, color="0.6", label="training")
-    for (source, chunk), rows in _curves(csv_log.read(folder / "validation.csv")).items():
-        label = f"{source}, P {chunk}" if chunk else source
-        axes.plot([int(r["tokens"]) / 1e6 for r in rows], [float(r["loss"]) for r in rows], ".-", label=label)
+    curves = _curves(csv_log.read(folder / "validation.csv"))
+    sources, chunks = (list(dict.fromkeys(each)) for each in zip(*curves, strict=True)) if curves else ([], [])
+    for (source, chunk), rows in curves.items():
+        axes.plot(
+            [int(r["tokens"]) / 1e6 for r in rows],
+            [float(r["loss"]) for r in rows],
+            color=f"C{sources.index(source)}",
+            linestyle=STYLES[chunks.index(chunk) % len(STYLES)],
+            label=f"{source}, P {chunk}" if chunk else source,
+        )
     axes.set(xlabel="million tokens", ylabel="loss (nats a token)", title=name)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     figure.savefig(folder / "loss.png", dpi=120)
     pyplot.close(figure)

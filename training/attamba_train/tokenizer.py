@@ -10,8 +10,9 @@ from .errors import KitError
 END_OF_TEXT = "<|endoftext|>"
 ROLES = ("user", "assistant", "system")
 SPECIAL = [END_OF_TEXT, *(f"<|{role}|>" for role in ROLES)]
+# A chat begins as every document does in training: after the end of the one before it.
 CHAT_TEMPLATE = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    END_OF_TEXT + "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
     "{% if m.role == 'assistant' %}" + END_OF_TEXT + "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )

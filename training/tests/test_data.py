@@ -18,7 +18,7 @@ def test_conversation_is_written_as_the_chat_template_writes_it(data):
     jinja2 = pytest.importorskip("jinja2")
     messages = [{"role": role, "content": content.strip()} for role, content in turns]
     rendered = jinja2.Template(tokenizer.CHAT_TEMPLATE).render(messages=messages, add_generation_prompt=True)
-    assert rendered == text.removesuffix("<|endoftext|>") + "<|assistant|>"
+    assert rendered == "<|endoftext|>" + text.removesuffix("<|endoftext|>") + "<|assistant|>"
 
 
 def test_chatml_marks_both_ends_of_a_message(tmp_path):

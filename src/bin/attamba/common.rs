@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The file of the bundled model, under `models/`.
-const BUNDLED: &str = "bootstrap-attamba.gguf";
+const BUNDLED: &str = "attamba-stories.gguf";
 
 /// Which engine computes.
 #[derive(Clone, Copy, Debug, ValueEnum)]

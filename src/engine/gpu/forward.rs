@@ -356,6 +356,7 @@ impl State for Sequence {
     }
 
     fn scratch_bytes(&self) -> u64 {
-        self.scratch.bytes() + self.ledgers.bytes() as u64
+        let on_host = 4 * (self.embedded.capacity() + self.arena.capacity());
+        self.scratch.bytes() + (on_host + self.ledgers.bytes()) as u64
     }
 }

@@ -125,6 +125,11 @@ impl Gpu {
     }
 }
 
+/// Bytes of the weights of `model` on a GPU: what [`Engine::device_bytes`] tells once they are there.
+pub fn device_bytes(model: &Model) -> u64 {
+    weights::bytes_of(model)
+}
+
 impl Engine for Gpu {
     fn describe(&self) -> String {
         format!("GPU, {}", self.shared.device().name)
@@ -132,6 +137,10 @@ impl Engine for Gpu {
 
     fn model(&self) -> &Arc<Model> {
         &self.shared.model
+    }
+
+    fn device_bytes(&self) -> u64 {
+        self.shared.weights.bytes()
     }
 
     fn counters(&self) -> Option<Counters> {

@@ -47,6 +47,11 @@ impl Arena {
         self.words.len()
     }
 
+    /// Words that there is room for without a new allocation.
+    pub fn capacity(&self) -> usize {
+        self.words.capacity()
+    }
+
     pub fn words(&self) -> &[u32] {
         &self.words
     }

@@ -106,7 +106,7 @@ fn a_limit_that_is_too_small_is_named() {
 
 #[test]
 fn weights_in_many_parts_are_the_same_weights() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bootstrap-attamba.gguf");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
     let model = Arc::new(Model::open(&path).unwrap());
     for adapter in adapters() {
         let logits = [None, Some(100_000)].map(|binding| {

@@ -181,7 +181,8 @@ impl Kernel {
         all
     }
 
-    /// One of each kernel with every format, finish and type of keys and values that is in use.
+    /// Every kernel with every format, every finish and every type of keys and values, if not in all
+    /// combinations.
     pub fn all() -> Vec<Kernel> {
         let mut all = vec![
             Kernel::RmsNorm,
@@ -194,19 +195,23 @@ impl Kernel {
             Kernel::AttendJoin,
             Kernel::TopK,
         ];
+        let matvec = |format, norm, finish, kv| Kernel::Matvec { format, norm, finish, kv };
         for format in Format::ALL {
-            for finish in [Finish::Store, Finish::Add, Finish::SwiGlu] {
+            all.push(Kernel::Matmul { format, finish: Finish::Store });
+            all.push(matvec(format, false, Finish::Store, KvType::F16));
+            all.push(matvec(format, true, Finish::SwiGlu, KvType::F16));
+            all.push(matvec(format, true, Finish::Rope, KvType::F16));
+        }
+        // How a product ends does not depend on the format: two stand for all.
+        for format in [Format::F32, Format::Q4_0] {
+            for finish in [Finish::Add, Finish::SwiGlu] {
                 all.push(Kernel::Matmul { format, finish });
-                all.push(Kernel::Matvec { format, norm: false, finish, kv: KvType::F16 });
+                all.push(matvec(format, false, finish, KvType::F16));
             }
-            for finish in [Finish::Store, Finish::SwiGlu] {
-                all.push(Kernel::Matvec { format, norm: true, finish, kv: KvType::F16 });
-            }
-            for kv in [KvType::F16, KvType::F32] {
-                let finish = Finish::Rope;
-                all.push(Kernel::Matvec { format, norm: true, finish, kv });
-                all.push(Kernel::Matvec { format, norm: false, finish, kv });
-            }
+            all.push(matvec(format, true, Finish::Store, KvType::F16));
+            all.push(matvec(format, false, Finish::Rope, KvType::F16));
+            all.push(matvec(format, false, Finish::Rope, KvType::F32));
+            all.push(matvec(format, true, Finish::Rope, KvType::F32));
         }
         for kv in [KvType::F16, KvType::F32] {
             all.extend([Kernel::Rope { kv }, Kernel::Commit { kv }]);

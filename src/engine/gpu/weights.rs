@@ -96,9 +96,31 @@ impl Weights {
 
     /// Bytes of the matrices.
     pub fn bytes(&self) -> u64 {
-        let parts = self.stacks().flat_map(|stack| &stack.parts);
-        parts.map(|part| part.quants.size() + part.scales.size()).sum()
+        self.stacks().map(|s| bytes_of_rows(s.format, s.cols as usize, s.rows)).sum()
     }
+}
+
+/// Bytes of the matrices of `model` once they are on the GPU, from their sizes alone.
+pub(super) fn bytes_of(model: &Model) -> u64 {
+    let bytes = |matrix: &Matrix, rows: usize| {
+        bytes_of_rows(Format::of(matrix.dtype), matrix.cols, padded(rows))
+    };
+    let of_layer = |layer: &Layer| {
+        let all: u64 = layer.matrices().map(|matrix| bytes(matrix, matrix.rows)).sum();
+        let (gate, up) = (&layer.ffn_gate, &layer.ffn_up);
+        if Format::of(gate.dtype) != Format::of(up.dtype) {
+            return all;
+        }
+        // Rows by turns are padded together.
+        all - bytes(gate, gate.rows) - bytes(up, up.rows) + bytes(gate, 2 * gate.rows)
+    };
+    let head = &model.weights.head;
+    model.weights.layers.iter().map(of_layer).sum::<u64>() + bytes(head, head.rows)
+}
+
+fn bytes_of_rows(format: Format, cols: usize, rows: u32) -> u64 {
+    let pieces = cols.div_ceil(PIECE);
+    4 * u64::from(rows) * (format.quant_words(pieces) + format.scale_words(pieces)) as u64
 }
 
 fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
