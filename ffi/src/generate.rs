@@ -143,7 +143,7 @@ pub unsafe extern "C" fn attamba_session_generate(
         let mut sink = Sink::new(each, user)?;
         let why = session.work(|work| {
             let Raw { session: inner, sampler } = work.raw()?;
-            if inner.logits().is_empty() {
+            if inner.position() == 0 {
                 return Err(Failure::new(Status::State, "nothing has been fed yet"));
             }
             let tokenizer = &session.model.language()?.tokenizer;
