@@ -112,7 +112,7 @@ fn the_ring_may_be_as_small_as_nothing_and_the_prompt_as_long_as_it_likes() {
 fn a_message_goes_through_the_chat_template() {
     let args = ["generate", "--chat", "-p", "Hello", "--echo", "-n", "1", "-m", BUNDLED];
     let text = attamba(args).ok();
-    assert!(text.starts_with("User: Hello\nAssistant:"), "{text}");
+    assert!(text.starts_with("<|endoftext|><|user|>Hello<|assistant|>"), "{text}");
     let text = attamba([&args[..], &["--json", "--system", "Be brief."]].concat()).json();
     assert!(text["prompt"].as_str().unwrap().contains("Be brief."), "{text}");
 }

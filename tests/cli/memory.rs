@@ -44,9 +44,10 @@ fn what_is_measured_is_near_what_is_promised() {
     for variant in 0..2 {
         let of = |c: &serde_json::Value, key: &str| c["measured"][key].as_u64().unwrap();
         let promised = |c: &serde_json::Value| c["state_bytes"].as_u64().unwrap();
-        // Room for the tokens that the session goes on for is added.
+        // Room for the tokens that the session goes on for is added, and the mixers of the model that
+        // stands for the transformer.
         let state = of(far[variant], "state_bytes");
-        assert!(state >= promised(far[variant]) && state < promised(far[variant]) + (1 << 18));
+        assert!(state >= promised(far[variant]) && state < promised(far[variant]) + (1 << 19));
         let grown =
             of(far[variant], "peak_resident_bytes") - of(near[variant], "peak_resident_bytes");
         let expected = promised(far[variant]) - promised(near[variant]);
