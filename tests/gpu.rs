@@ -469,7 +469,7 @@ mod command {
         let ran =
             attamba(["bench", "--engine", "gpu", "-p", "0", "-n", "4", "-r", "1", "--verbose"]);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        let counted = "36.00 dispatches in 4 layers, 1.000 passes, 1.000 submits, 512 bytes";
+        let counted = "44.00 dispatches in 5 layers, 1.000 passes, 1.000 submits, 512 bytes";
         assert!(ran.stderr.contains(counted), "{}", ran.stderr);
     }
 

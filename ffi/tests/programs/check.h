@@ -78,7 +78,7 @@ static int32_t collect(void *user, const char *text, size_t bytes)
 }
 
 /* Bytes of memory of this process that are resident, or 0 where the system does not say. */
-static long resident(void)
+static inline long resident(void)
 {
     long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
