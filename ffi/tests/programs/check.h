@@ -23,7 +23,7 @@
 /* The call has to fail with the status, and to say why. */
 #define FAILS(status, call) check_status((call), (status), __FILE__, __LINE__, #call)
 
-static void check_status(int32_t found, int32_t wanted, const char *file, int line, const char *call)
+static inline void check_status(int32_t found, int32_t wanted, const char *file, int line, const char *call)
 {
     char message[512] = "";
     attamba_error_message(NULL, message, sizeof message, NULL);
@@ -47,7 +47,7 @@ struct text {
 };
 
 /* Whether the bytes are whole characters. */
-static int is_utf8(const char *text, size_t bytes)
+static inline int is_utf8(const char *text, size_t bytes)
 {
     size_t i = 0;
     while (i < bytes) {
@@ -65,7 +65,7 @@ static int is_utf8(const char *text, size_t bytes)
     return 1;
 }
 
-static int32_t collect(void *user, const char *text, size_t bytes)
+static inline int32_t collect(void *user, const char *text, size_t bytes)
 {
     struct text *all = (struct text *)user;
     CHECK(bytes > 0 && is_utf8(text, bytes));
