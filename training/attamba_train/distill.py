@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint as recompute
 
 from . import checkpoint, evaluate, gguf_file, pretrained, settings
 from .distill_config import DistillConfig
@@ -18,7 +17,7 @@ from .model import Decoder
 from .trainer import Trainer
 
 ATTENTION = ("attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight")
-SLICE = 512  # tokens whose logits are held at once: a vocabulary is wide, and float32
+SLICE = 128  # tokens whose logits are held at once: a vocabulary is wide, and float32
 
 
 class Lesson(nn.Module):
@@ -38,16 +37,28 @@ class Lesson(nn.Module):
 
 
 def divergence(learnt: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Mean KL divergence of the distributions that `output` [V, width] makes of both [n, width]."""
-    total = torch.zeros((), device=learnt.device)
-    for ours, theirs in zip(learnt.split(SLICE), taught.split(SLICE), strict=True):
-        total = total + recompute(_slice_divergence, ours, theirs, output, use_reentrant=False)
-    return total / len(learnt)
+    """Mean KL divergence of the distributions that `output` [V, width], frozen, makes of both [n, width]."""
+    return _Divergence.apply(learnt, taught, output)
 
 
-def _slice_divergence(ours, theirs, output):
-    ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
-    return F.kl_div(ours, theirs, reduction="sum", log_target=True)
+class _Divergence(torch.autograd.Function):
+    """Loss and gradient in one go: logits, wide as they are, are computed once and never kept."""
+
+    @staticmethod
+    def forward(ctx, learnt, taught, output):
+        total, gradient = torch.zeros((), device=learnt.device), torch.empty_like(learnt)
+        for ours, theirs, part in zip(*(each.split(SLICE) for each in (learnt, taught, gradient)), strict=True):
+            ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
+            wanted = theirs.exp()
+            total += (wanted * (theirs - ours)).sum()
+            part.copy_(torch.mm(ours.exp_().sub_(wanted), output))
+        ctx.save_for_backward(gradient.div_(len(learnt)))
+        return total / len(learnt)
+
+    @staticmethod
+    def backward(ctx, incoming):
+        (gradient,) = ctx.saved_tensors
+        return gradient * incoming, None, None
 
 
 class Distillation(Trainer):

@@ -53,7 +53,7 @@ def pack(
         files = {split: stack.enter_context(open(f"{path}.part", "wb")) for split, path in paths.items()}
         for batch in _batches(texts):
             for text, encoding in zip(batch, tokenizer.encode_batch(batch, add_special_tokens=False), strict=True):
-                split = "validation" if _fraction(text) < held_out else "train"
+                split = "validation" if fraction(text) < held_out else "train"
                 files[split].write(np.array(encoding.ids, kind).tobytes())
                 totals[split].documents += 1
                 totals[split].tokens += len(encoding.ids)
@@ -104,7 +104,7 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
 
-def _fraction(text: str) -> float:
+def fraction(text: str) -> float:
     """A number in 0..1 that depends on `text` alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 

@@ -54,11 +54,14 @@ def begin(lesson, data, folder) -> Distillation:
     return Distillation(lesson, data, folder, Processes("cpu"))
 
 
-def test_divergence_is_that_of_the_definition():
-    learnt, taught, output = torch.randn(700, 8), torch.randn(700, 8), torch.randn(20, 8)
+def test_divergence_and_its_gradient_are_those_of_the_definition():
+    learnt, taught, output = torch.randn(700, 8, requires_grad=True), torch.randn(700, 8), torch.randn(20, 8)
     p, q = (torch.distributions.Categorical(logits=F.linear(each, output)) for each in (taught, learnt))
     expected = torch.distributions.kl_divergence(p, q).mean()
-    torch.testing.assert_close(distill.divergence(learnt, taught, output), expected)
+    found = distill.divergence(learnt, taught, output)
+    torch.testing.assert_close(found, expected)
+    of_definition, ours = (torch.autograd.grad(3 * loss, learnt)[0] for loss in (expected, found))
+    torch.testing.assert_close(ours, of_definition, rtol=1e-4, atol=1e-7)
 
 
 def test_a_student_that_sees_all_has_nothing_to_learn_at_first(lesson, data, tmp_path):

@@ -1,0 +1,54 @@
+"""The data made for a distillation."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from attamba_train import corpus, token_file
+
+SCRIPT = Path(__file__).parents[1] / "distilled" / "memories.py"
+BOOKS = [" ".join(f"word{book}x{n}" for n in range(400)) for book in range(12)]
+
+
+@pytest.fixture(scope="module")
+def memories(tmp_path_factory):
+    """What the script makes of twelve books of which half are held out, and the books themselves."""
+    spec = importlib.util.spec_from_file_location("memories", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("memories")
+    books, out = folder / "books.jsonl", folder / "memories.jsonl"
+    books.write_text("".join(json.dumps({"text": text}) + "\n" for text in BOOKS))
+    command = ["--books", str(books), "--out", str(out), "--documents", "1000", "--held-out", "0.5"]
+    module.main(command)
+    first = out.read_text()
+    module.main(command)
+    assert out.read_text() == first
+    return [json.loads(line) for line in first.splitlines()]
+
+
+def test_nothing_is_from_a_book_that_is_held_out(memories):
+    held_out = {str(n) for n, text in enumerate(BOOKS) if token_file.fraction(corpus.as_text(text)) < 0.5}
+    assert 0 < len(held_out) < len(BOOKS)
+    text = json.dumps(memories)
+    found = {n for n in map(str, range(len(BOOKS))) if f"word{n}x" in text}
+    assert found == {str(n) for n in range(len(BOOKS))} - held_out
+
+
+def test_every_answer_stands_in_what_came_before(memories):
+    conversations = [row["turns"] for row in memories if "turns" in row]
+    assert conversations
+    for (_, read), _, *asked in conversations:
+        for (_, question), (_, answer) in zip(asked[::2], asked[1::2], strict=True):
+            value = answer.removesuffix(".").split()[-1]
+            names = [word.removesuffix("?") for word in question.replace("'s", "").split()]
+            facts = [line for line in read.split("\n\n") if f" {value}" in line and any(n in line for n in names)]
+            assert facts, (question, answer)
+
+
+def test_a_passage_comes_again(memories):
+    repeated = [row["text"].split("\n\n") for row in memories if "Question: " not in row.get("text", "Question: ")]
+    assert repeated
+    assert all(parts[-1].endswith(parts[0]) and len(parts) > 2 for parts in repeated)
