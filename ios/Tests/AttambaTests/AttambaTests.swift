@@ -57,4 +57,97 @@ final class AttambaTests: XCTestCase {
         try await session.rewind(to: snapshot)
         try await session.reset()
     }
+
+    func testCancelledTask() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        try await session.feed("Once upon a time")
+        let reader = Task {
+            var pieces = 0
+            for try await _ in session.generate(most: .max) {
+                pieces += 1
+            }
+            return pieces
+        }
+        try await Task.sleep(nanoseconds: 50_000_000)
+        reader.cancel()
+        _ = try await reader.value
+    }
+
+    func testCancelFromElsewhere() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        try await session.feed("Once upon a time")
+        do {
+            for try await _ in session.generate(most: .max) {
+                session.cancel()
+            }
+        } catch let error as AttambaError {
+            XCTAssertEqual(error.status, .cancelled)
+        }
+        try await session.feed("And then")
+    }
+
+    func testPauseHoldsBackAndResumeGoesOn() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        try session.pause()
+        let fed = Task {
+            try await session.feed("Once upon a time")
+            return Date()
+        }
+        try await Task.sleep(nanoseconds: 50_000_000)
+        let resumed = Date()
+        try session.resume()
+        let done = try await fed.value
+        XCTAssertGreaterThanOrEqual(done, resumed)
+        try session.pause()
+        do {
+            try await session.save(path: NSTemporaryDirectory() + "attamba-never")
+            XCTFail("saved while paused")
+        } catch let error as AttambaError {
+            XCTAssertEqual(error.status, .paused)
+        }
+        try session.resume()
+    }
+
+    func testMemoryIsAsEstimatedAndShrinks() async throws {
+        let model = try model()
+        let options = SessionOptions(budget: .states(256))
+        let session = try model.session(options)
+        let before = try session.memory()
+        let path = try XCTUnwrap(ProcessInfo.processInfo.environment["ATTAMBA_MODEL"])
+        XCTAssertEqual(try Model.estimate(path: path, options: options).state, before.state)
+        try session.shrink(to: before.state / 2)
+        XCTAssertLessThanOrEqual(try session.memory().state, before.state / 2)
+        try await session.feed("It goes on.")
+    }
+
+    func testSavedChatGoesOn() async throws {
+        let model = try model()
+        let session = try model.session(SessionOptions(budget: .states(64)))
+        for try await _ in session.chat("Hello!", most: 8) {}
+        let path = NSTemporaryDirectory() + "attamba-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await session.save(path: path)
+        let taken = try model.load(path: path)
+        let before = try await session.messages()
+        let after = try await taken.messages()
+        XCTAssertEqual(before, after)
+        for try await _ in taken.chat("And now?", most: 8) {}
+    }
+
+    func testCharactersAreNeverCut() async throws {
+        let model = try model()
+        var options = SessionOptions(budget: .states(64))
+        options.sampling.temperature = 0
+        for token in try model.tokenize("\u{1F642}") {
+            options.sampling.bias[token] = 1000
+        }
+        let session = try model.session(options)
+        try await session.feed("A face: ")
+        // The bytes of a character in any order are the engine's to sort out: what is no text comes
+        // as U+FFFD, and what comes is always whole.
+        for try await piece in session.generate(most: 8) {
+            XCTAssertFalse(piece.isEmpty)
+            XCTAssertEqual(String(decoding: Array(piece.utf8), as: UTF8.self), piece)
+        }
+    }
 }

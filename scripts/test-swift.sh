@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Compiles the Swift package, and the Swift of docs/, on Linux and runs its tests with the bundled model.
+#
+# Where there is no Swift, Debian's compiler is taken: from Debian 13 on it is a package, here put into
+# a system of its own under target/ (3 GB), which needs root and what `debootstrap` needs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+library=$(scripts/build-library.sh)
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+work=$target/swift
+rm -rf "$work/prefix" "$work/ios"
+mkdir -p "$work/prefix/lib/pkgconfig" "$work/prefix/include"
+cp ffi/include/attamba.h "$work/prefix/include/"
+cp --dereference "$library/libattamba.so" "$work/prefix/lib/"
+ln -s libattamba.so "$work/prefix/lib/libattamba.so.0"
+cp "$(scripts/bundled-model.sh)" "$work/model.gguf"
+cp -r ios "$work/ios"
+rm -rf "$work/ios/.build"
+{
+    echo '@testable import Attamba'
+    sed -n '/^```swift$/,/^```$/p' docs/*.md | sed '/^```/d'
+} >"$work/ios/Tests/AttambaTests/Docs.swift"
+
+# As the package sees the folder, whose place depends on where it runs.
+packaged_in() {
+    sed -e "s|@PREFIX@|$1/prefix|" -e 's|@VERSION@|0|' -e 's|@STATIC_LIBS@||' ffi/package/attamba.pc.in \
+        >"$work/prefix/lib/pkgconfig/attamba.pc"
+    test=(
+        env "PKG_CONFIG_PATH=$1/prefix/lib/pkgconfig" "LD_LIBRARY_PATH=$1/prefix/lib"
+        "ATTAMBA_MODEL=$1/model.gguf" VK_ICD_FILENAMES=/nowhere VK_DRIVER_FILES=/nowhere
+        timeout 600 swift test --package-path "$1/ios" -Xswiftc -warnings-as-errors
+    )
+}
+
+if command -v swift >/dev/null; then
+    packaged_in "$work"
+    exec "${test[@]}"
+fi
+
+root=$target/swift-debian
+if [[ ! -e $root/ready ]]; then
+    command -v debootstrap >/dev/null || {
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends debootstrap
+    }
+    rm -rf "$root"
+    debootstrap --variant=minbase trixie "$root" >/dev/null
+    chroot "$root" apt-get install -y -qq --no-install-recommends \
+        swiftlang swiftlang-dev libc6-dev libstdc++-14-dev binutils pkgconf >/dev/null
+    rm -f "$root"/var/cache/apt/archives/*.deb
+    mkdir -p "$root/work"
+    touch "$root/ready"
+fi
+packaged_in /work
+# In a mount namespace of its own, so that nothing stays mounted.
+exec unshare --mount bash -c '
+    mount -t proc proc "$0/proc" && mount --bind "$1" "$0/work" && exec chroot "$0" "${@:2}"
+' "$root" "$work" "${test[@]}"
