@@ -14,6 +14,8 @@ if ((${#abis[@]} == 0)); then
 fi
 : "${ANDROID_NDK_HOME:?set it to the folder of the NDK}"
 
+RUSTFLAGS="${RUSTFLAGS:-} $(scripts/android-link-flags.sh)"
+export RUSTFLAGS
 to=android/attamba/src/main/jniLibs
 for abi in "${abis[@]}"; do
     cargo ndk --target "$abi" --platform 26 --output-dir "$to" \

@@ -13,7 +13,7 @@ systems=("$@")
 if ((${#systems[@]} == 0)); then
     systems=(android ios)
 fi
-install_missing rustc-web cargo-web libstd-rust-web-dev rust-web-src gcc-aarch64-linux-gnu llvm
+install_missing rustc-web cargo-web libstd-rust-web-dev rust-web-src gcc-aarch64-linux-gnu lld llvm
 
 # The standard library is built from its source: nobody has these targets' ready-made.
 export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
@@ -33,8 +33,12 @@ android() {
             -Wl,-soname,"lib$name.so"
     done
     export CARGO_TARGET_AARCH64_LINUX_ANDROID_LINKER=aarch64-linux-gnu-gcc
-    export CARGO_TARGET_AARCH64_LINUX_ANDROID_RUSTFLAGS="-Clink-arg=-nostdlib \
--Clink-arg=-L$PWD/$stand_ins -Clink-arg=-Wl,--unresolved-symbols=ignore-all"
+    # The NDK's linker is lld too. A compiler for another machine looks for it only where it is told.
+    local lld
+    lld=$(dirname "$(readlink -f "$(command -v ld.lld)")")
+    export CARGO_TARGET_AARCH64_LINUX_ANDROID_RUSTFLAGS="$(scripts/android-link-flags.sh) \
+-Clink-arg=-fuse-ld=lld -Clink-arg=-B$lld -Clink-arg=-nostdlib -Clink-arg=-L$PWD/$stand_ins \
+-Clink-arg=-Wl,--unresolved-symbols=ignore-all"
     build aarch64-linux-android
     scripts/check-library.sh "$CARGO_TARGET_DIR/aarch64-linux-android/dist/libattamba.so"
 }

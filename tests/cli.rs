@@ -10,6 +10,8 @@ mod generate;
 mod inspect;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/merge.rs"]
+mod merge;
 #[path = "cli/perplexity.rs"]
 mod perplexity;
 #[path = "cli/quantize.rs"]
@@ -69,7 +71,7 @@ fn logits(model: &str, tokens: &str) -> Vec<f32> {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["chat", "generate", "inspect", "perplexity", "quantize"] {
+    for command in ["chat", "generate", "inspect", "merge", "perplexity", "quantize"] {
         let help = attamba([command, "--help"]).ok();
         assert!(help.contains(&format!("Example: attamba {command}")), "{help}");
     }

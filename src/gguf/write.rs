@@ -1,6 +1,6 @@
 //! Writes GGUF version 3. Tensor data streams through, so a file may be larger than memory.
 
-use super::{Gguf, ValueType};
+use super::{Gguf, TensorInfo, ValueType};
 use crate::error::Result;
 use crate::quant::DType;
 use std::io::{self, Write};
@@ -35,15 +35,21 @@ impl Writer {
     /// A file with all the metadata of `from`.
     pub fn with_metadata_of(from: &Gguf) -> Writer {
         let mut w = Writer::default();
+        w.copy_metadata(from, |_| true);
+        w
+    }
+
+    /// Sets the keys of `from` that `wanted` says yes to, to the values that they have there.
+    pub fn copy_metadata(&mut self, from: &Gguf, wanted: impl Fn(&str) -> bool) {
         for (key, _) in from.metadata() {
-            // Data is laid out anew below.
+            // Data is laid out anew.
             if key != "general.alignment"
+                && wanted(key)
                 && let Some(raw) = from.raw(key)
             {
-                w.put(key, raw.to_vec());
+                self.put(key, raw.to_vec());
             }
         }
-        w
     }
 
     /// Sets an unsigned integer.
@@ -91,6 +97,20 @@ impl Writer {
             Some(entry) => entry.1 = raw,
             None => self.metadata.push((key.to_owned(), raw)),
         }
+    }
+
+    /// Announces a tensor with the name, the shape and the type of `tensor` of another file.
+    ///
+    /// # Errors
+    /// If it is of a type that isn't known here.
+    pub fn tensor_like(&mut self, tensor: &TensorInfo) -> Result<()> {
+        self.tensors.push(Planned {
+            name: tensor.name.clone(),
+            dims: tensor.dims.clone(),
+            dtype: tensor.dtype()?,
+            bytes: tensor.bytes() as u64,
+        });
+        Ok(())
     }
 
     /// Announces a tensor of `shape` (rows first, as the model's documentation writes shapes). Its

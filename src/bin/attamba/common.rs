@@ -215,6 +215,27 @@ pub fn read_text(source: &str) -> Result<String> {
     })
 }
 
+/// Refuses to write `output` where that would cost the user a file.
+pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> {
+    let name = output.display();
+    if output.file_name().is_none() || output.is_dir() {
+        bail!("{name} is a directory; name the file to write");
+    }
+    if !output.exists() {
+        return Ok(());
+    }
+    let whole = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
+    for input in inputs {
+        if whole(input)? == whole(output)? {
+            bail!("{name} is the input; name another file to write");
+        }
+    }
+    if !force {
+        bail!("{name} is there already; --force replaces it");
+    }
+    Ok(())
+}
+
 /// Writes a line to stderr. That nobody may be there to read it is no reason to fail.
 pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");

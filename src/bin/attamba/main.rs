@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod memory;
+mod merge;
 mod perplexity;
 mod plot;
 mod quantize;
@@ -37,6 +38,7 @@ enum Command {
     Inspect(inspect::Args),
     Perplexity(perplexity::Args),
     Quantize(quantize::Args),
+    Merge(merge::Args),
     Bench(bench::Args),
     #[cfg(feature = "gpu")]
     Adapters(adapters::Args),
@@ -73,6 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Bench(args) => bench::run(args),
         #[cfg(feature = "gpu")]
         Command::Adapters(args) => adapters::run(args),

@@ -2,12 +2,12 @@
 
 use crate::common::{self, size};
 use crate::interrupt::{Interrupt, Interrupted, Second};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use attamba::gguf::{Gguf, TensorInfo, Writer};
 use attamba::quant::{self, DType};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Convert a model to another type
 ///
@@ -57,7 +57,7 @@ struct Plan<'a> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    check_paths(&args)?;
+    common::check_output(&args.output, &[&args.input], args.force)?;
     let gguf = Gguf::open(&args.input)?;
     let plans = gguf.tensors().iter().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
     if plans.iter().any(|p| p.from.is_quantised() && p.to != p.from) {
@@ -108,25 +108,6 @@ pub fn run(args: Args) -> Result<()> {
         size(gguf.file_bytes() as u64)
     )?;
     Ok(out.flush()?)
-}
-
-/// Refuses what would cost the user a file.
-fn check_paths(args: &Args) -> Result<()> {
-    let output = args.output.display();
-    if args.output.file_name().is_none() || args.output.is_dir() {
-        bail!("{output} is a directory; name the file to write");
-    }
-    if !args.output.exists() {
-        return Ok(());
-    }
-    let whole = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
-    if whole(&args.input)? == whole(&args.output)? {
-        bail!("{output} is the input; name another file to write");
-    }
-    if !args.force {
-        bail!("{output} is there already; --force replaces it");
-    }
-    Ok(())
 }
 
 /// Says which matrices become something else than asked for: a line for each row length, as models

@@ -1,0 +1,103 @@
+//! `attamba merge`: a model out of its base and what training has changed of it.
+
+use crate::common::{self, size};
+use anyhow::{Context, Result, bail};
+use attamba::gguf::{Gguf, TensorInfo, Writer};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+const BASE_NAME: &str = "attamba.delta.base_name";
+const BASE_SHA256: &str = "attamba.delta.base_sha256";
+
+/// Put a model together from its base and a delta
+///
+/// A delta holds the tensors in which a model differs from a public one, its base, and says which
+/// file that is: its name and its SHA-256. OUT gets the delta's tensors and keys, and all of the base's
+/// that the delta does not replace, byte by byte. OUT is written whole or not at all.
+///
+/// Example: attamba merge base.gguf delta.gguf model.gguf
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model file that the delta belongs to
+    #[arg(value_name = "BASE")]
+    base: PathBuf,
+    /// What differs
+    #[arg(value_name = "DELTA")]
+    delta: PathBuf,
+    /// Model file to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Replace OUT if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    common::check_output(&args.output, &[&args.base, &args.delta], args.force)?;
+    let delta = Gguf::open(&args.delta)?;
+    let wanted = delta.str(BASE_SHA256)?.with_context(|| {
+        format!("{} is not a delta: it lacks the key {BASE_SHA256}", args.delta.display())
+    })?;
+    let found = sha256(&args.base)?;
+    if wanted != found {
+        bail!(
+            "{} belongs to {}, whose SHA-256 is {}; that of {} is {found}",
+            args.delta.display(),
+            common::printable(delta.str(BASE_NAME)?.unwrap_or("another file")),
+            common::printable(wanted),
+            args.base.display()
+        );
+    }
+    let base = Gguf::open(&args.base)?;
+    write(&base, &delta, &args.output)?;
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}: {}", args.output.display(), size(bytes))?;
+    Ok(out.flush()?)
+}
+
+fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
+    let changed: HashSet<&str> = delta.tensors().iter().map(|t| &*t.name).collect();
+    let kept = base.tensors().iter().filter(|t| !changed.contains(&*t.name)).map(|t| (base, t));
+    let sources: Vec<(&Gguf, &TensorInfo)> =
+        kept.chain(delta.tensors().iter().map(|t| (delta, t))).collect();
+
+    let mut writer = Writer::default();
+    writer.copy_metadata(delta, |key| !key.starts_with("attamba.delta."));
+    // What describes the base's own network is not true of the whole, nor is the type of most of its
+    // tensors; what the delta says comes first.
+    let shape = format!("{}.", base.str("general.architecture")?.unwrap_or("llama"));
+    writer.copy_metadata(base, |key| {
+        !key.starts_with(&shape) && key != "general.file_type" && delta.get(key).is_none()
+    });
+    for (_, tensor) in &sources {
+        writer.tensor_like(tensor)?;
+    }
+    writer.write_file(path, |index, sink| {
+        let (file, tensor) = sources[index];
+        sink.write_all(file.data(tensor))?;
+        file.release(tensor);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// In hexadecimal.
+fn sha256(path: &Path) -> Result<String> {
+    let context = || path.display().to_string();
+    let mut file = BufReader::with_capacity(1 << 20, File::open(path).with_context(context)?);
+    let mut hash = Sha256::new();
+    loop {
+        let part = file.fill_buf().with_context(context)?;
+        if part.is_empty() {
+            break;
+        }
+        hash.update(part);
+        let length = part.len();
+        file.consume(length);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
