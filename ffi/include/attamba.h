@@ -77,8 +77,9 @@ enum attamba_status
     // The session is paused, and this call is not one that waits.
     ATTAMBA_STATUS_PAUSED = 13,
     // There is no GPU that can be used, or it failed, or it is gone. A session whose call failed so
-    // takes attamba_session_reset, or a new session, to be usable again; after the loss of the GPU
-    // the model must be opened anew.
+    // takes attamba_session_reset, or a new session, to be usable again. After the loss of the GPU
+    // that is the CPU's where the model was opened with ATTAMBA_ENGINE_AUTO, and a chat goes on
+    // there of itself; otherwise the model must be opened anew.
     ATTAMBA_STATUS_DEVICE = 14,
     // A defect of the library. The handle answers nothing else from now on: close it.
     ATTAMBA_STATUS_INTERNAL = 15,
@@ -122,8 +123,8 @@ enum attamba_engine
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // For a model: a GPU where there is one that computes what it should, else the CPU. For a
-    // session: that of the model.
+    // For a model: a GPU where there is one that computes what it should, else the CPU, which also
+    // takes over should the GPU be lost. For a session: that of the model.
     ATTAMBA_ENGINE_AUTO = 0,
     // The CPU.
     ATTAMBA_ENGINE_CPU = 1,

@@ -1,6 +1,8 @@
 //! Which engine runs a model.
 
 use super::Engine;
+#[cfg(feature = "gpu")]
+use super::OrCpu;
 use super::cpu::Cpu;
 #[cfg(feature = "gpu")]
 use super::gpu::{Adapter, Driver, Gpu, may_be_there};
@@ -14,7 +16,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// A GPU where there is one that computes what it should, else the CPU. A software driver for
-    /// GPUs does not count: the CPU engine is faster.
+    /// GPUs does not count: the CPU engine is faster. Should the GPU be lost later, the CPU takes
+    /// over: see [`OrCpu`](super::OrCpu).
     #[default]
     Auto,
     /// A GPU, or a program that acts as one.
@@ -91,7 +94,7 @@ impl Wanted {
         let started =
             Driver::open(&adapter).and_then(|driver| Gpu::new(Arc::clone(model), &driver));
         match started {
-            Ok(engine) => Some(Arc::new(engine)),
+            Ok(engine) => Some(Arc::new(OrCpu::new(Arc::new(engine), self.threads))),
             Err(e) => {
                 let adapter = adapter.describe();
                 log::warn!("{adapter} can't be used: {e}; computing on the CPU");

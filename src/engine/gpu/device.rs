@@ -129,6 +129,11 @@ impl Device {
         }
     }
 
+    /// Whether the driver has given the device up.
+    pub fn is_lost(&self) -> bool {
+        matches!(&*self.fault.lock(), Some(Reported::Lost(_)))
+    }
+
     fn error(&self, report: Reported, bytes: u64, what: &'static str) -> Error {
         match report {
             Reported::Lost(why) => Error::DeviceLost(why),

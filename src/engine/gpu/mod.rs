@@ -150,4 +150,8 @@ impl Engine for Gpu {
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
         Ok(Box::new(Sequence::new(Arc::clone(&self.shared), geometry)?))
     }
+
+    fn is_lost(&self) -> bool {
+        self.shared.device().is_lost()
+    }
 }
