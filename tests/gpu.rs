@@ -7,8 +7,8 @@ mod common;
 use attamba::Error as Failure;
 use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
-use attamba::engine::{Counters, Engine, Geometry, KvType};
-use attamba::memory::weights_on_gpu;
+use attamba::engine::{Counters, Engine, Geometry, KvType, Wanted};
+use attamba::memory::{Estimate, weights_on_gpu};
 use attamba::model::Model;
 use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
@@ -47,6 +47,61 @@ fn weights_take_the_bytes_that_were_foretold() {
         assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);
         assert!(engine.device_bytes() > 0);
     }
+}
+
+#[test]
+fn sessions_take_the_bytes_that_were_foretold() {
+    let llama = Sizes { architecture: "llama", ..Sizes::default() };
+    let differing = Sizes { dtype: DType::Q4_0, d: 96, ffn: 160, ..Sizes::default() };
+    for sizes in [Sizes::default(), shared_heads(), llama, differing] {
+        side_by_side(&sizes, |model, gpu, _| {
+            let thin = Options { overflow: Overflow::Thin, ..options(30, KvType::I8) };
+            for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
+                let estimate = Estimate::gpu(&model, &options).unwrap();
+                assert_eq!(estimate.weights.device, gpu.device_bytes());
+                let mut session = Session::open(Arc::clone(gpu), options).unwrap();
+                assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
+                session.feed(&Numbers::new(26).tokens(300, model.hyper.vocab)).unwrap();
+                assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
+            }
+            let least = Options { budget: Budget::Bytes(1), ..Options::default() };
+            let refused = Estimate::gpu(&model, &least);
+            assert!(matches!(refused, Err(Failure::Budget { budget: 1, .. })));
+        });
+    }
+}
+
+#[test]
+fn an_upload_tells_how_far_it_is_and_can_be_cancelled() {
+    let model = shared_heads().model(5);
+    let driver = &drivers()[0];
+    let mut told = Vec::new();
+    let engine = Gpu::load(Arc::clone(&model), driver, &mut |done, all| {
+        told.push((done, all));
+        true
+    })
+    .unwrap();
+    let all = engine.device_bytes();
+    assert!(told.len() > 2 && told.is_sorted(), "{told:?}");
+    assert!(told.iter().all(|t| t.1 == all) && told.last() == Some(&(all, all)), "{told:?}");
+
+    let mut calls = 0;
+    let cancelled = Gpu::load(Arc::clone(&model), driver, &mut |_, _| {
+        calls += 1;
+        calls < 2
+    });
+    assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
+    assert_eq!(calls, 2);
+    // Nor does the CPU take over where nobody waits any more.
+    let wanted = Wanted { adapter: Some(adapter_name()), ..Wanted::default() };
+    let cancelled = wanted.start_with(Arc::clone(&model), &mut |_, _| false);
+    assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
+    // The driver is none the worse.
+    Gpu::new(model, driver).unwrap();
+}
+
+fn adapter_name() -> String {
+    Adapter::find(None).unwrap().name().to_owned()
 }
 
 /// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in

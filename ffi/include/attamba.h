@@ -398,6 +398,9 @@ typedef struct attamba_memory {
     uint64_t scratch;
     // Snapshots that a chat keeps in order to go back; at most 32 MiB.
     uint64_t checkpoints;
+    // Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are let go
+    // once they are there, but for the embedding's.
+    uint64_t device;
 } attamba_memory;
 
 // Something that an engine runs on.
@@ -740,9 +743,10 @@ attamba_status attamba_snapshot_bytes(const struct attamba_snapshot *snapshot, u
 // Any thread.
 attamba_status attamba_snapshot_close(struct attamba_snapshot *snapshot);
 
-// What the model at `path` and a session of it would take with the CPU engine, without loading it:
-// reads the tables of the file only. Of `loading` the threads count. Fills `memory`, whose
-// `struct_size` the caller has set.
+// What the model at `path` and a session of it would take, without loading it: reads the tables of the
+// file only. Of `loading` the engine and the threads count; what is not ATTAMBA_ENGINE_GPU, in
+// `options` or else in `loading`, is estimated for the CPU engine. Fills `memory`, whose `struct_size`
+// the caller has set.
 //
 // Any thread. Errors of the file as in attamba_model_open, of the options as in
 // attamba_session_open. The message is that of the thread.
