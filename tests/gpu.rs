@@ -320,7 +320,8 @@ fn a_token_is_one_submit_and_one_pass() {
             for token in 0..5 {
                 let before = gpu.counters().unwrap();
                 session.feed_top(token).unwrap();
-                let Counters { dispatches, passes, submits, bytes_read } = gpu.counters().unwrap();
+                let Counters { dispatches, passes, submits, bytes_read, .. } =
+                    gpu.counters().unwrap();
                 assert_eq!((passes - before.passes, submits - before.submits), (1, 1));
                 assert!(bytes_read - before.bytes_read <= 1024);
                 // Beside the layers: the moves, the head and the pass that finds candidates.
@@ -489,23 +490,45 @@ mod command {
     #[test]
     fn logits_are_those_of_the_cpu() {
         let folder = tempfile::tempdir().unwrap();
-        let logits = |engine: &str, split: &str| -> Vec<f32> {
+        let logits = |engine: &str, split: &str, kernels: &str| -> Vec<f32> {
             let out = folder.path().join(engine);
             let out = out.to_str().unwrap();
             let model = crate::common::command::BUNDLED;
             let tokens = "1,17,300,4,5,6,700,8,9,10,11,12";
-            let ran = attamba([
-                "logits", model, "--tokens", tokens, "--out", out, "--engine", engine, "--split",
-                split,
-            ]);
-            assert_eq!(ran.code, Some(0), "{ran:?}");
+            let ran = command()
+                .args(["logits", model, "--tokens", tokens, "--out", out, "--engine", engine])
+                .args(["--split", split])
+                .env("ATTAMBA_KERNELS", kernels)
+                .output()
+                .unwrap();
+            assert!(ran.status.success(), "{ran:?}");
             let bytes = std::fs::read(out).unwrap();
             bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
         };
-        let want = logits("cpu", "12");
+        let want = logits("cpu", "12", "");
         for split in ["12", "1", "5,3"] {
-            super::assert_near(&logits("gpu", split), &want, super::FLOATS, split);
+            for kernels in ["", "dot,native"] {
+                let what = format!("{split} {kernels}");
+                super::assert_near(&logits("gpu", split, kernels), &want, super::FLOATS, &what);
+            }
         }
+    }
+
+    #[test]
+    fn variants_are_taken_that_were_asked_for() {
+        let chosen = |kernels: &str| {
+            let mut command = command();
+            let ran = command.args(["adapters", "--verbose"]).env("ATTAMBA_KERNELS", kernels);
+            let ran = ran.output().unwrap();
+            assert!(ran.status.success(), "{ran:?}");
+            String::from_utf8(ran.stdout).unwrap()
+        };
+        let (usual, asked) = (chosen(""), chosen("dot, reduce_tree"));
+        for name in ["product_dot", "matmul_dot"] {
+            assert!(!usual.contains(name), "{usual}");
+            assert!(asked.contains(name), "{asked}");
+        }
+        assert!(!usual.contains("rms_norm reduce_tree") && asked.contains("rms_norm reduce_tree"));
     }
 
     #[test]

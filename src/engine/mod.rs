@@ -162,6 +162,10 @@ pub struct Counters {
     pub submits: u64,
     /// Bytes read back.
     pub bytes_read: u64,
+    /// Nanoseconds in which the host encoded commands.
+    pub encoding: u64,
+    /// Nanoseconds in which it waited for the device.
+    pub waiting: u64,
 }
 
 /// Most candidates that [`State::forward_top`] gives.
