@@ -1,7 +1,6 @@
 // Attention of one token, for one query head or four that share a key head, over the rows it sees
 // in ring, window and block, or over one of several parts of them: `softmax(q k / sqrt(n)) v`.
 
-#import HALF
 #import KV
 #import RING
 #import HEADS
@@ -32,9 +31,9 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> arena: array<u32>;
 @group(0) @binding(2) var<storage, read> q: array<f32>;
-@group(0) @binding(3) var<storage, read> ring: array<u32>;
-@group(0) @binding(4) var<storage, read> window: array<u32>;
-@group(0) @binding(5) var<storage, read> block: array<u32>;
+@group(0) @binding(3) var<storage, read> ring: array<RingWord>;
+@group(0) @binding(4) var<storage, read> window: array<KvWord>;
+@group(0) @binding(5) var<storage, read> block: array<KvWord>;
 // `[token][heads * head_dim]`
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 // `[part][head][head_dim + 2]`: sum of values, greatest score, sum of weights
@@ -111,9 +110,9 @@ fn pair(place: u32, number: u32) -> vec2<f32> {
     let at = number * KV_WORDS;
     let second = at + KV_WORDS - 1u;
     if place == BLOCK {
-        return kv_unpack(vec2(block[at], block[second]));
+        return kv_unpack(block[at], block[second]);
     }
-    return kv_unpack(vec2(window[at], window[second]));
+    return kv_unpack(window[at], window[second]);
 }
 
 fn sum_of_groups(i: u32) -> Heads {

@@ -1,7 +1,6 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`: a workgroup makes 64 rows of 64 tokens,
 // an invocation four of four, from tiles in workgroup memory.
 
-#import HALF
 #import matmul_params
 
 @group(0) @binding(0) var<uniform> p: Params;

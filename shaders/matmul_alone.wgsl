@@ -1,7 +1,6 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`, without workgroup memory: an invocation
 // makes four rows of four tokens. For drivers that run on a CPU, where barriers are slow.
 
-#import HALF
 #import matmul_params
 
 @group(0) @binding(0) var<uniform> p: Params;

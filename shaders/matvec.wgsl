@@ -7,6 +7,7 @@
 #import KV
 #import arena
 #import silu
+#import dot16
 
 struct Params {
     // Rows of this part of the stack, a multiple of 4.
@@ -40,6 +41,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 #import FORMAT
+#import PRODUCT
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
@@ -63,10 +65,6 @@ const PASS = 0u;
 const KEEP = 1u;
 // What is in `out` is added before.
 const ADD_AND_KEEP = 2u;
-
-fn dot16(a: mat4x4<f32>, b: mat4x4<f32>) -> f32 {
-    return dot(a[0], b[0]) + dot(a[1], b[1]) + dot(a[2], b[2]) + dot(a[3], b[3]);
-}
 
 fn turned(pair: vec2<f32>, row: u32) -> vec2<f32> {
     let at = arena[TURNS] + (row % p.head_dim);
@@ -142,12 +140,7 @@ fn main(
             let g = 4u * piece;
             v = mat4x4(v[0] * gain[g], v[1] * gain[g + 1u], v[2] * gain[g + 2u], v[3] * gain[g + 3u]);
         }
-        sums += vec4(
-            dot16(weights(row, piece), v),
-            dot16(weights(row + 1u, piece), v),
-            dot16(weights(row + 2u, piece), v),
-            dot16(weights(row + 3u, piece), v),
-        );
+        sums += products(row, piece, v);
     }
     let total = reduce(sums, square, index);
     if lane != 0u || 4u * quad >= p.rows {

@@ -91,8 +91,10 @@ pub enum Error {
         /// What the driver said, or how far off the result is.
         reason: String,
     },
-    /// The GPU's device is gone: reset by the driver, unplugged, taken away in the background. The
-    /// engine must be made anew; a saved session or a snapshot can go on there, or on the CPU.
+    /// The GPU's device is gone: reset by the driver, unplugged, taken away in the background, and
+    /// with it what sessions remembered. The engine must be made anew; a saved session or a snapshot
+    /// can go on there, or on the CPU. With [`OrCpu`](crate::engine::OrCpu), which `--engine auto`
+    /// is, a reset or a rewind moves a session to the CPU, and chats move by themselves.
     #[error("the GPU was lost: {0}")]
     DeviceLost(String),
     /// The driver refused a command. The session must be reset before it is used again.

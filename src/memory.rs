@@ -2,6 +2,8 @@
 
 use crate::chunk::Plan;
 use crate::engine::cpu;
+#[cfg(feature = "gpu")]
+use crate::engine::gpu;
 use crate::error::Result;
 use crate::model::{Hyper, Mixer, Model};
 use crate::session::{Memory, Options};
@@ -40,6 +42,19 @@ impl Estimate {
         let scratch = cpu::scratch_bytes(model, threads, geometry)? + logits;
         Ok(Estimate { weights: weights(model), session: Memory { state, scratch } })
     }
+
+    /// What a session of `model` takes on a GPU, the buffers that are there included.
+    ///
+    /// # Errors
+    /// As [`Estimate::cpu`]. What a GPU's limits don't allow is found out when it is opened.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(model: &Model, options: &Options) -> Result<Estimate> {
+        let geometry = options.geometry(&model.hyper)?;
+        let state = geometry.state_bytes(&model.hyper);
+        let logits = 4 * model.hyper.vocab as u64;
+        let scratch = gpu::scratch_bytes(model, geometry) + logits;
+        Ok(Estimate { weights: weights_on_gpu(model), session: Memory { state, scratch } })
+    }
 }
 
 /// Bytes of the weights of `model` on the CPU.
@@ -70,7 +85,7 @@ pub fn weights(model: &Model) -> Weights {
 /// Bytes of the weights of `model` with the GPU engine.
 #[cfg(feature = "gpu")]
 pub fn weights_on_gpu(model: &Model) -> Weights {
-    Weights { device: crate::engine::gpu::device_bytes(model), ..weights(model) }
+    Weights { device: gpu::device_bytes(model), ..weights(model) }
 }
 
 /// How what a model keeps and reads grows with the length of a text of which nothing is forgotten.

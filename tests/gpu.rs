@@ -7,8 +7,8 @@ mod common;
 use attamba::Error as Failure;
 use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
-use attamba::engine::{Counters, Engine, Geometry, KvType};
-use attamba::memory::weights_on_gpu;
+use attamba::engine::{Counters, Engine, Geometry, KvType, Wanted};
+use attamba::memory::{Estimate, weights_on_gpu};
 use attamba::model::Model;
 use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
@@ -47,6 +47,61 @@ fn weights_take_the_bytes_that_were_foretold() {
         assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);
         assert!(engine.device_bytes() > 0);
     }
+}
+
+#[test]
+fn sessions_take_the_bytes_that_were_foretold() {
+    let llama = Sizes { architecture: "llama", ..Sizes::default() };
+    let differing = Sizes { dtype: DType::Q4_0, d: 96, ffn: 160, ..Sizes::default() };
+    for sizes in [Sizes::default(), shared_heads(), llama, differing] {
+        side_by_side(&sizes, |model, gpu, _| {
+            let thin = Options { overflow: Overflow::Thin, ..options(30, KvType::I8) };
+            for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
+                let estimate = Estimate::gpu(&model, &options).unwrap();
+                assert_eq!(estimate.weights.device, gpu.device_bytes());
+                let mut session = Session::open(Arc::clone(gpu), options).unwrap();
+                assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
+                session.feed(&Numbers::new(26).tokens(300, model.hyper.vocab)).unwrap();
+                assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
+            }
+            let least = Options { budget: Budget::Bytes(1), ..Options::default() };
+            let refused = Estimate::gpu(&model, &least);
+            assert!(matches!(refused, Err(Failure::Budget { budget: 1, .. })));
+        });
+    }
+}
+
+#[test]
+fn an_upload_tells_how_far_it_is_and_can_be_cancelled() {
+    let model = shared_heads().model(5);
+    let driver = &drivers()[0];
+    let mut told = Vec::new();
+    let engine = Gpu::load(Arc::clone(&model), driver, &mut |done, all| {
+        told.push((done, all));
+        true
+    })
+    .unwrap();
+    let all = engine.device_bytes();
+    assert!(told.len() > 2 && told.is_sorted(), "{told:?}");
+    assert!(told.iter().all(|t| t.1 == all) && told.last() == Some(&(all, all)), "{told:?}");
+
+    let mut calls = 0;
+    let cancelled = Gpu::load(Arc::clone(&model), driver, &mut |_, _| {
+        calls += 1;
+        calls < 2
+    });
+    assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
+    assert_eq!(calls, 2);
+    // Nor does the CPU take over where nobody waits any more.
+    let wanted = Wanted { adapter: Some(adapter_name()), ..Wanted::default() };
+    let cancelled = wanted.start_with(Arc::clone(&model), &mut |_, _| false);
+    assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
+    // The driver is none the worse.
+    Gpu::new(model, driver).unwrap();
+}
+
+fn adapter_name() -> String {
+    Adapter::find(None).unwrap().name().to_owned()
 }
 
 /// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in
@@ -265,7 +320,8 @@ fn a_token_is_one_submit_and_one_pass() {
             for token in 0..5 {
                 let before = gpu.counters().unwrap();
                 session.feed_top(token).unwrap();
-                let Counters { dispatches, passes, submits, bytes_read } = gpu.counters().unwrap();
+                let Counters { dispatches, passes, submits, bytes_read, .. } =
+                    gpu.counters().unwrap();
                 assert_eq!((passes - before.passes, submits - before.submits), (1, 1));
                 assert!(bytes_read - before.bytes_read <= 1024);
                 // Beside the layers: the moves, the head and the pass that finds candidates.
@@ -434,23 +490,45 @@ mod command {
     #[test]
     fn logits_are_those_of_the_cpu() {
         let folder = tempfile::tempdir().unwrap();
-        let logits = |engine: &str, split: &str| -> Vec<f32> {
+        let logits = |engine: &str, split: &str, kernels: &str| -> Vec<f32> {
             let out = folder.path().join(engine);
             let out = out.to_str().unwrap();
             let model = crate::common::command::BUNDLED;
             let tokens = "1,17,300,4,5,6,700,8,9,10,11,12";
-            let ran = attamba([
-                "logits", model, "--tokens", tokens, "--out", out, "--engine", engine, "--split",
-                split,
-            ]);
-            assert_eq!(ran.code, Some(0), "{ran:?}");
+            let ran = command()
+                .args(["logits", model, "--tokens", tokens, "--out", out, "--engine", engine])
+                .args(["--split", split])
+                .env("ATTAMBA_KERNELS", kernels)
+                .output()
+                .unwrap();
+            assert!(ran.status.success(), "{ran:?}");
             let bytes = std::fs::read(out).unwrap();
             bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
         };
-        let want = logits("cpu", "12");
+        let want = logits("cpu", "12", "");
         for split in ["12", "1", "5,3"] {
-            super::assert_near(&logits("gpu", split), &want, super::FLOATS, split);
+            for kernels in ["", "dot,native"] {
+                let what = format!("{split} {kernels}");
+                super::assert_near(&logits("gpu", split, kernels), &want, super::FLOATS, &what);
+            }
         }
+    }
+
+    #[test]
+    fn variants_are_taken_that_were_asked_for() {
+        let chosen = |kernels: &str| {
+            let mut command = command();
+            let ran = command.args(["adapters", "--verbose"]).env("ATTAMBA_KERNELS", kernels);
+            let ran = ran.output().unwrap();
+            assert!(ran.status.success(), "{ran:?}");
+            String::from_utf8(ran.stdout).unwrap()
+        };
+        let (usual, asked) = (chosen(""), chosen("dot, reduce_tree"));
+        for name in ["product_dot", "matmul_dot"] {
+            assert!(!usual.contains(name), "{usual}");
+            assert!(asked.contains(name), "{asked}");
+        }
+        assert!(!usual.contains("rms_norm reduce_tree") && asked.contains("rms_norm reduce_tree"));
     }
 
     #[test]

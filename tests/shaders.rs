@@ -14,7 +14,8 @@ use std::process::Command;
 fn variants() -> Vec<Variant> {
     let mut all = BTreeMap::new();
     for software in [false, true] {
-        let device = Abilities { subgroups: true, halves: true, software };
+        let (subgroups, halves, native_halves) = (true, true, true);
+        let device = Abilities { subgroups, halves, native_halves, software };
         for variant in Kernel::all().into_iter().flat_map(|kernel| kernel.variants(device)) {
             let key = format!("{} {:?}", variant.name, variant.constants);
             all.entry(key).or_insert(variant);
@@ -35,6 +36,9 @@ fn validate(variant: &Variant, module: &Module) -> ModuleInfo {
     }
     if variant.halves {
         capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    }
+    if variant.native_halves {
+        capabilities |= Capabilities::SHADER_FLOAT16;
     }
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)

@@ -77,8 +77,9 @@ enum attamba_status
     // The session is paused, and this call is not one that waits.
     ATTAMBA_STATUS_PAUSED = 13,
     // There is no GPU that can be used, or it failed, or it is gone. A session whose call failed so
-    // takes attamba_session_reset, or a new session, to be usable again; after the loss of the GPU
-    // the model must be opened anew.
+    // takes attamba_session_reset, or a new session, to be usable again. After the loss of the GPU
+    // that is the CPU's where the model was opened with ATTAMBA_ENGINE_AUTO, and a chat goes on
+    // there of itself; otherwise the model must be opened anew.
     ATTAMBA_STATUS_DEVICE = 14,
     // A defect of the library. The handle answers nothing else from now on: close it.
     ATTAMBA_STATUS_INTERNAL = 15,
@@ -122,8 +123,8 @@ enum attamba_engine
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // For a model: a GPU where there is one that computes what it should, else the CPU. For a
-    // session: that of the model.
+    // For a model: a GPU where there is one that computes what it should, else the CPU, which also
+    // takes over should the GPU be lost. For a session: that of the model.
     ATTAMBA_ENGINE_AUTO = 0,
     // The CPU.
     ATTAMBA_ENGINE_CPU = 1,
@@ -397,6 +398,9 @@ typedef struct attamba_memory {
     uint64_t scratch;
     // Snapshots that a chat keeps in order to go back; at most 32 MiB.
     uint64_t checkpoints;
+    // Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are let go
+    // once they are there, but for the embedding's.
+    uint64_t device;
 } attamba_memory;
 
 // Something that an engine runs on.
@@ -739,9 +743,10 @@ attamba_status attamba_snapshot_bytes(const struct attamba_snapshot *snapshot, u
 // Any thread.
 attamba_status attamba_snapshot_close(struct attamba_snapshot *snapshot);
 
-// What the model at `path` and a session of it would take with the CPU engine, without loading it:
-// reads the tables of the file only. Of `loading` the threads count. Fills `memory`, whose
-// `struct_size` the caller has set.
+// What the model at `path` and a session of it would take, without loading it: reads the tables of the
+// file only. Of `loading` the engine and the threads count; what is not ATTAMBA_ENGINE_GPU, in
+// `options` or else in `loading`, is estimated for the CPU engine. Fills `memory`, whose `struct_size`
+// the caller has set.
 //
 // Any thread. Errors of the file as in attamba_model_open, of the options as in
 // attamba_session_open. The message is that of the thread.

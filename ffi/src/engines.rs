@@ -27,6 +27,16 @@ impl Engines {
 
     /// The engine of that kind.
     pub fn get(&self, kind: Engine) -> Result<Arc<dyn engine::Engine>> {
+        self.get_with(kind, &mut |_, _| true)
+    }
+
+    /// The engine of that kind; `progress` gets the bytes that are on their way to a GPU and those of
+    /// all, and says whether to go on.
+    pub fn get_with(
+        &self,
+        kind: Engine,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<dyn engine::Engine>> {
         let (place, choice) = match (kind, self.wanted.engine) {
             (Engine::Cpu, _) | (Engine::Auto, Choice::Cpu) => (&self.cpu, Choice::Cpu),
             (Engine::Gpu, _) | (Engine::Auto, Choice::Gpu) => (&self.gpu, Choice::Gpu),
@@ -37,6 +47,6 @@ impl Engines {
             return Ok(Arc::clone(engine));
         }
         let wanted = Wanted { engine: choice, ..self.wanted.clone() };
-        Ok(Arc::clone(made.insert(wanted.start(Arc::clone(&self.file))?)))
+        Ok(Arc::clone(made.insert(wanted.start_with(Arc::clone(&self.file), progress)?)))
     }
 }

@@ -1,11 +1,13 @@
 //! What models and sessions cost, before they are opened and while they are.
 
+#[cfg(not(feature = "gpu"))]
+use crate::error::Failure;
 use crate::error::Result;
 use crate::guard;
 use crate::handle::SESSIONS;
 use crate::input;
 use crate::open;
-use crate::options::{self, ModelOptions, SessionOptions};
+use crate::options::{self, Engine, ModelOptions, SessionOptions};
 use crate::session::attamba_session;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
@@ -14,6 +16,7 @@ use runtime::engine::cpu::default_threads;
 use runtime::gguf::Gguf;
 use runtime::memory::{Estimate, weights};
 use runtime::model::Model;
+use runtime::session::Options;
 use std::ffi::c_char;
 
 /// Bytes that a model and a session take.
@@ -35,6 +38,9 @@ pub struct Memory {
     pub scratch: u64,
     /// Snapshots that a chat keeps in order to go back; at most 32 MiB.
     pub checkpoints: u64,
+    /// Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are let go
+    /// once they are there, but for the embedding's.
+    pub device: u64,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid, a pair of 4 bytes and whole 8 bytes.
@@ -47,12 +53,14 @@ unsafe impl Versioned for Memory {
         state: 0,
         scratch: 0,
         checkpoints: 0,
+        device: 0,
     };
 }
 
-/// What the model at `path` and a session of it would take with the CPU engine, without loading it:
-/// reads the tables of the file only. Of `loading` the threads count. Fills `memory`, whose
-/// `struct_size` the caller has set.
+/// What the model at `path` and a session of it would take, without loading it: reads the tables of the
+/// file only. Of `loading` the engine and the threads count; what is not ATTAMBA_ENGINE_GPU, in
+/// `options` or else in `loading`, is estimated for the CPU engine. Fills `memory`, whose `struct_size`
+/// the caller has set.
 ///
 /// Any thread. Errors of the file as in attamba_model_open, of the options as in
 /// attamba_session_open. The message is that of the thread.
@@ -94,17 +102,35 @@ unsafe fn estimate(
         let (loading, options) = unsafe { (options::model(loading)?, versioned::read(options)?) };
         let model = Model::from_gguf(gguf()?)?;
         let threads = loading.threads().unwrap_or_else(default_threads);
-        let found = Estimate::cpu(&model, &options.options()?, threads)?;
+        let engine = match Engine::of(options.engine)? {
+            Engine::Auto => Engine::of(loading.engine)?,
+            other => other,
+        };
+        let found = match engine {
+            Engine::Gpu => on_gpu(&model, &options.options()?)?,
+            Engine::Cpu | Engine::Auto => Estimate::cpu(&model, &options.options()?, threads)?,
+        };
         let value = Memory {
             weights: found.weights.mapped,
             copied: found.weights.copied,
             state: found.session.state,
             scratch: found.session.scratch,
+            device: found.weights.device,
             ..Memory::DEFAULT
         };
         // SAFETY: the caller's struct is as long as it says.
         unsafe { versioned::write(value, memory) }
     })
+}
+
+#[cfg(feature = "gpu")]
+fn on_gpu(model: &Model, options: &Options) -> Result<Estimate> {
+    Ok(Estimate::gpu(model, options)?)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn on_gpu(_: &Model, _: &Options) -> Result<Estimate> {
+    Err(Failure::new(Status::Device, "this build has no GPU engine"))
 }
 
 /// What the session takes; while a call is at work, what it took before that call. Fills `memory`,
@@ -125,7 +151,8 @@ pub unsafe extern "C" fn attamba_session_get_memory(
 impl Memory {
     /// What the work of a session takes.
     pub fn of(model: &Model, work: &Work) -> Result<Memory> {
-        let held = work.session()?.memory();
+        let session = work.session()?;
+        let held = session.memory();
         let checkpoints = match work {
             Work::Chat(chat) => chat.checkpoint_bytes(),
             _ => 0,
@@ -137,6 +164,7 @@ impl Memory {
             state: held.state,
             scratch: held.scratch,
             checkpoints,
+            device: session.engine().device_bytes(),
             ..Memory::DEFAULT
         })
     }

@@ -74,11 +74,11 @@ unsafe fn open(
     })
 }
 
-/// Parts of the way from 0 to 1: reading the file takes longest where it is asked for, and of the
-/// rest handing the weights to a GPU.
+/// Parts of the way from 0 to 1. Of reading the file, where that is asked for, and handing the weights
+/// to a GPU neither is much longer than the other.
 const OPENED: f32 = 0.05;
-const READ: f32 = 0.8;
-const SPELT: f32 = 0.9;
+const READ: f32 = 0.5;
+const SPELLING: f32 = 0.05;
 
 /// # Safety
 /// What `options` points to is there, and its progress function may be called.
@@ -86,20 +86,24 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     // SAFETY: as the caller guarantees, here and below.
     let wanted = unsafe { options.wanted() }?;
     let report = |done| unsafe { options.report(done) };
+    // How far between two of the parts.
+    let between = |from: f32, to: f32, done: u64, all: u64| {
+        report(from + (to - from) * (done as f64 / all.max(1) as f64) as f32).is_ok()
+    };
     report(0.0)?;
     let file = Arc::new(runtime::model::Model::from_gguf(gguf)?);
     report(OPENED)?;
     if options.preloads() {
-        file.preload(&mut |read, all| {
-            report(OPENED + (READ - OPENED) * (read as f64 / all as f64) as f32).is_ok()
-        })?;
+        file.preload(&mut |read, all| between(OPENED, READ, read, all))?;
     }
-    report(READ)?;
+    let read = if options.preloads() { READ } else { OPENED };
+    report(read)?;
     let language = language(&file).map_err(|e| e.to_string());
-    report(SPELT)?;
+    let spelt = read + SPELLING;
+    report(spelt)?;
     let engines = Engines::new(Arc::clone(&file), wanted);
     // Made now, so that what can fail fails here.
-    engines.get(Engine::Auto)?;
+    engines.get_with(Engine::Auto, &mut |done, all| between(spelt, 1.0, done, all))?;
     report(1.0)?;
     Ok(Model::new(file, language, engines))
 }

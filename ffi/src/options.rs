@@ -13,8 +13,8 @@ use std::ffi::{c_char, c_void};
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// For a model: a GPU where there is one that computes what it should, else the CPU. For a
-    /// session: that of the model.
+    /// For a model: a GPU where there is one that computes what it should, else the CPU, which also
+    /// takes over should the GPU be lost. For a session: that of the model.
     Auto = 0,
     /// The CPU.
     Cpu = 1,

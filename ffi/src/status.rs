@@ -38,8 +38,9 @@ pub enum Status {
     /// The session is paused, and this call is not one that waits.
     Paused = 13,
     /// There is no GPU that can be used, or it failed, or it is gone. A session whose call failed so
-    /// takes attamba_session_reset, or a new session, to be usable again; after the loss of the GPU
-    /// the model must be opened anew.
+    /// takes attamba_session_reset, or a new session, to be usable again. After the loss of the GPU
+    /// that is the CPU's where the model was opened with ATTAMBA_ENGINE_AUTO, and a chat goes on
+    /// there of itself; otherwise the model must be opened anew.
     Device = 14,
     /// A defect of the library. The handle answers nothing else from now on: close it.
     Internal = 15,

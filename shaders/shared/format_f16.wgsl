@@ -1,4 +1,5 @@
 // F16: a piece of 16 values is two vectors of packed pairs.
+#import HALF
 
 @group(0) @binding(1) var<storage, read> quants: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;

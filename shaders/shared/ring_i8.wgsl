@@ -1,6 +1,8 @@
 // Chunk states in integers of eight bits. Rows are padded to whole words, two pairs each; behind
 // the rows of a layer stand their scales, `[side][kv head][slot]`.
 
+alias RingWord = u32;
+
 fn ring_row_pairs() -> u32 {
     return 2u * ((HEAD_DIM + 3u) / 4u);
 }

@@ -1,12 +1,14 @@
 // Chunk states in the form that the window is kept in.
 
+alias RingWord = KvWord;
+
 fn ring_row_pairs() -> u32 {
     return HEAD_DIM / 2u;
 }
 
 fn ring_pair(number: u32) -> vec2<f32> {
     let at = number * KV_WORDS;
-    return kv_unpack(vec2(ring[at], ring[at + KV_WORDS - 1u]));
+    return kv_unpack(ring[at], ring[at + KV_WORDS - 1u]);
 }
 
 fn ring_scale(side: u32, head: u32, slot: u32) -> f32 {

@@ -3,7 +3,7 @@
 use super::Conversation;
 use super::checkpoints::Checkpoints;
 use crate::error::Result;
-use crate::session;
+use crate::session::{self, Session};
 use crate::text::Message;
 
 /// A chat as it was at some moment: messages and the state of the session.
@@ -28,7 +28,7 @@ impl Conversation {
     /// As [`Session::snapshot`](session::Session::snapshot).
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let (messages, fed) = (self.messages.clone(), self.fed.clone());
-        Ok(Snapshot { session: self.session.snapshot()?, messages, fed })
+        Ok(Snapshot { session: self.on_any_engine(Session::snapshot)?, messages, fed })
     }
 
     /// Back, or forth, to a snapshot of this chat or of another of the same model and budget.
@@ -50,7 +50,7 @@ impl Conversation {
     /// As [`Session::fork`](session::Session::fork).
     pub fn fork(&mut self) -> Result<Conversation> {
         Ok(Conversation {
-            session: self.session.fork()?,
+            session: self.on_any_engine(Session::fork)?,
             sampler: self.sampler.clone(),
             language: self.language.clone(),
             system: self.system.clone(),

@@ -46,6 +46,11 @@ impl Checkpoints {
         None
     }
 
+    /// The last one: bytes of text that the session had taken in, and the state.
+    pub fn newest(&self) -> Option<(usize, &Snapshot)> {
+        self.0.back().map(|c| (c.fed, &c.snapshot))
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -3,9 +3,13 @@
 //! A conversation can go back: [`Conversation::undo`] takes the last message back, and an answer
 //! that fails or is cancelled before it began leaves the chat as it was. Neither reads the chat
 //! anew, as a [`Snapshot`](crate::session::Snapshot) is kept at the end of each turn, in bounds.
+//!
+//! On an engine that another is to take over from ([`OrCpu`](crate::engine::OrCpu)) a chat outlives
+//! the GPU, in the middle of an answer too: it goes on from the last of those snapshots.
 
 mod branch;
 mod checkpoints;
+mod lost;
 mod saved;
 
 use crate::error::{Error, Result};
@@ -37,6 +41,17 @@ pub struct Speed {
     pub tokens: usize,
     /// Time from the first to the last.
     pub time: Duration,
+}
+
+/// What came of an answer.
+struct Answer {
+    text: String,
+    /// Number of tokens.
+    tokens: usize,
+    outcome: Outcome,
+    /// Whether the session has taken in all of it: not if it was cancelled while another engine read
+    /// the chat anew.
+    whole: bool,
 }
 
 /// What turns text to tokens and messages to text, and may be shared by conversations.
@@ -191,7 +206,8 @@ impl Conversation {
         let chat = Chat::new(&language.tokenizer, &language.template);
         let tokens = chat.encode(&self.messages, false)?;
         self.session.reset();
-        self.session.go_on(&tokens)?;
+        let fed = self.session.go_on(&tokens);
+        self.or_read_anew(fed, &text, &[])?;
         self.fed = text;
         Ok(())
     }
@@ -263,7 +279,8 @@ impl Conversation {
         for &token in &turn.tokens {
             self.sampler.accept(token);
         }
-        match self.session.go_on(&turn.tokens) {
+        let fed = self.session.go_on(&turn.tokens);
+        match self.or_read_anew(fed, &turn.text, &[]) {
             Err(Error::Cancelled) => return Ok(Outcome::Dropped),
             other => other?,
         }
@@ -273,30 +290,36 @@ impl Conversation {
         self.prompt = Speed { tokens: turn.tokens.len(), time: start.elapsed() };
 
         let start = Instant::now();
-        let (answer, tokens, outcome) = self.generate(limit, each)?;
+        let Answer { text: answer, tokens, outcome, whole } =
+            self.generate(&turn.text, limit, each)?;
         self.answer = Speed { tokens, time: start.elapsed() };
         self.fed = turn.text + &answer;
         let message = self.as_written(answer)?;
         self.messages.push(message);
+        if !whole {
+            self.fed.clear();
+        }
         Ok(outcome)
     }
 
-    /// The answer, its tokens, and why it ended.
+    /// Answers the chat `text`.
     ///
     /// A token that ends the turn is not fed here: what stands between an answer and the next
     /// message is the template's to say, and [`Chat::turn`] brings it along. A turn that ends
     /// otherwise, or with another token than the template's, thus goes on as well as any.
     fn generate(
         &mut self,
+        text: &str,
         limit: usize,
         each: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<(String, usize, Outcome)> {
+    ) -> Result<Answer> {
         let tokenizer = Arc::clone(&self.language.tokenizer);
         let mut detokeniser = Detokeniser::new();
         let mut answer = String::new();
         let mut outcome = Outcome::Limit;
-        let mut tokens = 0;
-        while tokens < limit {
+        let mut tokens = Vec::new();
+        let mut whole = true;
+        while tokens.len() < limit {
             let token = self.session.choose(&mut self.sampler);
             if tokenizer.is_end(token) {
                 outcome = Outcome::Ended;
@@ -306,24 +329,30 @@ impl Conversation {
             answer.push_str(piece);
             let length = piece.len();
             let go_on = piece.is_empty() || each(piece);
-            match self.session.follow(token, &self.sampler) {
+            tokens.push(token);
+            let fed = self.session.follow(token, &self.sampler);
+            let reads_anew = fed.is_err() && self.session.is_to_move();
+            match self.or_read_anew(fed, text, &tokens) {
                 Err(Error::Cancelled) => {
                     // While paused: the token is not taken in, and so no part of the answer.
+                    whole = !reads_anew;
                     answer.truncate(answer.len() - length);
+                    tokens.pop();
                     outcome = Outcome::Stopped;
                     break;
                 }
                 other => other?,
             }
-            tokens += 1;
             if !go_on || self.session.is_cancelled() {
                 outcome = Outcome::Stopped;
                 break;
             }
         }
-        match self.session.fetch_logits() {
+        let fetched = self.session.fetch_logits();
+        match self.or_read_anew(fetched, text, &tokens) {
             // The next turn feeds its message first and needs none.
             Err(Error::Paused) => {}
+            Err(Error::Cancelled) => whole = false,
             other => other?,
         }
         let rest = detokeniser.flush();
@@ -331,7 +360,7 @@ impl Conversation {
             each(rest);
             answer.push_str(rest);
         }
-        Ok((answer, tokens, outcome))
+        Ok(Answer { text: answer, tokens: tokens.len(), outcome, whole })
     }
 
     /// The answer as a message. Many templates put the space that a model begins its answer with

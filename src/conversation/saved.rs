@@ -27,7 +27,7 @@ impl Conversation {
         let note = Note { messages: self.messages.clone(), fed: self.fed.clone() };
         let note = serde_json::to_vec(&note)
             .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))?;
-        self.session.save(path, &note)
+        self.on_any_engine(|session| session.save(path, &note))
     }
 
     /// Takes up the chat that was saved at `path`; nothing is read anew.

@@ -3,8 +3,10 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod or_cpu;
 mod start;
 
+pub use or_cpu::OrCpu;
 pub use start::{Choice, Wanted};
 
 use crate::chunk::{Ledgers, Overflow, Plan};
@@ -160,6 +162,10 @@ pub struct Counters {
     pub submits: u64,
     /// Bytes read back.
     pub bytes_read: u64,
+    /// Nanoseconds in which the host encoded commands.
+    pub encoding: u64,
+    /// Nanoseconds in which it waited for the device.
+    pub waiting: u64,
 }
 
 /// Most candidates that [`State::forward_top`] gives.
@@ -209,6 +215,16 @@ pub trait Engine: Send + Sync {
 
     /// A new sequence at position 0.
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>>;
+
+    /// Whether the engine's device is gone for good, and with it all states.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
+    /// The engine that goes on where this one is lost, if there is to be one.
+    fn successor(&self) -> Option<Arc<dyn Engine>> {
+        None
+    }
 }
 
 /// One sequence: its position, its ring, window and mixer states. Its memory does not change.

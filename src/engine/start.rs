@@ -1,12 +1,12 @@
 //! Which engine runs a model.
 
 use super::Engine;
+#[cfg(feature = "gpu")]
+use super::OrCpu;
 use super::cpu::Cpu;
 #[cfg(feature = "gpu")]
 use super::gpu::{Adapter, Driver, Gpu, may_be_there};
-#[cfg(not(feature = "gpu"))]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// A GPU where there is one that computes what it should, else the CPU. A software driver for
-    /// GPUs does not count: the CPU engine is faster.
+    /// GPUs does not count: the CPU engine is faster. Should the GPU be lost later, the CPU takes
+    /// over: see [`OrCpu`](super::OrCpu).
     #[default]
     Auto,
-    /// A GPU, or a program that acts as one.
+    /// A GPU, or a program that acts as one. One that does not pass its proof is an error, which names
+    /// adapter, driver and kernel.
     Gpu,
     /// The CPU.
     Cpu,
@@ -41,10 +43,23 @@ impl Wanted {
     /// Those of the engine; with [`Choice::Auto`] those of the CPU engine alone, as it takes over
     /// where the GPU can't, with a warning that says why.
     pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
+        self.start_with(model, &mut |_, _| true)
+    }
+
+    /// As [`Wanted::start`]. Where weights go to a GPU, `progress` gets the bytes that are on their
+    /// way there and those of all, every few megabytes, and says whether to go on.
+    ///
+    /// # Errors
+    /// As [`Wanted::start`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress` says no.
+    pub fn start_with(
+        &self,
+        model: Arc<Model>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<dyn Engine>> {
         let engine = match self.engine {
             Choice::Cpu => self.on_cpu(model)?,
-            Choice::Gpu => self.on_gpu(model)?,
-            Choice::Auto => match self.on_gpu_if_real(&model) {
+            Choice::Gpu => self.on_gpu(model, progress)?,
+            Choice::Auto => match self.on_gpu_if_real(&model, progress)? {
                 Some(engine) => engine,
                 None => self.on_cpu(model)?,
             },
@@ -58,21 +73,33 @@ impl Wanted {
     }
 
     #[cfg(feature = "gpu")]
-    fn on_gpu(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
+    fn on_gpu(
+        &self,
+        model: Arc<Model>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<dyn Engine>> {
         let adapter = Adapter::find(self.adapter.as_deref())?;
-        Ok(Arc::new(Gpu::new(model, &Driver::open(&adapter)?)?))
+        Ok(Arc::new(Gpu::load(model, &Driver::open(&adapter)?, progress)?))
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn on_gpu(&self, _: Arc<Model>) -> Result<Arc<dyn Engine>> {
+    fn on_gpu(
+        &self,
+        _: Arc<Model>,
+        _: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<dyn Engine>> {
         Err(Error::NoAdapter("this build has no GPU engine".into()))
     }
 
     #[cfg(feature = "gpu")]
-    fn on_gpu_if_real(&self, model: &Arc<Model>) -> Option<Arc<dyn Engine>> {
+    fn on_gpu_if_real(
+        &self,
+        model: &Arc<Model>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Arc<dyn Engine>>> {
         if self.adapter.is_none() && !may_be_there() {
             log::info!("there is no GPU; computing on the CPU");
-            return None;
+            return Ok(None);
         }
         let adapter = match Adapter::find(self.adapter.as_deref()) {
             Ok(adapter) => adapter,
@@ -81,27 +108,32 @@ impl Wanted {
                 let level =
                     if self.adapter.is_some() { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "{e}; computing on the CPU");
-                return None;
+                return Ok(None);
             }
         };
         if adapter.is_software() && self.adapter.is_none() {
             log::info!("{} is a software driver; computing on the CPU", adapter.describe());
-            return None;
+            return Ok(None);
         }
-        let started =
-            Driver::open(&adapter).and_then(|driver| Gpu::new(Arc::clone(model), &driver));
+        let started = Driver::open(&adapter)
+            .and_then(|driver| Gpu::load(Arc::clone(model), &driver, progress));
         match started {
-            Ok(engine) => Some(Arc::new(engine)),
+            Ok(engine) => Ok(Some(Arc::new(OrCpu::new(Arc::new(engine), self.threads)))),
+            Err(e @ Error::Cancelled) => Err(e),
             Err(e) => {
                 let adapter = adapter.describe();
                 log::warn!("{adapter} can't be used: {e}; computing on the CPU");
-                None
+                Ok(None)
             }
         }
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn on_gpu_if_real(&self, _: &Arc<Model>) -> Option<Arc<dyn Engine>> {
-        None
+    fn on_gpu_if_real(
+        &self,
+        _: &Arc<Model>,
+        _: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Arc<dyn Engine>>> {
+        Ok(None)
     }
 }

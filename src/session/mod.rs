@@ -4,6 +4,7 @@ mod budget;
 mod cancel;
 mod file;
 mod generate;
+mod lost;
 mod pause;
 mod shrink;
 mod snapshot;
@@ -100,7 +101,7 @@ impl Session {
     }
 
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
-        let state = engine.open(geometry)?;
+        let (engine, state) = lost::open(engine, geometry)?;
         let logits = Vec::with_capacity(engine.model().hyper.vocab);
         let top = Vec::with_capacity(TOP);
         let (cancel, pause, shrink) = Default::default();
@@ -285,8 +286,12 @@ impl Session {
         self.state.ledgers().layer(0).plan().chunk as usize
     }
 
-    /// Forgets everything.
+    /// Forgets everything. Where the engine is lost and another is to take over, the session is of
+    /// that one from here on.
     pub fn reset(&mut self) {
+        if let Err(e) = self.leave_lost_engine() {
+            log::warn!("{e}");
+        }
         self.state.reset();
         self.forget_logits();
     }

@@ -58,7 +58,8 @@ impl Session {
     }
 
     /// Back, or forth, to a snapshot of this session or of another of the same model and budget.
-    /// What is computed from there on is what was computed then, to the bit.
+    /// What is computed from there on is what was computed then, to the bit. Where the engine is lost
+    /// and another is to take over, the session is of that one from here on.
     ///
     /// # Errors
     /// [`Error::Argument`] if the snapshot is of another model or budget; the session stays as it
@@ -75,6 +76,7 @@ impl Session {
         }
         let pause = self.pause.clone();
         let _computing = pause.enter()?;
+        self.leave_lost_engine()?;
         let ledgers = self.state.ledgers().decode(to.position, &to.books);
         let ledgers = ledgers.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];

@@ -64,7 +64,11 @@ impl<'a> Chat<'a> {
     /// # }
     /// ```
     pub fn turn(&self, messages: &[Message], fed: &str) -> Result<Turn> {
-        let text = self.template.render(messages, true)?;
+        self.rest(self.template.render(messages, true)?, fed)
+    }
+
+    /// As [`Chat::turn`], of a text that was rendered before.
+    pub(crate) fn rest(&self, text: String, fed: &str) -> Result<Turn> {
         match text.strip_prefix(fed) {
             Some(new) if !fed.is_empty() => {
                 let tokens = self.tokenizer.encode(new, true)?;

@@ -93,6 +93,11 @@ int main(int argc, char **argv)
     attamba_memory before = {sizeof before}, held = {sizeof held};
     OK(attamba_estimate(argv[1], &loading, &options, &before));
     CHECK(before.weights > 0 && before.state > 0 && before.state <= options.budget);
+    CHECK(before.device == 0);
+    loading.engine = ATTAMBA_ENGINE_GPU;
+    OK(attamba_estimate(argv[1], &loading, &options, &held));
+    CHECK(held.device > 0 && held.state == before.state && held.scratch > 0);
+    loading.engine = ATTAMBA_ENGINE_CPU;
     loading.preload = 1;
     loading.progress = refuse;
     FAILS(ATTAMBA_STATUS_CANCELLED, attamba_model_open(argv[1], &loading, &model));
@@ -112,7 +117,7 @@ int main(int argc, char **argv)
     OK(attamba_session_open(model, &options, &session));
     OK(attamba_session_get_memory(session, &held));
     CHECK(held.state == before.state && held.weights == before.weights);
-    CHECK(held.scratch == before.scratch && held.copied == before.copied);
+    CHECK(held.scratch == before.scratch && held.copied == before.copied && held.device == 0);
 
     OK(attamba_session_chat(session, "Hello!", 6, 12, collect, &first, &finish));
     CHECK(finish == ATTAMBA_FINISH_ENDED || finish == ATTAMBA_FINISH_LIMIT);

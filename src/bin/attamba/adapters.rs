@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Each kernel that the model needs is compiled and run on a small input, and the result is held
 /// against the CPU's. A variant that fails is replaced by the next; a GPU that has none left for
 /// some kernel is not used. The first adapter is the one that --engine gpu takes.
+///
+/// ATTAMBA_KERNELS=WORD,WORD in the environment puts those variants first, here and wherever a GPU
+/// computes, that have most of the words in their names: to compare them, or to go round a slow one.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -174,10 +174,12 @@ fn counted(test: &str, before: Counters, after: Counters, tokens: usize, layers:
     let dispatches = per_token(before.dispatches, after.dispatches);
     format!(
         "{test}: a token took {dispatches:.2} dispatches in {layers} layers, {:.3} passes, {:.3} \
-         submits, {:.0} bytes read back",
+         submits, {:.0} bytes read back; the host encoded for {:.0} µs and waited for {:.0} µs",
         per_token(before.passes, after.passes),
         per_token(before.submits, after.submits),
-        per_token(before.bytes_read, after.bytes_read)
+        per_token(before.bytes_read, after.bytes_read),
+        per_token(before.encoding, after.encoding) / 1e3,
+        per_token(before.waiting, after.waiting) / 1e3,
     )
 }
 

@@ -18,7 +18,7 @@ const BUNDLED: &str = "attamba-stories.gguf";
 pub enum EngineName {
     /// A GPU if there is a real one, else the CPU.
     Auto,
-    /// A GPU, or a software driver for one.
+    /// A GPU, or a software driver for one; an error if it can't be used.
     Gpu,
     /// The CPU.
     Cpu,

@@ -130,12 +130,14 @@ fn kept(binding: usize, kv: KvType, values: Vec<f32>) -> Expected {
     Expected { binding, values }
 }
 
-/// The case of a kernel for a seed.
-pub(super) fn case(kernel: Kernel, seed: u64) -> Case {
+/// The case of a kernel for a seed, of a variant that takes products in integers or in floats.
+pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
     let numbers = &mut Numbers::new(seed);
     match kernel {
-        Kernel::Matvec { format, norm, finish, kv } => matvec(numbers, format, norm, finish, kv),
-        Kernel::Matmul { format, finish } => matmul(numbers, format, finish),
+        Kernel::Matvec { format, norm, finish, kv } => {
+            matvec(numbers, (format, integers), norm, finish, kv)
+        }
+        Kernel::Matmul { format, finish } => matmul(numbers, (format, integers), finish),
         Kernel::RmsNorm => rms_norm(numbers),
         Kernel::Rope { kv } => rope(numbers, kv),
         Kernel::SwiGlu => swiglu(numbers),
@@ -209,7 +211,13 @@ fn before(numbers: &mut Numbers, len: usize) -> Vec<f32> {
     values
 }
 
-fn matvec(numbers: &mut Numbers, format: Format, norm: bool, finish: Finish, kv: KvType) -> Case {
+fn matvec(
+    numbers: &mut Numbers,
+    (format, integers): (Format, bool),
+    norm: bool,
+    finish: Finish,
+    kv: KvType,
+) -> Case {
     let rows = 16 + 4 * numbers.below(20) as usize;
     let w = weights(numbers, format, rows);
     let stride = w.pieces * PIECE;
@@ -257,6 +265,7 @@ fn matvec(numbers: &mut Numbers, format: Format, norm: bool, finish: Finish, kv:
     twin::matvec(
         &p,
         (norm, finish),
+        integers,
         &w.plain,
         w.columns,
         &x,
@@ -281,7 +290,7 @@ fn matvec(numbers: &mut Numbers, format: Format, norm: bool, finish: Finish, kv:
     }
 }
 
-fn matmul(numbers: &mut Numbers, format: Format, finish: Finish) -> Case {
+fn matmul(numbers: &mut Numbers, (format, integers): (Format, bool), finish: Finish) -> Case {
     let rows = 16 + 4 * numbers.below(20) as usize;
     let row = 4 * numbers.below(3) as usize;
     let w = weights(numbers, format, row + rows);
@@ -304,7 +313,7 @@ fn matmul(numbers: &mut Numbers, format: Format, finish: Finish) -> Case {
     }
     let mut out = vec![0.0; 4 + tokens * (rows + 4)];
     let out_before = bits(&out);
-    twin::matmul(&p, finish, &w.plain, w.columns, &x, &mut out, tokens);
+    twin::matmul(&p, (finish, integers), &w.plain, w.columns, &x, &mut out, tokens);
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![

@@ -5,7 +5,7 @@ use crate::engine::Counters;
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wgpu::{
     Buffer, BufferUsages, CommandBuffer, CommandEncoder, DownlevelFlags, ErrorFilter, Features,
     Limits, MapMode,
@@ -50,6 +50,8 @@ struct Counts {
     passes: AtomicU64,
     submits: AtomicU64,
     bytes_read: AtomicU64,
+    encoding: AtomicU64,
+    waiting: AtomicU64,
 }
 
 /// A device and its queue.
@@ -73,7 +75,7 @@ pub(super) struct Device {
 impl Device {
     /// Opens the device of an adapter with all of its limits and the features that kernels use.
     pub fn open(adapter: &Adapter) -> Result<Device> {
-        let wanted = Features::SUBGROUP | Features::PIPELINE_CACHE;
+        let wanted = Features::SUBGROUP | Features::SHADER_F16 | Features::PIPELINE_CACHE;
         let features = adapter.inner.features() & wanted;
         let limits = adapter.inner.limits();
         let flags = adapter.inner.get_downlevel_capabilities().flags;
@@ -127,6 +129,11 @@ impl Device {
                 None => Ok(()),
             },
         }
+    }
+
+    /// Whether the driver has given the device up.
+    pub fn is_lost(&self) -> bool {
+        matches!(&*self.fault.lock(), Some(Reported::Lost(_)))
     }
 
     fn error(&self, report: Reported, bytes: u64, what: &'static str) -> Error {
@@ -199,11 +206,14 @@ impl Device {
 
     /// A command buffer.
     pub fn commands(&self, record: impl FnOnce(&mut CommandEncoder)) -> Result<CommandBuffer> {
-        self.scoped(0, "commands", || {
+        let start = Instant::now();
+        let commands = self.scoped(0, "commands", || {
             let mut encoder = self.inner.create_command_encoder(&Default::default());
             record(&mut encoder);
             encoder.finish()
-        })
+        });
+        add_time(&self.counts.encoding, start);
+        commands
     }
 
     /// Hands commands to the device, without waiting.
@@ -228,13 +238,17 @@ impl Device {
             passes: read(&self.counts.passes),
             submits: read(&self.counts.submits),
             bytes_read: read(&self.counts.bytes_read),
+            encoding: read(&self.counts.encoding),
+            waiting: read(&self.counts.waiting),
         }
     }
 
     /// Waits until everything submitted is done.
     pub fn wait(&self) -> Result<()> {
         let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+        let start = Instant::now();
         let polled = self.inner.poll(wait);
+        add_time(&self.counts.waiting, start);
         self.check()?;
         match polled {
             Ok(_) => Ok(()),
@@ -269,6 +283,11 @@ impl Device {
         self.counts.bytes_read.fetch_add(bytes, Ordering::Relaxed);
         Ok(sunk)
     }
+}
+
+fn add_time(total: &AtomicU64, since: Instant) {
+    let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    total.fetch_add(nanoseconds, Ordering::Relaxed);
 }
 
 fn reported(error: wgpu::Error) -> Reported {

@@ -113,7 +113,20 @@ impl Gpu {
     /// [`Error::Kernel`](crate::Error::Kernel), [`Error::GpuLimit`](crate::Error::GpuLimit),
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Gpu`](crate::Error::Gpu).
     pub fn new(model: Arc<Model>, driver: &Driver) -> Result<Gpu> {
-        let weights = Weights::upload(&driver.device, &model)?;
+        Gpu::load(model, driver, &mut |_, _| true)
+    }
+
+    /// As [`Gpu::new`]; `progress` gets the bytes of weights that are on their way to the GPU and
+    /// those of all, every few megabytes, and says whether to go on.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress` says no.
+    pub fn load(
+        model: Arc<Model>,
+        driver: &Driver,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Gpu> {
+        let weights = Weights::upload(&driver.device, &model, progress)?;
         let frequencies = super::rotary_frequencies(&model);
         let driver = driver.clone();
         let shared = Arc::new(Shared { model, weights, driver, frequencies });
@@ -128,6 +141,11 @@ impl Gpu {
 /// Bytes of the weights of `model` on a GPU: what [`Engine::device_bytes`] tells once they are there.
 pub fn device_bytes(model: &Model) -> u64 {
     weights::bytes_of(model)
+}
+
+/// Bytes that a session of this geometry needs to compute, as [`State::scratch_bytes`] reports them.
+pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> u64 {
+    scratch::bytes_of(&model.hyper, geometry, weights::count_of(model))
 }
 
 impl Engine for Gpu {
@@ -149,5 +167,9 @@ impl Engine for Gpu {
 
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
         Ok(Box::new(Sequence::new(Arc::clone(&self.shared), geometry)?))
+    }
+
+    fn is_lost(&self) -> bool {
+        self.shared.device().is_lost()
     }
 }

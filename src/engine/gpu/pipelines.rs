@@ -4,6 +4,7 @@ use super::device::Device;
 use super::proof;
 use super::variants::{Abilities, Access, Kernel, Variant};
 use crate::error::{Error, Result};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,8 @@ pub(super) struct Pipeline {
     pub variant: String,
     pub inner: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
+    /// Whether it takes products in integers.
+    pub integers: bool,
     covers: [u32; 2],
 }
 
@@ -42,7 +45,12 @@ pub(super) struct Pipelines {
     device: Arc<Device>,
     made: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
     cache: Option<CacheFile>,
+    /// Variants with the most of these words in their names are tried first.
+    preferred: Vec<String>,
 }
+
+/// The variable that names variants of kernels to try first, in words between commas.
+const PREFERRED: &str = "ATTAMBA_KERNELS";
 
 /// The driver's compiled pipelines, kept from run to run where it supports that.
 struct CacheFile {
@@ -53,7 +61,10 @@ struct CacheFile {
 impl Pipelines {
     pub fn new(device: Arc<Device>) -> Pipelines {
         let cache = CacheFile::open(&device);
-        Pipelines { device, made: Mutex::default(), cache }
+        let preferred = std::env::var(PREFERRED).unwrap_or_default();
+        let preferred = preferred.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let preferred = preferred.map(str::to_owned).collect();
+        Pipelines { device, made: Mutex::default(), cache, preferred }
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Pipeline>>> {
@@ -119,7 +130,12 @@ impl Pipelines {
     }
 
     fn best(&self, kernel: Kernel) -> Result<Pipeline> {
-        self.best_of(kernel, &kernel.variants(self.device.abilities()))
+        let mut variants = kernel.variants(self.device.abilities());
+        // The sort is stable: among equals the order of the table holds.
+        variants.sort_by_key(|variant| {
+            Reverse(self.preferred.iter().filter(|w| variant.name.contains(w.as_str())).count())
+        });
+        self.best_of(kernel, &variants)
     }
 
     /// The first of the variants that compiles and proves right.
@@ -173,6 +189,7 @@ impl Pipelines {
                 variant: variant.name.clone(),
                 inner,
                 layout,
+                integers: variant.integers,
                 covers: variant.covers,
             }
         })
@@ -184,6 +201,7 @@ impl Device {
         Abilities {
             subgroups: self.features.contains(Features::SUBGROUP),
             halves: self.converts_halves,
+            native_halves: self.features.contains(Features::SHADER_F16),
             software: self.software,
         }
     }

@@ -8,7 +8,6 @@ use super::weights::padded;
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
 use crate::model::Hyper;
-use std::cell::Cell;
 use wgpu::Buffer;
 
 /// Most tokens of a block.
@@ -56,6 +55,71 @@ impl Widths {
             inner: hyper.ssm.map_or(0, |ssm| padded(ssm.inner)),
         }
     }
+}
+
+/// Lengths of the buffers in values of four bytes, each as its buffer is called below.
+struct Lengths {
+    block: usize,
+    logit_rows: usize,
+    widths: Widths,
+    parts: usize,
+    mixed: usize,
+    y: usize,
+    rows: usize,
+    candidates: usize,
+    arena: usize,
+    staging: usize,
+}
+
+impl Lengths {
+    /// For a model of `weights` weights, each of which a token is multiplied with once.
+    fn of(hyper: &Hyper, geometry: Geometry, weights: u64) -> Lengths {
+        let w = Widths::of(hyper);
+        let channels = hyper.ssm.map_or(0, |ssm| ssm.channels());
+        let inner = hyper.ssm.map_or(0, |ssm| ssm.inner);
+        let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
+        let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
+        let of_work = usize::try_from(SUBMIT / weights.max(1)).unwrap_or(usize::MAX);
+        let block = (BLOCK_BYTES / (4 * per_token)).min(of_work).clamp(FEWEST_TOKENS, MOST_TOKENS);
+        let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
+        let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
+        let arena = likely_words(hyper.layers, block, geometry.ring, hyper.head_dim);
+        Lengths {
+            block,
+            logit_rows,
+            parts: MOST_PARTS * hyper.heads * (hyper.head_dim + 2),
+            mixed: block * 2 * channels,
+            y: block * 2 * inner,
+            rows: block.max(hyper.layers) * hyper.kv_dim() * value_words,
+            candidates: top_passes(hyper.vocab).iter().map(|pass| pass.1).sum(),
+            // Whole vectors.
+            arena: arena.next_multiple_of(4),
+            staging: (logit_rows * w.vocab as usize).max(2 * TOP),
+            widths: w,
+        }
+    }
+
+    /// Values of a row of activations in the buffers that hold a row a token.
+    fn a_token(&self) -> u32 {
+        let w = self.widths;
+        2 * w.d + 2 * w.q + 2 * w.kv + 2 * w.projected + 2 * w.inner + 3 * w.ffn
+    }
+
+    /// Bytes of all buffers.
+    fn bytes(&self) -> u64 {
+        let w = self.widths;
+        let of_block = self.block * self.a_token() as usize + self.mixed + self.y + self.rows;
+        let of_logits = self.logit_rows * (w.d + w.vocab) as usize + self.candidates + self.staging;
+        4 * (of_block + self.parts + of_logits + self.arena + PIECE) as u64
+    }
+}
+
+/// Bytes that a sequence of a model of `weights` weights will need: its buffers, what the host keeps
+/// of embeddings and words for kernels, and the books.
+pub(super) fn bytes_of(hyper: &Hyper, geometry: Geometry, weights: u64) -> u64 {
+    let lengths = Lengths::of(hyper, geometry, weights);
+    let on_host = 4 * (lengths.block * lengths.widths.d as usize + lengths.arena);
+    lengths.bytes() + (on_host + geometry.ledgers(hyper, lengths.block).bytes()) as u64
 }
 
 /// Buffers of one sequence. `B` is the most tokens of a block; all widths are padded.
@@ -108,60 +172,39 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// For a model of `weights` weights, each of which a token is multiplied with once.
+    /// For a model of `weights` weights.
     pub fn new(
         device: &Device,
         hyper: &Hyper,
         geometry: Geometry,
         weights: u64,
     ) -> Result<Scratch> {
-        let w = Widths::of(hyper);
-        let channels = hyper.ssm.map_or(0, |ssm| ssm.channels());
-        let inner = hyper.ssm.map_or(0, |ssm| ssm.inner);
-        let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
-        let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
-        let of_work = usize::try_from(SUBMIT / weights.max(1)).unwrap_or(usize::MAX);
-        let block = (BLOCK_BYTES / (4 * per_token)).min(of_work).clamp(FEWEST_TOKENS, MOST_TOKENS);
-        let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
-        let passes: usize = top_passes(hyper.vocab).iter().map(|pass| pass.1).sum();
-
-        let total = Cell::new(0);
-        let floats = |values: usize, what| {
-            total.set(total.get() + 4 * values as u64);
-            device.storage(4 * values as u64, what)
-        };
+        let lengths = Lengths::of(hyper, geometry, weights);
+        let Lengths { block, logit_rows, widths: w, .. } = lengths;
+        let floats = |values: usize, what| device.storage(4 * values as u64, what);
         let a_block = "buffers of a block of tokens";
         let of_block = |width: u32| floats(block * width as usize, a_block);
-        let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
-        let arena = likely_words(hyper.layers, block, geometry.ring, hyper.head_dim);
         Ok(Scratch {
             h: of_block(w.d)?,
             x: of_block(w.d)?,
             q: of_block(w.q)?,
             kv: of_block(2 * w.kv)?,
             projected: of_block(2 * w.projected)?,
-            mixed: floats(block * 2 * channels, a_block)?,
-            y: floats(block * 2 * inner, a_block)?,
+            mixed: floats(lengths.mixed, a_block)?,
+            y: floats(lengths.y, a_block)?,
             gated: of_block(2 * w.inner)?,
             attended: of_block(w.q)?,
-            parts: floats(MOST_PARTS * hyper.heads * (hyper.head_dim + 2), "parts of attention")?,
+            parts: floats(lengths.parts, "parts of attention")?,
             gate_up: of_block(2 * w.ffn)?,
             act: of_block(w.ffn)?,
-            rows: floats(
-                block.max(hyper.layers) * hyper.kv_dim() * value_words,
-                "keys and values of a block",
-            )?,
+            rows: floats(lengths.rows, "keys and values of a block")?,
             last: floats(logit_rows * w.d as usize, "rows to make logits of")?,
             logits: floats(logit_rows * w.vocab as usize, "logits")?,
-            candidates: floats(passes, "candidates")?,
-            arena: floats(arena, "what kernels know of a block")?,
+            candidates: floats(lengths.candidates, "candidates")?,
+            arena: floats(lengths.arena, "what kernels know of a block")?,
             logit_arena: floats(PIECE, "what kernels know of a block")?,
-            staging: {
-                let bytes = 4 * (logit_rows * w.vocab as usize) as u64;
-                total.set(total.get() + bytes);
-                device.staging(bytes.max(8 * TOP as u64), "logits to read")?
-            },
-            bytes: total.get(),
+            staging: device.staging(4 * lengths.staging as u64, "logits to read")?,
+            bytes: lengths.bytes(),
             block,
             widths: w,
             logit_rows,

@@ -1,7 +1,8 @@
 //! The shaders' text, and their imports.
 //!
 //! A line `#import name` stands for the file `shaders/shared/name.wgsl`, once. A name in capitals
-//! is a choice that the variant makes: `#import FORMAT` may be `format_q4_0`.
+//! is a choice that the variant makes: `#import FORMAT` may be `format_q4_0`. Lines that enable an
+//! extension of the language come before all others, wherever they stood.
 
 use std::collections::HashSet;
 
@@ -17,17 +18,17 @@ macro_rules! files {
 /// The kernels.
 const KERNELS: &[(&str, &str)] = files!(
     "",
-    attend attend_join commit commit_i8 conv gate_norm matmul matmul_alone matvec mixer_step remember
-    rms_norm rope scan swiglu top_k
+    attend attend_join commit commit_i8 conv gate_norm matmul matmul_alone matmul_dot matvec
+    mixer_step remember rms_norm rope scan swiglu top_k
 );
 
 /// What they import.
 const SHARED: &[(&str, &str)] = files!(
     "shared/",
-    arena format_bf16 format_f16 format_f32 format_q4_0 format_q4_1 format_q4_k format_q6_k
-    format_q8_0 format_q8_1 half_bits half_builtin heads_1 heads_4 kv_f16 kv_f32 matmul_out
-    matmul_params mixer nibbles reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu
-    softplus sums
+    arena dot16 format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
+    format_q4_k format_q6_k format_q8_0 format_q8_1 half_bits half_builtin heads_1 heads_4 in_order
+    kv_f16 kv_f16_native kv_f32 matmul_out matmul_params mixer nibbles packed_input product_dot
+    product_float reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu softplus sums
 );
 
 /// The text of a kernel, with what it imports. `choices` says what the names in capitals are.
@@ -36,7 +37,10 @@ pub(super) fn text(kernel: &str, choices: &[(&str, &str)]) -> String {
     let mut text = String::new();
     let mut taken = HashSet::new();
     append(&mut text, find(KERNELS, kernel), choices, &mut taken);
-    text
+    let (mut enables, rest): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("enable "));
+    enables.dedup();
+    enables.into_iter().chain(rest).flat_map(|line| [line, "\n"]).collect()
 }
 
 fn append<'a>(

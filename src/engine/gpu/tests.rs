@@ -73,9 +73,9 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
             changed(good, "d * (nibbles(q.y, 16u) - 8.0)", "d * (nibbles(q.y, 12u) - 8.0)"),
             changed(
                 good,
-                "let d = select(pair.x, pair.y, (piece & 2u) != 0u);",
+                "return select(pair.x, pair.y, (piece & 2u) != 0u);",
                 "let e = select(pair.x, pair.y, (piece & 2u) != 0u);
-                 let d = select(e, 0.0, abs(e) < 6.2e-5);",
+                 return select(e, 0.0, abs(e) < 6.2e-5);",
             ),
             // What no compiler takes.
             changed(good, "fn main(", "fn main((("),

@@ -4,7 +4,7 @@
 
 use super::device::Device;
 use super::format::{Format, PIECE, repack};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Matrix;
 use std::ops::Range;
 use wgpu::Buffer;
@@ -23,14 +23,24 @@ pub(super) struct Source<'a> {
 
 pub(super) struct Upload<'a> {
     device: &'a Device,
+    /// Gets the bytes of matrices that are on their way and those of all, and says whether to go on.
+    progress: &'a mut dyn FnMut(u64, u64) -> bool,
+    done: u64,
+    all: u64,
     in_flight: u64,
     quants: Vec<u32>,
     scales: Vec<u32>,
 }
 
-impl Upload<'_> {
-    pub fn new(device: &Device) -> Upload<'_> {
-        Upload { device, in_flight: 0, quants: Vec::new(), scales: Vec::new() }
+impl<'a> Upload<'a> {
+    /// Of matrices that take `all` bytes.
+    pub fn new(
+        device: &'a Device,
+        all: u64,
+        progress: &'a mut dyn FnMut(u64, u64) -> bool,
+    ) -> Upload<'a> {
+        let (quants, scales) = Default::default();
+        Upload { device, progress, done: 0, all, in_flight: 0, quants, scales }
     }
 
     /// Most bytes of a part of the weights.
@@ -66,8 +76,12 @@ impl Upload<'_> {
             for (buffer, words) in buffers.iter().zip(&laid_out) {
                 let offset = at * 4 * (words.len() / some.len()) as u64;
                 self.write(buffer, offset, bytemuck::cast_slice(words))?;
+                self.done += 4 * words.len() as u64;
             }
             [self.quants, self.scales] = laid_out;
+            if !(self.progress)(self.done, self.all) {
+                return Err(Error::Cancelled);
+            }
         }
         Ok(buffers)
     }

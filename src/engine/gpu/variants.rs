@@ -1,8 +1,12 @@
 //! Every kernel and its variants: the one table that says which shader text a pipeline is made of.
 //!
-//! A kernel has variants where something may be missing or wrong on a device: conversions of half
-//! precision, subgroups, fast workgroup memory. They are ordered; the first that computes what its
-//! twin does is taken.
+//! A kernel has variants where something may be missing, wrong or slow on a device: conversions of
+//! half precision, subgroups, fast workgroup memory, products of four bytes at a time. They are
+//! ordered; the first that computes what its twin does is taken.
+//!
+//! Products in integers (`dot`) and half precision as a type of the language (`native`) come last:
+//! no real GPU has shown yet that they are faster. The variable `ATTAMBA_KERNELS` puts the variants
+//! first that have most of its words in their names, so that somebody with a GPU can find out.
 
 use super::format::Format;
 use super::params::Finish;
@@ -55,6 +59,10 @@ pub struct Variant {
     pub subgroups: bool,
     /// Whether it needs the language's conversions of half precision.
     pub halves: bool,
+    /// Whether it needs half precision as a type of the language.
+    pub native_halves: bool,
+    /// Whether it takes products in integers, and so rounds its input.
+    pub integers: bool,
     /// Items in x and y that a workgroup does: rows, tokens, channels, whatever the kernel counts.
     pub covers: [u32; 2],
 }
@@ -66,6 +74,8 @@ pub struct Abilities {
     pub subgroups: bool,
     /// `unpack2x16float` and `pack2x16float`.
     pub halves: bool,
+    /// The type `f16`.
+    pub native_halves: bool,
     /// The driver computes on the CPU: barriers are slow, and so is workgroup memory.
     pub software: bool,
 }
@@ -107,33 +117,39 @@ impl Kernel {
             true => ["reduce_none", "reduce_tree", "reduce_subgroup"],
             false => ["reduce_subgroup", "reduce_tree", "reduce_none"],
         };
-        let products = match device.software {
-            true => ["matmul_alone", "matmul"],
-            false => ["matmul", "matmul_alone"],
+        let matmuls = match device.software {
+            true => ["matmul_alone", "matmul", "matmul_dot"],
+            false => ["matmul", "matmul_alone", "matmul_dot"],
         };
+        const PRODUCTS: [&str; 2] = ["product_float", "product_dot"];
+        // The last of either takes products in integers.
+        let able = |format: Format, all: usize| if format.is_of_integers() { all } else { all - 1 };
         let mut all = Vec::new();
         match self {
             Kernel::Matvec { format, norm, finish, kv } => {
                 let constants =
                     [("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))];
-                for reduce in reductions {
-                    for half in HALVES {
-                        let choices = [
-                            ("FORMAT", format.file()),
-                            ("REDUCE", reduce),
-                            ("HALF", half),
-                            ("KV", kv_file(kv)),
-                        ];
-                        all.push(Variant::new("matvec", &choices, &constants));
+                for product in &PRODUCTS[..able(format, PRODUCTS.len())] {
+                    for file in format.files() {
+                        for (reduce, half) in pairs(&reductions, &HALVES) {
+                            let choices = [
+                                ("FORMAT", *file),
+                                ("PRODUCT", product),
+                                ("REDUCE", reduce),
+                                ("HALF", half),
+                                ("KV", kv_files(kv)[0]),
+                            ];
+                            all.push(Variant::new("matvec", &choices, &constants));
+                        }
                     }
                 }
             }
             Kernel::Matmul { format, finish } => {
-                for product in products {
-                    for half in HALVES {
-                        let choices = [("FORMAT", format.file()), ("HALF", half)];
+                for matmul in &matmuls[..able(format, matmuls.len())] {
+                    for (file, half) in pairs(format.files(), &HALVES) {
+                        let choices = [("FORMAT", file), ("HALF", half)];
                         let constants = [("FINISH", f64::from(finish as u8))];
-                        all.push(Variant::new(product, &choices, &constants));
+                        all.push(Variant::new(matmul, &choices, &constants));
                     }
                 }
             }
@@ -145,7 +161,8 @@ impl Kernel {
             Kernel::Rope { kv } | Kernel::Commit { kv } => {
                 let file = if matches!(self, Kernel::Rope { .. }) { "rope" } else { "commit" };
                 for half in HALVES {
-                    all.push(Variant::new(file, &[("KV", kv_file(kv)), ("HALF", half)], &[]));
+                    let choices = [("KV", kv_files(kv)[0]), ("HALF", half)];
+                    all.push(Variant::new(file, &choices, &[]));
                 }
             }
             Kernel::Attend { kv, heads, head_dim } => {
@@ -154,9 +171,8 @@ impl Kernel {
                     Heads::Four => "heads_4",
                 };
                 let ring = if kv == KvType::I8 { "ring_i8" } else { "ring_near" };
-                for half in HALVES {
-                    let choices =
-                        [("KV", kv_file(kv)), ("RING", ring), ("HEADS", heads), ("HALF", half)];
+                for (near, half) in pairs(kv_files(kv), &HALVES) {
+                    let choices = [("KV", near), ("RING", ring), ("HEADS", heads), ("HALF", half)];
                     let groups = (ATTEND_TILE / (head_dim / 2)).max(1);
                     let constants = [
                         ("HEAD_DIM", f64::from(head_dim)),
@@ -177,7 +193,13 @@ impl Kernel {
             Kernel::AttendJoin => all.push(Variant::new("attend_join", &[], &[])),
             Kernel::TopK => all.push(Variant::new("top_k", &[], &[])),
         }
-        all.retain(|v| (device.subgroups || !v.subgroups) && (device.halves || !v.halves));
+        // A choice that makes no difference to the text makes no variant.
+        all.dedup_by(|a, b| a.name == b.name);
+        all.retain(|v| {
+            (device.subgroups || !v.subgroups)
+                && (device.halves || !v.halves)
+                && (device.native_halves || !v.native_halves)
+        });
         all
     }
 
@@ -266,9 +288,11 @@ impl Variant {
         let text = shaders::text(file, choices);
         // A choice that the text has no use for is no part of its name.
         let halves = text.contains("unpack2x16float");
+        let integers = text.contains("dot4I8Packed");
+        let native_halves = text.contains("enable f16;");
         let mut name = file.to_owned();
         for (choice, chosen) in choices {
-            if *choice != "HALF" || text.contains("fn halves") {
+            if *choice != "HALF" || text.contains("fn halves(") {
                 name = name + " " + chosen;
             }
         }
@@ -276,19 +300,29 @@ impl Variant {
         let alone = choices.contains(&("REDUCE", "reduce_none"));
         let covers = match file {
             "matvec" | "rms_norm" | "gate_norm" => [if alone { 64 } else { 1 }, 1],
-            "matmul" => [64, 64],
+            "matmul" | "matmul_dot" => [64, 64],
             "matmul_alone" => [256, 4],
             "scan" | "mixer_step" | "attend" | "commit_i8" => [1, 1],
             "top_k" => [1024, 1],
             _ => [64, 1],
         };
-        Variant { name, text, constants: constants.to_vec(), subgroups, halves, covers }
+        let constants = constants.to_vec();
+        Variant { name, text, constants, subgroups, halves, native_halves, integers, covers }
     }
 }
 
-fn kv_file(kv: KvType) -> &'static str {
+/// The files that read keys and values; the first writes them too.
+fn kv_files(kv: KvType) -> &'static [&'static str] {
     match kv {
-        KvType::F16 | KvType::I8 => "kv_f16",
-        KvType::F32 => "kv_f32",
+        KvType::F16 | KvType::I8 => &["kv_f16", "kv_f16_native"],
+        KvType::F32 => &["kv_f32"],
     }
+}
+
+/// All pairs, those of the first `a` first.
+fn pairs<'a>(
+    a: &'a [&'static str],
+    b: &'a [&'static str],
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    a.iter().flat_map(move |&a| b.iter().map(move |&b| (a, b)))
 }

@@ -69,9 +69,15 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    pub fn upload(device: &Device, model: &Model) -> Result<Weights> {
+    /// `progress` gets the bytes of matrices that are on their way and those of all, and says
+    /// whether to go on.
+    pub fn upload(
+        device: &Device,
+        model: &Model,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Weights> {
         let weights = &model.weights;
-        let upload = &mut Upload::new(device);
+        let upload = &mut Upload::new(device, bytes_of(model), progress);
         let layers = weights.layers.iter().map(|l| layer(upload, l)).collect::<Result<_>>()?;
         let output_norm = upload.floats(&weights.output_norm, "a norm")?;
         let head = stacks(upload, &[&weights.head])?;
@@ -102,9 +108,17 @@ impl Weights {
 
 /// Bytes of the matrices of `model` once they are on the GPU, from their sizes alone.
 pub(super) fn bytes_of(model: &Model) -> u64 {
-    let bytes = |matrix: &Matrix, rows: usize| {
-        bytes_of_rows(Format::of(matrix.dtype), matrix.cols, padded(rows))
-    };
+    total(model, &|matrix, rows| bytes_of_rows(Format::of(matrix.dtype), matrix.cols, rows))
+}
+
+/// What [`Weights::count`] will be.
+pub(super) fn count_of(model: &Model) -> u64 {
+    total(model, &|matrix, rows| u64::from(rows) * matrix.cols as u64)
+}
+
+/// Sum over all matrices of what a number of rows of each takes, padding included.
+fn total(model: &Model, each: &dyn Fn(&Matrix, u32) -> u64) -> u64 {
+    let bytes = |matrix: &Matrix, rows: usize| each(matrix, padded(rows));
     let of_layer = |layer: &Layer| {
         let all: u64 = layer.matrices().map(|matrix| bytes(matrix, matrix.rows)).sum();
         let (gate, up) = (&layer.ffn_gate, &layer.ffn_up);

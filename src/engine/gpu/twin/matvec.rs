@@ -1,14 +1,16 @@
 //! One token's product with a stack of matrices.
 
 use super::super::params::{Behind, Finish, Matvec};
-use super::{silu, turned};
+use super::{packed_input, silu, turned};
 
 /// `weights` is `[rows][columns]`. Where keys and values are kept, their values go to `kept` one by
-/// one, without the rounding to their type.
+/// one, without the rounding to their type. With `integers` the input is rounded as products in
+/// integers do.
 #[allow(clippy::too_many_arguments, reason = "the bindings of the kernel")]
 pub(in super::super) fn matvec(
     p: &Matvec,
     (norm, finish): (bool, Finish),
+    integers: bool,
     weights: &[f32],
     columns: usize,
     x: &[f32],
@@ -27,8 +29,12 @@ pub(in super::super) fn matvec(
         } else {
             1.0
         };
-        let terms = w.iter().zip(x).zip(gain);
-        scale * terms.map(|((w, x), g)| w * x * if norm { *g } else { 1.0 }).sum::<f32>()
+        let mut v: Vec<f32> =
+            x.iter().zip(gain).map(|(x, g)| if norm { x * g } else { *x }).collect();
+        if integers {
+            packed_input::round(&mut v);
+        }
+        scale * w.iter().zip(&v).map(|(w, v)| w * v).sum::<f32>()
     };
     for row in (0..p.rows as usize).step_by(2) {
         let pair = [product(row), product(row + 1)];

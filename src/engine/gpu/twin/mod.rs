@@ -10,6 +10,7 @@ mod gate_norm;
 mod matmul;
 mod matvec;
 mod mixer_step;
+mod packed_input;
 mod remember;
 mod rms_norm;
 mod rope;

@@ -1,0 +1,73 @@
+//! An engine that the CPU takes over from once its device is lost.
+
+use super::cpu::Cpu;
+use super::{Counters, Engine, Geometry, State};
+use crate::error::Result;
+use crate::model::Model;
+use std::sync::{Arc, OnceLock};
+
+/// An engine with a device, and the CPU engine in reserve. The reserve is made only when it is
+/// needed; it reads the weights from the file, which stays mapped.
+pub struct OrCpu {
+    first: Arc<dyn Engine>,
+    threads: Option<usize>,
+    /// Nothing if it could not be made.
+    cpu: OnceLock<Option<Arc<dyn Engine>>>,
+}
+
+impl OrCpu {
+    /// `first` for as long as it has its device, then the CPU engine with that many threads.
+    pub fn new(first: Arc<dyn Engine>, threads: Option<usize>) -> OrCpu {
+        OrCpu { first, threads, cpu: OnceLock::new() }
+    }
+}
+
+impl Engine for OrCpu {
+    fn describe(&self) -> String {
+        self.first.describe()
+    }
+
+    fn model(&self) -> &Arc<Model> {
+        self.first.model()
+    }
+
+    fn forward_together(
+        &self,
+        states: &mut [&mut dyn State],
+        tokens: &[u32],
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.first.forward_together(states, tokens, sink)
+    }
+
+    fn device_bytes(&self) -> u64 {
+        self.first.device_bytes()
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        self.first.counters()
+    }
+
+    fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
+        self.first.open(geometry)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.first.is_lost()
+    }
+
+    fn successor(&self) -> Option<Arc<dyn Engine>> {
+        if !self.is_lost() {
+            return None;
+        }
+        let made =
+            self.cpu.get_or_init(|| match Cpu::new(Arc::clone(self.model()), self.threads) {
+                Ok(cpu) => Some(Arc::new(cpu)),
+                Err(e) => {
+                    log::warn!("the CPU can't take over from a lost GPU: {e}");
+                    None
+                }
+            });
+        made.clone()
+    }
+}

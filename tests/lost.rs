@@ -1,0 +1,241 @@
+//! GPUs that are lost on the way, and who goes on: chats of themselves, sessions when they are
+//! given a memory again. A software Vulkan driver does.
+#![cfg(feature = "gpu")]
+
+mod common;
+
+use attamba::Error;
+use attamba::conversation::{Conversation, Language, Outcome};
+use attamba::engine::cpu::Cpu;
+use attamba::engine::gpu::{Adapter, Driver, Gpu};
+use attamba::engine::{Engine, KvType, OrCpu};
+use attamba::model::Model;
+use attamba::sample::{Sampler, Sampling};
+use attamba::session::{Budget, Options, Session};
+use attamba::text::{ChatTemplate, TextSource, Tokenizer};
+use common::models::{Numbers, Sizes};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Chats of the bundled model, which has a template.
+struct Chats {
+    model: Arc<Model>,
+    language: Language,
+}
+
+impl Chats {
+    fn new() -> Chats {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let model = Arc::new(Model::open(&folder.join("attamba-stories.gguf")).unwrap());
+        let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
+        let template = model.gguf().str("tokenizer.chat_template").unwrap();
+        let template = ChatTemplate::for_tokenizer(template, &tokenizer).unwrap();
+        let language = Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) };
+        Chats { model, language }
+    }
+
+    fn on(&self, engine: &Arc<dyn Engine>) -> Conversation {
+        let options = Options { budget: Budget::States(512), ..Options::default() };
+        let session = Session::open(Arc::clone(engine), options).unwrap();
+        let sampler = Sampler::new(Sampling::greedy()).unwrap();
+        Conversation::new(session, sampler, self.language.clone(), None)
+    }
+
+    fn cpu(&self) -> Arc<dyn Engine> {
+        Arc::new(Cpu::new(Arc::clone(&self.model), Some(2)).unwrap())
+    }
+
+    /// The first adapter, which can be lost, with the CPU in reserve.
+    fn gpu_or_cpu(&self) -> (Driver, Arc<dyn Engine>) {
+        gpu_or_cpu(&self.model)
+    }
+}
+
+fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Arc<dyn Engine>) {
+    let driver = Driver::open(&Adapter::find(None).unwrap()).unwrap();
+    let gpu = Arc::new(Gpu::new(Arc::clone(model), &driver).unwrap());
+    (driver, Arc::new(OrCpu::new(gpu, Some(2))))
+}
+
+/// Answers with at most a dozen tokens; `each` gets the number of the piece.
+fn answer(chat: &mut Conversation, message: &str, mut each: impl FnMut(usize)) -> Outcome {
+    let mut pieces = 0;
+    chat.answer(message, 12, &mut |_| {
+        each(pieces);
+        pieces += 1;
+        true
+    })
+    .unwrap()
+}
+
+fn is_on_cpu(chat: &Conversation) -> bool {
+    chat.session().engine().describe().starts_with("CPU")
+}
+
+const QUESTIONS: [&str; 3] = ["Tell me a story about a bird.", "And then?", "How did it end?"];
+
+/// What is said where nothing is lost.
+fn undisturbed(chats: &Chats) -> Conversation {
+    let mut chat = chats.on(&chats.cpu());
+    for question in QUESTIONS {
+        answer(&mut chat, question, |_| {});
+    }
+    chat
+}
+
+#[test]
+fn a_chat_goes_on_when_its_gpu_is_lost_between_answers() {
+    let chats = Chats::new();
+    let want = undisturbed(&chats);
+    for lost_before in 0..QUESTIONS.len() {
+        let (driver, engine) = chats.gpu_or_cpu();
+        let mut chat = chats.on(&engine);
+        for (number, question) in QUESTIONS.into_iter().enumerate() {
+            if number == lost_before {
+                driver.lose();
+            }
+            answer(&mut chat, question, |_| {});
+            assert_eq!(is_on_cpu(&chat), number >= lost_before);
+        }
+        assert_eq!(chat.messages(), want.messages(), "lost before answer {lost_before}");
+        assert!(chat.undo().unwrap());
+        answer(&mut chat, QUESTIONS[2], |_| {});
+        assert_eq!(chat.messages(), want.messages(), "once more after {lost_before}");
+    }
+}
+
+#[test]
+fn a_chat_goes_on_when_its_gpu_is_lost_in_the_middle_of_an_answer() {
+    let chats = Chats::new();
+    let want = undisturbed(&chats);
+    for (lost_in, lost_at) in [(0, 0), (0, 5), (1, 3), (2, 0)] {
+        let (driver, engine) = chats.gpu_or_cpu();
+        let mut chat = chats.on(&engine);
+        for (number, question) in QUESTIONS.into_iter().enumerate() {
+            let outcome = answer(&mut chat, question, |piece| {
+                if (number, piece) == (lost_in, lost_at) {
+                    driver.lose();
+                }
+            });
+            assert_ne!(outcome, Outcome::Stopped);
+        }
+        assert!(is_on_cpu(&chat));
+        assert_eq!(chat.messages(), want.messages(), "lost in answer {lost_in} at {lost_at}");
+    }
+}
+
+#[test]
+fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
+    let chats = Chats::new();
+    let want = undisturbed(&chats);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    for turns in [1, 2] {
+        let begun = |driver: &Driver, engine: &Arc<dyn Engine>| {
+            let mut chat = chats.on(engine);
+            for question in &QUESTIONS[..turns] {
+                answer(&mut chat, question, |_| {});
+            }
+            driver.lose();
+            chat
+        };
+        let go_on = |mut chat: Conversation| {
+            for question in &QUESTIONS[turns..] {
+                answer(&mut chat, question, |_| {});
+            }
+            assert_eq!(chat.messages(), want.messages(), "after {turns} turns");
+        };
+        let (driver, engine) = chats.gpu_or_cpu();
+        begun(&driver, &engine).save(&path).unwrap();
+        // A new chat of the lost engine is one of the CPU.
+        let sampler = Sampler::new(Sampling::greedy()).unwrap();
+        let language = chats.language.clone();
+        go_on(Conversation::resume(engine, &path, sampler, language).unwrap());
+
+        let (driver, engine) = chats.gpu_or_cpu();
+        let mut chat = begun(&driver, &engine);
+        let snapshot = chat.snapshot().unwrap();
+        go_on(chat.fork().unwrap());
+        answer(&mut chat, "Something else.", |_| {});
+        chat.rewind(&snapshot).unwrap();
+        go_on(chat);
+    }
+}
+
+#[test]
+fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
+    let chats = Chats::new();
+    let (driver, engine) = chats.gpu_or_cpu();
+    let mut chat = chats.on(&engine);
+    let cancel = chat.cancel_handle();
+    // Several blocks, so that there is a place to stop at.
+    let long = "The bird was blue. ".repeat(100);
+    let outcome = answer(&mut chat, &long, |piece| {
+        if piece == 3 {
+            driver.lose();
+            cancel.cancel();
+        }
+    });
+    assert_eq!(outcome, Outcome::Stopped);
+    assert!(is_on_cpu(&chat));
+    let messages = chat.messages().to_vec();
+    assert_eq!(messages.len(), 2);
+    answer(&mut chat, "And then?", |_| {});
+
+    let mut want = chats.on(&chats.cpu());
+    let mut said = String::new();
+    want.answer(&*long, 12, &mut |piece| {
+        said.push_str(piece);
+        said.trim() != messages[1].content.trim()
+    })
+    .unwrap();
+    answer(&mut want, "And then?", |_| {});
+    assert_eq!(chat.messages(), want.messages());
+}
+
+#[test]
+fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
+    let model = Sizes::default().model(5);
+    let (driver, engine) = gpu_or_cpu(&model);
+    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    let options = Options {
+        budget: Budget::States(9),
+        kv: KvType::F32,
+        chunk: Some(8),
+        ..Options::default()
+    };
+    let tokens = Numbers::new(9).tokens(40, model.hyper.vocab);
+    let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+    session.set_chunk(4).unwrap();
+    let cancel = session.cancel_handle();
+    session.feed(&tokens[..20]).unwrap();
+    let snapshot = session.snapshot().unwrap();
+    let mut other = Session::open(Arc::clone(&engine), options).unwrap();
+    driver.lose();
+    for session in [&mut session, &mut other] {
+        // What it remembered can't be had from anywhere, and is not to be missing in silence.
+        for _ in 0..2 {
+            let result = session.feed(&tokens[20..]);
+            assert!(matches!(result, Err(Error::DeviceLost(_))), "{result:?}");
+        }
+    }
+    let mut want = Session::open(Arc::clone(&cpu), options).unwrap();
+    want.set_chunk(4).unwrap();
+    want.feed(&tokens).unwrap();
+    session.rewind(&snapshot).unwrap();
+    session.feed(&tokens[20..]).unwrap();
+    let off = |got: &[f32], want: &[f32]| {
+        got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max)
+    };
+    assert!(off(session.logits(), want.logits()) < 1e-3, "after a rewind");
+    cancel.cancel();
+    session.reset();
+    session.feed(&tokens).unwrap();
+    assert_eq!(session.logits(), want.logits(), "chunks of 4 tokens stay");
+
+    other.reset();
+    other.feed(&tokens[..20]).unwrap();
+    assert_eq!(other.position(), 20);
+    let new = Session::open(engine, options).unwrap();
+    assert_eq!(new.engine().describe(), other.engine().describe());
+}
