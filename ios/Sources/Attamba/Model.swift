@@ -74,7 +74,8 @@ public final class Model: Sendable {
         }
     }
 
-    /// What the model at `path` and a session would take on the CPU, without loading it.
+    /// What the model at `path` and a session would take, without loading it: on the GPU if
+    /// `options` or `loading` ask for it, else on the CPU.
     public static func estimate(
         path: String,
         options: SessionOptions = SessionOptions(),

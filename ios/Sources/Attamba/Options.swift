@@ -155,6 +155,8 @@ public struct Memory: Equatable, Sendable {
     public let scratch: UInt64
     /// What a chat keeps in order to go back.
     public let checkpoints: UInt64
+    /// Weights on the GPU, shared by all sessions.
+    public let device: UInt64
 
     init(_ fill: (UnsafeMutablePointer<attamba_memory>) throws -> Void) rethrows {
         var memory = attamba_memory()
@@ -165,5 +167,6 @@ public struct Memory: Equatable, Sendable {
         state = memory.state
         scratch = memory.scratch
         checkpoints = memory.checkpoints
+        device = memory.device
     }
 }

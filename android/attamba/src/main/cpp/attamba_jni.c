@@ -439,7 +439,8 @@ static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats,
 static jlongArray memory_array(JNIEnv *env, const attamba_memory *memory)
 {
     jlong values[] = {(jlong)memory->weights, (jlong)memory->copied, (jlong)memory->state,
-                      (jlong)memory->scratch, (jlong)memory->checkpoints};
+                      (jlong)memory->scratch, (jlong)memory->checkpoints,
+                      (jlong)memory->device};
     return longs(env, values, sizeof values / sizeof *values);
 }
 

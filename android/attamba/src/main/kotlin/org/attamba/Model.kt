@@ -100,7 +100,10 @@ public class Model private constructor(number: Long) : AutoCloseable {
             )
         }
 
-        /** What the model at [path] and a session would take on the CPU, without loading it. */
+        /**
+         * What the model at [path] and a session would take, without loading it: on the GPU if the
+         * options ask for it, else on the CPU.
+         */
         public fun estimate(
             path: String,
             options: SessionOptions = SessionOptions(),

@@ -43,7 +43,7 @@ internal object Native {
 
     external fun tokenize(model: Long, text: ByteArray, special: Boolean): IntArray
 
-    /** weights, copied, state, scratch, checkpoints */
+    /** weights, copied, state, scratch, checkpoints, device */
     external fun estimate(path: ByteArray, threads: Int, options: LongArray): LongArray
 
     external fun estimateFd(

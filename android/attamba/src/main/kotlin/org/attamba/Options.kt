@@ -113,8 +113,10 @@ public data class Memory(
     val scratch: Long,
     /** What a chat keeps in order to go back. */
     val checkpoints: Long,
+    /** Weights on the GPU, shared by all sessions. */
+    val device: Long,
 ) {
     internal constructor(
         n: LongArray
-    ) : this(n[0], n[1], n[2], n[3], n[4])
+    ) : this(n[0], n[1], n[2], n[3], n[4], n[5])
 }
