@@ -4,9 +4,9 @@
 #
 #   scripts/check-library.sh LIBRARY [READELF]
 #
-# ALIGNMENT (in bytes, by default 16384 for arm64 and 4096 else) and MOST (bytes, by default 9 MB) are
-# the limits. With the GPU engine 6 MB are the goal and not reached yet: this one only sees that it
-# does not grow further.
+# ALIGNMENT (by default 16384 for arm64 and 4096 else) and MOST (by default 7.5 MB for arm64 and 8.7 MB
+# else) are the limits in bytes. With the GPU engine 6 MB are the goal and not reached: linked as for
+# Android it is 6.7 MB on arm64. These limits only see that it does not grow further.
 set -euo pipefail
 
 library=$1
@@ -20,8 +20,8 @@ fail() {
 
 machine=$("$readelf" --file-header --wide "$library" | sed -n 's/^ *Machine: *//p')
 case $machine in
-*AArch64*) alignment=${ALIGNMENT:-16384} ;;
-*) alignment=${ALIGNMENT:-4096} ;;
+*AArch64*) alignment=${ALIGNMENT:-16384} most=${MOST:-7500000} ;;
+*) alignment=${ALIGNMENT:-4096} most=${MOST:-8700000} ;;
 esac
 
 exported=$("$readelf" --dyn-syms --wide "$library" |
@@ -40,5 +40,5 @@ done < <("$readelf" --program-headers --wide "$library" | awk '$1 == "LOAD" { pr
 ((smallest >= alignment)) || fail "segments are aligned to $smallest bytes, not $alignment"
 
 bytes=$(stat -L --format=%s "$library" 2>/dev/null || stat -L -f %z "$library")
-((bytes <= ${MOST:-9000000})) || fail "$bytes bytes; ${MOST:-9000000} are the most"
+((bytes <= most)) || fail "$bytes bytes; $most are the most"
 echo "$library: $machine, $bytes bytes, $(echo "$exported" | wc -l) functions, aligned to $smallest"
