@@ -182,7 +182,9 @@ proptest! {
     #[test]
     fn any_values_can_be_written(dtype in any_writable(), values in any_floats()) {
         let back = round_trip(dtype, &values);
-        if values.iter().all(|v| v.abs() < 1e6) && dtype != DType::F16 {
+        // Scales and minima are in half precision, and what is beyond it is infinite there, as the
+        // public `gguf` package has it: Q4_1 keeps the least value of a block as it is.
+        if values.iter().all(|v| v.abs() <= half::f16::MAX.to_f32()) {
             prop_assert!(back.iter().all(|v| v.is_finite()));
         }
     }
