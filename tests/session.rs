@@ -197,6 +197,38 @@ fn a_session_that_was_reset_is_as_a_new_one() {
     }
 }
 
+/// The logits may still be on the engine, which they are not fetched from while paused.
+#[test]
+fn generating_in_a_pause_waits_for_its_end_or_a_cancel() {
+    let _turn = beside_others();
+    let mut session = session(&Sizes::default(), states(4));
+    let mut sampler = Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() }).unwrap();
+    let (pause, cancel) = (session.pause_handle(), session.cancel_handle());
+    let soon = || std::thread::sleep(std::time::Duration::from_millis(30));
+    session.feed_top(1).unwrap();
+
+    pause.pause();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            soon();
+            cancel.cancel();
+        });
+        let finish = session.generate(&mut sampler, 3, |_| false, |_| true).unwrap();
+        assert_eq!(finish, Finish::Cancelled);
+    });
+    assert_eq!(session.position(), 1);
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            soon();
+            pause.resume();
+        });
+        let finish = session.generate(&mut sampler, 3, |_| false, |_| true).unwrap();
+        assert_eq!(finish, Finish::Limit);
+    });
+    assert_eq!(session.position(), 4);
+}
+
 #[test]
 fn sessions_on_two_threads_compute_as_one_after_the_other() {
     let _turn = beside_others();

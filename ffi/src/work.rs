@@ -93,7 +93,7 @@ impl Work {
         Ok(())
     }
 
-    /// The logits of the last token; waits while paused.
+    /// The logits of the last token.
     pub fn logits(&mut self) -> Result<&[f32]> {
         let session = &mut self.raw()?.session;
         session.fetch_logits()?;

@@ -31,12 +31,15 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
-        self.fetch_logits()?;
+        // Clearing once, here, keeps a cancel that arrives between two tokens.
+        self.begin();
+        match self.wait_for_logits() {
+            Err(Error::Cancelled) => return Ok(Finish::Cancelled),
+            other => other?,
+        }
         if self.logits.is_empty() {
             return Err(Error::Argument("feed at least one token before generating".into()));
         }
-        // Clearing once, here, keeps a cancel that arrives between two tokens.
-        self.begin();
         let finish = self.choose_and_take_in(sampler, limit, is_end, &mut each)?;
         match self.fetch_logits() {
             // They are fetched when they are asked for.

@@ -167,10 +167,24 @@ impl Session {
         if !self.top.is_empty() {
             let pause = self.pause.clone();
             let _computing = pause.enter()?;
-            self.top.clear();
-            self.state.last_logits(&mut self.logits)?;
+            self.read_logits()?;
         }
         Ok(())
+    }
+
+    /// The same for a call that has more to compute, and so waits while paused.
+    fn wait_for_logits(&mut self) -> Result<()> {
+        if !self.top.is_empty() {
+            let pause = self.pause.clone();
+            let _computing = pause.wait(&self.cancel)?;
+            self.read_logits()?;
+        }
+        Ok(())
+    }
+
+    fn read_logits(&mut self) -> Result<()> {
+        self.top.clear();
+        self.state.last_logits(&mut self.logits)
     }
 
     fn forget_logits(&mut self) {
