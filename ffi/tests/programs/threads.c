@@ -75,7 +75,12 @@ static void *feed(void *count)
 {
     size_t n = *(size_t *)count;
     uint32_t *tokens = calloc(n, sizeof *tokens);
-    FAILS(ATTAMBA_STATUS_CANCELLED, attamba_session_feed_tokens(session, tokens, n));
+    int32_t status;
+    /* What the other thread asks to see that this has begun may be at work just then. */
+    do {
+        status = attamba_session_feed_tokens(session, tokens, n);
+    } while (status == ATTAMBA_STATUS_BUSY);
+    check_status(status, ATTAMBA_STATUS_CANCELLED, __FILE__, __LINE__, "attamba_session_feed_tokens");
     free(tokens);
     atomic_store(&ended, 1);
     return NULL;
