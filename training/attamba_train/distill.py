@@ -9,56 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from . import checkpoint, evaluate, gguf_file, pretrained, settings
+from . import checkpoint, evaluate, gguf_file, lessons, pretrained, settings
 from .distill_config import DistillConfig
 from .model import Decoder
 from .trainer import Trainer
 
 ATTENTION = ("attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight")
-SLICE = 128  # tokens whose logits are held at once: a vocabulary is wide, and float32
-
-
-class Lesson(nn.Module):
-    """How far the student is from its teacher."""
-
-    def __init__(self, student: Decoder, teacher: Decoder):
-        super().__init__()
-        self.student, self.teacher = student, teacher
-
-    def forward(self, tokens, _, chunk: int | None = None, window: int | None = None):
-        """Mean over the tokens [B, T] of the KL divergence of the student's next token from the teacher's, in nats."""
-        count, device = tokens.shape[1], tokens.device
-        with torch.no_grad():
-            taught = self.teacher.hidden(tokens, *self.teacher.plan(count, None, device))
-        learnt = self.student.hidden(tokens, *self.student.plan(count, chunk, device, window))
-        return divergence(learnt.flatten(0, 1), taught.flatten(0, 1), self.student.output_weight)
-
-
-def divergence(learnt: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Mean KL divergence of the distributions that `output` [V, width], frozen, makes of both [n, width]."""
-    return _Divergence.apply(learnt, taught, output)
-
-
-class _Divergence(torch.autograd.Function):
-    """Loss and gradient in one go: logits, wide as they are, are computed once and never kept."""
-
-    @staticmethod
-    def forward(ctx, learnt, taught, output):
-        total, gradient = torch.zeros((), device=learnt.device), torch.empty_like(learnt)
-        for ours, theirs, part in zip(*(each.split(SLICE) for each in (learnt, taught, gradient)), strict=True):
-            ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
-            wanted = theirs.exp()
-            total += (wanted * (theirs - ours)).sum()
-            part.copy_(torch.mm(ours.exp_().sub_(wanted), output))
-        ctx.save_for_backward(gradient.div_(len(learnt)))
-        return total / len(learnt)
-
-    @staticmethod
-    def backward(ctx, incoming):
-        (gradient,) = ctx.saved_tensors
-        return gradient * incoming, None, None
 
 
 class Distillation(Trainer):
@@ -83,7 +40,7 @@ class Distillation(Trainer):
         return student
 
     def _make_objective(self) -> nn.Module:
-        return Lesson(self.model, self.teacher.to(self.processes.device))
+        return lessons.LESSONS[self.config.match](self.model, self.teacher.to(self.processes.device))
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         train, trained = self.config.train, self.trained()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import gguf_file, pretrained, settings
 from .errors import KitError
+from .lessons import LESSONS
 from .model import Chunks, Mixer, ModelConfig
 from .run_config import DataConfig, TrainConfig
 
@@ -24,6 +25,8 @@ class DistillConfig:
     mixer: Mixer
     train: TrainConfig
     """`learning_rate` is that of the mixers."""
+    match: str = "distribution"
+    """What the student is to give back: what `attention` adds in each layer, or the next token's `distribution`."""
     windows: tuple[int, ...] = ()
     """The windows of which training draws one a step; empty: `chunks.window` alone."""
     attention_rate: float = 0.0
@@ -32,6 +35,8 @@ class DistillConfig:
     """A delta of the same base to go on from, as a path from where the command runs; None: mixers that add nothing."""
 
     def __post_init__(self):
+        if self.match not in LESSONS:
+            raise KitError(f"'match' is {self.match!r}; it may be {' or '.join(LESSONS)}.")
         if not 0.0 <= self.attention_rate <= 1.0:
             raise KitError(f"'attention_rate' is {self.attention_rate}; it must lie between 0 and 1.")
         if self.train.batch % self.train.accumulate:

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from attamba_train.model.attention import Sight, attend_all, attend_chunks
+from attamba_train.model.blocked import QUERIES, Blocks, attend_blocks
 from attamba_train.model.schedule import Schedule
 
-TOKENS = 50
+TOKENS = 2 * QUERIES + 22
 CASES = [
     (Schedule(8), 8),
     (Schedule(8, offset=5), 0),
@@ -44,16 +45,20 @@ def queries_keys_values():
 @pytest.mark.parametrize(("schedule", "window"), CASES, ids=str)
 def test_chunked_attention_and_its_gradients_equal_the_masked_matrix(schedule, window):
     qkv = queries_keys_values()
-    sight = Sight(schedule, window, TOKENS, "cpu")
-    outputs = [attend_chunks(*qkv, sight), dense(*qkv, schedule, window)]
-    gradients = [torch.autograd.grad(out.square().sum(), qkv) for out in outputs]
-    torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+    expected = dense(*qkv, schedule, window)
+    gradients = torch.autograd.grad(expected.square().sum(), qkv)
+    for attend, sight in [(attend_chunks, Sight), (attend_blocks, Blocks)]:
+        found = attend(*qkv, sight(schedule, window, TOKENS, "cpu"))
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        found = torch.autograd.grad(found.square().sum(), qkv)
+        torch.testing.assert_close(found, gradients, rtol=1e-9, atol=1e-9)
 
 
 def test_chunks_of_one_token_are_full_attention():
     qkv = queries_keys_values()
-    torch.testing.assert_close(attend_chunks(*qkv, Sight(Schedule(1), 0, TOKENS, "cpu")), attend_all(*qkv))
+    everything = attend_all(*qkv)
+    torch.testing.assert_close(attend_chunks(*qkv, Sight(Schedule(1), 0, TOKENS, "cpu")), everything)
+    torch.testing.assert_close(attend_blocks(*qkv, Blocks(None, TOKENS, TOKENS, "cpu")), everything)
 
 
 def test_boundaries_hold_every_chunk_end_once():

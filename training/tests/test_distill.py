@@ -11,7 +11,7 @@ import yaml
 from conftest import run_settings
 from torch.nn import functional as F
 
-from attamba_train import checkpoint, csv_log, distill, distill_config, gguf_file, settings, tokenizer
+from attamba_train import checkpoint, csv_log, distill, distill_config, gguf_file, lessons, settings, tokenizer
 from attamba_train.cli import main
 from attamba_train.distill import Distillation
 from attamba_train.distill_config import DistillConfig
@@ -58,22 +58,45 @@ def test_divergence_and_its_gradient_are_those_of_the_definition():
     learnt, taught, output = torch.randn(700, 8, requires_grad=True), torch.randn(700, 8), torch.randn(20, 8)
     p, q = (torch.distributions.Categorical(logits=F.linear(each, output)) for each in (taught, learnt))
     expected = torch.distributions.kl_divergence(p, q).mean()
-    found = distill.divergence(learnt, taught, output)
+    found = lessons.divergence(learnt, taught, output)
     torch.testing.assert_close(found, expected)
     of_definition, ours = (torch.autograd.grad(3 * loss, learnt)[0] for loss in (expected, found))
     torch.testing.assert_close(ours, of_definition, rtol=1e-4, atol=1e-7)
 
 
-def test_a_student_that_sees_all_has_nothing_to_learn_at_first(lesson, data, tmp_path):
-    run = begin(replace(lesson, chunks=replace(lesson.chunks, length=1, trained_lengths=())), data, tmp_path / "run")
+@pytest.mark.parametrize("match", lessons.LESSONS)
+def test_a_student_that_sees_all_has_nothing_to_learn_at_first(match, lesson, data, tmp_path):
+    chunks = replace(lesson.chunks, length=1, trained_lengths=())
+    run = begin(replace(lesson, match=match, chunks=chunks), data, tmp_path / "run")
     tokens = torch.arange(32)[None]
     assert run.parallel(tokens, tokens, chunk=1, window=0).item() == pytest.approx(0, abs=1e-6)
     assert run.parallel(tokens, tokens, chunk=8, window=0).item() > 1e-4
 
 
+def test_attention_is_matched_layer_by_layer_from_what_enters_the_teacher(lesson, data, tmp_path):
+    run = begin(replace(lesson, match="attention"), data, tmp_path / "run")
+    tokens = torch.arange(32)[None]
+    found = run.parallel(tokens, tokens, chunk=8, window=2)
+    entering = {}
+    for number, layer in enumerate(run.teacher.blk):
+        layer.register_forward_pre_hook(lambda _, given, number=number: entering.update({number: given[0]}))
+    run.teacher(tokens)
+    table, layouts = run.model.plan(32, 8, tokens.device, 2)
+    wanted = run.teacher.plan(32, None, tokens.device)[1]
+    errors = []
+    for number, layer in enumerate(run.model.blk):
+        target = run.teacher.blk[number].attend(entering[number], table, wanted[number])
+        error = layer.attend(entering[number], table, layouts[number]) - target
+        errors.append((error.norm() / target.norm()) ** 2)
+    torch.testing.assert_close(found, sum(errors) / len(errors))
+    found.backward()
+    assert all(value.grad is not None for value in run.trained().values())
+
+
+@pytest.mark.parametrize("match", lessons.LESSONS)
 @pytest.mark.parametrize("attention_rate", [0.0, 0.1])
-def test_student_comes_nearer_and_only_what_is_trained_changes(attention_rate, lesson, data, tmp_path):
-    lesson = replace(lesson, attention_rate=attention_rate)
+def test_student_comes_nearer_and_only_what_is_trained_changes(attention_rate, match, lesson, data, tmp_path):
+    lesson = replace(lesson, attention_rate=attention_rate, match=match)
     run = begin(lesson, data, tmp_path / "run")
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     taught = {name: value.clone() for name, value in run.teacher.state_dict().items()}
@@ -142,6 +165,7 @@ def test_a_later_run_goes_on_from_a_delta(lesson, data, tmp_path):
     ("change", "said"),
     [
         ({"attention_rate": 2.0}, "attention_rate"),
+        ({"match": "both"}, "attention or distribution"),
         ({"mixer": {"inner": 16, "state": 4, "heads": 2, "scan": "strided"}}, "strided"),
         ({"train": run_settings()["train"] | {"compile": True}}, "compile"),
     ],

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..errors import KitError
 from .attention import Sight, attend_all, attend_chunks, rotary_table, rotate
+from .blocked import Blocks, attend_blocks
 from .config import ModelConfig
 from .mixer import Mixer
 from .plain import PlainScan
@@ -19,7 +20,7 @@ from .schedule import Schedule
 class Layout:
     """What a layer needs to know of positions, worked out for T tokens."""
 
-    sight: Sight | None
+    sight: Blocks | Sight | None
     """None: every token is visible."""
     scan: CarriedScan | ResetScan | StridedScan | PlainScan | None
     reach: list[torch.Tensor] | None
@@ -49,6 +50,10 @@ class AttentionLayer(nn.Module):
 
     def forward(self, h, table, layout: Layout):
         """h [B, T, width] to the same."""
+        return self.feed(h + self.attend(h, table, layout))
+
+    def attend(self, h, table, layout: Layout):
+        """What attention adds to h [B, T, width]."""
         config = self.config
         x = self.attn_norm(h)
         k, v = (self.attn_k(x), self.attn_v(x)) if config.projected_kv else (x, x)
@@ -58,8 +63,16 @@ class AttentionLayer(nn.Module):
         q = rotate(self.attn_q(x).unflatten(-1, (config.heads, -1)), table)
         k = rotate(k.unflatten(-1, (config.kv_heads, -1)), table)
         v = v.unflatten(-1, (config.kv_heads, -1))
-        seen = attend_chunks(q, k, v, layout.sight) if layout.sight else attend_all(q, k, v)
-        h = h + self.attn_output(seen)
+        if layout.sight is None:
+            seen = attend_all(q, k, v)
+        elif isinstance(layout.sight, Blocks):
+            seen = attend_blocks(q, k, v, layout.sight)
+        else:
+            seen = attend_chunks(q, k, v, layout.sight)
+        return self.attn_output(seen)
+
+    def feed(self, h):
+        """h [B, T, width] and what the feed-forward network adds to it."""
         y = self.ffn_norm(h)
         return h + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
 
@@ -151,7 +164,7 @@ class Decoder(nn.Module):
         Made once for each length and kept out of the layers: fused into a compiled kernel it would be worked
         out again for every element.
         """
-        key = (tokens, chunk, window, device, self.plain)
+        key = (tokens, chunk, window, device, self.plain, self._is_compiled)
         if key not in self._plans:
             schedules = self.schedules(chunk)
             made = {schedule: self._lay_out(schedule, tokens, device, window) for schedule in schedules}
@@ -161,7 +174,10 @@ class Decoder(nn.Module):
 
     def _lay_out(self, schedule: Schedule | None, tokens: int, device, window: int | None) -> Layout:
         config = self.config
-        if schedule:
+        if device.type == "cpu" and not self._is_compiled and config.architecture != "mamba":
+            reached = (config.chunks.window if window is None else window) if schedule else tokens
+            sight = Blocks(schedule, reached, tokens, device)
+        elif schedule:
             sight = Sight(schedule, config.chunks.window if window is None else window, tokens, device)
         else:
             sight = None

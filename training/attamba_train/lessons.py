@@ -1,0 +1,79 @@
+"""What a student is taught: to attend as its teacher does, layer by layer, or to expect what it expects."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .model import Decoder
+
+SLICE = 128  # tokens whose logits are held at once: a vocabulary is wide, and float32
+
+
+class Attention(nn.Module):
+    """How far what attention adds in each layer is from what it adds in the teacher, from the same inputs.
+
+    No gradient passes from layer to layer, so that a step is cheap, and each layer is told what it gets wrong.
+    """
+
+    def __init__(self, student: Decoder, teacher: Decoder):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+
+    def forward(self, tokens, _, chunk: int | None = None, window: int | None = None):
+        """Squared error as a share of the squared target, mean over the layers. tokens [B, T]."""
+        count, device = tokens.shape[1], tokens.device
+        table, taught = self.teacher.plan(count, None, device)
+        _, learnt = self.student.plan(count, chunk, device, window)
+        h = self.teacher.token_embd(tokens).to(self.teacher.output_norm.weight.dtype)
+        errors = []
+        for teacher, student, theirs, ours in zip(self.teacher.blk, self.student.blk, taught, learnt, strict=True):
+            with torch.no_grad():
+                target = teacher.attend(h, table, theirs).to(h.dtype)
+            errors.append((student.attend(h, table, ours) - target).square().sum() / target.square().sum())
+            with torch.no_grad():
+                h = teacher.feed(h + target)
+        return torch.stack(errors).mean()
+
+
+class Distribution(nn.Module):
+    """How far what the student expects is from what its teacher expects."""
+
+    def __init__(self, student: Decoder, teacher: Decoder):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+
+    def forward(self, tokens, _, chunk: int | None = None, window: int | None = None):
+        """Mean over the tokens [B, T] of the KL divergence of the student's next token from the teacher's, in nats."""
+        count, device = tokens.shape[1], tokens.device
+        with torch.no_grad():
+            taught = self.teacher.hidden(tokens, *self.teacher.plan(count, None, device))
+        learnt = self.student.hidden(tokens, *self.student.plan(count, chunk, device, window))
+        return divergence(learnt.flatten(0, 1), taught.flatten(0, 1), self.student.output_weight)
+
+
+def divergence(learnt: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """Mean KL divergence of the distributions that `output` [V, width], frozen, makes of both [n, width]."""
+    return _Divergence.apply(learnt, taught, output)
+
+
+class _Divergence(torch.autograd.Function):
+    """Loss and gradient in one go: logits, wide as they are, are computed once and never kept."""
+
+    @staticmethod
+    def forward(ctx, learnt, taught, output):
+        total, gradient = torch.zeros((), device=learnt.device), torch.empty_like(learnt)
+        for ours, theirs, part in zip(*(each.split(SLICE) for each in (learnt, taught, gradient)), strict=True):
+            ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
+            wanted = theirs.exp()
+            total += (wanted * (theirs - ours)).sum()
+            part.copy_(torch.mm(ours.exp_().sub_(wanted), output))
+        ctx.save_for_backward(gradient.div_(len(learnt)))
+        return total / len(learnt)
+
+    @staticmethod
+    def backward(ctx, incoming):
+        (gradient,) = ctx.saved_tensors
+        return gradient * incoming, None, None
+
+
+LESSONS = {"attention": Attention, "distribution": Distribution}
