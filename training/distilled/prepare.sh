@@ -2,14 +2,18 @@
 # The data of a distillation: distilled/prepare.sh SOURCES DATA BASE
 #
 # SOURCES holds stories.jsonl.xz, dialogue.jsonl.xz and books.jsonl.xz. DATA gets the tokenizer of BASE, a llama GGUF
-# file with a ChatML template, and the packed sources books, dialogue, stories and memories.
+# file with a ChatML template, and the packed sources books, dialogue, stories, memories and answers. The answers are
+# the base's own; they take two hours of one core, and the runtime, as ATTAMBA names it or as it is built here.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sources=$1 data=$2 base=$3
+attamba=${ATTAMBA:-$here/../../target/release/attamba}
 mkdir -p "$data"
 
 attamba-train extract-tokenizer "$base" --out "$data/tokenizer.json"
 python3 "$here/memories.py" --books "$sources/books.jsonl.xz" --out "$data/memories.jsonl" --documents 9000
+python3 "$here/answers.py" --attamba "$attamba" --model "$base" --books "$sources/books.jsonl.xz" \
+    --out "$data/answers.jsonl"
 
 # pack FILE NAME HELD_OUT ATTRIBUTION...
 pack() {
@@ -22,6 +26,7 @@ pack() {
 books='Books in the public domain (mlschmitt/classic-books-markdown)'
 pack "$sources/books.jsonl.xz" books 0.03 "$books"
 pack "$data/memories.jsonl" memories 0.02 "$books; facts and questions made for this"
+pack "$data/answers.jsonl" answers 0.1 'Answers of the base; some are to passages from books in the public domain'
 pack "$sources/dialogue.jsonl.xz" dialogue 0.03 \
     'Task dialogues of google-research-datasets/dstc8-schema-guided-dialogue, CC BY-SA 4.0' \
     'Taskmaster TM-4, CC BY 4.0' 'Topical-Chat (alexa/Topical-Chat), CDLA-Sharing-1.0' \

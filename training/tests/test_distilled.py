@@ -1,23 +1,30 @@
 """The data made for a distillation."""
 
-import importlib.util
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from attamba_train import corpus, token_file
 
-SCRIPT = Path(__file__).parents[1] / "distilled" / "memories.py"
+SCRIPTS = Path(__file__).parents[1] / "distilled"
 BOOKS = [" ".join(f"word{book}x{n}" for n in range(400)) for book in range(12)]
+
+
+def script(name: str):
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")
 def memories(tmp_path_factory):
     """What the script makes of twelve books of which half are held out, and the books themselves."""
-    spec = importlib.util.spec_from_file_location("memories", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("memories")
     folder = tmp_path_factory.mktemp("memories")
     books, out = folder / "books.jsonl", folder / "memories.jsonl"
     books.write_text("".join(json.dumps({"text": text}) + "\n" for text in BOOKS))
@@ -52,3 +59,32 @@ def test_a_passage_comes_again(memories):
     repeated = [row["text"].split("\n\n") for row in memories if "Question: " not in row.get("text", "Question: ")]
     assert repeated
     assert all(parts[-1].endswith(parts[0]) and len(parts) > 2 for parts in repeated)
+
+
+def test_the_base_answers_in_turn_and_a_stopped_run_goes_on(tmp_path):
+    """With a program in place of the runtime that says how much it has been told before."""
+    module, books, out, program = script("answers"), tmp_path / "books.jsonl", tmp_path / "out.jsonl", tmp_path / "chat"
+    books.write_text("".join(json.dumps({"text": text}) + "\n" for text in BOOKS))
+    program.write_text(
+        f"""#!{sys.executable}
+import sys
+saved = sys.argv[sys.argv.index("--save") + 1]
+with open(saved, "a") as file:
+    file.writelines(sys.stdin.readlines())
+print("answer", len(open(saved).readlines()))
+"""
+    )
+    program.chmod(0o755)
+    command = ["--attamba", str(program), "--model", "base.gguf", "--books", str(books), "--out", str(out)]
+    module.main([*command, "--conversations", "7"])
+    whole = out.read_text()
+    conversations = [json.loads(line)["turns"] for line in whole.splitlines()]
+    assert len(conversations) == 7
+    for turns in conversations:
+        (role, _), *asked = turns
+        assert role == "system"
+        assert [role for role, _ in asked] == ["user", "assistant"] * (len(asked) // 2)
+        assert [text for _, text in asked[1::2]] == [f"answer {n + 1}" for n in range(len(asked) // 2)]
+    out.write_text("".join(whole.splitlines(keepends=True)[:3]))
+    module.main([*command, "--conversations", "7"])
+    assert out.read_text() == whole
