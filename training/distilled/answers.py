@@ -10,11 +10,10 @@ those that `--out` holds.
 import argparse
 import json
 import random
-import subprocess
-import tempfile
 from pathlib import Path
 
 from memories import passage
+from runtime import converse
 
 from attamba_train import corpus, token_file
 
@@ -98,16 +97,12 @@ def messages(chance: random.Random, books: list[list[str]]) -> list[str]:
     return said
 
 
-def converse(attamba: Path, model: Path, said: list[str], seed: int) -> list[list[str]]:
-    """The turns of a conversation in which `model` answers what is `said`."""
-    turns = [["system", SYSTEM]]
-    with tempfile.TemporaryDirectory() as folder:
-        for number, message in enumerate(said):
-            command = [attamba, "chat", "-m", model, "--save", f"{folder}/chat", "--threads", "1", "--engine", "cpu"]
-            command += ["--limit", str(LIMIT), "--seed", str(seed * 100 + number), *SAMPLING]
-            done = subprocess.run(command, input=message + "\n", capture_output=True, text=True, check=True)
-            turns += [["user", message], ["assistant", done.stdout.strip()]]
-    return turns
+def turns(attamba: Path, model: Path, said: list[str], seed: int) -> list[list[str]]:
+    """A conversation in which `model` answers what is `said`."""
+    options = ["--threads", "1", "--engine", "cpu", "--limit", str(LIMIT), "--seed", str(seed), *SAMPLING]
+    answers = converse(attamba, model, said, options)
+    pairs = [[["user", message], ["assistant", answer]] for message, answer in zip(said, answers, strict=True)]
+    return [["system", SYSTEM], *(turn for pair in pairs for turn in pair)]
 
 
 def main(arguments: list[str] | None = None):
@@ -124,8 +119,8 @@ def main(arguments: list[str] | None = None):
     with open(chosen.out, "a", encoding="utf-8") as out:
         for number in range(there, chosen.conversations):
             said = messages(random.Random(number), books)
-            turns = converse(chosen.attamba, chosen.model, said, number)
-            out.write(json.dumps({"turns": turns}, ensure_ascii=False) + "\n")
+            conversation = {"turns": turns(chosen.attamba, chosen.model, said, number)}
+            out.write(json.dumps(conversation, ensure_ascii=False) + "\n")
             out.flush()
             print(f"{number + 1} of {chosen.conversations} conversations", end="\r", flush=True)
     print(f"{chosen.out}: {chosen.conversations} conversations")
