@@ -1,6 +1,6 @@
 """Texts whose end can only be known from their beginning, so that a distillation teaches to remember.
 
-    python training/distilled/memories.py --books books.jsonl.xz --out memories.jsonl [--documents N]
+    python training/distilled/memories.py --books books.jsonl.xz --out memories.jsonl [--documents N] [--far]
 
 Ordinary text seldom needs what stands a thousand tokens back, so it hardly teaches a chunk state to keep it. Here a
 passage comes once more after others, or facts scattered over passages are asked for later, in plain text or in a
@@ -17,9 +17,9 @@ from pathlib import Path
 from attamba_train import corpus, token_file
 
 PASSAGE_WORDS = range(40, 160)
-PASSAGES_BETWEEN = range(1, 9)
-FACTS = range(2, 7)
+NEAR, FAR = (range(1, 9), range(2, 7)), (range(8, 25), range(6, 13))  # passages and facts of a document
 DOCUMENTS_OF_A_BOOK = 60
+Size = tuple[range, range]
 
 PEOPLE = """Anna Boris Clara David Elena Farid Greta Hassan Irene Jonas Karim Leila Marco Nadia Oscar Paula Quentin Rosa
 Samuel Tamara Ulrich Vera Walter Xenia Yusuf Zoe""".split()
@@ -83,9 +83,8 @@ def fact(chance: random.Random, person: str, place: str) -> tuple[str, str, str]
     return tuple(each.format(person=person, place=place, value=value) for each in (statement, question, answer))
 
 
-def facts(chance: random.Random) -> list[tuple[str, str, str]]:
+def facts(chance: random.Random, count: int) -> list[tuple[str, str, str]]:
     """Facts, each of another person and another place, so that every question has one answer."""
-    count = chance.choice(FACTS)
     people, places = chance.sample(PEOPLE, count), chance.sample(PLACES, count)
     return [fact(chance, person, place) for person, place in zip(people, places, strict=True)]
 
@@ -96,35 +95,33 @@ def passage(chance: random.Random, words: list[str]) -> str:
     return " ".join(words[first : first + length])
 
 
-def repetition(chance: random.Random, words: list[str]) -> dict:
+def repetition(chance: random.Random, words: list[str], size: Size) -> dict:
     """A passage, others, and the first again."""
     first = passage(chance, words)
-    between = [passage(chance, words) for _ in range(chance.choice(PASSAGES_BETWEEN))]
+    between = [passage(chance, words) for _ in range(chance.choice(size[0]))]
     link = chance.choice(["", "Once more: ", "Again from the beginning: ", "As was said before: "])
     return {"text": "\n\n".join([first, *between, link + first])}
 
 
-def scattered(chance: random.Random, words: list[str]) -> tuple[list[str], list[tuple[str, str, str]]]:
+def scattered(chance: random.Random, words: list[str], size: Size) -> tuple[list[str], list[tuple[str, str, str]]]:
     """Passages among which facts stand, and these facts in another order."""
-    known = facts(chance)
-    parts = [statement for statement, _, _ in known] + [
-        passage(chance, words) for _ in range(chance.choice(PASSAGES_BETWEEN))
-    ]
+    known = facts(chance, chance.choice(size[1]))
+    parts = [statement for statement, _, _ in known] + [passage(chance, words) for _ in range(chance.choice(size[0]))]
     chance.shuffle(parts)
     chance.shuffle(known)
     return parts, known
 
 
-def exercise(chance: random.Random, words: list[str]) -> dict:
+def exercise(chance: random.Random, words: list[str], size: Size) -> dict:
     """Passages with facts, then questions and answers in plain text."""
-    parts, known = scattered(chance, words)
+    parts, known = scattered(chance, words, size)
     asked = [f"Question: {question}\nAnswer: {answer}" for _, question, answer in known]
     return {"text": "\n\n".join(parts + asked)}
 
 
-def conversation(chance: random.Random, words: list[str]) -> dict:
+def conversation(chance: random.Random, words: list[str], size: Size) -> dict:
     """The same as a conversation."""
-    parts, known = scattered(chance, words)
+    parts, known = scattered(chance, words, size)
     turns = [
         ["user", "\n\n".join(["Please read this carefully.", *parts])],
         ["assistant", "I have read it. What would you like to know?"],
@@ -140,8 +137,9 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--documents", type=int, default=8000)
     parser.add_argument("--held-out", type=float, default=0.03, help="share of the books that validation holds back")
+    parser.add_argument("--far", action="store_true", help="thousands of tokens between what belongs together")
     chosen = parser.parse_args(arguments)
-    chance = random.Random(1)
+    chance, size = random.Random(1), FAR if chosen.far else NEAR
     written = 0
     with open(chosen.out, "w", encoding="utf-8") as out:
         for book in corpus.documents(chosen.books):
@@ -150,7 +148,7 @@ def main(arguments: list[str] | None = None):
             words = book.split()[:-1]
             for _ in range(min(DOCUMENTS_OF_A_BOOK, chosen.documents - written)):
                 make = chance.choice([repetition, exercise, conversation])
-                out.write(json.dumps(make(chance, words), ensure_ascii=False) + "\n")
+                out.write(json.dumps(make(chance, words, size), ensure_ascii=False) + "\n")
                 written += 1
     print(f"{written} documents")
 

@@ -2,7 +2,7 @@
 # The data of a distillation: distilled/prepare.sh SOURCES DATA BASE
 #
 # SOURCES holds stories.jsonl.xz, dialogue.jsonl.xz and books.jsonl.xz. DATA gets the tokenizer of BASE, a llama GGUF
-# file with a ChatML template, and the packed sources books, dialogue, stories, memories and answers. The answers are
+# file with a ChatML template, and the packed sources books, dialogue, stories, memories, far and answers. The answers are
 # the base's own; they take two hours of one core, and the runtime, as ATTAMBA names it or as it is built here.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +12,7 @@ mkdir -p "$data"
 
 attamba-train extract-tokenizer "$base" --out "$data/tokenizer.json"
 python3 "$here/memories.py" --books "$sources/books.jsonl.xz" --out "$data/memories.jsonl" --documents 9000
+python3 "$here/memories.py" --books "$sources/books.jsonl.xz" --out "$data/far.jsonl" --documents 3000 --far
 python3 "$here/answers.py" --attamba "$attamba" --model "$base" --books "$sources/books.jsonl.xz" \
     --out "$data/answers.jsonl"
 
@@ -26,6 +27,7 @@ pack() {
 books='Books in the public domain (mlschmitt/classic-books-markdown)'
 pack "$sources/books.jsonl.xz" books 0.03 "$books"
 pack "$data/memories.jsonl" memories 0.02 "$books; facts and questions made for this"
+pack "$data/far.jsonl" far 0.02 "$books; facts and questions made for this"
 pack "$data/answers.jsonl" answers 0.1 'Answers of the base; some are to passages from books in the public domain'
 pack "$sources/dialogue.jsonl.xz" dialogue 0.03 \
     'Task dialogues of google-research-datasets/dstc8-schema-guided-dialogue, CC BY-SA 4.0' \

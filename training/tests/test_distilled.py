@@ -21,14 +21,14 @@ def script(name: str):
         sys.path.remove(str(SCRIPTS))
 
 
-@pytest.fixture(scope="module")
-def memories(tmp_path_factory):
+@pytest.fixture(scope="module", params=[[], ["--far"]], ids=["near", "far"])
+def memories(tmp_path_factory, request):
     """What the script makes of twelve books of which half are held out, and the books themselves."""
     module = script("memories")
     folder = tmp_path_factory.mktemp("memories")
     books, out = folder / "books.jsonl", folder / "memories.jsonl"
     books.write_text("".join(json.dumps({"text": text}) + "\n" for text in BOOKS))
-    command = ["--books", str(books), "--out", str(out), "--documents", "1000", "--held-out", "0.5"]
+    command = ["--books", str(books), "--out", str(out), "--documents", "1000", "--held-out", "0.5", *request.param]
     module.main(command)
     first = out.read_text()
     module.main(command)
