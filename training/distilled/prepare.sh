@@ -28,7 +28,7 @@ books='Books in the public domain (mlschmitt/classic-books-markdown)'
 pack "$sources/books.jsonl.xz" books 0.03 "$books"
 pack "$data/memories.jsonl" memories 0.02 "$books; facts and questions made for this"
 pack "$data/far.jsonl" far 0.02 "$books; facts and questions made for this"
-pack "$data/answers.jsonl" answers 0.1 'Answers of the base; some are to passages from books in the public domain'
+pack "$data/answers.jsonl" answers 0.2 'Answers of the base; some are to passages from books in the public domain'
 pack "$sources/dialogue.jsonl.xz" dialogue 0.03 \
     'Task dialogues of google-research-datasets/dstc8-schema-guided-dialogue, CC BY-SA 4.0' \
     'Taskmaster TM-4, CC BY 4.0' 'Topical-Chat (alexa/Topical-Chat), CDLA-Sharing-1.0' \
