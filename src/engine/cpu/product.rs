@@ -20,7 +20,7 @@ pub(super) struct Product<'a> {
 
 /// From this many tokens on, unpacking weights into panels is cheaper than reading them again and
 /// again.
-const PANEL_TOKENS: usize = 4;
+const PANEL_TOKENS: usize = 7;
 
 /// Most rows of a task where weights are used as they lie; their products lie on the stack.
 const MOST_ROWS: usize = 256;
