@@ -45,6 +45,8 @@ CASES = [
     Case("window", window=1024),
     Case("restricted", 16, 512),
     Case("distilled", 16, 512),
+    Case("restricted", 32, 768),
+    Case("distilled", 32, 768),
     Case("restricted", 8, 64),
     Case("distilled", 8, 64),
     Case("window", window=512),
