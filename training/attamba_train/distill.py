@@ -4,6 +4,7 @@ What is trained are the mixers and, if wanted, the attention matrices. All else 
 and student, and is kept in bfloat16 where the training computes in it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +84,15 @@ def load_trained(student: Decoder, state: dict[str, torch.Tensor]):
 
 
 def export(folder: Path, out: Path, kind: str):
-    """The delta of the run in `folder`: its trained tensors alone."""
+    """The delta of the run in `folder`: its trained tensors alone.
+
+    The context is the base's: it knows these distances, however short the sequences were that its student has seen.
+    """
     state = checkpoint.load(folder)
     config = settings.read(DistillConfig, state["config"], str(folder / checkpoint.NAME))
-    pretrained.write_delta(out, Path(config.base), config.name, config.model, state["model"], kind)
+    base = Path(config.base)
+    model = replace(config.model, context=gguf_file.read_config(base).context)
+    pretrained.write_delta(out, base, config.name, model, state["model"], kind)
 
 
 def is_run(folder: Path) -> bool:

@@ -59,6 +59,7 @@ CASES = [
     Case("distilled", 64, 128),
     Case("restricted", 4, 64),
     Case("distilled", 4, 64),
+    Case("window", window=2048),
 ]
 
 
@@ -74,15 +75,19 @@ def build(case: Case, base: Decoder, distilled: Decoder) -> Decoder:
 
 
 @torch.no_grad()
+@torch.autocast("cpu", torch.bfloat16)
 def score(model: Decoder, windows: torch.Tensor, greedy: list) -> dict:
-    """Loss in nats and how often the likeliest token is that of `greedy`; an empty `greedy` is filled."""
+    """Loss in nats and how often the likeliest token is that of `greedy`; an empty `greedy` is filled.
+
+    Products are computed in bfloat16, for all models alike, which moves a perplexity by a few tenths of a percent.
+    """
     loss = agreed = count = 0.0
     fill = not greedy
     for number, window in enumerate(windows):
         hidden = model.hidden(window[None, :-1], *model.plan(len(window) - 1, None, window.device))[0]
         likeliest = []
         for part, targets in zip(hidden.split(SLICE), window[1:].split(SLICE), strict=True):
-            logits = F.linear(part, model.output_weight)
+            logits = F.linear(part, model.output_weight).float()
             loss += F.cross_entropy(logits, targets, reduction="sum").item()
             likeliest.append(logits.argmax(-1))
         likeliest = torch.cat(likeliest)

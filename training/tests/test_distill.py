@@ -142,6 +142,7 @@ def test_delta_joined_to_its_base_is_the_student(lesson, base, data, tmp_path, r
     assert main(["distill", str(config), "--data", str(data), "--out", str(folder), "--threads", "1"]) == 0
     assert main(["export", str(folder), "--out", str(delta), "--type", "F32"]) == 0
     assert main(["merge", str(base), str(delta), "--out", str(whole)]) == 0
+    assert gguf_file.read_config(whole).context == gguf_file.read_config(base).context == 64
     run = begin(lesson, data, folder)
     names = {tensor.name for tensor in gguf.GGUFReader(str(delta)).tensors}
     assert names == {gguf_file.tensor_name(name) for name in run.trained()}
