@@ -21,12 +21,13 @@ from attamba_train.batches import even_windows
 from attamba_train.model import Chunks, Decoder, ModelConfig
 
 SLICE = 512  # tokens whose logits are held at once
+NEVER = 1 << 20  # tokens of a chunk whose end, in any layer, no text here reaches
 
 
 @dataclass(frozen=True)
 class Case:
     kind: str
-    """`full`, `window`, `restricted` or `distilled`."""
+    """`full`, `window`, `restricted`, `distilled` or, to tell what its chunks are worth, `distilled window`."""
     chunk: int = 0
     window: int = 0
 
@@ -34,8 +35,8 @@ class Case:
     def name(self) -> str:
         if self.kind == "full":
             return "base, full attention"
-        if self.kind == "window":
-            return f"base, window of {self.window} and the sink"
+        if self.kind in ("window", "distilled window"):
+            return f"{'base' if self.kind == 'window' else 'distilled'}, window of {self.window} and the sink"
         return f"{self.kind}, P {self.chunk} L {self.window}"
 
 
@@ -43,18 +44,23 @@ class Case:
 CASES = [
     Case("full"),
     Case("window", window=1024),
+    Case("distilled window", window=1024),
     Case("restricted", 16, 512),
     Case("distilled", 16, 512),
     Case("restricted", 32, 768),
     Case("distilled", 32, 768),
+    Case("restricted", 64, 896),
+    Case("distilled", 64, 896),
     Case("restricted", 8, 64),
     Case("distilled", 8, 64),
     Case("window", window=512),
+    Case("distilled window", window=512),
     Case("restricted", 32, 256),
     Case("distilled", 32, 256),
     Case("restricted", 16, 64),
     Case("distilled", 16, 64),
     Case("window", window=256),
+    Case("distilled window", window=256),
     Case("restricted", 64, 128),
     Case("distilled", 64, 128),
     Case("restricted", 4, 64),
@@ -65,8 +71,9 @@ CASES = [
 
 def build(case: Case, base: Decoder, distilled: Decoder) -> Decoder:
     """The model of a case, sharing its parameters with those given."""
-    source = distilled if case.kind == "distilled" else base
-    chunks = None if case.kind == "full" else Chunks(case.chunk, case.window)
+    source = distilled if case.kind.startswith("distilled") else base
+    # A model with mixers has chunks; those that no text ever fills add nothing to a window.
+    chunks = None if case.kind == "full" else Chunks(case.chunk or bool(source.config.mixer) * NEVER, case.window)
     model = Decoder(replace(source.config, chunks=chunks))
     for name, parameter in source.named_parameters():
         parent, _, last = name.rpartition(".")
