@@ -18,7 +18,7 @@ from runtime import converse
 from attamba_train import token_file, tokenizer
 
 SYSTEM = "Answer each question in one short sentence."
-OPTIONS = "--temperature 0 --repeat-penalty 1.1 --limit 40".split()
+OPTIONS = "--temperature 0 --limit 40".split()
 TURN_TOKENS = 8  # what the template puts around a question and its answer, about
 
 # What is told, what is asked later, and the word that answers it.
@@ -76,13 +76,12 @@ def main():
     options = ["--budget", chosen.budget, *OPTIONS]
     print(f"# A long chat\n\nWith `attamba chat --system '{SYSTEM}' {' '.join(options)}`:")
     print(f"{len(TOLD)} things are told at first and asked for later, with passages of books to read between.")
-    options += ["--system", SYSTEM]
     known = {}
     for name, path in chosen.models:
         print(f"\n## {name}\n")
         chat = Chat(text, words, chosen.lengths)
         asked = 0
-        for answer in converse(chosen.attamba, path, chat.messages(), options):
+        for answer in converse(chosen.attamba, path, chat.messages(), options, SYSTEM):
             chat.heard(answer)
             if len(chat.asked) > asked:
                 length, question, word = chat.asked[asked]

@@ -2,8 +2,8 @@
 # The data of a distillation: distilled/prepare.sh SOURCES DATA BASE
 #
 # SOURCES holds stories.jsonl.xz, dialogue.jsonl.xz and books.jsonl.xz. DATA gets the tokenizer of BASE, a llama GGUF
-# file with a ChatML template, and the packed sources books, dialogue, stories, memories, far and answers. The answers are
-# the base's own; they take two hours of one core, and the runtime, as ATTAMBA names it or as it is built here.
+# file with a ChatML template, and the packed sources books, dialogue, stories, memories, far and answers. The answers
+# are the base's own; they take an hour and a half of one core, and the runtime, as ATTAMBA names it or as built here.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sources=$1 data=$2 base=$3
