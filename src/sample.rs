@@ -109,6 +109,19 @@ impl Sampler {
         self.recent.push_back(token);
     }
 
+    /// The recent tokens, the oldest first; none where no penalty asks for them.
+    pub fn recent(&self) -> Vec<u32> {
+        self.recent.iter().copied().collect()
+    }
+
+    /// Takes `tokens`, the oldest first, for the recent ones; the random numbers go on.
+    pub fn recall(&mut self, tokens: &[u32]) {
+        self.forget();
+        for &token in tokens {
+            self.accept(token);
+        }
+    }
+
     /// Forgets the recent tokens; the random numbers go on.
     pub fn forget(&mut self) {
         self.recent.clear();

@@ -92,6 +92,39 @@ fn a_chat_goes_on_from_a_snapshot_and_in_a_fork() {
 }
 
 #[test]
+fn recent_tokens_outlive_files_snapshots_and_a_message_taken_back() {
+    let fixture = Fixture::new();
+    let sampling = Sampling { repeat_penalty: 1.5, repeat_last: 40, ..Sampling::greedy() };
+    let sampler = Sampler::new(sampling).unwrap();
+    let begun = || {
+        let mut chat = fixture.chat(None);
+        chat.set_sampler(sampler.clone());
+        answer(&mut chat, "Tell me about a cat.");
+        chat
+    };
+    let again = "Tell me about a cat once more.";
+    let want = answer(&mut begun(), again);
+    let mut forgetful = begun();
+    forgetful.set_sampler(sampler.clone());
+    assert_eq!(answer(&mut forgetful, again), want, "a change of sampling");
+
+    let mut chat = begun();
+    let snapshot = chat.snapshot().unwrap();
+    answer(&mut chat, "What about a dog and a bird?");
+    assert!(chat.undo().unwrap());
+    assert_eq!(answer(&mut chat, again), want, "a message taken back");
+    chat.rewind(&snapshot).unwrap();
+    assert_eq!(answer(&mut chat, again), want, "a snapshot");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat");
+    begun().save(&file).unwrap();
+    let (engine, language) = (Arc::clone(&fixture.engine), fixture.language.clone());
+    let mut resumed = Conversation::resume(engine, &file, sampler.clone(), language).unwrap();
+    assert_eq!(answer(&mut resumed, again), want, "a file");
+}
+
+#[test]
 fn a_chat_can_be_made_smaller_between_and_within_answers() {
     let fixture = Fixture::new();
     let mut chat = fixture.chat(None);

@@ -23,7 +23,7 @@ pub struct Snapshot {
 }
 
 enum Kept {
-    Raw(session::Snapshot),
+    Raw { session: session::Snapshot, recent: Vec<u32> },
     Chat(conversation::Snapshot),
 }
 
@@ -51,7 +51,9 @@ pub unsafe extern "C" fn attamba_session_snapshot(
         unsafe { buffer::result(std::ptr::null_mut(), snapshot) };
         let kept = session.work(|work| {
             Ok(match work {
-                Work::Raw(raw) => Kept::Raw(raw.session.snapshot()?),
+                Work::Raw(raw) => {
+                    Kept::Raw { session: raw.session.snapshot()?, recent: raw.sampler.recent() }
+                }
                 Work::Chat(chat) => Kept::Chat(chat.snapshot()?),
                 Work::Nothing => return Err(broken()),
             })
@@ -81,9 +83,9 @@ pub unsafe extern "C" fn attamba_session_rewind(
 
 fn rewind(work: &mut Work, kept: &Kept) -> Result<()> {
     match (work, kept) {
-        (Work::Raw(raw), Kept::Raw(snapshot)) => {
-            raw.session.rewind(snapshot)?;
-            raw.sampler.forget();
+        (Work::Raw(raw), Kept::Raw { session, recent }) => {
+            raw.session.rewind(session)?;
+            raw.sampler.recall(recent);
         }
         (Work::Chat(chat), Kept::Chat(snapshot)) => chat.rewind(snapshot)?,
         (Work::Nothing, _) => return Err(broken()),
@@ -138,7 +140,7 @@ pub unsafe extern "C" fn attamba_snapshot_bytes(
 ) -> Status {
     guard::on(&SNAPSHOTS, snapshot, |snapshot| {
         let held = match &snapshot.kept {
-            Kept::Raw(kept) => kept.bytes(),
+            Kept::Raw { session, recent } => session.bytes() + 4 * recent.len() as u64,
             Kept::Chat(kept) => kept.bytes(),
         };
         // SAFETY: null, or a place for the answer.

@@ -86,7 +86,10 @@ impl Work {
     /// Chooses tokens otherwise from now on.
     pub fn set_sampler(&mut self, sampler: Sampler) -> Result<()> {
         match self {
-            Work::Raw(raw) => raw.sampler = sampler,
+            Work::Raw(raw) => {
+                let before = std::mem::replace(&mut raw.sampler, sampler);
+                raw.sampler.recall(&before.recent());
+            }
             Work::Chat(chat) => chat.set_sampler(sampler),
             Work::Nothing => return Err(broken()),
         }

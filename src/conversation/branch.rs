@@ -11,13 +11,14 @@ pub struct Snapshot {
     session: session::Snapshot,
     messages: Vec<Message>,
     fed: String,
+    recent: Vec<u32>,
 }
 
 impl Snapshot {
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         let texts: usize = self.messages.iter().map(|m| m.content.len()).sum();
-        self.session.bytes() + (texts + self.fed.len()) as u64
+        self.session.bytes() + (texts + self.fed.len() + 4 * self.recent.len()) as u64
     }
 }
 
@@ -27,8 +28,12 @@ impl Conversation {
     /// # Errors
     /// As [`Session::snapshot`](session::Session::snapshot).
     pub fn snapshot(&mut self) -> Result<Snapshot> {
-        let (messages, fed) = (self.messages.clone(), self.fed.clone());
-        Ok(Snapshot { session: self.on_any_engine(Session::snapshot)?, messages, fed })
+        Ok(Snapshot {
+            session: self.on_any_engine(Session::snapshot)?,
+            messages: self.messages.clone(),
+            fed: self.fed.clone(),
+            recent: self.sampler.recent(),
+        })
     }
 
     /// Back, or forth, to a snapshot of this chat or of another of the same model and budget.
@@ -37,7 +42,7 @@ impl Conversation {
     /// As [`Session::rewind`](session::Session::rewind).
     pub fn rewind(&mut self, to: &Snapshot) -> Result<()> {
         self.session.rewind(&to.session)?;
-        self.sampler.forget();
+        self.sampler.recall(&to.recent);
         self.messages.clone_from(&to.messages);
         self.fed.clone_from(&to.fed);
         self.checkpoints.clear();

@@ -9,12 +9,14 @@ const MOST: usize = 8;
 const MOST_BYTES: u64 = 32 << 20;
 
 /// The state of a chat at the end of a turn.
-struct Checkpoint {
+pub(super) struct Checkpoint {
     /// Messages up to there.
-    messages: usize,
+    pub messages: usize,
     /// Bytes of text that the session had taken in.
-    fed: usize,
-    snapshot: Snapshot,
+    pub fed: usize,
+    /// The sampler's recent tokens.
+    pub recent: Vec<u32>,
+    pub snapshot: Snapshot,
 }
 
 /// The newest checkpoints of a chat, the oldest first.
@@ -22,21 +24,20 @@ struct Checkpoint {
 pub(super) struct Checkpoints(VecDeque<Checkpoint>);
 
 impl Checkpoints {
-    /// Keeps `snapshot`, taken after `messages` messages and `fed` bytes; the oldest go where
-    /// there is no room.
-    pub fn push(&mut self, messages: usize, fed: usize, snapshot: Snapshot) {
-        self.0.retain(|c| c.messages < messages);
-        self.0.push_back(Checkpoint { messages, fed, snapshot });
+    /// Keeps `checkpoint`; the oldest go where there is no room.
+    pub fn push(&mut self, checkpoint: Checkpoint) {
+        self.0.retain(|c| c.messages < checkpoint.messages);
+        self.0.push_back(checkpoint);
         while self.0.len() > MOST || self.bytes() > MOST_BYTES {
             self.0.pop_front();
         }
     }
 
     /// Takes the one after `messages` messages out, and forgets all later ones.
-    pub fn take(&mut self, messages: usize) -> Option<(usize, Snapshot)> {
+    pub fn take(&mut self, messages: usize) -> Option<Checkpoint> {
         while let Some(last) = self.0.pop_back() {
             if last.messages == messages {
-                return Some((last.fed, last.snapshot));
+                return Some(last);
             }
             if last.messages < messages {
                 self.0.push_back(last);

@@ -17,7 +17,7 @@ use crate::sample::Sampler;
 use crate::session::{Cancel, Pause, Session, Shrink};
 use crate::text::{Chat, ChatTemplate, Detokeniser, Message, Tokenizer};
 pub use branch::Snapshot;
-use checkpoints::Checkpoints;
+use checkpoints::{Checkpoint, Checkpoints};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,9 +120,10 @@ impl Conversation {
         (self.session, self.sampler)
     }
 
-    /// Chooses tokens with `sampler` from now on.
+    /// Chooses tokens with `sampler` from now on, to which the recent ones stay recent.
     pub fn set_sampler(&mut self, sampler: Sampler) {
-        self.sampler = sampler;
+        let before = std::mem::replace(&mut self.sampler, sampler);
+        self.sampler.recall(&before.recent());
     }
 
     /// The messages so far, the instruction included.
@@ -230,7 +231,8 @@ impl Conversation {
         if !self.fed.is_empty()
             && let Ok(snapshot) = self.session.snapshot()
         {
-            self.checkpoints.push(before, self.fed.len(), snapshot);
+            let (fed, recent) = (self.fed.len(), self.sampler.recent());
+            self.checkpoints.push(Checkpoint { messages: before, fed, recent, snapshot });
         }
         self.messages.push(Message::user(message));
         let result = self.attempt(limit, each);
@@ -249,7 +251,7 @@ impl Conversation {
     fn go_back(&mut self) -> Result<()> {
         self.sampler.forget();
         match self.checkpoints.take(self.messages.len()) {
-            Some((fed, snapshot)) => {
+            Some(Checkpoint { fed, recent, snapshot, .. }) => {
                 let mut text = std::mem::take(&mut self.fed);
                 match self.session.rewind(&snapshot) {
                     // Cancelled while paused, when nothing may be copied; or made smaller meanwhile.
@@ -258,6 +260,7 @@ impl Conversation {
                 }
                 text.truncate(fed);
                 self.fed = text;
+                self.sampler.recall(&recent);
             }
             // The next turn takes in the whole chat.
             None => self.fed.clear(),

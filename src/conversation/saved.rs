@@ -15,6 +15,9 @@ use std::sync::Arc;
 struct Note {
     messages: Vec<Message>,
     fed: String,
+    /// The sampler's recent tokens; files of earlier versions have none.
+    #[serde(default)]
+    recent: Vec<u32>,
 }
 
 impl Conversation {
@@ -24,7 +27,11 @@ impl Conversation {
     /// # Errors
     /// As [`Session::save`].
     pub fn save(&mut self, path: &Path) -> Result<()> {
-        let note = Note { messages: self.messages.clone(), fed: self.fed.clone() };
+        let note = Note {
+            messages: self.messages.clone(),
+            fed: self.fed.clone(),
+            recent: self.sampler.recent(),
+        };
         let note = serde_json::to_vec(&note)
             .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))?;
         self.on_any_engine(|session| session.save(path, &note))
@@ -51,11 +58,12 @@ impl Conversation {
     pub fn from_saved(
         session: Session,
         note: &[u8],
-        sampler: Sampler,
+        mut sampler: Sampler,
         language: Language,
     ) -> Result<Conversation> {
         let note: Note = serde_json::from_slice(note)
             .map_err(|e| Error::Saved(format!("it is a session without a chat: {e}")))?;
+        sampler.recall(&note.recent);
         let system = note.messages.first().filter(|m| m.role == "system");
         let system = system.map(|m| m.content.clone());
         Ok(Conversation {
