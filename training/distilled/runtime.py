@@ -1,23 +1,52 @@
 """Conversations through the program of the runtime."""
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-def converse(
-    attamba: Path, model: Path, messages: Iterable[str], options: list[str], system: str | None = None
-) -> Iterator[str]:
-    """What `model` answers to each of `messages`, one after the other in one conversation.
+class Conversation:
+    """A chat with `model`, kept in a file between messages, so that it can be gone on with more than once.
 
     A line break within a message becomes a space: the program takes a line for a message. `options` are those of
-    `attamba chat`; `system` is the instruction before the conversation, which keeps it.
+    `attamba chat`, for all messages or for one. The folder of the file goes with `close`, or at the end of a `with`
+    block.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        begin = ["--system", system] if system else []
+
+    def __init__(self, attamba: Path, model: Path, options: list[str]):
+        self.command = [attamba, "chat", "-m", model, *options]
+        self.folder = tempfile.TemporaryDirectory()
+        self.file = Path(self.folder.name) / "chat"
+
+    def say(self, message: str, *options: str) -> str:
+        """The answer to `message`; the conversation goes on after it."""
+        return self._answer(message, self.file, options)
+
+    def ask_aside(self, message: str, *options: str) -> str:
+        """The answer to `message`, which the conversation does not remember."""
+        aside = self.file.with_name("aside")
+        shutil.copyfile(self.file, aside)
+        return self._answer(message, aside, options)
+
+    def close(self):
+        self.folder.cleanup()
+
+    def __enter__(self) -> "Conversation":
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _answer(self, message: str, file: Path, options: Iterable[str]) -> str:
+        line = " ".join(message.split()) + "\n"
+        command = [*self.command, *options, "--save", file]
+        return subprocess.run(command, input=line, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def converse(attamba: Path, model: Path, messages: Iterable[str], options: list[str]) -> Iterator[str]:
+    """What `model` answers to each of `messages`, one after the other in one conversation."""
+    with Conversation(attamba, model, options) as conversation:
         for message in messages:
-            command = [attamba, "chat", "-m", model, "--save", f"{folder}/chat", *options, *begin]
-            line = " ".join(message.split()) + "\n"
-            yield subprocess.run(command, input=line, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-            begin = []
+            yield conversation.say(message)
