@@ -1,10 +1,12 @@
-"""The conversations that the bundled model learns from."""
+"""The conversations that the bundled model learns from, and its comparison with its twin."""
 
 import random
 import sys
 from pathlib import Path
 
 import pytest
+
+from attamba_train import csv_log
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 
@@ -38,3 +40,41 @@ def test_subject_is_what_a_story_names_often(conversations):
     assert conversations.subject("An elephant met an ant. Elephants like this elephant!") == "an elephant"
     assert conversations.subject("A dog met a cat.") is None
     assert conversations.subject("Grandmother, grandmother, grandmother!") == "grandmother"
+
+
+RUN = """
+name: {name}
+seed: 1
+data: {{tokenizer: tokenizer.json, sources: {{tales: 1.0}}}}
+model: {{vocab_size: 64, context: 64, width: 16, layers: 2, heads: 2, feed_forward: 32{model}}}
+train: {{tokens: 4096, batch: 2, learning_rate: 0.001, warmup: 1}}
+"""
+CHUNKS = """,
+  chunks: {length: 4, window: 8, trained_lengths: [4, 8]},
+  mixer: {inner: 8, state: 4, heads: 2, scan: carried}"""
+
+
+def test_twins_are_compared_where_both_were_scored(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BUNDLED)
+    import twin
+
+    scored = {"ours": ("4", "8"), "twin": ("",)}
+    for name, chunks in scored.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.yaml").write_text(RUN.format(name=name, model=CHUNKS if name == "ours" else ""))
+        log = csv_log.CsvLog(folder / "validation.csv", csv_log.VALIDATION_COLUMNS, 0)
+        for tokens in (1000, 2000) if name == "twin" else (1000, 2000, 3000):
+            for chunk in chunks:
+                loss = 1.0 + int(chunk or 0) / 100 + (tokens < 2000)
+                log.write(step=tokens, tokens=tokens, chunk=chunk, source="tales", scored_tokens=64, loss=loss)
+        log.close()
+    plot = tmp_path / "twin.png"
+    twin.main([str(tmp_path / "ours"), str(tmp_path / "twin"), "--plot", str(plot)])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    # 64 tokens: of the last 9 each, of 55 before them every fourth or eighth; 4 bytes a number of 16 in 2 layers.
+    # The scans: 2 layers, 2 mixers of 8 x 4 numbers and 3 inputs of a convolution over 8 + 2 * 4 channels.
+    scans = 4 * 2 * 2 * (8 * 4 + 3 * 16)
+    kib = [f"{(128 * held + scan) / 1024:.0f} KiB" for held, scan in ((9 + 14, scans), (9 + 7, scans), (64, 0))]
+    assert rows == [["ours, P 4", "2.83", kib[0]], ["ours, P 8", "2.94", kib[1]], ["twin", "2.72", kib[2]]]
+    assert plot.stat().st_size > 1000
