@@ -109,10 +109,11 @@ merge() {
     fi
     command -v cargo >/dev/null || type -P attamba >/dev/null ||
         die "neither cargo nor attamba was found; one of them is needed to put the model together."
-    # Beside its place, so that a file with another checksum never takes it.
-    local part=$out.part got
+    # Beside its place, so that a file with another checksum never takes it. Not local: the trap needs it.
+    part=$out.part
     trap 'rm -f "$part"' EXIT
-    attamba merge --force "$base" "$delta" "$part" || die "the model could not be put together."
+    attamba merge --force "$base" "$delta" "$part" >/dev/null || die "the model could not be put together."
+    local got
     got=$(sha256 "$part")
     [ "$got" = "$want" ] || die "the model put together has checksum $got where $want was expected; it was not kept."
     mv -f "$part" "$out" || die "the file could not be moved to $out."
