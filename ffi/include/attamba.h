@@ -572,7 +572,8 @@ attamba_status attamba_session_close(struct attamba_session *session);
 // One thread at a time.
 attamba_status attamba_session_reset(const struct attamba_session *session);
 
-// Chooses tokens otherwise from now on; NULL for the defaults.
+// Chooses tokens otherwise from now on; NULL for the defaults. The tokens that a repetition penalty
+// has counted so far stay counted.
 //
 // One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session goes on
 // choosing as before.

@@ -220,7 +220,8 @@ pub unsafe extern "C" fn attamba_session_reset(session: *const attamba_session) 
     guard::on(&SESSIONS, session, |session| session.work(Work::reset))
 }
 
-/// Chooses tokens otherwise from now on; NULL for the defaults.
+/// Chooses tokens otherwise from now on; NULL for the defaults. The tokens that a repetition penalty
+/// has counted so far stay counted.
 ///
 /// One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session goes on
 /// choosing as before.
