@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from .model import Decoder
 
-SLICE = 128  # tokens whose logits are held at once: a vocabulary is wide, and float32
+SLICE = {"cpu": 128, "cuda": 2048}  # tokens whose logits are held at once: a vocabulary is wide, and float32
 
 
 class Attention(nn.Module):
@@ -62,7 +62,8 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, learnt, taught, output):
         total, gradient = torch.zeros((), device=learnt.device), torch.empty_like(learnt)
-        for ours, theirs, part in zip(*(each.split(SLICE) for each in (learnt, taught, gradient)), strict=True):
+        count = SLICE[learnt.device.type]
+        for ours, theirs, part in zip(*(each.split(count) for each in (learnt, taught, gradient)), strict=True):
             ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
             wanted = theirs.exp()
             total += (wanted * (theirs - ours)).sum()

@@ -2,10 +2,12 @@
 
     python training/study/run_queue.py --data DIR --out DIR [--minutes N]
 
-What a complete run has found is kept in `results/`; a run that is kept there is not made again.
+What a complete run has found is kept in `results/`; a run that is kept there is not made again. Started twice with
+the same folders, the two processes share the queue.
 """
 
 import argparse
+import fcntl
 import time
 from pathlib import Path
 
@@ -27,9 +29,10 @@ def main():
     torch.set_num_threads(chosen.threads)
     begun = time.monotonic()
     for run in runs():
-        if results.is_kept(run):
-            continue
         folder = chosen.out / folder_name(run)
+        claim = _claim(folder)
+        if claim is None or results.is_kept(run):
+            continue
         left = chosen.minutes - (time.monotonic() - begun) / 60
         if left <= 0 or not Trainer(run, chosen.data, folder, Processes()).run(left):
             print(f"stopped in '{run.name}'; the same command goes on", flush=True)
@@ -37,6 +40,20 @@ def main():
         results.keep(run, folder)
         print(f"'{run.name}' is complete", flush=True)
         torch.compiler.reset()
+
+
+def _claim(folder: Path):
+    """The open file whose lock says that the run in `folder` is being made, or None where another process makes it.
+
+    The system takes the lock away with the process, so a run that was cut short is free for the next.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = (folder / "claim").open("w")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return claim
 
 
 if __name__ == "__main__":

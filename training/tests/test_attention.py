@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attamba_train.model.attention import Sight, attend_all, attend_chunks
+from attamba_train.model.attention import Mask, Sight, attend_all, attend_chunks
 from attamba_train.model.blocked import QUERIES, Blocks, attend_blocks
 from attamba_train.model.schedule import Schedule
 
@@ -47,7 +47,7 @@ def test_chunked_attention_and_its_gradients_equal_the_masked_matrix(schedule, w
     qkv = queries_keys_values()
     expected = dense(*qkv, schedule, window)
     gradients = torch.autograd.grad(expected.square().sum(), qkv)
-    for attend, sight in [(attend_chunks, Sight), (attend_blocks, Blocks)]:
+    for attend, sight in [(attend_chunks, Sight), (attend_blocks, Blocks), (attend_all, Mask)]:
         found = attend(*qkv, sight(schedule, window, TOKENS, "cpu"))
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
         found = torch.autograd.grad(found.square().sum(), qkv)

@@ -23,13 +23,33 @@ def rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor]) -> torch.T
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
 
 
-def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Full causal attention. q [B, T, heads, D]; k, v [B, T, kv_heads, D]. Returns [B, T, heads * D]."""
+def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: "Mask | None" = None) -> torch.Tensor:
+    """Causal attention to all that `mask` leaves (None: everything).
+
+    q [B, T, heads, D]; k, v [B, T, kv_heads, D]. Returns [B, T, heads * D].
+    """
     repeat = q.shape[2] // k.shape[2]
     if repeat > 1:
         k, v = k.repeat_interleave(repeat, 2), v.repeat_interleave(repeat, 2)
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+    visible = None if mask is None else mask.visible
+    return F.scaled_dot_product_attention(q, k, v, visible, is_causal=mask is None).transpose(1, 2).flatten(2)
+
+
+class Mask:
+    """Which of T x T scores count: for the fused attention of a GPU, which never holds the scores themselves.
+
+    It computes those that do not count too, and is faster still than products of keys that must first be gathered.
+    """
+
+    def __init__(self, schedule: Schedule, window: int, tokens: int, device):
+        """A query sees the boundaries of `schedule` and the last `window` + 1 tokens."""
+        position = torch.arange(tokens, device=device)
+        boundary = torch.zeros(tokens, dtype=torch.bool, device=device)
+        for each in schedule.boundaries(tokens):
+            boundary[each] = True
+        gap = position.unsqueeze(1) - position
+        self.visible = (gap >= 0) & (boundary | (gap <= window))  # [T, T]
 
 
 class Sight:

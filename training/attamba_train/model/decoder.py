@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..errors import KitError
-from .attention import Sight, attend_all, attend_chunks, rotary_table, rotate
+from .attention import Mask, Sight, attend_all, attend_chunks, rotary_table, rotate
 from .blocked import Blocks, attend_blocks
 from .config import ModelConfig
 from .mixer import Mixer
@@ -20,7 +20,7 @@ from .schedule import Schedule
 class Layout:
     """What a layer needs to know of positions, worked out for T tokens."""
 
-    sight: Blocks | Sight | None
+    sight: Blocks | Sight | Mask | None
     """None: every token is visible."""
     scan: CarriedScan | ResetScan | StridedScan | PlainScan | None
     reach: list[torch.Tensor] | None
@@ -63,8 +63,8 @@ class AttentionLayer(nn.Module):
         q = rotate(self.attn_q(x).unflatten(-1, (config.heads, -1)), table)
         k = rotate(k.unflatten(-1, (config.kv_heads, -1)), table)
         v = v.unflatten(-1, (config.kv_heads, -1))
-        if layout.sight is None:
-            seen = attend_all(q, k, v)
+        if layout.sight is None or isinstance(layout.sight, Mask):
+            seen = attend_all(q, k, v, layout.sight)
         elif isinstance(layout.sight, Blocks):
             seen = attend_blocks(q, k, v, layout.sight)
         else:
@@ -174,11 +174,12 @@ class Decoder(nn.Module):
 
     def _lay_out(self, schedule: Schedule | None, tokens: int, device, window: int | None) -> Layout:
         config = self.config
+        if schedule and window is None:
+            window = config.chunks.window
         if device.type == "cpu" and not self._is_compiled and config.architecture != "mamba":
-            reached = (config.chunks.window if window is None else window) if schedule else tokens
-            sight = Blocks(schedule, reached, tokens, device)
+            sight = Blocks(schedule, window if schedule else tokens, tokens, device)
         elif schedule:
-            sight = Sight(schedule, config.chunks.window if window is None else window, tokens, device)
+            sight = (Sight if device.type == "cpu" else Mask)(schedule, window, tokens, device)
         else:
             sight = None
         if config.mixer is None:
