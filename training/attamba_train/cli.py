@@ -118,7 +118,7 @@ def _add_train(commands):
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the logs and the plot")
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to be taken up again later")
+    _add_time(parser)
     _add_machine(parser)
 
 
@@ -133,18 +133,19 @@ def _run(chosen, load, kind):
     """Make a run with a trainer of the class `kind`, whose settings `load` reads."""
     from .processes import Processes
 
-    if chosen.minutes is not None and not chosen.minutes > 0:
-        raise KitError(f"--minutes is {chosen.minutes}; it must be more than 0.")
+    for name, minutes in (("--minutes", chosen.minutes), ("--within", chosen.within)):
+        if minutes is not None and not minutes > 0:
+            raise KitError(f"{name} is {minutes}; it must be more than 0.")
     config, processes = load(chosen.config), Processes(chosen.device)
     try:
         trainer = kind(config, chosen.data, chosen.out, processes)
         if processes.first:
             trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
             print(f"{config.name}: {trained} parameters, {config.model.architecture}")
-        complete = trainer.run(chosen.minutes)
+        complete = trainer.run(chosen.minutes, chosen.within)
         if processes.first:
             state = "complete" if complete else "stopped; the same command goes on"
-            print(f"{config.name}: step {trainer.step} of {config.steps}, {state}")
+            print(f"{config.name}: step {trainer.step} of {trainer.config.steps}, {state}")
     finally:
         processes.close()
 
@@ -155,7 +156,7 @@ def _add_distill(commands):
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the logs and the plot")
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to be taken up again later")
+    _add_time(parser)
     _add_machine(parser)
 
 
@@ -324,6 +325,13 @@ def _bench(chosen):
     print(
         f"{config.name}: {found.tokens_per_second:.0f} tokens/s, {found.tokens_per_cpu_second:.0f} a second of "
         f"CPU time (first step {found.first_seconds:.1f} s)"
+    )
+
+
+def _add_time(parser: argparse.ArgumentParser):
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to be taken up again later")
+    parser.add_argument(
+        "--within", type=float, metavar="MINUTES", help="choose 'train.tokens' so that the run is complete by then"
     )
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from . import checkpoint, evaluate, gguf_file, lessons, pretrained, settings
 from .distill_config import DistillConfig
+from .errors import KitError
 from .model import Decoder
 from .trainer import Trainer
 
@@ -28,6 +29,10 @@ class Distillation(Trainer):
 
     def _make_model(self, data: Path, begun: bool) -> Decoder:
         config = self.config
+        if config.train.compile and self.processes.device.type == "cpu":
+            raise KitError(
+                "On a CPU 'train.compile' must be false: each pair of chunk length and window would be compiled."
+            )
         self.teacher = gguf_file.load(Path(config.base)).requires_grad_(False)
         student = pretrained.attach(self.teacher, config.model, config.seed)
         if config.attention_rate:
@@ -41,6 +46,8 @@ class Distillation(Trainer):
         return student
 
     def _make_objective(self) -> nn.Module:
+        if self.config.train.compile:
+            self.teacher.compile_training()
         return lessons.LESSONS[self.config.match](self.model, self.teacher.to(self.processes.device))
 
     def _make_optimizer(self) -> torch.optim.Optimizer:

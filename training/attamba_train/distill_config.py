@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from . import gguf_file, pretrained, settings
@@ -43,15 +43,12 @@ class DistillConfig:
             raise KitError(
                 f"'train.accumulate' ({self.train.accumulate}) does not divide 'train.batch' ({self.train.batch})."
             )
-        if self.train.compile:
-            raise KitError("'train.compile' must be false: each pair of chunk length and window would be compiled.")
         if self.mixer.scan == "strided":
             raise KitError("'mixer.scan' is strided, which no GGUF file can express; it may be reset or carried.")
 
     @cached_property
     def model(self) -> ModelConfig:
-        base = gguf_file.read_config(Path(self.base))
-        return replace(pretrained.config_of(base, self.chunks, self.mixer), context=self.context)
+        return replace(pretrained.config_of(_read_base(self.base), self.chunks, self.mixer), context=self.context)
 
     @property
     def step_tokens(self) -> int:
@@ -63,6 +60,12 @@ class DistillConfig:
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
+
+
+@lru_cache(maxsize=1)
+def _read_base(path: str) -> ModelConfig:
+    """A plan that follows the clock makes the settings anew every few steps, and the file is long."""
+    return gguf_file.read_config(Path(path))
 
 
 def load(path: Path) -> DistillConfig:

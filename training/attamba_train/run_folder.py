@@ -30,10 +30,15 @@ class Run:
 
 def describe(folder: Path, config: RunConfig, data: Path):
     """Put the settings, the tokenizer and the description of the data into `folder`."""
-    (folder / "run.yaml").write_text(yaml.safe_dump(config.as_dict(), sort_keys=False))
+    note(folder, config)
     shutil.copyfile(data / config.data.tokenizer, folder / "tokenizer.json")
     sources = {name: token_file.describe(data, name) for name in config.data.sources}
     (folder / "sources.json").write_text(json.dumps(sources, indent=2) + "\n")
+
+
+def note(folder: Path, config: RunConfig):
+    """Put the settings into `folder`."""
+    (folder / "run.yaml").write_text(yaml.safe_dump(config.as_dict(), sort_keys=False))
 
 
 def load(folder: Path) -> Run:

@@ -3,8 +3,11 @@
 import math
 import signal
 import time
+from collections import deque
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -51,38 +54,46 @@ class Trainer:
             self.model.compile_training()
         self.parallel = processes.wrap(self._make_objective())
 
-    def run(self, minutes: float | None = None) -> bool:
+    def run(self, minutes: float | None = None, within: float | None = None) -> bool:
         """Train to the end or for `minutes`; a request to stop (Ctrl-C, SIGTERM) ends the step at hand first.
 
-        Returns whether the run is complete.
+        With `within`, `train.tokens` is chosen so that the run is complete after so many minutes at the speed of
+        the last steps. Returns whether the run is complete.
         """
-        config, first = self.config, self.processes.first
+        first = self.processes.first
         begun, tokens_before, seconds_before = time.monotonic(), self._tokens(), self.seconds
+        if within is not None and self.processes.count > 1:
+            raise KitError("A run within a given time is planned by one process; several would plan it differently.")
+        pace = None if within is None else Pace(begun + within * 60)
         stop = _StopSignal()
         logs = self._open_logs() if first else None
         bar = tqdm(
-            total=config.steps,
+            total=self.config.steps,
             initial=self.step,
             unit="step",
-            desc=config.name,
+            desc=self.config.name,
             disable=None if first else True,
         )
         waiting = []
-        while self.step < config.steps:
+        while self.step < self.config.steps:
             out_of_time = minutes is not None and time.monotonic() - begun >= minutes * 60
             if self.processes.any(stop.asked or out_of_time):
                 break
             waiting.append(self.train_step())
             self.seconds = seconds_before + time.monotonic() - begun
             bar.update()
-            due = self.step % config.train.validate_every == 0 or self.step == config.steps
+            due = self.step % self.config.train.validate_every == 0 or self.step == self.config.steps
             if first and (due or len(waiting) == LOG_EVERY):
                 loss = self._log(logs[0], waiting)
                 speed = (self._tokens() - tokens_before) / (time.monotonic() - begun)
                 bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} tokens/s")
+                if pace is not None:
+                    self._plan(pace.steps_left(self.step, time.monotonic()))
+                    bar.total = self.config.steps
+                    due = due or self.step == self.config.steps
             if first and due:
                 self._validate(logs[1], bar, speed)
-            if first and self.step % config.train.checkpoint_every == 0:
+            if first and self.step % self.config.train.checkpoint_every == 0:
                 self.save()
         bar.close()
         if first:
@@ -90,9 +101,17 @@ class Trainer:
             self.save()
             for log in logs:
                 log.close()
-            plot.losses(self.folder, config.name)
+            plot.losses(self.folder, self.config.name)
         stop.restore()
-        return self.step >= config.steps
+        return self.step >= self.config.steps
+
+    def _plan(self, steps_left: int | None):
+        """Make the run so many steps longer than it is (None: leave the plan as it is)."""
+        if steps_left is None:
+            return
+        tokens = self._tokens() + steps_left * self.config.step_tokens
+        self.config = replace(self.config, train=replace(self.config.train, tokens=max(1, tokens)))
+        run_folder.note(self.folder, self.config)
 
     def train_step(self) -> dict:
         """One update of the weights; returns its figures, the loss and the norm still on the device."""
@@ -229,6 +248,25 @@ class Trainer:
             f"step {self.step} of {self.config.steps}: perplexity {', '.join(text)}; "
             f"{speed:.0f} tokens/s, {left:.0f} min left"
         )
+
+
+class Pace:
+    """How many more steps fit before a point in time, by how long the last ones took."""
+
+    def __init__(self, end: float):
+        """`end`: of the run, by `time.monotonic`."""
+        self.end = end
+        self._before: tuple[int, float] | None = None
+        self._seconds = deque(maxlen=5)
+        """That a step took, each a mean since the last time; their median is not shaken by a validation."""
+
+    def steps_left(self, step: int, now: float) -> int | None:
+        """To be asked every few steps; the first time there is no answer yet, since it is then that one compiles."""
+        before, self._before = self._before, (step, now)
+        if before is None or step == before[0]:
+            return None
+        self._seconds.append((now - before[1]) / (step - before[0]))
+        return max(0, int((self.end - now) / median(self._seconds)))
 
 
 def load_data(config: RunConfig, folder: Path) -> tuple[Mixture, dict[str, np.ndarray]]:

@@ -1,6 +1,6 @@
 """Train the runs of the study one after the other; started again, it goes on where it stopped.
 
-    python training/study/run_queue.py --data DIR --out DIR [--minutes N]
+    python training/study/run_queue.py --data DIR --out DIR [--only TEXT] [--minutes N]
 
 What a complete run has found is kept in `results/`; a run that is kept there is not made again. Started twice with
 the same folders, the two processes share the queue.
@@ -23,12 +23,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder a run")
+    parser.add_argument("--only", metavar="TEXT", default="", help="make the runs alone that have TEXT in their names")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     begun = time.monotonic()
     for run in runs():
+        if chosen.only not in run.name or results.is_kept(run):
+            continue
         folder = chosen.out / folder_name(run)
         claim = _claim(folder)
         if claim is None or results.is_kept(run):

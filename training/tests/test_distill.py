@@ -162,13 +162,17 @@ def test_a_later_run_goes_on_from_a_delta(lesson, data, tmp_path):
     torch.testing.assert_close(further.model.state_dict(), run.model.state_dict(), rtol=1e-6, atol=1e-6)
 
 
+def test_compilation_is_refused_on_a_cpu(lesson, data, tmp_path):
+    with pytest.raises(KitError, match="compile"):
+        begin(replace(lesson, train=replace(lesson.train, compile=True)), data, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"attention_rate": 2.0}, "attention_rate"),
         ({"match": "both"}, "attention or distribution"),
         ({"mixer": {"inner": 16, "state": 4, "heads": 2, "scan": "strided"}}, "strided"),
-        ({"train": run_settings()["train"] | {"compile": True}}, "compile"),
     ],
 )
 def test_wrong_settings_are_refused(change, said, lesson, tmp_path):

@@ -14,7 +14,7 @@ from conftest import run_settings
 from attamba_train import checkpoint, csv_log
 from attamba_train.errors import KitError
 from attamba_train.processes import Processes
-from attamba_train.trainer import Trainer, learning_rate
+from attamba_train.trainer import Pace, Trainer, learning_rate
 
 
 def trained(config, data, folder):
@@ -63,6 +63,26 @@ def test_time_limit_stops_between_steps_and_the_run_goes_on(config, data, tmp_pa
     assert not trainer.run(minutes=1e-9)
     assert checkpoint.load(tmp_path)["step"] == trainer.step < config.steps
     trained(config, data, tmp_path)
+
+
+def test_a_run_within_a_time_is_complete_by_then(config, data, tmp_path):
+    long = replace(config, train=replace(config.train, tokens=10**9, validate_every=10**6, validation_tokens=64))
+    trainer = Trainer(long, data, tmp_path, Processes("cpu"))
+    assert trainer.run(within=2 / 60)
+    assert trainer.step == trainer.config.steps < long.steps
+    rows = csv_log.read(tmp_path / "train.csv")
+    assert float(rows[-1]["learning_rate"]) < 0.2 * config.train.learning_rate
+    # The settings that are kept are those of the run as it was.
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text())["train"]["tokens"] == trainer.config.train.tokens
+
+
+def test_pace_is_that_of_the_last_steps():
+    pace = Pace(end=100.0)
+    assert pace.steps_left(10, 50.0) is None
+    assert pace.steps_left(20, 55.0) == 90
+    assert pace.steps_left(30, 60.0) == 80
+    assert pace.steps_left(40, 90.0) == 20  # a validation was among them
+    assert pace.steps_left(50, 101.0) == 0
 
 
 def test_plan_may_be_shortened_on_the_way(config, data, tmp_path):
