@@ -75,18 +75,25 @@ def table(found: list[Result]) -> str:
         cells += [f"{math.exp(losses[source]):.2f}" for source in sources]
         cells += [f"{model.kv_bytes(CONTEXT) / 1024:.0f} KiB", f"{model.scan_bytes() / 1024:.0f} KiB"]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tables(found: list[Result]) -> str:
+    """A table for each number of tokens that runs were trained on, the fewest first."""
+    parts = []
+    for tokens in sorted({r.config.train.tokens for r in found if r.complete}):
+        parts.append(f"After {tokens / 1e6:.0f} million tokens:")
+        parts.append(table([r for r in found if r.config.train.tokens == tokens]))
     waiting = [r.config.name for r in found if not r.complete]
     if waiting:
-        lines += ["", f"Not complete yet: {'; '.join(waiting)}."]
-    return "\n".join(lines)
+        parts.append(f"Not complete yet: {'; '.join(waiting)}.")
+    return "\n\n".join(parts)
 
 
 def plot_memory(found: list[Result], path: Path):
     """Perplexity over the memory a session of `CONTEXT` tokens takes, scan state included."""
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for r in found:
-        if not r.complete:
-            continue
         model = r.config.model
         kib = (model.kv_bytes(CONTEXT) + model.scan_bytes()) / 1024
         axes.plot(kib, r.perplexity, "o")
@@ -124,9 +131,11 @@ def main():
     found = read(parser.parse_args().out)
     plot_curves(found, HERE / "curves.png")
     figures = "![learning curves](study/curves.png)"
-    if any(r.complete for r in found):
-        plot_memory(found, HERE / "memory.png")
-        figures = f"{table(found)}\n\n![perplexity against memory](study/memory.png)\n\n{figures}"
+    done = [r for r in found if r.complete]
+    if done:
+        fewest = min(r.config.train.tokens for r in done)
+        plot_memory([r for r in done if r.config.train.tokens == fewest], HERE / "memory.png")
+        figures = f"{tables(found)}\n\n![perplexity against memory](study/memory.png)\n\n{figures}"
     text = NOTE.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     NOTE.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}")
