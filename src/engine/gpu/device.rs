@@ -11,6 +11,9 @@ use wgpu::{
     Limits, MapMode,
 };
 
+/// Multiplications of one submit: some systems reset a GPU that is busy for two seconds, and slow
+/// ones do a hundred thousand million a second.
+pub(super) const SUBMIT: u64 = 100_000_000_000;
 /// The largest binding that every device in use allows; weights are cut to it.
 const BINDING: u64 = 128 << 20;
 
@@ -62,6 +65,8 @@ pub(super) struct Device {
     pub limits: Limits,
     /// Most bytes of a part of the weights.
     pub binding: u64,
+    /// Most multiplications of one submit.
+    pub submit_work: u64,
     /// Whether `unpack2x16float` and its kin may be used.
     pub converts_halves: bool,
     /// Adapter and driver in words.
@@ -110,6 +115,7 @@ impl Device {
             features,
             limits,
             binding: BINDING,
+            submit_work: SUBMIT,
             converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
             name: adapter.describe(),
             software: adapter.is_software(),

@@ -134,7 +134,14 @@ impl Sequence {
         (seen / ROWS_OF_A_PART).clamp(1, most)
     }
 
-    /// Computes a block, in one submit.
+    /// Submits that a block of so many tokens takes: one, unless it is a lot of work.
+    fn submits(&self, tokens: usize) -> usize {
+        let work = tokens as u64 * self.shared.weights.count();
+        let submits = work.div_ceil(self.shared.device().submit_work) as usize;
+        if tokens == 1 { 1 } else { submits.clamp(1, self.programs.block.len()) }
+    }
+
+    /// Computes a block.
     fn block(&mut self, tokens: &[u32], read: Read) -> Result<()> {
         self.upload(tokens)?;
         let shared = Arc::clone(&self.shared);
@@ -144,6 +151,13 @@ impl Sequence {
         let row = 4 * u64::from(s.widths.d);
         let logits = 4 * shared.model.hyper.vocab as u64;
         let candidates = 8 * TOP as u64;
+        let submits = self.submits(tokens.len());
+        for share in 0..submits - 1 {
+            let commands = device.commands(|encoder| {
+                programs.block.encode_share(share, submits, device, encoder, tokens.len() as u32);
+            })?;
+            device.submit([commands])?;
+        }
         let commands = device.commands(|encoder| {
             match (tokens.len(), read) {
                 (1, Read::Nothing) => programs.token.encode(device, encoder, 1, parts),
@@ -151,7 +165,8 @@ impl Sequence {
                     programs.token.encode_with(&programs.token_head, device, encoder, 1, parts);
                 }
                 (count, _) => {
-                    programs.block.encode(device, encoder, count as u32, 1);
+                    let last = submits - 1;
+                    programs.block.encode_share(last, submits, device, encoder, count as u32);
                     if read != Read::Nothing {
                         let from = row * (count as u64 - 1);
                         encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, row);

@@ -55,6 +55,27 @@ impl Program {
         device.count(0, 1);
     }
 
+    /// Kernels that run.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Encodes a pass of share `share` of the steps, of `of` about equal ones, for a block of
+    /// `tokens` tokens.
+    pub fn encode_share(
+        &self,
+        share: usize,
+        of: usize,
+        device: &Device,
+        encoder: &mut CommandEncoder,
+        tokens: u32,
+    ) {
+        let [from, to] = [share, share + 1].map(|share| self.steps.len() * share / of);
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        encode_steps(device, &mut pass, &self.steps[from..to], tokens, 1);
+        device.count(0, 1);
+    }
+
     /// As [`Program::encode`], with the steps of `then` behind in the same pass.
     pub fn encode_with(
         &self,

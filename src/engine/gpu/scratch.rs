@@ -1,7 +1,7 @@
 //! What a sequence needs to compute a block of tokens, in fixed buffers. Rows of activations are
 //! padded to whole pieces; the padding is zero from the start and stays so.
 
-use super::device::Device;
+use super::device::{Device, SUBMIT};
 use super::format::PIECE;
 use super::plan::likely_words;
 use super::weights::padded;
@@ -16,9 +16,10 @@ const MOST_TOKENS: usize = 128;
 const FEWEST_TOKENS: usize = 16;
 /// What a block's buffers may take, in bytes, before blocks are made shorter.
 const BLOCK_BYTES: usize = 32 << 20;
-/// Multiplications of one submit: some systems reset a GPU that is busy for two seconds, and slow
-/// ones do a hundred thousand million a second.
-const SUBMIT: u64 = 100_000_000_000;
+/// Tokens of a tile of `matmul`: blocks are whole tiles, where memory allows one.
+const TILE: usize = 64;
+/// Multiplications of one block, if a tile does not take more: a cancel is heard between blocks.
+const BLOCK_WORK: u64 = 4 * SUBMIT;
 /// What logits may take, in bytes, where those of many tokens are wanted.
 const LOGITS_BYTES: usize = 4 << 20;
 /// Most tokens whose logits are made at once.
@@ -79,8 +80,7 @@ impl Lengths {
         let inner = hyper.ssm.map_or(0, |ssm| ssm.inner);
         let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
         let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
-        let of_work = usize::try_from(SUBMIT / weights.max(1)).unwrap_or(usize::MAX);
-        let block = (BLOCK_BYTES / (4 * per_token)).min(of_work).clamp(FEWEST_TOKENS, MOST_TOKENS);
+        let block = block_of(per_token, weights);
         let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
         let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
         let arena = likely_words(hyper.layers, block, geometry.ring, hyper.head_dim);
@@ -112,6 +112,14 @@ impl Lengths {
         let of_logits = self.logit_rows * (w.d + w.vocab) as usize + self.candidates + self.staging;
         4 * (of_block + self.parts + of_logits + self.arena + PIECE) as u64
     }
+}
+
+/// Tokens of a block, for so many values of scratch a token.
+fn block_of(per_token: usize, weights: u64) -> usize {
+    let of_memory = BLOCK_BYTES / (4 * per_token);
+    let of_work = usize::try_from(BLOCK_WORK / weights.max(1)).unwrap_or(usize::MAX).max(TILE);
+    let most = of_memory.min(of_work).clamp(FEWEST_TOKENS, MOST_TOKENS);
+    if most < TILE { most } else { most / TILE * TILE }
 }
 
 /// Bytes that a sequence of a model of `weights` weights will need: its buffers, what the host keeps
@@ -229,5 +237,23 @@ pub(super) fn top_passes(vocab: usize) -> Vec<(usize, usize)> {
             return passes;
         }
         count = results;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_whole_tiles_of_bounded_memory_and_work() {
+        assert_eq!(block_of(5_000, 5_000_000), 128);
+        // TinyLlama: what it computes would be enough for 90 tokens in one submit.
+        assert_eq!(block_of(25_000, 1_100_000_000), 128);
+        // A model of seven thousand million weights: a tile, though a block then takes four submits.
+        assert_eq!(block_of(50_000, 7_000_000_000), 64);
+        // Memory for less than two tiles, and for less than one.
+        assert_eq!(block_of(80_000, 1_000_000), 64);
+        assert_eq!(block_of(200_000, 1_000_000), 41);
+        assert_eq!(block_of(10_000_000, 1_000_000), FEWEST_TOKENS);
     }
 }

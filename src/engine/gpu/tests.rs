@@ -125,3 +125,29 @@ fn weights_in_many_parts_are_the_same_weights() {
         assert_eq!(logits[0], logits[1]);
     }
 }
+
+#[test]
+fn a_block_in_several_submits_is_the_same_block() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
+    let model = Arc::new(Model::open(&path).unwrap());
+    let tokens: Vec<u32> = (1..42).collect();
+    for adapter in adapters() {
+        let runs = [None, Some(50_000_000), Some(1)].map(|work| {
+            let mut device = Device::open(&adapter).unwrap();
+            device.submit_work = work.unwrap_or(device.submit_work);
+            let device = Arc::new(device);
+            let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
+            let driver = Driver { device: Arc::clone(&device), pipelines };
+            let engine: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+            let mut session = Session::open(engine, Options::default()).unwrap();
+            let before = device.counters().submits;
+            session.feed(&tokens).unwrap();
+            (session.logits().to_vec(), device.counters().submits - before)
+        });
+        let submits = runs.each_ref().map(|run| run.1);
+        assert_eq!(submits[0], 1);
+        assert!(submits[1] > 1 && submits[2] > submits[1], "{submits:?}");
+        assert_eq!(runs[0].0, runs[1].0);
+        assert_eq!(runs[0].0, runs[2].0);
+    }
+}
