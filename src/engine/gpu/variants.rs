@@ -4,9 +4,11 @@
 //! half precision, subgroups, fast workgroup memory, products of four bytes at a time. They are
 //! ordered; the first that computes what its twin does is taken.
 //!
-//! Products in integers (`dot`) and half precision as a type of the language (`native`) come last:
-//! no real GPU has shown yet that they are faster. The variable `ATTAMBA_KERNELS` puts the variants
-//! first that have most of its words in their names, so that somebody with a GPU can find out.
+//! Products in integers (`dot`) and half precision as a type of the language (`native`) come last.
+//! On an H200 the first gain an eighth and the second nothing (`benches/NOTES.md`); but where a GPU
+//! lacks the instruction, which wgpu does not tell, products in integers are slow. The variable
+//! `ATTAMBA_KERNELS` puts the variants first that have most of its words in their names, so that
+//! somebody with another GPU can find out.
 
 use super::format::Format;
 use super::params::Finish;
