@@ -133,7 +133,7 @@ smollm2) smollm2 ;;
 smollm2-attamba)
     smollm2
     merge "$into/SmolLM2-135M-Instruct.Q4_1.gguf" "$here/smollm2-attamba/delta.gguf" \
-        "$into/smollm2-attamba.gguf" 7bbe64a680876fb75aa46c8c2962ad137e88201a756ef19a4391db319ecc045b
+        "$into/smollm2-attamba.gguf" c3df067ec09d1a1e8f4db854d1a61b49000d6f713767bf54336072656f44119d
     ;;
 *)
     list >&2
