@@ -109,10 +109,12 @@ def plot_memory(found: list[Result], path: Path):
 
 def plot_curves(found: list[Result], path: Path):
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    for r in found:
+    for number, r in enumerate(found):
         if r.curve:
             tokens, values = zip(*((t / 1e6, mean_perplexity(losses)) for t, losses in r.curve), strict=True)
-            axes.plot(tokens, values, ".-", label=r.config.name)
+            # Ten colours: the next ten runs are dashed.
+            style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
+            axes.plot(tokens, values, marker=".", label=r.config.name, **style)
     axes.set(yscale="log", xlabel="million tokens", ylabel="held-out perplexity")
     axes.legend(fontsize=7)
     _finish(figure, axes, path)
