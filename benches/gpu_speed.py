@@ -21,8 +21,6 @@ from pathlib import Path
 from gguf import GGUFReader
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
 PROMPT, DECODE = 512, 64
 
 
@@ -56,7 +54,10 @@ def bench_peer(args, model):
 
 
 def run(command):
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    try:
+        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    except OSError as error:
+        sys.exit(f"{command[0]} can't be run: {error.strerror}")
     if ran.returncode:
         sys.exit(f"{' '.join(map(str, command))} ended with {ran.returncode}")
     return json.loads(ran.stdout)

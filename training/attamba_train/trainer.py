@@ -111,7 +111,6 @@ class Trainer:
             return
         tokens = self._tokens() + steps_left * self.config.step_tokens
         self.config = replace(self.config, train=replace(self.config.train, tokens=max(1, tokens)))
-        run_folder.note(self.folder, self.config)
 
     def train_step(self) -> dict:
         """One update of the weights; returns its figures, the loss and the norm still on the device."""
@@ -144,7 +143,8 @@ class Trainer:
         }
 
     def save(self):
-        """Write the state after the last step."""
+        """Write the state after the last step, and the settings, which may have been planned anew."""
+        run_folder.note(self.folder, self.config)
         checkpoint.save(
             self.folder,
             {

@@ -34,6 +34,7 @@ def main():
             continue
         folder = chosen.out / folder_name(run)
         claim = _claim(folder)
+        # Another process may have completed it since the last look.
         if claim is None or results.is_kept(run):
             continue
         left = chosen.minutes - (time.monotonic() - begun) / 60

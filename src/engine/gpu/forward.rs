@@ -138,7 +138,7 @@ impl Sequence {
     fn submits(&self, tokens: usize) -> usize {
         let work = tokens as u64 * self.shared.weights.count();
         let submits = work.div_ceil(self.shared.device().submit_work) as usize;
-        if tokens == 1 { 1 } else { submits.clamp(1, self.programs.block.len()) }
+        if tokens == 1 { 1 } else { submits.min(self.programs.block.len()).max(1) }
     }
 
     /// Computes a block.
@@ -154,7 +154,8 @@ impl Sequence {
         let submits = self.submits(tokens.len());
         for share in 0..submits - 1 {
             let commands = device.commands(|encoder| {
-                programs.block.encode_share(share, submits, device, encoder, tokens.len() as u32);
+                let count = tokens.len() as u32;
+                programs.block.encode_share(share, submits, device, encoder, count, 1);
             })?;
             device.submit([commands])?;
         }
@@ -166,7 +167,7 @@ impl Sequence {
                 }
                 (count, _) => {
                     let last = submits - 1;
-                    programs.block.encode_share(last, submits, device, encoder, count as u32);
+                    programs.block.encode_share(last, submits, device, encoder, count as u32, 1);
                     if read != Read::Nothing {
                         let from = row * (count as u64 - 1);
                         encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, row);

@@ -50,9 +50,7 @@ pub(super) struct Program {
 impl Program {
     /// Encodes a pass of all the steps for a block of `tokens` tokens, attention split into `parts`.
     pub fn encode(&self, device: &Device, encoder: &mut CommandEncoder, tokens: u32, parts: u32) {
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        encode_steps(device, &mut pass, &self.steps, tokens, parts);
-        device.count(0, 1);
+        self.encode_share(0, 1, device, encoder, tokens, parts);
     }
 
     /// Kernels that run.
@@ -60,8 +58,7 @@ impl Program {
         self.steps.len()
     }
 
-    /// Encodes a pass of share `share` of the steps, of `of` about equal ones, for a block of
-    /// `tokens` tokens.
+    /// As [`Program::encode`], but share `share` of the steps alone, of `of` about equal ones.
     pub fn encode_share(
         &self,
         share: usize,
@@ -69,10 +66,11 @@ impl Program {
         device: &Device,
         encoder: &mut CommandEncoder,
         tokens: u32,
+        parts: u32,
     ) {
         let [from, to] = [share, share + 1].map(|share| self.steps.len() * share / of);
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        encode_steps(device, &mut pass, &self.steps[from..to], tokens, 1);
+        encode_steps(device, &mut pass, &self.steps[from..to], tokens, parts);
         device.count(0, 1);
     }
 

@@ -243,6 +243,17 @@ pub(super) fn top_passes(vocab: usize) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::gpu::format::Format;
+    use crate::engine::gpu::params::Finish;
+    use crate::engine::gpu::variants::{Abilities, Kernel};
+
+    #[test]
+    fn a_tile_is_that_of_the_kernel() {
+        let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
+        let device =
+            Abilities { subgroups: true, halves: true, native_halves: true, software: false };
+        assert_eq!(kernel.variants(device)[0].covers[1] as usize, TILE);
+    }
 
     #[test]
     fn blocks_are_whole_tiles_of_bounded_memory_and_work() {

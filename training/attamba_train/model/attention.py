@@ -39,7 +39,7 @@ def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: "Mask | 
 class Mask:
     """Which of T x T scores count: for the fused attention of a GPU, which never holds the scores themselves.
 
-    It computes those that do not count too, and is faster still than products of keys that must first be gathered.
+    It computes those that do not count too.
     """
 
     def __init__(self, schedule: Schedule, window: int, tokens: int, device):
