@@ -98,7 +98,10 @@ impl Pool {
         shared.next.store(0, Ordering::Relaxed);
         shared.busy.store(self.workers.len(), Ordering::Relaxed);
         {
-            *lock(&shared.job) = Some(job);
+            // The guard is held until the counter is raised: a worker that has looked at the
+            // counter under the lock and is about to wait must not miss the wake-up.
+            let mut slot = lock(&shared.job);
+            *slot = Some(job);
             shared.region.fetch_add(1, Ordering::Release);
         }
         shared.wake.notify_all();
