@@ -37,7 +37,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
 export PROPTEST_CASES="${PROPTEST_CASES:-64}"
 
 run() {
-    /usr/bin/cargo test --no-default-features --target "$target" "$@"
+    /usr/bin/cargo test --package attamba --no-default-features --target "$target" "$@"
 }
 
 run --lib --no-run

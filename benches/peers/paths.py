@@ -10,7 +10,7 @@ BUILD = PEERS / f"build-{RELEASE}" / "bin"
 RANDOM_MODELS = PEERS / "models"
 SMOLLM2 = REPOSITORY / "models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf"
 ATTAMBA = REPOSITORY / "target/release/attamba"
-SAMPLE = Path(__file__).resolve().parent / "sample.txt"
+SAMPLE = REPOSITORY / "cli/src/sample.txt"
 
 
 def model(name):

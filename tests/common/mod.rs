@@ -1,5 +1,3 @@
-#[cfg(feature = "cli")]
-pub mod command;
 pub mod models;
 pub mod python;
 pub mod suite;

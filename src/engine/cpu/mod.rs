@@ -1,12 +1,15 @@
-//! The CPU engine. `forward.rs` is the model, top to bottom; the kernels lie beside it.
+//! The CPU engine. `model.rs` is the model, top to bottom; the kernels lie beside it.
 
+mod attention;
 mod buffer;
 mod cache;
-mod forward;
 mod kernels;
+mod mixer;
+mod model;
 mod pool;
 mod product;
 mod scratch;
+mod sequence;
 mod simd;
 mod threads;
 
@@ -15,10 +18,10 @@ pub use threads::default_threads;
 use super::{Engine, Geometry, KvType, State};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use forward::Sequence;
 use kernels::{Bytes, Half, Kept, Kernels, Single};
 use pool::{Pool, lock};
 use scratch::Scratch;
+use sequence::Sequence;
 use std::sync::Arc;
 
 /// More threads than any machine that a file of ours will see.

@@ -1,6 +1,6 @@
 //! `attamba perplexity`.
 
-use crate::common::command::{attamba, attamba_with};
+use crate::command::{attamba, attamba_with};
 use crate::{file, folder, logits, random_model};
 
 #[test]

@@ -1,6 +1,6 @@
 //! `attamba quantize`.
 
-use crate::common::command::attamba;
+use crate::command::attamba;
 use crate::{file, folder, logits, random_model, wide_model};
 use attamba::gguf::Gguf;
 use std::path::Path;

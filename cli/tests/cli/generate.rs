@@ -1,6 +1,6 @@
 //! `attamba generate`.
 
-use crate::common::command::{BUNDLED, attamba, attamba_with, command};
+use crate::command::{BUNDLED, attamba, attamba_with, command};
 use crate::{file, folder, random_model};
 use std::process::Stdio;
 

@@ -1,6 +1,6 @@
 //! `attamba merge`.
 
-use crate::common::command::attamba;
+use crate::command::attamba;
 use crate::{folder, logits, random_model};
 use attamba::gguf::{Gguf, Writer};
 use attamba::quant::DType;

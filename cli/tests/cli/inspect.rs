@@ -1,6 +1,6 @@
 //! `attamba inspect`.
 
-use crate::common::command::{BUNDLED, attamba};
+use crate::command::{BUNDLED, attamba};
 use crate::{file, folder, random_model};
 use attamba::gguf::Writer;
 use attamba::quant::DType;

@@ -2,14 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use super::python::python;
+use crate::python::python;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The bundled model.
-pub const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/attamba-stories.gguf");
+pub const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/attamba-stories.gguf");
 
 /// What a run of the command left behind.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Ran {
 
 /// Makes a random model at `path` with spec/reference.py, some settings other than its own.
 pub fn make_model(path: &Path, settings: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("spec/reference.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/reference.py");
     let output = Command::new(python())
         .arg(script)
         .arg("make")

@@ -1,6 +1,6 @@
 //! `attamba recall`.
 
-use crate::common::command::{BUNDLED, attamba, attamba_with};
+use crate::command::{BUNDLED, attamba, attamba_with};
 
 #[test]
 fn each_length_and_depth_is_measured() {

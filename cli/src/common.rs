@@ -100,7 +100,7 @@ impl ModelArgs {
         if let Some(path) = std::env::var_os("ATTAMBA_MODEL") {
             return Ok(path.into());
         }
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(BUNDLED);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(BUNDLED);
         let program = std::env::current_exe().unwrap_or_default();
         let installed = program.join("../../share/attamba").join(BUNDLED);
         let here = Path::new("models").join(BUNDLED);

@@ -1,6 +1,6 @@
 //! `attamba chat`, over a pipe and on a terminal.
 
-use crate::common::command::{attamba, attamba_with};
+use crate::command::{attamba, attamba_with};
 use crate::random_model;
 
 /// The chat template of a file that has none: plain text.
@@ -124,5 +124,5 @@ fn a_chat_over_a_pipe_ends_with_its_input_or_with_an_error() {
 fn ctrl_c_on_a_terminal_stops_the_answer_only() {
     let script = include_str!("terminal.py");
     let args = [env!("CARGO_BIN_EXE_attamba"), random_model()];
-    assert_eq!(crate::common::python::run_python(script, &args).trim(), "well");
+    assert_eq!(crate::python::run_python(script, &args).trim(), "well");
 }

@@ -54,7 +54,7 @@ pub struct Args {
 }
 
 /// The first chapters, of the public domain.
-const ALICE: &str = include_str!("../../../benches/peers/sample.txt");
+const ALICE: &str = include_str!("sample.txt");
 
 /// One length at one depth.
 #[derive(Serialize)]

@@ -1,11 +1,14 @@
 //! The `attamba` command as a black box: what it prints, where, and how it ends.
-#![cfg(feature = "cli")]
 
 #[path = "cli/chat.rs"]
 mod chat;
-mod common;
+#[path = "cli/command.rs"]
+mod command;
 #[path = "cli/generate.rs"]
 mod generate;
+#[cfg(feature = "gpu")]
+#[path = "cli/gpu.rs"]
+mod gpu;
 #[path = "cli/inspect.rs"]
 mod inspect;
 #[path = "cli/memory.rs"]
@@ -14,12 +17,14 @@ mod memory;
 mod merge;
 #[path = "cli/perplexity.rs"]
 mod perplexity;
+#[path = "../../tests/common/python.rs"]
+mod python;
 #[path = "cli/quantize.rs"]
 mod quantize;
 #[path = "cli/recall.rs"]
 mod recall;
 
-use common::command::{attamba, make_model};
+use command::{attamba, make_model};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;

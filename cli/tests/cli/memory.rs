@@ -1,6 +1,6 @@
 //! `attamba memory`.
 
-use crate::common::command::{BUNDLED, attamba};
+use crate::command::{BUNDLED, attamba};
 use crate::{folder, random_model};
 
 fn cells(json: &serde_json::Value, tokens: u64) -> Vec<&serde_json::Value> {

@@ -1,0 +1,98 @@
+//! The command on the GPU.
+
+use crate::command::{attamba, command};
+
+/// The largest difference must be within a thousandth of the largest logit.
+fn assert_near(got: &[f32], want: &[f32], what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let largest = want.iter().fold(0f32, |most, x| most.max(x.abs()));
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() <= 1e-3 * largest, "{what}: {got} instead of {want}");
+    }
+}
+
+#[test]
+fn logits_are_those_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let logits = |engine: &str, split: &str, kernels: &str| -> Vec<f32> {
+        let out = folder.path().join(engine);
+        let out = out.to_str().unwrap();
+        let model = crate::command::BUNDLED;
+        let tokens = "1,17,300,4,5,6,700,8,9,10,11,12";
+        let ran = command()
+            .args(["logits", model, "--tokens", tokens, "--out", out, "--engine", engine])
+            .args(["--split", split])
+            .env("ATTAMBA_KERNELS", kernels)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let bytes = std::fs::read(out).unwrap();
+        bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    };
+    let want = logits("cpu", "12", "");
+    for split in ["12", "1", "5,3"] {
+        for kernels in ["", "dot,native"] {
+            let what = format!("{split} {kernels}");
+            assert_near(&logits("gpu", split, kernels), &want, &what);
+        }
+    }
+}
+
+#[test]
+fn variants_are_taken_that_were_asked_for() {
+    let chosen = |kernels: &str| {
+        let mut command = command();
+        let ran = command.args(["adapters", "--verbose"]).env("ATTAMBA_KERNELS", kernels);
+        let ran = ran.output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let (usual, asked) = (chosen(""), chosen("dot, reduce_tree"));
+    for name in ["product_dot", "matmul_dot"] {
+        assert!(!usual.contains(name), "{usual}");
+        assert!(asked.contains(name), "{asked}");
+    }
+    assert!(!usual.contains("rms_norm reduce_tree") && asked.contains("rms_norm reduce_tree"));
+}
+
+#[test]
+fn adapters_are_listed_with_their_proof() {
+    let ran = attamba(["adapters", "--verbose"]);
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(text.contains("kernels passed") && text.contains("mixer_step"), "{text}");
+    let ran = attamba(["adapters", "--adapter", "no such adapter"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("no such adapter"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_counted_token_is_one_submit() {
+    let ran = attamba(["bench", "--engine", "gpu", "-p", "0", "-n", "4", "-r", "1", "--verbose"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let counted = "44.00 dispatches in 5 layers, 1.000 passes, 1.000 submits, 512 bytes";
+    assert!(ran.stderr.contains(counted), "{}", ran.stderr);
+}
+
+#[test]
+fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = || {
+        let ran = command()
+            .args(["generate", "-p", "a", "-n", "2", "--engine", "gpu"])
+            .env("ATTAMBA_CACHE", folder.path())
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    run();
+    // Where the driver has caches at all.
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        run();
+        std::fs::write(&path, b"nothing of the kind").unwrap();
+        run();
+    }
+}

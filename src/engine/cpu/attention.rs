@@ -1,0 +1,117 @@
+//! Attention of a layer: rotation, and what each token sees.
+
+use super::Shared;
+use super::kernels::{Kept, Partial, Queries};
+use super::model::{Part, Pass, owner};
+use super::product::Product;
+use crate::chunk;
+use crate::model::Layer;
+
+/// Rows that make it worth while to split one token's attention among threads.
+const ROWS_OF_A_PART: usize = 128;
+
+impl<K: Kept> Pass<'_, '_, K> {
+    /// RoPE on queries and keys; keys and values go to the block in the form they are kept in.
+    pub(super) fn rotate_and_store(&mut self, shared: &Shared, tokens: usize) {
+        let hyper = &shared.model.hyper;
+        let (n, q_dim, kv_dim) = (hyper.head_dim, hyper.q_dim(), hyper.kv_dim());
+        let (s, parts) = (&*self.scratch, &*self.parts);
+        shared.region(tokens, tokens * (q_dim + 2 * kv_dim), &|t, _| {
+            // SAFETY: each task has a token of its own.
+            unsafe {
+                let turns = s.turns.read(t * n, n);
+                s.q.write(t * q_dim, q_dim).chunks_exact_mut(n).for_each(|q| rotate(q, turns));
+                let k = s.kv[0].write(t * kv_dim, kv_dim);
+                let v = s.kv[1].read(t * kv_dim, kv_dim);
+                let heads = k.chunks_exact_mut(n).zip(v.chunks_exact(n));
+                let (part, row) = owner(parts, t);
+                for (head, (k, v)) in heads.enumerate() {
+                    rotate(k, turns);
+                    let [k_row, v_row] = part.cache.block_row(head, row);
+                    shared.kernels.convert::<K>(k, k_row);
+                    shared.kernels.convert::<K>(v, v_row);
+                }
+            }
+        });
+    }
+
+    /// `h += Wo softmax(q k / sqrt(head_dim)) v` over what each token sees.
+    pub(super) fn attention(
+        &mut self,
+        shared: &Shared,
+        index: usize,
+        layer: &Layer,
+        tokens: usize,
+    ) {
+        let hyper = &shared.model.hyper;
+        let (heads, kv_heads, n) = (hyper.heads, hyper.kv_heads, hyper.head_dim);
+        let (group, q_dim) = (heads / kv_heads, hyper.q_dim());
+        self.scratch.wide.set_cols(q_dim);
+        let (s, sequences) = (&*self.scratch, &*self.parts);
+
+        let visible =
+            |part: &Part<K>| chunk::rows(part.cache.ledgers.layer(index).visible(part.len - 1));
+        let most_rows = sequences.iter().map(visible).max().unwrap_or(0);
+        let parts = match tokens {
+            1 => (most_rows / ROWS_OF_A_PART).clamp(1, s.parts),
+            _ => 1,
+        };
+        // One key head of one token, or of one part of its rows.
+        let work = tokens * most_rows * q_dim;
+        shared.region(tokens * kv_heads * parts, work, &|task, _| {
+            let (head, part, t) =
+                (task % kv_heads, task / kv_heads % parts, task / kv_heads / parts);
+            let first = head * group;
+            let (sequence, row_of_block) = owner(sequences, t);
+            let runs = sequence.cache.ledgers.layer(index).visible(row_of_block);
+            let rows = chunk::rows(runs);
+            let part_rows = part * rows / parts..(part + 1) * rows / parts;
+            // SAFETY: each task has heads of a token, or of a part, of its own.
+            unsafe {
+                let queries = Queries {
+                    q: s.q.read(t * q_dim + first * n, group * n).as_ptr(),
+                    heads: group,
+                    head_dim: n,
+                };
+                let places = sequence.cache.places(index, head);
+                let row = (t + part) * heads + first;
+                let mut into = Partial {
+                    out: match parts {
+                        1 => &mut s.wide.row_mut(t).x[first * n..][..group * n],
+                        _ => s.parts_out.write(part * q_dim + first * n, group * n),
+                    },
+                    max: s.max.write(row, group),
+                    sum: s.sum.write(row, group),
+                };
+                shared.kernels.attend::<K>(&queries, &places, runs, part_rows, &mut into);
+                if parts == 1 {
+                    shared.kernels.divide(&mut into, n);
+                }
+            }
+        });
+        if parts > 1 {
+            // SAFETY: the region is over; this thread is alone.
+            unsafe {
+                let out = s.wide.row_mut(0).x;
+                let max = s.max.read(0, parts * heads);
+                let sum = s.sum.read(0, parts * heads);
+                let all = s.parts_out.read(0, parts * q_dim);
+                shared.kernels.join(all, max, sum, n, out);
+            }
+        }
+        shared.quantise_rows(&s.wide, tokens, |_, _| {});
+        let w = &layer.attention.output;
+        let product = Product { w, x: &s.wide, out: &s.h, add: true };
+        shared.multiply(tokens, &s.panels, &[product]);
+        self.parts.iter_mut().for_each(|part| part.cache.commit(index));
+    }
+}
+
+/// Turns the pairs `(2j, 2j + 1)` of a head by its angles.
+fn rotate(head: &mut [f32], turns: &[f32]) {
+    for (pair, turn) in head.chunks_exact_mut(2).zip(turns.chunks_exact(2)) {
+        let (a, b) = (pair[0], pair[1]);
+        pair[0] = a * turn[0] - b * turn[1];
+        pair[1] = a * turn[1] + b * turn[0];
+    }
+}

@@ -1,0 +1,214 @@
+//! The model, top to bottom: a block of tokens through every layer. Names and shapes are those of
+//! `spec/architecture.md`; `B` is the number of tokens at hand. Each step is one parallel region.
+//!
+//! The tokens of a block may belong to several sequences. Matrices and norms do not care; scans and
+//! attention go part by part.
+
+use super::Shared;
+use super::cache::Cache;
+use super::kernels::{Activations, Kept};
+use super::product::Product;
+use super::scratch::Scratch;
+use crate::engine::Want;
+use crate::error::Result;
+use crate::model::Layer;
+use crate::quant;
+
+/// Work, in multiplications, below which a region is not worth the wake-up of other threads.
+const SMALL: usize = 1 << 15;
+
+/// The tokens of one sequence in a block.
+pub(super) struct Part<'a, K: Kept> {
+    pub cache: &'a mut Cache<K>,
+    /// Index of the first.
+    pub first: usize,
+    pub len: usize,
+}
+
+/// A block on its way through the model.
+pub(super) struct Pass<'a, 'b, K: Kept> {
+    pub scratch: &'a mut Scratch,
+    /// In the order of their tokens.
+    pub parts: &'a mut [Part<'b, K>],
+}
+
+/// The part that the token `t` belongs to, and its index there.
+pub(super) fn owner<'a, 'b, K: Kept>(
+    parts: &'a [Part<'b, K>],
+    t: usize,
+) -> (&'a Part<'b, K>, usize) {
+    let part = &parts[parts.partition_point(|part| part.first + part.len <= t)];
+    (part, t - part.first)
+}
+
+impl<K: Kept> Pass<'_, '_, K> {
+    pub fn run(
+        &mut self,
+        shared: &Shared,
+        tokens: &[u32],
+        want: Want,
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.embed(shared, tokens)?;
+        self.parts.iter_mut().for_each(|part| part.cache.ledgers.begin(part.len));
+        self.prepare_turns(shared);
+        for (index, layer) in shared.model.weights.layers.iter().enumerate() {
+            self.keys_and_values(shared, index, layer, tokens.len());
+            self.attention(shared, index, layer, tokens.len());
+            self.feed_forward(shared, layer, tokens.len());
+        }
+        self.parts.iter_mut().for_each(|part| part.cache.ledgers.finish());
+        let first = match want {
+            Want::Nothing => return Ok(()),
+            Want::Last => tokens.len() - 1,
+            Want::All => 0,
+        };
+        self.head(shared, first, tokens.len(), sink);
+        Ok(())
+    }
+
+    /// `h = embedding[token]`
+    fn embed(&mut self, shared: &Shared, tokens: &[u32]) -> Result<()> {
+        let embedding = &shared.model.weights.embedding;
+        let stride = embedding.row_bytes();
+        let rows = self.scratch.h.as_mut_slice().chunks_exact_mut(embedding.cols);
+        for (token, h) in tokens.iter().zip(rows) {
+            let row = &embedding.bytes()[*token as usize * stride..][..stride];
+            quant::dequantise(embedding.dtype, row, h)?;
+        }
+        Ok(())
+    }
+
+    /// The rotations of this block's positions. Angles are reduced in f64, so that they stay exact
+    /// after billions of tokens.
+    fn prepare_turns(&mut self, shared: &Shared) {
+        let half = shared.frequencies.len();
+        let mut turns = self.scratch.turns.as_mut_slice().chunks_exact_mut(2 * half);
+        for part in self.parts.iter() {
+            let positions = (part.cache.ledgers.position()..).take(part.len);
+            for (position, turns) in positions.zip(&mut turns) {
+                for (turn, frequency) in turns.chunks_exact_mut(2).zip(&shared.frequencies) {
+                    let (sin, cos) = (position as f64 * frequency).sin_cos();
+                    turn[0] = cos as f32;
+                    turn[1] = sin as f32;
+                }
+            }
+        }
+    }
+
+    /// Norm, projections and mixers: fills `q`, `kv` and the block's rows of keys and values.
+    fn keys_and_values(&mut self, shared: &Shared, index: usize, layer: &Layer, tokens: usize) {
+        let hyper = &shared.model.hyper;
+        let attention = &layer.attention;
+        self.norm(shared, &attention.norm, 0..tokens);
+        let s = &mut *self.scratch;
+        let query = Product { w: &attention.q, x: &s.x, out: &s.q, add: false };
+        match (&attention.kv, &attention.mixers) {
+            (Some(kv), _) => {
+                let k = Product { w: &kv.k, x: &s.x, out: &s.kv[0], add: false };
+                let v = Product { w: &kv.v, x: &s.x, out: &s.kv[1], add: false };
+                shared.multiply(tokens, &s.panels, &[query, k, v]);
+            }
+            (None, Some(mixers)) => {
+                if let Some(m) = &s.mixers {
+                    let [k, v] = [0, 1].map(|side| Product {
+                        w: &mixers[side].w_in,
+                        x: &s.x,
+                        out: &m[side].projected,
+                        add: false,
+                    });
+                    shared.multiply(tokens, &s.panels, &[query, k, v]);
+                }
+            }
+            (None, None) => shared.multiply(tokens, &s.panels, &[query]),
+        }
+        if let (Some(mixers), Some(ssm)) = (&attention.mixers, &hyper.ssm) {
+            self.mix(shared, index, mixers, ssm, attention.kv.is_some(), tokens);
+        }
+        self.rotate_and_store(shared, tokens);
+    }
+
+    /// `h += Wdown (silu(Wgate y) * (Wup y))`
+    fn feed_forward(&mut self, shared: &Shared, layer: &Layer, tokens: usize) {
+        let ffn = shared.model.hyper.ffn;
+        self.norm(shared, &layer.ffn_norm, 0..tokens);
+        let s = &mut *self.scratch;
+        let gate = Product { w: &layer.ffn_gate, x: &s.x, out: &s.gate, add: false };
+        let up = Product { w: &layer.ffn_up, x: &s.x, out: &s.up, add: false };
+        shared.multiply(tokens, &s.panels, &[gate, up]);
+        s.wide.set_cols(ffn);
+        shared.quantise_rows(&s.wide, tokens, |t, out| {
+            // SAFETY: nobody writes `gate` and `up` in this region.
+            let (gate, up) = unsafe { (s.gate.read(t * ffn, ffn), s.up.read(t * ffn, ffn)) };
+            shared.kernels.swiglu(gate, up, out);
+        });
+        let product = Product { w: &layer.ffn_down, x: &s.wide, out: &s.h, add: true };
+        shared.multiply(tokens, &s.panels, &[product]);
+    }
+
+    /// The logits of tokens `first..tokens`, a few at a time.
+    fn head(
+        &mut self,
+        shared: &Shared,
+        first: usize,
+        tokens: usize,
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) {
+        let weights = &shared.model.weights;
+        let vocab = weights.head.rows;
+        let mut t = first;
+        while t < tokens {
+            let end = tokens.min(t + self.scratch.logit_rows);
+            self.norm(shared, &weights.output_norm, t..end);
+            let s = &mut *self.scratch;
+            let product = Product { w: &weights.head, x: &s.x, out: &s.logits, add: false };
+            shared.multiply(end - t, &s.panels, &[product]);
+            for (i, logits) in s.logits.as_mut_slice().chunks_exact(vocab).take(end - t).enumerate()
+            {
+                sink(t + i, logits);
+            }
+            self.scratch.last_row = Some(end - t - 1);
+            t = end;
+        }
+    }
+
+    /// `x = RMSNorm(h) * weight` for some tokens of the block, the first in row 0.
+    fn norm(&mut self, shared: &Shared, weight: &[f32], tokens: std::ops::Range<usize>) {
+        let d = weight.len();
+        let s = &mut *self.scratch;
+        s.x.set_cols(d);
+        shared.quantise_rows(&s.x, tokens.len(), |t, x| {
+            // SAFETY: nobody writes `h` in this region.
+            let h = unsafe { s.h.read((tokens.start + t) * d, d) };
+            shared.kernels.rms_norm(h, weight, shared.model.hyper.eps, x);
+        });
+    }
+}
+
+impl Shared {
+    /// Fills rows of activations by `fill(row, values)` and quantises them.
+    pub(super) fn quantise_rows(
+        &self,
+        rows: &Activations,
+        count: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        self.region(count, count * rows.cols(), &|t, _| {
+            // SAFETY: each task has a row of its own.
+            let mut row = unsafe { rows.row_mut(t) };
+            fill(t, row.x);
+            if self.quantised {
+                self.kernels.quantise(&mut row);
+            }
+        });
+    }
+
+    /// A parallel region, unless there is so little work that one thread is done sooner.
+    pub(super) fn region(&self, tasks: usize, work: usize, task: &(dyn Fn(usize, usize) + Sync)) {
+        if work < SMALL {
+            (0..tasks).for_each(|index| task(index, 0));
+        } else {
+            self.pool.run(tasks, task);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One sequence of tokens: its memory, and the buffers to compute in.
+
+use super::Shared;
+use super::cache::Cache;
+use super::kernels::Kept;
+use super::model::{Part, Pass};
+use super::scratch::Scratch;
+use crate::chunk::{Ledgers, Plan};
+use crate::engine::{Candidate, Geometry, State, Want, most_likely};
+use crate::error::{Error, Result};
+use std::any::Any;
+use std::sync::Arc;
+
+/// One sequence of tokens on the CPU.
+pub(super) struct Sequence<K: Kept> {
+    shared: Arc<Shared>,
+    cache: Cache<K>,
+    scratch: Scratch,
+}
+
+impl<K: Kept> Sequence<K> {
+    pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
+        let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
+        let cache = Cache::new(&shared.model.hyper, geometry, scratch.block)?;
+        Ok(Sequence { shared, cache, scratch })
+    }
+
+    /// Takes in one token of each of `sequences`, which are of one engine, at once.
+    pub fn together(
+        sequences: &mut [&mut Sequence<K>],
+        tokens: &[u32],
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let Some((first, others)) = sequences.split_first_mut() else { return Ok(()) };
+        let Sequence { shared, cache, scratch } = &mut **first;
+        others.iter_mut().for_each(|other| other.scratch.last_row = None);
+        let caches = std::iter::once(cache).chain(others.iter_mut().map(|other| &mut other.cache));
+        let part = |(first, cache)| Part { cache, first, len: 1 };
+        let mut parts: Vec<Part<K>> = (0..).zip(caches).map(part).collect();
+        Pass { scratch, parts: &mut parts }.run(shared, tokens, Want::All, sink)
+    }
+
+    /// Tokens that one block has at most, of however many sequences.
+    pub fn block(&self) -> usize {
+        self.scratch.block
+    }
+
+    /// Whether both are of one engine.
+    pub fn is_beside(&self, other: &Sequence<K>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl<K: Kept> State for Sequence<K> {
+    fn forward(
+        &mut self,
+        tokens: &[u32],
+        want: Want,
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let vocab = self.shared.model.hyper.vocab;
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(Error::TokenOutOfRange { token, vocab });
+        }
+        if tokens.len() > State::room(self) {
+            return Err(Error::Argument(format!(
+                "{} tokens in one block; the state takes {}",
+                tokens.len(),
+                State::room(self)
+            )));
+        }
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let part = Part { cache: &mut self.cache, first: 0, len: tokens.len() };
+        Pass { scratch: &mut self.scratch, parts: &mut [part] }.run(
+            &self.shared,
+            tokens,
+            want,
+            sink,
+        )
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()> {
+        self.forward(tokens, Want::Last, &mut |_, logits| most_likely(logits, top))
+    }
+
+    fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
+        logits.clear();
+        if let Some(row) = self.scratch.last_row {
+            let vocab = self.shared.model.hyper.vocab;
+            logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
+        }
+        Ok(())
+    }
+
+    fn ledgers(&self) -> &Ledgers {
+        &self.cache.ledgers
+    }
+
+    fn set_plans(&mut self, plans: &[Plan]) {
+        self.cache.ledgers.set_plans(plans);
+    }
+
+    fn shrink(&mut self, ring: usize) -> Result<()> {
+        self.cache.shrink(ring);
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        // Nothing else: at position 0 no row is visible and every mixer starts from zero.
+        self.cache.ledgers.reset();
+    }
+
+    fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.cache.pieces(&mut |piece| sink(piece))
+    }
+
+    fn import(
+        &mut self,
+        ledgers: Ledgers,
+        source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.cache.ledgers = ledgers;
+        let taken = self.cache.pieces(source);
+        if taken.is_err() {
+            self.reset();
+        }
+        taken
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.cache.state_bytes() as u64
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        (self.scratch.bytes() + self.cache.block_bytes()) as u64
+    }
+}
