@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How much memory a run takes while a model goes to the GPU.
+"""How much memory a run takes while a model is uploaded to the GPU.
 
     cargo build --release
     benches/gpu_memory.py [--attamba PATH] [--mib 600] [--limit 64]
 
-Writes a random llama file of about so many MiB (F16), runs `attamba generate --engine gpu` on it, and samples
-/proc/PID/status meanwhile. A software driver keeps the GPU's copy in the memory of the process, so what is left of the
-resident memory without the mapped file and without that copy is what loading costs. With VK_ICD_FILENAMES a driver is
-chosen. Linux, Python 3.8 or later with numpy.
+Writes a random llama file of about that many MiB (F16), runs `attamba logits --engine gpu` on it, and samples
+/proc/PID/status meanwhile. A software driver keeps the GPU's copy in the memory of the process, so the resident
+memory minus the mapped file and minus that copy is the cost of loading. VK_ICD_FILENAMES selects a
+driver. Linux, Python 3.8 or later with numpy.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def u32(key, value):
 
 
 def write(path, mib):
-    """A llama of width 1024, with as many layers as it takes."""
+    """A llama of width 1024, with as many layers as the size needs."""
     d, ffn, vocab, heads = 1024, 4096, 32000, 16
     layer = 2 * (4 * d * d + 3 * d * ffn)
     layers = max(1, round(((mib << 20) - 2 * 2 * vocab * d) / layer))
@@ -70,12 +70,12 @@ def write(path, mib):
             values = (noise / 32).astype("<f2").tobytes()
             for start in range(0, 2 * count, len(values)):
                 out.write(values[: min(len(values), 2 * count - start)])
-    # The embedding's rows are looked up by the host, and stay in the file.
+    # The host looks up the embedding's rows, which stay in the file.
     return offset, offset - 2 * vocab * d
 
 
 def sample(pid):
-    """Resident memory of a process in bytes: all of it, and that of mapped files."""
+    """Resident memory of a process in bytes: total, and that of mapped files."""
     fields = {}
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         key, _, value = line.partition(":")
@@ -85,7 +85,7 @@ def sample(pid):
 
 
 def run(command):
-    """The most anonymous memory of a run, the most mapped, the most of both, and seconds."""
+    """Peaks of a run's anonymous, mapped and total memory, and its seconds."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     most = [0, 0, 0]
@@ -97,7 +97,7 @@ def run(command):
             pass
         time.sleep(0.005)
     if process.returncode:
-        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+        sys.exit(f"{' '.join(map(str, command))} exited with status {process.returncode}")
     return (*most, time.monotonic() - start)
 
 
@@ -114,10 +114,10 @@ def main():
         command = [args.attamba, "logits", path, "--tokens", "1,2,3", "--out", tokens, "--engine", "gpu", "--kv", "f16"]
         own, mapped, total, seconds = run(command)
     mib = lambda number: f"{number / (1 << 20):.1f}"
-    print("| file, MiB | GPU's copy, MiB | peak beside mapped pages, MiB | above the copy, MiB | mapped, MiB | seconds |")
+    print("| file, MiB | GPU copy, MiB | peak without mapped pages, MiB | above the copy, MiB | mapped, MiB | seconds |")
     print("|--:|--:|--:|--:|--:|--:|")
     print(f"| {mib(size)} | {mib(copy)} | {mib(own)} | {mib(own - copy)} | {mib(mapped)} | {seconds:.1f} |")
-    sys.exit(0 if own - copy <= args.limit << 20 else f"loading took more than {args.limit} MiB beside the GPU's copy")
+    sys.exit(0 if own - copy <= args.limit << 20 else f"loading took more than {args.limit} MiB on top of the GPU's copy")
 
 
 if __name__ == "__main__":

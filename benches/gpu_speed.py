@@ -4,10 +4,10 @@
     cargo build --release
     benches/gpu_speed.py MODEL ... [--adapter NAME] [--bandwidth GB_PER_SECOND] [--depths 0,4096,32768] [--peer LLAMA_BENCH]
 
-Runs `attamba bench --engine gpu` and prints prefill and decode in tokens a second, the weights that decode reads in
-GB/s, and, where the bandwidth is given (from the vendor's sheet), the fraction of it. What decode reads is the file
-without the embedding where there is a head of its own; keys and values, which grow with the depth of a transformer, are
-not counted. With `--peer`, a llama-bench that was built with Vulkan (`peers/README.md`), llama files run there too, with
+Runs `attamba bench --engine gpu` and prints prefill and decode in tokens per second, the weights that decode reads in
+GB/s, and, if the bandwidth is given (from the vendor's data sheet), the fraction of it. Decode reads the file
+without the embedding if there is a separate head; keys and values, which grow with the depth of a transformer, are
+not counted. With `--peer`, a llama-bench built with Vulkan (`peers/README.md`), llama files run there too, with
 flash attention, and the ratio is printed. Python 3.8 or later and the package `gguf`.
 """
 
@@ -29,7 +29,7 @@ def is_llama(path):
 
 
 def weights_read(path):
-    """Bytes of weights that a token is multiplied with."""
+    """Bytes of the weights that each token is multiplied by."""
     tensors = {tensor.name: tensor.n_bytes for tensor in GGUFReader(path).tensors}
     looked_up = tensors["token_embd.weight"] if "output.weight" in tensors else 0
     return sum(tensors.values()) - int(looked_up)
@@ -59,7 +59,7 @@ def run(command):
     except OSError as error:
         sys.exit(f"{command[0]} can't be run: {error.strerror}")
     if ran.returncode:
-        sys.exit(f"{' '.join(map(str, command))} ended with {ran.returncode}")
+        sys.exit(f"{' '.join(map(str, command))} exited with status {ran.returncode}")
     return json.loads(ran.stdout)
 
 
@@ -68,13 +68,13 @@ def main():
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--attamba", default=ROOT / "target/release/attamba", help="the attamba command")
     parser.add_argument("--adapter", help="part of the GPU's name")
-    parser.add_argument("--bandwidth", type=float, help="of the GPU's memory, in GB/s")
+    parser.add_argument("--bandwidth", type=float, help="bandwidth of the GPU's memory, in GB/s")
     parser.add_argument("--depths", default="0,4096,32768")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--peer", metavar="LLAMA_BENCH", help="llama.cpp's llama-bench, built for this GPU")
     args = parser.parse_args()
     peer_heads = " llama.cpp, tokens/s | ratio |" if args.peer else ""
-    print(f"| file | test | depth | tokens/s | weights read, GB/s | of the bandwidth |{peer_heads}")
+    print(f"| file | test | depth | tokens/s | weights read, GB/s | share of bandwidth |{peer_heads}")
     print("|---|---|--:|--:|--:|--:|" + "--:|--:|" * bool(args.peer))
     for model in args.models:
         read = weights_read(model)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How soon the first token is there, and how much memory a run takes at most.
+"""Time to the first token, and peak memory of a run.
 
     cargo build --release
-    benches/startup.py [MODEL ...]        default: the bundled model, and SmolLM2 where it was fetched
+    benches/startup.py [MODEL ...]        default: the bundled model, and SmolLM2 if it has been fetched
 
 Each row runs `attamba generate` in a fresh process, `--rounds` times: the time from the start of the process to the
-first byte of text (median), and the highest resident memory that the system saw (largest). What was promised is the
-model file, which is mapped, the session's state, and 32 MiB. The file is in the page cache: the first run warms it.
+first byte of text (median), and the peak RSS reported by the system (maximum). The promised bound is the
+model file, which is mapped, plus the session's state, plus 32 MiB. The file is in the page cache: the first run warms it.
 Linux, Python 3.8 or later, nothing else.
 """
 
@@ -25,7 +25,7 @@ EXTRA = 32 << 20
 
 
 def run(command):
-    """Seconds to the first byte, the output, and the peak resident memory in bytes."""
+    """Seconds to the first byte, the output, and the peak RSS in bytes."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     first = process.stdout.read(1)
@@ -34,7 +34,7 @@ def run(command):
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+        sys.exit(f"{' '.join(map(str, command))} exited with status {process.returncode}")
     return seconds, output, usage.ru_maxrss << 10
 
 
@@ -63,7 +63,7 @@ def main():
         promised = size + state + EXTRA
         kept &= peak <= promised
         print(f"| {model.stem} | {first:.0f} | {mib(size)} | {mib(state)} | {mib(promised)} | {mib(peak)} |", flush=True)
-    sys.exit(0 if kept else "a run took more memory than was promised")
+    sys.exit(0 if kept else "a run took more memory than promised")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The `attamba` command, called as a user calls it."""
+"""The `attamba` command, called the way a user calls it."""
 
 import contextlib
 import json
@@ -23,14 +23,14 @@ class Attamba:
     def __init__(self, binary=paths.ATTAMBA, threads=2):
         self.binary, self.threads = Path(binary), threads
         if not self.binary.is_file():
-            raise SystemExit(f"There is no {self.binary}; run cargo build --release or name it with --attamba.")
+            raise SystemExit(f"{self.binary} does not exist; run cargo build --release or pass its path with --attamba.")
 
     def run(self, *arguments):
         """What `attamba ARGUMENTS` prints on stdout."""
         command = [str(self.binary), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()}")
+            raise SystemExit(f"{' '.join(command)} exited with status {done.returncode}:\n{done.stderr.strip()}")
         return done.stdout
 
     def json(self, *arguments):
@@ -39,7 +39,7 @@ class Attamba:
             return json.loads(text)
         except ValueError as error:
             shown = f"({error}):\n{text[:400]}"
-            raise SystemExit(f"attamba {arguments[0]} --json printed what is not JSON {shown}") from None
+            raise SystemExit(f"attamba {arguments[0]} --json printed invalid JSON {shown}") from None
 
     def version(self):
         return self.run("--version").strip()
@@ -52,7 +52,7 @@ class Attamba:
         return answer["tokens"]
 
     def logits(self, model, tokens):
-        """After each of `tokens`, [T, V], with K and V in f16 as in a session."""
+        """Logits after each of `tokens`, [T, V], with K and V in f16 as in a session."""
         with token_file(tokens) as file:
             out = file.with_suffix(".f32")
             self.run("logits", model, "--threads", self.threads, "--tokens", f"@{file}", "--out", out, "--kv", "f16")
@@ -62,7 +62,7 @@ class Attamba:
         return self.json("perplexity", text_file, "-m", model, "--threads", self.threads, "-c", context, "--json")
 
     def bench(self, model, prompt, decode, depth, repetitions):
-        """Tokens a second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
+        """Tokens per second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
         rows = self.json("bench", "-m", model, "--threads", self.threads, "-p", prompt, "-n", decode, "-d", depth,
                          "-r", repetitions, "--json")
         return {row["test"]: row["samples"] for row in rows if row["depth"] == depth}

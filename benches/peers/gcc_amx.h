@@ -1,8 +1,8 @@
-// Put before every source of llama.cpp by setup.sh, where the compiler is GCC.
+// Included before every llama.cpp source by setup.sh if the compiler is GCC.
 //
-// GCC 12 declares that `ldtilecfg` reads 8 bytes of the 64 of a tile configuration, and that `tileload` reads none of
-// the tile. So its optimiser drops the stores before them, and llama.cpp's AMX path ends with SIGILL or SIGSEGV
-// (its pull request 26954 reports the same). Here both say what they read. Only a build with AMX is touched.
+// GCC 12 declares that `ldtilecfg` reads only 8 of the 64 bytes of a tile configuration, and that `tileload` reads none of
+// the tile. Its optimizer therefore drops the stores before them, and llama.cpp's AMX path dies with SIGILL or SIGSEGV
+// (its pull request 26954 reports the same). Here both declare what they read. Only builds with AMX are affected.
 #if defined(__GNUC__) && !defined(__clang__) && defined(__AMX_TILE__)
 #include <immintrin.h>
 

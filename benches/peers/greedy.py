@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Whether attamba and llama.cpp say the same: greedy continuations of ten prompts, token by token.
+"""Whether attamba and llama.cpp agree: greedy continuations of ten prompts, token by token.
 
-Both get the same token ids (llama.cpp's tokenisation). Activations are rounded to 8 bits on the way, and any change in
-the order of sums moves which way they round; so llama.cpp differs from itself, with and without its rearranged weights
-(--repack 0), and where the best two tokens are close, so does its choice. That is measured first, on these very
-prompts: the standard deviation of the change in the gap between the two best logits. Where attamba picks another
+Both get the same token ids (from llama.cpp's tokenizer). Activations are rounded to 8 bits on the way, and any change in
+the order of summation changes the rounding; so llama.cpp differs from itself, with and without its rearranged weights
+(--repack 0), and where the top two tokens are close, so does its choice. That is measured first, on these very
+prompts: the standard deviation of the change in the gap between the top two logits. Where attamba picks another
 token, the gap between llama.cpp's logits of the two is shown. Up to three such deviations it is a near-tie: llama.cpp's
-token is then taken and the comparison goes on from there. A wider gap is a failure, exit code 1.
+token is then taken and the comparison continues from there. A wider gap is a failure, exit code 1.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def prompts(peer):
 
 
 def continuation(peer, tokens, count):
-    """llama.cpp's greedy tokens up to and including a stop token, and the logits that each was chosen from."""
+    """llama.cpp's greedy tokens up to and including a stop token, and the logits each was chosen from."""
     peer.reset()
     row = peer.feed(tokens)[-1]
     chosen, rows = [], []
@@ -62,7 +62,7 @@ def first_difference(a, b):
 
 
 class Answer:
-    """llama.cpp's answer to one prompt, and how it would have gone by its other way of computing."""
+    """llama.cpp's answer to one prompt, and what it would have been without rearranged weights."""
 
     def __init__(self, text, tokens, peer, plain, count):
         self.text, self.tokens = text, tokens
@@ -72,14 +72,14 @@ class Answer:
         self.others = plain.feed(tokens + self.chosen[:-1], every=True)[len(tokens) - 1:]
 
     def shifts(self):
-        """How much the gap between the two best tokens of each place changes from one way to the other."""
+        """How much the gap between the top two tokens at each position changes from one way to the other."""
         place = np.arange(len(self.rows))
         second, best = np.argsort(self.rows, axis=1)[:, -2:].T
         change = self.rows - self.others
         return change[place, best] - change[place, second]
 
     def other_choices(self):
-        """The gaps, by llama.cpp, at the places where its other way chooses another token."""
+        """llama.cpp's gaps at the positions where the other way chooses another token."""
         other = self.others.argmax(axis=1)
         return [self.gap(i, token) for i, token in enumerate(other) if token != self.chosen[i]]
 
@@ -88,7 +88,7 @@ class Answer:
 
 
 def differences(answer, ours, model, limit):
-    """(place, our token, gap) up to the first gap wider than `limit`; the token is None where attamba stopped."""
+    """(position, our token, gap) up to the first gap wider than `limit`; the token is None where attamba stopped."""
     done, want = 0, answer.chosen
     while done < len(want):
         got = ours.generate(model, answer.tokens + want[:done], len(want) - done)
@@ -108,9 +108,9 @@ def main():
     parser.add_argument("--model", default="smollm2", help="smollm2, or a GGUF file with its tokenizer")
     parser.add_argument("--attamba", default=paths.ATTAMBA, help="the attamba command")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("-n", "--count", type=int, default=64, help="tokens a prompt, at most (default 64)")
+    parser.add_argument("-n", "--count", type=int, default=64, help="maximum tokens per prompt (default 64)")
     parser.add_argument("--near-tie", type=float, metavar="GAP", help="widest gap of a near-tie (default: measured)")
-    parser.add_argument("--peer-only", action="store_true", help="llama.cpp alone, with its answers")
+    parser.add_argument("--peer-only", action="store_true", help="only llama.cpp, with its answers")
     args = parser.parse_args()
     model = paths.model(args.model)
     ours = None if args.peer_only else Attamba(args.attamba, args.threads)
@@ -121,7 +121,7 @@ def main():
     own = [gap for a in answers for gap in a.other_choices()]
     deviation = float(np.concatenate([a.shifts() for a in answers]).std())
     limit = 3 * deviation if args.near_tie is None else args.near_tie
-    print(f"llama.cpp against itself without rearranged weights: another token at {len(own)} of {total} places, "
+    print(f"llama.cpp compared with itself without rearranged weights: another token at {len(own)} of {total} positions, "
           f"gaps up to {max(own, default=0):.3f}; standard deviation of a gap {deviation:.3f}")
     print(f"near-tie: a gap of at most {limit:.3f}")
 
@@ -141,13 +141,13 @@ def main():
         failed = bool(found) and found[-1][2] > limit
         if not failed:
             ended = ", where it ends" if count < args.count else ""
-            print(f"  equal over {count} tokens{ended}" + f" but for {len(found)} near-tie(s)" * bool(found))
+        print(f"  equal over {count} tokens{ended}" + f" except for {len(found)} near-tie(s)" * bool(found))
         wrong += failed
         equal += not found
         gaps += [gap for _, _, gap in found]
     if ours:
-        print(f"{equal} prompts equal, {len(answers) - equal - wrong} equal but for near-ties, {wrong} different; "
-              f"another token at {len(gaps)} of {total} places, gaps up to {max(gaps, default=0):.3f}")
+        print(f"{equal} prompts equal, {len(answers) - equal - wrong} equal except for near-ties, {wrong} different; "
+              f"another token at {len(gaps)} of {total} positions, gaps up to {max(gaps, default=0):.3f}")
     sys.exit(1 if wrong else 0)
 
 

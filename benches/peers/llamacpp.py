@@ -1,4 +1,4 @@
-"""llama.cpp by the build of setup.sh: its library through llama-cpp-python's low-level calls, and llama-bench."""
+"""llama.cpp as built by setup.sh: its library through llama-cpp-python's low-level calls, and llama-bench."""
 
 import ctypes
 import json
@@ -40,7 +40,7 @@ def load(path, repack=True):
 
 
 class LlamaCpp:
-    """A model and one session of it. K and V in f16 and flash attention on `auto`, as llama.cpp comes.
+    """A model and one session of it. K and V in f16 and flash attention on `auto`, llama.cpp's defaults.
 
     `repack`: whether weights may be rearranged for AMX or wide vectors, as llama.cpp does unless told not to.
     """
@@ -49,7 +49,7 @@ class LlamaCpp:
         self.model = load(path, repack)
         self.vocab = lib.llama_model_get_vocab(self.model)
         self.vocab_size = lib.llama_vocab_n_tokens(self.vocab)
-        self.block = 512  # tokens a call, as llama-bench does
+        self.block = 512  # tokens per call, as in llama-bench
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = context, self.block, self.block
         params.n_threads = params.n_threads_batch = threads
@@ -65,12 +65,12 @@ class LlamaCpp:
         lib.llama_model_free(self.model)
 
     def tokenize(self, text, special=False):
-        """Ids without BOS. `special`: whether the names of special tokens in the text become those tokens."""
+        """Ids without BOS. `special`: whether names of special tokens in the text become those tokens."""
         data = text.encode()
         ids = (ctypes.c_int32 * (len(data) + 8))()
         count = lib.llama_tokenize(self.vocab, data, len(data), ids, len(ids), False, special)
         if count < 0:
-            raise SystemExit(f"llama.cpp can't tokenise {len(data)} bytes of text.")
+            raise SystemExit(f"llama.cpp can't tokenize {len(data)} bytes of text.")
         return list(ids[:count])
 
     def text(self, tokens):
@@ -100,7 +100,7 @@ class LlamaCpp:
             self.batch.n_tokens = len(block)
             status = lib.llama_decode(self.context, self.batch)
             if status != 0:
-                raise SystemExit(f"llama_decode answered {status} at position {self.position} ({len(block)} tokens).")
+                raise SystemExit(f"llama_decode returned {status} at position {self.position} ({len(block)} tokens).")
             self.position += len(block)
             rows = sum(self.batch.logits[i] for i in range(len(block)))
             if rows:
@@ -110,13 +110,13 @@ class LlamaCpp:
 
 
 def weight_buffers(path):
-    """What holds the weights once loaded, e.g. `AMX 87.75 MiB, CPU_Mapped 93.80 MiB`: the kernels that will run."""
+    """Where the weights are once loaded, e.g. `AMX 87.75 MiB, CPU_Mapped 93.80 MiB`; it shows which kernels will run."""
     lib.llama_model_free(load(path))
     return ", ".join(" ".join(b) for b in re.findall(r"(\S+) model buffer size = *([\d.]+ \S+)", "".join(_log)))
 
 
 def in_f32(path):
-    """The same weights as an F32 file, so that nothing is rounded to 8 bits on the way; made once, 4 bytes a weight."""
+    """The same weights as an F32 file, so that no activation is rounded to 8 bits; made once, 4 bytes per weight."""
     copy = paths.PEERS / "f32" / path.name
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -136,13 +136,13 @@ def system_info():
 
 
 def bench(path, threads, prompt, decode, depth, repetitions, repack=True):
-    """llama-bench: tokens a second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
+    """llama-bench: tokens per second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
     command = [str(paths.BUILD / "llama-bench"), "-m", str(path), "-t", str(threads), "-p", str(prompt),
                "-n", str(decode), "-d", str(depth), "-r", str(repetitions), "-o", "json"]
     if not repack:
         command += ["--repack", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()[-800:]}")
+        raise SystemExit(f"{' '.join(command)} exited with status {done.returncode}:\n{done.stderr.strip()[-800:]}")
     rows = json.loads(done.stdout)
     return {f"pp{r['n_prompt']}" if r["n_prompt"] else f"tg{r['n_gen']}": r["samples_ts"] for r in rows}

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Random models for measuring speed: real sizes, meaningless weights.
+"""Random models for measuring speed: real dimensions, meaningless weights.
 
     make_models.py [NAME ...]     NAME is ARCH-SIZE-TYPE, e.g. llama-1.1b-q4_0 (default: the four of 1.1B)
     make_models.py --list
 
 ARCH is llama or attamba, SIZE 1.1b (TinyLlama's) or 135m (SmolLM2's), TYPE a block format that the gguf package
-writes (q4_0 q4_1 q5_0 q5_1 q8_0 f16 bf16 f32). Weights are drawn, quantised and written one tensor at a time.
+writes (q4_0 q4_1 q5_0 q5_1 q8_0 f16 bf16 f32). Weights are drawn, quantized and written one tensor at a time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SIZES = {
              "inner": 384},
 }
 CONTEXT = 32768
-# Attamba's own sizes; `inner` above is twice kv_heads * head_dim, as Mamba-2 expands.
+# Attamba's own dimensions; `inner` above is twice kv_heads * head_dim, the expansion of Mamba-2.
 CHUNK = {"length": 8, "window": 64}
 SSM = {"state": 16, "groups": 1, "heads": 8, "conv": 4}
 ARCHITECTURES = ("llama", "attamba")
@@ -34,8 +34,8 @@ DEFAULT = [f"{a}-1.1b-{t}" for a in ARCHITECTURES for t in ("q4_0", "q8_0")]
 
 
 def tensors(arch, c):
-    """Name, shape, mean and standard deviation of each tensor. A matrix of std about 1/sqrt(in) keeps its input's
-    size, so what each layer adds to the residual stream is of order one and nothing overflows."""
+    """Name, shape, mean and standard deviation of each tensor. A matrix of std about 1/sqrt(in) preserves its input's
+    magnitude, so each layer adds a term of order one to the residual stream and nothing overflows."""
     d, kv = c["d"], c["d"] // c["heads"] * c["kv_heads"]
 
     def matrix(name, out, into, gain=1.0):
@@ -74,14 +74,14 @@ def tensors(arch, c):
 
 
 def byte_letters():
-    """GPT-2's printable stand-ins for the 256 bytes."""
+    """GPT-2's printable substitutes for the 256 bytes."""
     kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
     moved = [b for b in range(256) if b not in kept]
     return {**{b: chr(b) for b in kept}, **{b: chr(256 + i) for i, b in enumerate(moved)}}
 
 
 def add_tokenizer(w, size):
-    """A byte-level vocabulary with one merge, filled up with names that no text contains."""
+    """A byte-level vocabulary with one merge, padded with names that occur in no text."""
     letters = byte_letters()
     tokens = [letters[b] for b in range(256)] + [letters[32] + "t"]
     tokens += [f"<|{i}|>" for i in range(len(tokens), size - 1)] + ["<|endoftext|>"]
@@ -116,7 +116,7 @@ def add_metadata(w, arch, c):
         w.add_uint32("attamba.chunk.length", CHUNK["length"])
         w.add_uint32("attamba.chunk.window", CHUNK["window"])
         w.add_bool("attamba.chunk.carry_state", False)
-        # The package would take a plain list for int32; the specification says u32.
+            # The package would write a plain list as int32; the specification says u32.
         w.add_key_value("attamba.chunk.offsets", offsets, gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.UINT32)
         w.add_ssm_conv_kernel(SSM["conv"])
         w.add_ssm_inner_size(c["inner"])
@@ -167,15 +167,15 @@ def make(name, path):
 def check(name):
     parts = name.split("-", 2)
     if len(parts) != 3 or parts[0] not in ARCHITECTURES or parts[1] not in SIZES or parts[2] not in TYPES:
-        raise SystemExit(f"'{name}' is not ARCH-SIZE-TYPE with ARCH of {', '.join(ARCHITECTURES)}, "
-                         f"SIZE of {', '.join(SIZES)}, TYPE of {', '.join(TYPES)}.")
+        raise SystemExit(f"'{name}' is not ARCH-SIZE-TYPE with ARCH one of {', '.join(ARCHITECTURES)}, "
+                         f"SIZE one of {', '.join(SIZES)}, TYPE one of {', '.join(TYPES)}.")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="print the names that can be made")
-    parser.add_argument("--force", action="store_true", help="make them anew")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     args = parser.parse_args()
     if args.list:
         print("\n".join(f"{a}-{s}-{t}" for a in ARCHITECTURES for s in SIZES for t in TYPES))
@@ -187,7 +187,7 @@ def main():
     for name in names:
         path = paths.RANDOM_MODELS / f"{name}.gguf"
         if path.exists() and not args.force:
-            print(f"{path} is there already.")
+            print(f"{path} already exists.")
             continue
         make(name, path)
         print(f"{path}  {path.stat().st_size / 1e6:.0f} MB", flush=True)

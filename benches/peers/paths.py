@@ -1,4 +1,4 @@
-"""Where things lie: the repository, the peer's folder, the models."""
+"""Paths: the repository, the peer's folder, the models."""
 
 import os
 from pathlib import Path
@@ -14,13 +14,13 @@ SAMPLE = REPOSITORY / "cli/src/sample.txt"
 
 
 def model(name):
-    """The file that a name stands for: `smollm2`, a name of make_models.py, or a path."""
+    """The file a name stands for: `smollm2`, a name of make_models.py, or a path."""
     if name == "smollm2":
-        path, hint = SMOLLM2, "models/fetch.sh smollm2 brings it"
+        path, hint = SMOLLM2, "models/fetch.sh smollm2 downloads it"
     elif name.endswith(".gguf"):
         path, hint = Path(name), "is the path right?"
     else:
         path, hint = RANDOM_MODELS / f"{name}.gguf", f"benches/peers/make_models.py {name} makes it"
     if not path.is_file():
-        raise SystemExit(f"There is no {path}; {hint}.")
+        raise SystemExit(f"{path} does not exist; {hint}.")
     return path

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Perplexity of the same text by attamba and by llama.cpp.
+"""Perplexity of the same text in attamba and in llama.cpp.
 
-The text is tokenised without BOS and cut into windows of --context tokens; a last window of fewer counts if it has at
+The text is tokenized without BOS and split into windows of --context tokens; a shorter final window counts if it has at
 least two. Each window is fed to a fresh session, and every token of it but the first is scored by the logits before it.
-Perplexity is exp of the mean negative log-likelihood over all scored tokens. Exit code 1 if the two are further apart
+Perplexity is exp of the mean negative log-likelihood over all scored tokens. Exit code 1 if the two differ by more
 than --tolerance.
 """
 
@@ -20,7 +20,7 @@ from llamacpp import LlamaCpp
 
 
 def negative_log_likelihoods(logits, tokens):
-    """Of tokens[1:], given logits [T, V] after each token."""
+    """Negative log-likelihood of tokens[1:], given logits [T, V] after each token."""
     rows = logits[:-1].astype(np.float64)
     top = rows.max(axis=1)
     log_sum = top + np.log(np.exp(rows - top[:, None]).sum(axis=1))
@@ -48,9 +48,9 @@ def main():
     parser.add_argument("--model", default="smollm2", help="smollm2, or a GGUF file with its tokenizer")
     parser.add_argument("--attamba", default=paths.ATTAMBA, help="the attamba command")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("-c", "--context", type=int, default=512, help="tokens a window (default 512)")
+    parser.add_argument("-c", "--context", type=int, default=512, help="tokens per window (default 512)")
     parser.add_argument("--tolerance", type=float, default=0.005, help="relative difference allowed (default 0.005)")
-    parser.add_argument("--peer-only", action="store_true", help="llama.cpp alone")
+    parser.add_argument("--peer-only", action="store_true", help="only llama.cpp")
     args = parser.parse_args()
     model = paths.model(args.model)
     try:
@@ -69,7 +69,7 @@ def main():
     difference = mine / theirs - 1
     print(f"difference {difference:+.4%}, allowed {args.tolerance:.2%}")
     if count not in (scored, total):
-        print("The numbers of tokens differ: the two don't tokenise or cut the text alike.")
+        print("The token counts differ: the two don't tokenize or split the text alike.")
     sys.exit(0 if abs(difference) <= args.tolerance and count in (scored, total) else 1)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How exact the logits are: attamba and llama.cpp, each against the same weights computed in F32.
+"""How exact the logits are: attamba and llama.cpp, each compared with the same weights computed in F32.
 
-The judge is llama.cpp on a copy of the file whose weights are dequantised to F32 (K and V in f16), where activations
-are never rounded to 8 bits. All read the same tokens of a text in windows. An engine that does its sums as well as
-llama.cpp does has about llama.cpp's errors.
+The reference is llama.cpp on a copy of the file whose weights are dequantized to F32 (K and V in f16), where activations
+are never rounded to 8 bits. All engines read the same tokens of a text in windows. An engine that sums as accurately as
+llama.cpp has about llama.cpp's errors.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from llamacpp import LlamaCpp
 
 
 class Errors:
-    """What one engine's logits do against the judge's, summed over windows."""
+    """Differences of one engine's logits from the reference's, summed over windows."""
 
     def __init__(self):
         self.square = self.norm = self.same = self.tokens = 0
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--attamba", default=paths.ATTAMBA, help="the attamba command")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--windows", type=int, default=4, help="windows of 256 tokens (default 4)")
-    parser.add_argument("--peer-only", action="store_true", help="llama.cpp alone")
+    parser.add_argument("--peer-only", action="store_true", help="only llama.cpp")
     args = parser.parse_args()
     model, size = paths.model(args.model), 256
     judge = LlamaCpp(llamacpp.in_f32(model), args.threads, size)
@@ -65,8 +65,8 @@ def main():
             errors[name].add(peer.feed(window, every=True), want)
         if ours:
             errors["attamba"].add(ours.logits(model, window), want)
-    print(f"{len(tokens)} tokens in windows of {size}, against F32\n")
-    print("| engine | relative error | same best token | deviation of the gap of the two best |")
+    print(f"{len(tokens)} tokens in windows of {size}, compared with F32\n")
+    print("| engine | relative error | same top token | deviation of the top-two gap |")
     print("|---|---:|---:|---:|")
     for name, found in errors.items():
         print(f"| {name} | {found.row()} |")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Tokens a second of attamba and llama.cpp on the same files with the same threads.
+"""Tokens per second of attamba and llama.cpp on the same files with the same number of threads.
 
-The two take turns, a fresh process each time, so that a slower minute of the machine meets both; medians over all
+The two alternate, a fresh process each time, so that a slow minute of the machine affects both; medians over all
 rounds are compared. llama.cpp is timed by its own llama-bench, attamba by `attamba bench`; both warm up first.
 
     speed.py                      prefill of 512 and decode of 64 tokens at depth 0, as a Markdown table
     speed.py --depths 0,4096      at other depths too
-    speed.py --deep               decode at depth 16384: Attamba 1.1B against llama 1.1B
+    speed.py --deep               decode at depth 16384: Attamba 1.1B vs. llama 1.1B
 """
 
 import argparse
@@ -35,15 +35,15 @@ def cpu_name():
 def print_machine(args, ours):
     load = f"load {os.getloadavg()[0]:.2f} at the start"
     print(f"- CPU: {cpu_name()}, {os.cpu_count()} cores, {args.threads} threads used, {load}")
-    print(f"- llama.cpp of llama-cpp-python {paths.RELEASE}, built for this CPU: {llamacpp.system_info().strip()}")
+    print(f"- llama.cpp from llama-cpp-python {paths.RELEASE}, built for this CPU: {llamacpp.system_info().strip()}")
     if ours:
         print(f"- {ours.version()}")
     if args.deep:
-        print(f"- medians of {args.rounds} decodes after one filling", flush=True)
+        print(f"- medians of {args.rounds} decodes after filling the cache once", flush=True)
     else:
-        print(f"- medians of {args.rounds} rounds of {args.repetitions}, the engines in turns", flush=True)
+        print(f"- medians of {args.rounds} rounds of {args.repetitions}, the engines alternating", flush=True)
     if os.getloadavg()[0] > 0.5:
-        print("The machine is busy: threads that wait for each other slow both engines many times over.", file=sys.stderr)
+        print("The machine is busy: threads waiting for each other slow both engines down many times over.", file=sys.stderr)
 
 
 class Timings:
@@ -102,7 +102,7 @@ def deep(args, ours, timings):
     """Decode at a depth. Filling it takes minutes, so each engine fills it once and decodes `--rounds` times."""
     depth, test = args.deep_depth, f"tg{args.decode}"
     size = (0, args.decode, depth, args.rounds)
-    against = "against llama in llama.cpp | against llama in attamba"
+    against = "vs. llama in llama.cpp | vs. llama in attamba"
     print(f"\n| decode of {args.decode} tokens at depth {depth} | t/s | {against} |")
     print("|---|---:|---:|---:|")
     for quant in args.quants.split(","):
@@ -120,17 +120,17 @@ def deep(args, ours, timings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default=MODELS, help=f"names or GGUF files, with commas (default {MODELS})")
+    parser.add_argument("--models", default=MODELS, help=f"names or GGUF files, comma-separated (default {MODELS})")
     parser.add_argument("--attamba", default=paths.ATTAMBA, help="the attamba command")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
-    parser.add_argument("--repetitions", type=int, default=1, help="measurements a process and round (default 1)")
+    parser.add_argument("--repetitions", type=int, default=1, help="measurements per process and round (default 1)")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of prefill (default 512)")
     parser.add_argument("--decode", type=int, default=64, help="tokens of decode (default 64)")
     parser.add_argument("--depths", default="0", type=lambda s: [int(d) for d in s.split(",")], help="default 0")
     parser.add_argument("--plain", action="store_true", help="also llama.cpp without rearranged weights (--repack 0)")
-    parser.add_argument("--peer-only", action="store_true", help="llama.cpp alone")
-    parser.add_argument("--deep", action="store_true", help="the comparison at --deep-depth instead")
+    parser.add_argument("--peer-only", action="store_true", help="only llama.cpp")
+    parser.add_argument("--deep", action="store_true", help="run the comparison at --deep-depth instead")
     parser.add_argument("--deep-depth", type=int, default=16384, help="default 16384")
     parser.add_argument("--quants", default="q4_0,q8_0", help="types of the 1.1B files for --deep (default q4_0,q8_0)")
     parser.add_argument("--json", metavar="FILE", help="write every sample to FILE")
