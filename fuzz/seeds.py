@@ -2,7 +2,7 @@
 """Writes the seeds of the fuzz targets: tiny real files, and tokenizers of every kind.
 
     pip install numpy gguf
-    seeds.py        into corpus/ beside this file
+    seeds.py        into corpus/ next to this file
 """
 
 import json
@@ -30,7 +30,7 @@ TEXTS = ["the three  thieves\n\n\tare <s>here</s> 123,456!", "naïve 漢字 \U00
 
 
 def tokenizers():
-    """Pairs of name and bytes, laid out as fuzz_targets/tokenizer.rs reads them."""
+    """Pairs of name and bytes, in the layout that fuzz_targets/tokenizer.rs reads."""
     words = ["t", "h", "e", "th", "the", "r", "re", "s", "x"]
 
     def switches(kind, last):

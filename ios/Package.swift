@@ -2,7 +2,7 @@
 
 import PackageDescription
 
-// On Apple's systems the library comes as an XCFramework, made by scripts/build-xcframework.sh. On
+// On Apple platforms the library comes as an XCFramework, built by scripts/build-xcframework.sh. On
 // Linux it is the one that scripts/install.sh installs.
 #if os(Linux)
 let library: Target = .systemLibrary(

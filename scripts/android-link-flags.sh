@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the flags for RUSTFLAGS with which libattamba.so is linked for Android: as small as the oldest
-# system that is supported (API 26) can load it. Relocations are packed, functions of equal code become
-# one, and pages are of 16 KiB.
+# Prints the RUSTFLAGS for linking libattamba.so for Android: as small as the oldest
+# supported system (API 26) can load. Relocations are packed, identical functions are
+# folded, and pages have 16 KiB.
 echo "-Clink-arg=-Wl,--pack-dyn-relocs=android -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-z,max-page-size=16384"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds libattamba.so for Android and puts it where the Gradle project looks for it.
 #
-#   scripts/build-android.sh [ABI...]     by default arm64-v8a x86_64
+#   scripts/build-android.sh [ABI...]     default: arm64-v8a x86_64
 #
 # Needs ANDROID_NDK_HOME (r28 or newer), the Rust targets (`rustup target add aarch64-linux-android
 # x86_64-linux-android`) and cargo-ndk (`cargo install cargo-ndk`).

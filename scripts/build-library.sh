@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds libattamba.so for the programs of tests and prints the folder that it lies in, also under the
-# name that programs look for. The features are those that `cargo test --workspace` settles on, which
-# finds most of it built, or leaves it so.
+# Builds libattamba.so for the test programs and prints its folder, also under the
+# name that programs look for. The features are those that `cargo test --workspace` resolves to, so
+# that most of it is already built, or stays built for it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# The same everywhere, as App Store Connect wants it: here, in ios/Package.swift and in the objects.
+# The same everywhere, as App Store Connect requires: here, in ios/Package.swift and in the objects.
 export IPHONEOS_DEPLOYMENT_TARGET=15.0 MACOSX_DEPLOYMENT_TARGET=12.0
 
 built=${CARGO_TARGET_DIR:-target}

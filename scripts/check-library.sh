@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Checks a shared library before it is shipped, and says how large it is: it exports the functions of
-# the header and nothing else, and its segments are aligned to pages of 16 KiB where that is asked for.
+# Checks a shared library before it is shipped, and reports its size: it must export the functions of
+# the header and nothing else, and its segments must be aligned to 16 KiB pages where required.
 #
 #   scripts/check-library.sh LIBRARY [READELF]
 #
-# ALIGNMENT (by default 16384 for arm64 and 4096 else) and MOST (by default 7.5 MB for arm64 and 8.7 MB
-# else) are the limits in bytes. With the GPU engine 6 MB are the goal and not reached: linked as for
-# Android it is 6.7 MB on arm64. These limits only see that it does not grow further.
+# ALIGNMENT (default 16384 for arm64, otherwise 4096) and MOST (default 7.5 MB for arm64, otherwise 8.7 MB)
+# are the limits in bytes. The goal of 6 MB with the GPU engine is not met: linked as for
+# Android it is 6.7 MB on arm64. These limits only ensure that it does not grow further.
 set -euo pipefail
 
 library=$1
@@ -40,5 +40,5 @@ done < <("$readelf" --program-headers --wide "$library" | awk '$1 == "LOAD" { pr
 ((smallest >= alignment)) || fail "segments are aligned to $smallest bytes, not $alignment"
 
 bytes=$(stat -L --format=%s "$library" 2>/dev/null || stat -L -f %z "$library")
-((bytes <= most)) || fail "$bytes bytes; $most are the most"
+((bytes <= most)) || fail "$bytes bytes exceed the limit of $most"
 echo "$library: $machine, $bytes bytes, $(echo "$exported" | wc -l) functions, aligned to $smallest"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds libattamba for arm64 Android and iOS on Debian or Ubuntu, without their SDKs, and checks what
 # can be checked there: that everything compiles and links, the exported functions, the alignment and
-# the size. What it makes is not for shipping: that needs the NDK (scripts/build-android.sh) and a Mac
+# the size. The result is not for shipping: that needs the NDK (scripts/build-android.sh) and a Mac
 # (scripts/build-xcframework.sh).
 #
-#   scripts/check-mobile.sh [android] [ios]     by default both
+#   scripts/check-mobile.sh [android] [ios]     default: both
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/debian-rust.sh
@@ -15,7 +15,7 @@ if ((${#systems[@]} == 0)); then
 fi
 install_missing rustc-web cargo-web libstd-rust-web-dev rust-web-src gcc-aarch64-linux-gnu lld llvm
 
-# The standard library is built from its source: nobody has these targets' ready-made.
+# The standard library is built from source, since it is not available prebuilt for these targets.
 export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mobile"
 
@@ -24,8 +24,8 @@ build() {
 }
 
 android() {
-    # Stand-ins for the system's libraries, with nothing in them: what the library wants of them is
-    # left undefined.
+    # Empty stand-ins for the system's libraries: the symbols that the library needs from them stay
+    # undefined.
     local stand_ins=$CARGO_TARGET_DIR/stand-ins
     mkdir -p "$stand_ins"
     for name in c m dl log unwind; do
@@ -33,7 +33,7 @@ android() {
             -Wl,-soname,"lib$name.so"
     done
     export CARGO_TARGET_AARCH64_LINUX_ANDROID_LINKER=aarch64-linux-gnu-gcc
-    # The NDK's linker is lld too. A compiler for another machine looks for it only where it is told.
+    # The NDK's linker is lld too. A cross compiler looks for it only where it is told to.
     local lld
     lld=$(dirname "$(readlink -f "$(command -v ld.lld)")")
     export CARGO_TARGET_AARCH64_LINUX_ANDROID_RUSTFLAGS="$(scripts/android-link-flags.sh) \
@@ -44,7 +44,7 @@ android() {
 }
 
 ios() {
-    # A static library is only packed, which needs no linker.
+    # A static library is only archived, which needs no linker.
     /usr/bin/cargo rustc --package attamba-ffi --profile dist --target aarch64-apple-ios \
         --crate-type staticlib
     local library=$CARGO_TARGET_DIR/aarch64-apple-ios/dist/libattamba.a

@@ -4,7 +4,7 @@
 //     npm install --prefix target/tint webgpu
 //     NODE_PATH=target/tint/node_modules node scripts/check-shaders.mjs target/tmp/wgsl
 //
-// It needs no GPU. It refuses what naga lets pass, such as barriers in non-uniform control flow.
+// It needs no GPU. It rejects what naga accepts, such as barriers in non-uniform control flow.
 
 import { createRequire } from "node:module";
 import { readdirSync, readFileSync } from "node:fs";

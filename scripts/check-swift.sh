@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Swift package where there is no Swift compiler: its sources, and the Swift in docs/, are
-# parsed by tree-sitter, nothing of Apple's is imported outside of #if, the C module's header compiles,
-# and the property list is one.
+# parsed by tree-sitter, Apple frameworks are imported only inside #if, the C module's header compiles,
+# and the property list is valid.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,7 +1,7 @@
-# Sourced by scripts that build for other machines: Debian's Rust has standard libraries, and their
-# source, that rustup's toolchain need not have. Sets what makes /usr/bin/cargo use it.
+# Sourced by scripts that cross-compile: Debian packages standard libraries for other targets, and their
+# source, which rustup's toolchain may lack. Sets up the environment for /usr/bin/cargo to use them.
 
-# Installs the packages of Debian or Ubuntu that are missing, as root or with sudo.
+# Installs missing Debian or Ubuntu packages, as root or with sudo.
 install_missing() {
     local package state missing=() as_root=()
     for package in "$@"; do
@@ -22,5 +22,5 @@ install_missing() {
     "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# Without RUSTC this cargo would take rustup's compiler.
+# Without RUSTC, this cargo would use rustup's compiler.
 export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc

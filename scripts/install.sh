@@ -3,8 +3,8 @@
 #
 #   scripts/install.sh PREFIX [CARGO ARGUMENTS...]     e.g. /usr/local, or "$HOME/.local"
 #
-# PREFIX/include/attamba.h, PREFIX/lib/libattamba.{so,a} (.dylib on a Mac), a file for pkg-config and
-# a package for CMake. DESTDIR is put before PREFIX, as packagers want it. Further arguments go to
+# PREFIX/include/attamba.h, PREFIX/lib/libattamba.{so,a} (.dylib on a Mac), a pkg-config file and
+# a CMake package. DESTDIR is prepended to PREFIX, as packagers expect. Further arguments go to
 # cargo, such as --no-default-features.
 set -euo pipefail
 

@@ -6,7 +6,7 @@ import sys
 import tree_sitter_swift
 from tree_sitter import Language, Parser
 
-# What a plain Swift on Linux has.
+# The modules of a plain Swift installation on Linux.
 EVERYWHERE = {"Attamba", "CAttamba", "Dispatch", "Foundation", "PackageDescription", "XCTest"}
 
 
@@ -30,7 +30,7 @@ def errors(node):
 
 
 def bare_imports(text):
-    """Imports of what not every system has, outside of #if."""
+    """Imports that are not available on every system, outside of #if."""
     depth = 0
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#if"):

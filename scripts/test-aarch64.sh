@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Builds the library and its tests for aarch64 Linux and runs them under qemu, as processors with and
-# without the extensions that have kernels of their own; then checks the shared library, and runs
-# callers' programs in C with it.
+# Builds the library and its tests for aarch64 Linux and runs them under qemu, on processors with and
+# without the extensions that have dedicated kernels; then checks the shared library, and runs
+# C programs that use it.
 #
-#   scripts/test-aarch64.sh [--all] [CPU...]     qemu's names; by default cortex-a53 cortex-a76 max
+#   scripts/test-aarch64.sh [--all] [CPU...]     qemu's names; default: cortex-a53 cortex-a76 max
 #
-# With --all the whole test suite runs on the last of the processors, the logits against
-# spec/reference.py and the GPU engine on a software driver for arm64 among it, which takes half an
+# With --all the whole test suite runs on the last of the processors, including the logits against
+# spec/reference.py and the GPU engine on a software driver for arm64, which takes half an
 # hour or more; ATTAMBA_PYTHON names a Python for it (see tests/common/python.rs). PROPTEST_CASES sets
-# how many random cases a property gets.
+# the number of random cases per property.
 #
-# Needs Debian or Ubuntu on another architecture, and root or sudo for what is missing.
+# Needs Debian or Ubuntu on another architecture, and root or sudo to install what is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/debian-rust.sh
@@ -21,7 +21,7 @@ if [[ ${1:-} == --all ]]; then
     shift
 fi
 target=aarch64-unknown-linux-gnu
-# Cortex-A53: NEON alone. Cortex-A76: the dot product too. max: 8-bit matrix products as well.
+# Cortex-A53: NEON only. Cortex-A76: dot product too. max: 8-bit matrix products as well.
 cpus=("$@")
 if ((${#cpus[@]} == 0)); then
     cpus=(cortex-a53 cortex-a76 max)
@@ -33,7 +33,7 @@ install_missing rustc-web cargo-web libstd-rust-web-dev libstd-rust-web-dev:arm6
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/aarch64-deb"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
-# An emulated machine is some twenty times slower.
+# An emulated machine is about twenty times slower.
 export PROPTEST_CASES="${PROPTEST_CASES:-64}"
 
 run() {
@@ -66,8 +66,8 @@ trap 'rm -r "$work"' EXIT
 for program in chat threads misuse; do
     aarch64-linux-gnu-gcc -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -pthread -Iffi/include \
         -o "$work/$program" "ffi/tests/programs/$program.c" -L"$library" -lattamba
-    # The libraries of the distribution's arm64 packages, where they are, else the compiler's.
+    # The libraries from the distribution's arm64 packages, if installed, otherwise the compiler's.
     qemu-aarch64-static -E LD_LIBRARY_PATH="$library:/usr/aarch64-linux-gnu/lib" \
         -L /usr/aarch64-linux-gnu "$work/$program" "$(scripts/bundled-model.sh)" "$work"
-    echo "$program: as on this machine"
+    echo "$program: same output as on this machine"
 done

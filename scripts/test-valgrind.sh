@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The callers' programs of ffi/tests/programs under valgrind: no read of what is not there, no leak.
-# Valgrind knows no AVX-512, so the kernels are those for AVX2.
+# Runs the C programs of ffi/tests/programs under valgrind: no invalid reads, no leaks.
+# Valgrind does not support AVX-512, so the kernels are those for AVX2.
 #
 # Installs valgrind on Debian or Ubuntu where it is missing, as root or with sudo.
 set -euo pipefail
@@ -12,12 +12,12 @@ if ! command -v valgrind >/dev/null; then
         as_root=(sudo)
     fi
     "${as_root[@]}" apt-get update -qq
-    # libc6-dbg: without the names of the loader's functions valgrind refuses to start.
+    # libc6-dbg: valgrind refuses to start without the symbols of the loader.
     "${as_root[@]}" apt-get install -y -qq --no-install-recommends valgrind libc6-dbg
 fi
 
 library=$(scripts/build-library.sh)
-# Drivers of GPUs make code at run time and leak: none of our business here.
+# GPU drivers generate code at run time and leak: that is not tested here.
 export VK_ICD_FILENAMES=/nowhere VK_DRIVER_FILES=/nowhere
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace, on the GPU engine's side by Mesa's software driver.
+# Runs every test of the workspace, those of the GPU engine on Mesa's software driver.
 #
 #   scripts/test.sh [ARGUMENTS FOR CARGO TEST...]
 #
-# On Debian and Ubuntu what is missing is installed, which needs root or sudo: a C and a C++
+# On Debian and Ubuntu missing packages are installed, which needs root or sudo: a C and a C++
 # compiler, Python with venv (the tests compare with public Python packages, in an environment that
-# they make themselves), a Vulkan loader with Mesa's drivers, and spirv-val. With VK_ICD_FILENAMES
-# another Vulkan driver is tested.
+# they create themselves), a Vulkan loader with Mesa's drivers, and spirv-val. Set VK_ICD_FILENAMES
+# to test another Vulkan driver.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +19,7 @@ lavapipe=/usr/share/vulkan/icd.d/lvp_icd.$(uname -m).json
 command -v spirv-val >/dev/null || missing+=(spirv-tools)
 if ((${#missing[@]} > 0)); then
     if ! command -v apt-get >/dev/null; then
-        echo "test.sh: please install what Debian calls: ${missing[*]}" >&2
+        echo "test.sh: please install these Debian packages: ${missing[*]}" >&2
         exit 1
     fi
     as_root=()
@@ -28,7 +28,7 @@ if ((${#missing[@]} > 0)); then
     "${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 export VK_ICD_FILENAMES=${VK_ICD_FILENAMES:-$lavapipe}
-# Mesa complains on stderr where there is no such folder.
+# Mesa complains on stderr if this folder does not exist.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
 
 exec cargo test --workspace "$@"

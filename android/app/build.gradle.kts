@@ -22,7 +22,7 @@ android {
         }
     }
 
-    // The model is mapped from where it lies in the APK.
+    // The model is mapped directly from the APK.
     androidResources { noCompress += "gguf" }
 
     compileOptions {
@@ -33,7 +33,7 @@ android {
 
 kotlin { jvmToolchain(17) }
 
-// The bundled model of this project, as the asset that the sample opens.
+// The project's bundled model, as the asset that the sample opens.
 val model by
     tasks.registering(Copy::class) {
         from(rootProject.file("../models")) { include("*.gguf") }

@@ -6,7 +6,7 @@ plugins {
 android {
     namespace = "org.attamba"
     compileSdk = 36
-    // From r28 on libraries are aligned to pages of 16 KiB by default.
+    // From r28 on, libraries are aligned to 16 KiB pages by default.
     ndkVersion = "28.2.13676358"
 
     defaultConfig {
@@ -16,7 +16,7 @@ android {
         externalNativeBuild { cmake { arguments += "-DANDROID_STL=none" } }
     }
 
-    // The shim. libattamba.so itself lies in jniLibs, put there by scripts/build-android.sh.
+    // The shim. libattamba.so itself is in jniLibs, placed there by scripts/build-android.sh.
     externalNativeBuild {
         cmake {
             path = file("src/main/cpp/CMakeLists.txt")

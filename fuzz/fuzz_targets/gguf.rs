@@ -1,4 +1,4 @@
-//! The container: any bytes are a GGUF whose every value and every tensor can be read, or an error.
+//! The container: any bytes are either a GGUF whose every value and tensor can be read, or an error.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ use attamba::gguf::{Gguf, Value};
 use attamba::quant;
 use libfuzzer_sys::fuzz_target;
 
-/// Values of a tensor that are decoded: what a block holds does not depend on its place.
+/// Number of values decoded per tensor: a block's contents do not depend on its position.
 const DECODED: usize = 4096;
 
 fn walk(value: Value<'_>) {

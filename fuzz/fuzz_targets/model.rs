@@ -1,4 +1,4 @@
-//! A model and a session: any bytes are a model that takes in two tokens, or an error.
+//! A model and a session: any bytes are either a model that processes two tokens, or an error.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use attamba::text::{TextSource, Tokenizer};
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 
-/// Sizes are bounded by the input, but for the state, which this bounds.
+/// Sizes are bounded by the input, except for the state, which this bounds.
 const STATE_BYTES: u64 = 4 << 20;
 
 /// Layers may share the data of their tensors, so a small file can have many.
@@ -20,7 +20,7 @@ const MOST_LAYERS: usize = 16;
 
 fn run(bytes: &[u8]) -> Result<(), Error> {
     let model = Arc::new(Model::from_gguf(Gguf::from_bytes(bytes.to_vec())?)?);
-    // The tokenizer has a target of its own; here it meets keys of the wrong types.
+    // The tokenizer has its own target; here it meets keys of the wrong types.
     let _ = TextSource::from_gguf(model.gguf()).and_then(|source| Tokenizer::new(&source));
     if model.hyper.layers > MOST_LAYERS {
         return Ok(());
@@ -37,7 +37,7 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
         assert!(session.feed(&[vocab as u32]).is_err());
         assert_eq!(session.position(), 2);
         session.reset();
-        // Enough for the path of many tokens at once.
+        // Enough to reach the code path for many tokens at once.
         session.feed(&[0; 9])?;
         assert_eq!(session.memory(), memory);
     }

@@ -1,5 +1,5 @@
-//! Saved sessions: a real one with some bytes changed and its checksums made right again, or any
-//! bytes at all, is taken up and goes on, or is an error.
+//! Saved sessions: a real one with some bytes changed and its checksums fixed up, or arbitrary
+//! bytes, is either resumed and continued, or an error.
 
 #![no_main]
 
@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Where the checksum of the header stands, as `session/file.rs` says.
+/// Offset of the header's checksum, see `session/file.rs`.
 const HEADER: usize = 112;
-/// Where the sizes of window and ring stand.
+/// Offset of the sizes of window and ring.
 const WINDOW_AND_RING: [usize; 2] = [40, 48];
 
 struct Given {
@@ -45,14 +45,14 @@ fn given() -> &'static Given {
     })
 }
 
-/// Pairs of a place and a byte to put there, three bytes each.
+/// Pairs of an offset and the byte to write there, three bytes each.
 fn edited(mut file: Vec<u8>, edits: &[u8]) -> Vec<u8> {
     for edit in edits.chunks_exact(3) {
         let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % file.len();
         file[at] = edit[2];
     }
-    // Window and ring stay below 65536: larger ones are asked for and refused, or had, for want or
-    // plenty of memory, which is nothing to fuzz.
+    // Window and ring stay below 65536: whether larger ones are refused or allocated depends on
+    // the machine's memory, which is nothing to fuzz.
     for size in WINDOW_AND_RING {
         file[size + 2..size + 8].fill(0);
     }

@@ -1,4 +1,4 @@
-//! The text side: any tokenizer.json and any arrays are a tokenizer that encodes and decodes any
+//! The text side: any tokenizer.json and any arrays are either a tokenizer that encodes and decodes any
 //! text, or an error.
 //!
 //! An input is eight bytes of switches, then sections with the byte 0xff, which UTF-8 never has,
@@ -18,7 +18,7 @@ impl Switches<'_> {
         self.0[0] % 3
     }
 
-    /// 255 is none.
+    /// 255 means none.
     fn id(&self, index: usize) -> Option<u32> {
         Some(self.0[1 + index]).filter(|&id| id != 255).map(u32::from)
     }
@@ -32,7 +32,7 @@ impl Switches<'_> {
             [usize::from(self.0[7] & 7) % 5]
     }
 
-    /// Whether the 256 tokens of single bytes come first, without which little can be spelled.
+    /// Whether the 256 single-byte tokens come first, without which little can be spelled.
     fn bytes(&self) -> bool {
         self.0[7] & 8 == 0
     }

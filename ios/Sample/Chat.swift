@@ -2,8 +2,8 @@
 import Attamba
 import SwiftUI
 
-/// A chat with the model in the app's bundle. It is saved when the app leaves the foreground and taken
-/// up by the next start.
+/// A chat with the model in the app's bundle. It is saved when the app leaves the foreground and
+/// resumed at the next start.
 @MainActor
 final class Chat: ObservableObject {
     @Published private(set) var messages: [Session.Message] = []
@@ -27,7 +27,7 @@ final class Chat: ObservableObject {
                     throw CocoaError(.fileNoSuchFile)
                 }
                 let model = try Model.open(path: path)
-                // There may be none yet, or one of another model.
+                // There may be no saved chat yet, or one of another model.
                 return try (try? model.load(path: Chat.saved))
                     ?? model.session(SessionOptions(budget: .bytes(8 << 20)))
             }.value
@@ -61,7 +61,7 @@ final class Chat: ObservableObject {
         task?.cancel()
     }
 
-    /// The state is saved before the pause: nothing can be copied during one.
+    /// The state is saved before the pause: nothing can be copied during a pause.
     func leave() async {
         guard let session else { return }
         if !answering {

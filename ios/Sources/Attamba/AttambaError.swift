@@ -1,6 +1,6 @@
 import CAttamba
 
-/// What a call of the library came to, if not what it should.
+/// Thrown when a library call fails.
 public struct AttambaError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The statuses of `attamba.h`.
     public enum Status: Int32, Sendable {
@@ -9,12 +9,12 @@ public struct AttambaError: Error, Equatable, Sendable, CustomStringConvertible 
         case paused, device, `internal`
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     public let status: Status
-    /// The sentence that belongs to it.
+    /// The error message.
     public let description: String
 
-    /// The last failure of this thread.
+    /// The last failure on this thread.
     init(status: Int32) {
         self.status = Status(rawValue: status) ?? .internal
         description = text { buffer, capacity, length in
@@ -23,7 +23,7 @@ public struct AttambaError: Error, Equatable, Sendable, CustomStringConvertible 
     }
 }
 
-/// Throws what the status says.
+/// Throws the failure that the status describes, if any.
 func check(_ status: attamba_status) throws {
     let number = Int32(status.rawValue)
     if number != 0 {
@@ -31,7 +31,7 @@ func check(_ status: attamba_status) throws {
     }
 }
 
-/// Text of a function that fills a buffer and tells how much it would have written.
+/// Reads text from a function that fills a buffer and returns the size it needs.
 func text(_ fill: (UnsafeMutablePointer<CChar>?, Int, UnsafeMutablePointer<Int>?) -> Void) -> String {
     var length = 0
     fill(nil, 0, &length)
@@ -40,14 +40,14 @@ func text(_ fill: (UnsafeMutablePointer<CChar>?, Int, UnsafeMutablePointer<Int>?
     return string(buffer, length)
 }
 
-/// Text of the library, which is UTF-8.
+/// Text from the library, which is UTF-8.
 func string(_ bytes: UnsafePointer<CChar>?, _ count: Int) -> String {
     UnsafeBufferPointer(start: bytes, count: count).withMemoryRebound(to: UInt8.self) {
         String(decoding: $0, as: UTF8.self)
     }
 }
 
-/// Hands the UTF-8 of a text to a function.
+/// Passes the UTF-8 of a text to a function.
 func withUTF8<T>(_ text: String, _ body: (UnsafePointer<CChar>?, Int) throws -> T) rethrows -> T {
     var text = text
     return try text.withUTF8 { bytes in

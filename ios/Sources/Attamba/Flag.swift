@@ -1,6 +1,6 @@
 import Foundation
 
-/// How a call stands, for the thread that makes it and the one that cancels it.
+/// The state of a call, shared by the thread that makes it and the one that cancels it.
 final class Flag: @unchecked Sendable {
     private let lock = NSLock()
     private var cancelled = false

@@ -1,9 +1,9 @@
 import CAttamba
 import Dispatch
 
-/// The number that the library knows a session by, with what may be done from any thread.
+/// The library's handle for a session, with the operations that are allowed from any thread.
 ///
-/// The library refuses a number that is closed, so a call that comes too late does no harm.
+/// The library refuses closed handles, so a call that comes too late does no harm.
 final class Handle: Sendable {
     private let number: UInt
 
@@ -21,8 +21,8 @@ final class Handle: Sendable {
         _ = attamba_session_cancel(pointer)
     }
 
-    /// Runs a call that takes its time on a thread of its own: the threads of Swift's own pool must
-    /// not wait. It is cancelled with its task.
+    /// Runs a blocking call on a thread of its own, because the threads of Swift's pool must not
+    /// block. It is cancelled with its task.
     func work<T: Sendable>(_ call: @escaping @Sendable (OpaquePointer?) throws -> T) async throws -> T {
         let ended = Flag()
         return try await withTaskCancellationHandler {
@@ -40,7 +40,7 @@ final class Handle: Sendable {
             }
         } onCancel: {
             ended.cancel()
-            // A call that is only just beginning has nothing to cancel yet, hence again.
+            // A call that is only just starting has nothing to cancel yet, hence the repetition.
             DispatchQueue.global(qos: .userInitiated).async {
                 while !ended.isEnded {
                     self.cancel()

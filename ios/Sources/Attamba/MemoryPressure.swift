@@ -1,10 +1,10 @@
 #if canImport(Darwin)
 import Dispatch
 
-/// Makes a session smaller when the system warns of little memory, before it ends the app.
+/// Shrinks a session when the system warns about low memory, before it kills the app.
 ///
-/// The session keeps a half of its state at a warning and a quarter when it is critical, never less
-/// than `least` bytes. What it has forgotten does not come back. It watches as long as it lives.
+/// The session keeps half of its state at a warning and a quarter when memory is critical, never less
+/// than `least` bytes. Evicted context does not come back. It watches for as long as the object lives.
 public final class MemoryPressure: @unchecked Sendable {
     private let source: any DispatchSourceMemoryPressure
 
@@ -16,7 +16,7 @@ public final class MemoryPressure: @unchecked Sendable {
         source.setEventHandler { [weak session, weak source] in
             guard let session, let source else { return }
             let part: UInt64 = source.data.contains(.critical) ? 4 : 2
-            // The smallest session may be larger, or it may be paused: nothing to give back then.
+            // The smallest session may be larger, or it may be paused: nothing to free then.
             guard let held = try? session.memory().state else { return }
             try? session.shrink(to: max(held / part, least))
         }

@@ -1,10 +1,10 @@
 import CAttamba
 
-/// A model file that is open. Sessions stay usable when it goes.
+/// An open model file. Sessions stay usable when it is deallocated.
 ///
-/// All functions may be called on any thread. Opening reads files: not on the main one.
+/// All functions may be called on any thread. Opening reads files: don't do it on the main thread.
 public final class Model: Sendable {
-    /// The number that the library knows it by.
+    /// The library's handle for the model.
     private let number: UInt
 
     var handle: OpaquePointer? { OpaquePointer(bitPattern: number) }
@@ -20,8 +20,8 @@ public final class Model: Sendable {
     /// The version of the library.
     public static var version: String { String(cString: attamba_version()) }
 
-    /// Opens the model file at `path`. `progress` is told how far loading has come, 0 to 1, and may
-    /// cancel it by `false`.
+    /// Opens the model file at `path`. `progress` receives the progress of loading, 0 to 1, and
+    /// cancels it by returning `false`.
     public static func open(
         path: String,
         options: ModelOptions = ModelOptions(),
@@ -30,8 +30,8 @@ public final class Model: Sendable {
         try open(options, progress) { attamba_model_open(path, $0, $1) }
     }
 
-    /// Opens `length` bytes (0: all that follow) from byte `offset` of an open file on. The
-    /// descriptor stays the caller's and may be closed afterwards.
+    /// Opens `length` bytes (0: to the end) starting at byte `offset` of an open file. The caller
+    /// keeps ownership of the descriptor and may close it afterwards.
     public static func open(
         descriptor: Int32,
         offset: UInt64 = 0,
@@ -52,7 +52,7 @@ public final class Model: Sendable {
         ) -> attamba_status
     ) throws -> Model {
         var handle: OpaquePointer?
-        // Alive until the call has returned, on whose thread it is used.
+        // Kept alive until the call returns; it is used on the calling thread.
         try withExtendedLifetime(Listener(progress)) { listener in
             try options.withC { loading in
                 loading.progress = { user, done in
@@ -74,8 +74,8 @@ public final class Model: Sendable {
         }
     }
 
-    /// What the model at `path` and a session would take, without loading it: on the GPU if
-    /// `options` or `loading` ask for it, else on the CPU.
+    /// The memory that the model at `path` and a session would need, without loading it: on the GPU
+    /// if `options` or `loading` ask for it, else on the CPU.
     public static func estimate(
         path: String,
         options: SessionOptions = SessionOptions(),
@@ -88,17 +88,17 @@ public final class Model: Sendable {
         }
     }
 
-    /// The name of the model as its file has it.
+    /// The model's name as stored in its file.
     public var name: String {
         text { _ = attamba_model_name(handle, $0, $1, $2) }
     }
 
-    /// The engine in words.
+    /// A description of the engine.
     public var engine: String {
         text { _ = attamba_model_engine(handle, $0, $1, $2) }
     }
 
-    /// The tokens of a text; with `special`, names such as `<|im_start|>` become their tokens.
+    /// Tokenizes a text; with `special`, names such as `<|im_start|>` become their tokens.
     public func tokenize(_ text: String, special: Bool = false) throws -> [UInt32] {
         try withUTF8(text) { bytes, count in
             var length = 0
@@ -112,14 +112,14 @@ public final class Model: Sendable {
         }
     }
 
-    /// Opens a session; all of its memory is taken now.
+    /// Opens a session and allocates all of its memory.
     public func session(_ options: SessionOptions = SessionOptions()) throws -> Session {
         var session: OpaquePointer?
         try options.withC { try check(attamba_session_open(handle, $0, &session)) }
         return Session(number: UInt(bitPattern: session))
     }
 
-    /// Takes up the session that was saved at `path`, with the budget that it had.
+    /// Resumes the session that was saved at `path`, with the budget it had.
     public func load(
         path: String,
         options: SessionOptions = SessionOptions()

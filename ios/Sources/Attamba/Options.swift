@@ -1,18 +1,18 @@
 import CAttamba
 
-/// Which engine computes.
+/// The engine that computes.
 public enum Engine: Int32, Sendable {
-    /// For a model the best of the device, for a session that of its model.
+    /// For a model, the best engine of the device; for a session, its model's engine.
     case auto
     case cpu
     case gpu
 }
 
-/// How much a session may remember. Its memory is fixed by this when it is opened.
+/// How much context a session can hold. This fixes its memory when it is opened.
 public enum Budget: Sendable {
-    /// As much as the model was trained with.
+    /// The context length that the model was trained with.
     case context
-    /// Chunk states a layer.
+    /// Chunk states per layer.
     case states(UInt64)
     /// Tokens.
     case tokens(UInt64)
@@ -33,11 +33,11 @@ public enum Budget: Sendable {
 public enum KeysAndValues: Int32, Sendable {
     case f16
     case f32
-    /// Chunk states in integers of eight bits.
+    /// Chunk states as 8-bit integers.
     case i8
 }
 
-/// What goes when a session's memory is full.
+/// What is evicted when a session's memory is full.
 public enum Policy: Int32, Sendable {
     /// The oldest chunk state.
     case drop
@@ -48,16 +48,16 @@ public enum Policy: Int32, Sendable {
 /// How a model is opened.
 public struct ModelOptions: Sendable {
     public var engine = Engine.auto
-    /// Threads of the CPU engine; 0 takes the fast cores, at most 4.
+    /// Threads of the CPU engine; 0 uses the fast cores, at most 4.
     public var threads: UInt32 = 0
-    /// Reads all of the file now, so that the first answer need not wait for the storage.
+    /// Reads the whole file now, so that the first answer does not wait for storage.
     public var preload = false
-    /// A part of the name of the GPU to take, if not the fastest.
+    /// Part of the name of the GPU to use; by default the fastest.
     public var adapter: String?
 
     public init() {}
 
-    /// Hands the options, without a progress function, to a function as C has them.
+    /// Passes the options, without a progress function, to a function in their C form.
     func withC<T>(_ body: (inout attamba_model_options) throws -> T) rethrows -> T {
         var options = attamba_model_options()
         options.struct_size = UInt32(MemoryLayout<attamba_model_options>.size)
@@ -80,7 +80,7 @@ public struct SessionOptions: Sendable {
     public var engine = Engine.auto
     public var keysAndValues = KeysAndValues.f16
     public var policy = Policy.drop
-    /// Tokens a chunk; 0 for what the model was trained with.
+    /// Tokens per chunk; 0 for the length that the model was trained with.
     public var chunk: UInt32 = 0
     public var sampling = Sampling()
 
@@ -88,7 +88,7 @@ public struct SessionOptions: Sendable {
         self.budget = budget
     }
 
-    /// Hands the options to a function as C has them.
+    /// Passes the options to a function in their C form.
     func withC<T>(_ body: (UnsafePointer<attamba_session_options>) throws -> T) rethrows -> T {
         try sampling.withC { sampling in
             var options = attamba_session_options()
@@ -106,18 +106,18 @@ public struct SessionOptions: Sendable {
 
 /// How tokens are chosen.
 public struct Sampling: Sendable {
-    /// 0 takes the most likely.
+    /// 0 always picks the most likely token.
     public var temperature: Float = 0.8
-    /// Only so many of the most likely; 0 for all.
+    /// Keeps only this many of the most likely tokens; 0 for all.
     public var topK: UInt32 = 40
-    /// Only the most likely that together have this probability.
+    /// Keeps only the most likely tokens that together have this probability.
     public var topP: Float = 0.95
-    /// Only those at least so many times as likely as the most likely.
+    /// Keeps only tokens whose probability is at least this fraction of the most likely token's.
     public var minP: Float = 0.05
     /// 1 is off.
     public var repeatPenalty: Float = 1
     public var repeatLast: UInt32 = 64
-    /// A seed means the same for ever.
+    /// The same seed gives the same result in every version.
     public var seed: UInt64 = 0
     /// Added to the logits of some tokens; minus infinity forbids one.
     public var bias: [UInt32: Float] = [:]
@@ -143,17 +143,17 @@ public struct Sampling: Sendable {
     }
 }
 
-/// Bytes that a model and a session take.
+/// Memory that a model and a session take, in bytes.
 public struct Memory: Equatable, Sendable {
-    /// Pages of the model file, which the system may take away where memory is short.
+    /// Pages of the model file, which the system may reclaim when memory is short.
     public let weights: UInt64
-    /// What the engine keeps of the weights beside the file.
+    /// Copies of weights that the engine keeps in addition to the file.
     public let copied: UInt64
-    /// What the session remembers.
+    /// The session's state.
     public let state: UInt64
-    /// Buffers to compute in.
+    /// Scratch buffers.
     public let scratch: UInt64
-    /// What a chat keeps in order to go back.
+    /// Snapshots that a chat keeps for undo.
     public let checkpoints: UInt64
     /// Weights on the GPU, shared by all sessions.
     public let device: UInt64

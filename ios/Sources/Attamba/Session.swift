@@ -2,10 +2,10 @@ import CAttamba
 
 /// One conversation, or one text, on a model. Its memory is fixed when it is opened.
 ///
-/// The actor lets one call in after the other; an answer that is being made, though, is no call of
-/// the actor any more, and whatever comes meanwhile throws `busy`. `cancel`, `pause`, `resume`,
-/// `shrink` and `memory` may come at any time. When the last reference goes, the call that is at work
-/// is stopped and the memory given back.
+/// The actor admits one call at a time; but a streaming answer is not a call of the actor, so other
+/// calls made during it throw `busy`. `cancel`, `pause`, `resume`, `shrink` and `memory` may be called
+/// at any time. When the last reference is released, the call in progress is stopped and the memory
+/// freed.
 public actor Session {
     private nonisolated let handle: Handle
 
@@ -14,7 +14,7 @@ public actor Session {
     }
 
     /// Answers `message` with at most `most` tokens. A reader that stops reading, or whose task is
-    /// cancelled, stops the engine within a few tokens; the chat goes on from what has come.
+    /// cancelled, stops the engine within a few tokens; the chat continues from the partial answer.
     public nonisolated func chat(
         _ message: String,
         most: UInt32 = 512
@@ -26,22 +26,22 @@ public actor Session {
         }
     }
 
-    /// Goes on from the text that was fed, with at most `most` tokens; a stream as that of `chat`.
+    /// Continues the text that was fed, with at most `most` tokens; a stream like that of `chat`.
     public nonisolated func generate(most: UInt32 = 512) -> AsyncThrowingStream<String, Error> {
         stream { pointer, user in
             attamba_session_generate(pointer, most, Sink.push, user, nil)
         }
     }
 
-    /// Begins a chat with an instruction, whatever was before, and takes it in now: a document that
-    /// is to be asked about is read once.
+    /// Discards what was before and starts a chat with an instruction, which is processed now: a
+    /// document to ask questions about is read only once.
     public func instruct(_ text: String) async throws {
         try await handle.work { pointer in
             try withUTF8(text) { try check(attamba_session_instruct(pointer, $0, $1)) }
         }
     }
 
-    /// Takes in raw text, for `generate`.
+    /// Processes raw text, for `generate`.
     public func feed(_ text: String, special: Bool = false) async throws {
         try await handle.work { pointer in
             try withUTF8(text) {
@@ -50,19 +50,19 @@ public actor Session {
         }
     }
 
-    /// Takes in tokens, for `generate`.
+    /// Processes tokens, for `generate`.
     public func feed(_ tokens: [UInt32]) async throws {
         try await handle.work { pointer in
             try check(attamba_session_feed_tokens(pointer, tokens, tokens.count))
         }
     }
 
-    /// Saves state and messages at `path`; `Model.load` takes them up.
+    /// Saves state and messages at `path`; `Model.load` resumes them.
     public func save(path: String) async throws {
         try await handle.work { try check(attamba_session_save($0, path)) }
     }
 
-    /// Takes the last message and its answer back; whether there was one.
+    /// Undoes the last message and its answer; returns whether there was one.
     @discardableResult
     public func undo() throws -> Bool {
         var undone: Int32 = 0
@@ -86,7 +86,7 @@ public actor Session {
         }
     }
 
-    /// The messages of the chat, the oldest first.
+    /// The messages of the chat, oldest first.
     public func messages() throws -> [Message] {
         var messages: [Message] = []
         try withUnsafeMutablePointer(to: &messages) { list in
@@ -109,25 +109,25 @@ public actor Session {
         return Snapshot(number: UInt(bitPattern: snapshot))
     }
 
-    /// Back, or forth, to a snapshot.
+    /// Restores a snapshot, earlier or later than the current state.
     public func rewind(to snapshot: Snapshot) throws {
         try check(attamba_session_rewind(handle.pointer, snapshot.pointer))
     }
 
-    /// A second session that goes on from here. It takes as much memory.
+    /// A second session that continues from here. It takes as much memory.
     public func fork() throws -> Session {
         var fork: OpaquePointer?
         try check(attamba_session_fork(handle.pointer, &fork))
         return Session(number: UInt(bitPattern: fork))
     }
 
-    /// Stops the call that is at work, if there is one.
+    /// Stops the call in progress, if there is one.
     public nonisolated func cancel() {
         handle.cancel()
     }
 
-    /// Nothing is computed from here on until `resume`: for an app in the background, which the
-    /// system ends if it uses the GPU.
+    /// Computes nothing until `resume`: for an app in the background, which the system kills if it
+    /// uses the GPU.
     public nonisolated func pause() throws {
         try check(attamba_session_pause(handle.pointer))
     }
@@ -137,12 +137,12 @@ public actor Session {
         try check(attamba_session_resume(handle.pointer))
     }
 
-    /// Makes the session's state at most `bytes` large: the oldest that it remembers goes.
+    /// Shrinks the session's state to at most `bytes`; the oldest context is evicted.
     public nonisolated func shrink(to bytes: UInt64) throws {
         try check(attamba_session_shrink(handle.pointer, bytes))
     }
 
-    /// Bytes that the session takes.
+    /// Memory that the session takes.
     public nonisolated func memory() throws -> Memory {
         try Memory { try check(attamba_session_get_memory(handle.pointer, $0)) }
     }
@@ -156,7 +156,7 @@ public actor Session {
             let task = Task {
                 do {
                     try await handle.work { pointer in
-                        // Alive until the call has returned, on whose thread it is used.
+                        // Kept alive until the call returns; it is used on the calling thread.
                         try withExtendedLifetime(Sink(continuation)) { sink in
                             try check(call(pointer, Unmanaged.passUnretained(sink).toOpaque()))
                         }
@@ -171,7 +171,7 @@ public actor Session {
     }
 }
 
-/// Gets the text of a call and hands it to the reader of a stream.
+/// Receives the text of a call and passes it to the reader of a stream.
 private final class Sink {
     private let continuation: AsyncThrowingStream<String, Error>.Continuation
 
@@ -188,7 +188,7 @@ private final class Sink {
     }
 }
 
-/// A session as it was at some moment.
+/// A session's state at some moment.
 public final class Snapshot: Sendable {
     private let number: UInt
 
@@ -202,7 +202,7 @@ public final class Snapshot: Sendable {
         _ = attamba_snapshot_close(pointer)
     }
 
-    /// Bytes held.
+    /// Size in bytes.
     public var bytes: UInt64 {
         var bytes: UInt64 = 0
         _ = attamba_snapshot_bytes(pointer, &bytes)

@@ -1,2 +1,2 @@
-/* The header of the C API, where pkg-config says that it lies. */
+/* The header of the C API, found through pkg-config. */
 #include <attamba.h>

@@ -3,11 +3,11 @@ import XCTest
 
 @testable import Attamba
 
-/// With a model: `ATTAMBA_MODEL=../models/….gguf swift test`.
+/// Run with a model: `ATTAMBA_MODEL=../models/….gguf swift test`.
 final class AttambaTests: XCTestCase {
     private func model() throws -> Model {
         guard let path = ProcessInfo.processInfo.environment["ATTAMBA_MODEL"] else {
-            throw XCTSkip("ATTAMBA_MODEL names no model")
+            throw XCTSkip("ATTAMBA_MODEL is not set")
         }
         return try Model.open(path: path)
     }
@@ -38,14 +38,14 @@ final class AttambaTests: XCTestCase {
         for try await _ in session.generate(most: .max) {
             break
         }
-        // The engine stops within a few tokens, and the session takes the next call.
+        // The engine stops within a few tokens, and the session accepts the next call.
         for _ in 0..<1000 {
             if (try? await session.feed("And")) != nil {
                 return
             }
             try await Task.sleep(nanoseconds: 1_000_000)
         }
-        XCTFail("the session is busy for ever")
+        XCTFail("the session stays busy")
     }
 
     func testSnapshot() async throws {
@@ -143,8 +143,8 @@ final class AttambaTests: XCTestCase {
         }
         let session = try model.session(options)
         try await session.feed("A face: ")
-        // The bytes of a character in any order are the engine's to sort out: what is no text comes
-        // as U+FFFD, and what comes is always whole.
+        // The engine sorts out a character's bytes in any order: what is not valid text comes
+        // as U+FFFD, and every piece is whole.
         for try await piece in session.generate(most: 8) {
             XCTAssertFalse(piece.isEmpty)
             XCTAssertEqual(String(decoding: Array(piece.utf8), as: UTF8.self), piece)

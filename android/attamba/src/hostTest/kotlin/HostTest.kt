@@ -1,4 +1,4 @@
-// The wrapper on a JVM of the development machine: the real library, the real shim, the bundled
+// Tests the wrapper on the development machine's JVM: the real library, the real shim, the bundled
 // model. Arguments: the model file, a folder to write to.
 
 import android.content.ComponentCallbacks
@@ -52,20 +52,20 @@ private val large = greedy.copy(budget = Budget.States(1024))
 
 private class HostTest(private val file: File, private val folder: File) {
     fun run() {
-        test("a chat, saved and taken up", ::chatIsSavedAndTakenUp)
+        test("a chat, saved and resumed", ::chatIsSavedAndResumed)
         test("snapshots and forks", ::snapshotsAndForks)
-        test("an emoji that is several tokens", ::emoji)
-        test("text that is no plain ASCII", ::anyText)
+        test("an emoji made of several tokens", ::emoji)
+        test("non-ASCII text", ::anyText)
         test("a collector that ends early", ::collectorEndsEarly)
-        test("cancelled while the answer comes", ::cancelled)
-        test("cancelled while the prompt is read", ::cancelledInThePrompt)
+        test("cancelled during the answer", ::cancelled)
+        test("cancelled during prefill", ::cancelledInThePrompt)
         test("cancelled at any moment", ::cancelledAtAnyMoment)
-        test("closed while the answer comes", ::closedMeanwhile)
+        test("closed during the answer", ::closedMeanwhile)
         test("closed by a slow collector", ::closedBySlowCollector)
         test("paused", ::paused)
         test("two calls at once", ::busy)
         test("errors carry status and message", ::errors)
-        test("an exception of the progress function", ::progressThrows)
+        test("an exception in the progress function", ::progressThrows)
         test("from assets and content", ::assetsAndContent)
         test("memory pressure", ::memoryPressure)
         test("open and close, again and again", ::cycles)
@@ -86,7 +86,7 @@ private class HostTest(private val file: File, private val folder: File) {
     private suspend fun Session.text(message: String, most: Int = 16): String =
         chat(message, most).toList().joinToString("")
 
-    private suspend fun chatIsSavedAndTakenUp() {
+    private suspend fun chatIsSavedAndResumed() {
         var last = 0f
         val opened =
             Model.open(file.path, ModelOptions(Engine.CPU, 2, preload = true)) { done ->
@@ -136,8 +136,8 @@ private class HostTest(private val file: File, private val folder: File) {
     }
 
     /**
-     * An emoji that is several tokens, and a model that may choose no others: it makes whole emojis
-     * and torn ones. No piece ends within a character, and what is whole arrives whole.
+     * An emoji made of several tokens, and a model that may choose no others: it generates whole
+     * emojis and torn ones. No piece ends within a character, and whole characters arrive whole.
      */
     private suspend fun emoji() = model().use { model ->
         val tokens = model.tokenize(BIRD)
@@ -167,7 +167,7 @@ private class HostTest(private val file: File, private val folder: File) {
     private suspend fun collectorEndsEarly() = withSession { session ->
         session.feed("Once upon a time")
         repeat(5) { assertEquals(1, session.generate(FOREVER).take(1).toList().size) }
-        // The engine stands still: the session takes the next call at once.
+        // The engine is stopped: the session accepts the next call at once.
         val position = session.position
         delay(20)
         assertEquals(position, session.position)
@@ -198,7 +198,7 @@ private class HostTest(private val file: File, private val folder: File) {
         }
     }
 
-    /** Cancelled before, just when and after the native call begins. */
+    /** Cancelled before, just as, and after the native call begins. */
     private suspend fun cancelledAtAnyMoment() = withSession { session ->
         session.feed("Once")
         coroutineScope {
@@ -302,7 +302,7 @@ private class HostTest(private val file: File, private val folder: File) {
         assertEquals(Status.CANCELLED, refused.status)
     }
 
-    /** The model in the middle of a file, as an asset lies in an APK; and as a whole one. */
+    /** The model in the middle of a file, as an asset is in an APK; and as a whole file. */
     private suspend fun assetsAndContent() {
         val apk = File(folder, "app.apk")
         apk.outputStream().use { out ->
@@ -336,7 +336,7 @@ private class HostTest(private val file: File, private val folder: File) {
         assertTrue(half <= before / 2, "$before became $half")
         callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
         assertTrue(session.memory.state < half)
-        // So small that it can't be had is no reason to fail.
+        // A request below the minimum must not fail.
         repeat(9) { callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND) }
         assertTrue(session.text("And then?").isNotEmpty())
         pressure.close()
@@ -349,7 +349,7 @@ private class HostTest(private val file: File, private val folder: File) {
         repeat(50) { withSession { session -> session.text("Hi", 1) } }
     }
 
-    /** Text without end: on past the ends of texts. Gives the status that ended it. */
+    /** Endless text: continues past end-of-text tokens. Returns the status that ended it. */
     private suspend fun endless(session: Session, each: (String) -> Unit): Status? {
         while (true) {
             try {
@@ -371,7 +371,7 @@ private class HostTest(private val file: File, private val folder: File) {
         }
 }
 
-/** A context with one asset, one document, and nothing else. */
+/** A context with only one asset and one document. */
 private class TestContext(apk: File, offset: Long, document: File) : Context() {
     val callbacks = mutableListOf<ComponentCallbacks>()
     var openFiles = 0

@@ -1,4 +1,4 @@
-// What org.attamba.android uses of the Android framework, so that it can be compiled, and its
+// The parts of the Android framework that org.attamba.android uses, so that it can be compiled, and its
 // decisions tested, without an SDK. Signatures as in the framework; nothing here is shipped.
 
 @file:Suppress("PackageDirectoryMismatch", "UNUSED_PARAMETER")

@@ -1,9 +1,9 @@
 /*
- * Kotlin's side of the C API: org.attamba.Native. Every function converts its arguments, calls the
- * one of the same name, and throws what failed as an org.attamba.AttambaException.
+ * The native side of org.attamba.Native. Every function converts its arguments, calls the C function
+ * of the same name, and throws failures as org.attamba.AttambaException.
  *
- * Text goes through as byte arrays in UTF-8: NewStringUTF wants another encoding, and ends the
- * process where it does not get it.
+ * Text crosses as UTF-8 byte arrays: NewStringUTF expects another encoding, and aborts the
+ * process if it does not get it.
  */
 #include <attamba.h>
 
@@ -60,7 +60,7 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
     return JNI_VERSION_1_6;
 }
 
-/* A byte array of the text; NULL with an exception pending where there is no memory. */
+/* A byte array of the text; NULL with an exception pending if there is no memory. */
 static jbyteArray to_java(JNIEnv *env, const char *text, size_t bytes)
 {
     jsize length = bytes > INT32_MAX ? INT32_MAX : (jsize)bytes;
@@ -71,8 +71,8 @@ static jbyteArray to_java(JNIEnv *env, const char *text, size_t bytes)
     return array;
 }
 
-/* Throws what the status says, with the message of this thread; whether there was something to throw.
- * An exception that a callback left pending goes first. */
+/* Throws the failure that the status describes, with this thread's message; returns whether there was
+ * one. An exception left pending by a callback takes precedence. */
 static int failed(JNIEnv *env, int32_t status)
 {
     size_t bytes = 0;
@@ -102,8 +102,8 @@ static int failed(JNIEnv *env, int32_t status)
     return 1;
 }
 
-/* The bytes of a Java array, with a zero byte behind; freed by the caller. NULL, with an exception
- * pending, where there is none. */
+/* The bytes of a Java array, followed by a zero byte; freed by the caller. NULL, with an exception
+ * pending, if there is no memory. */
 static char *from_java(JNIEnv *env, jbyteArray array, size_t *bytes)
 {
     jsize length = (*env)->GetArrayLength(env, array);
@@ -143,7 +143,7 @@ static jlong number_of(const void *handle)
     return (jlong)(uintptr_t)handle;
 }
 
-/* A Kotlin function that the library calls back, on the thread of the call itself. */
+/* A Kotlin function that the library calls back, on the thread that made the call. */
 struct callback {
     JNIEnv *env;
     jobject function;
@@ -246,7 +246,7 @@ NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
     failed(env, attamba_log_set(level, log_note, NULL));
 }
 
-/* `adapter` stays the caller's. */
+/* `adapter` stays owned by the caller. */
 static attamba_model_options loading(jint engine, const char *adapter, jint threads, jboolean preload,
                                      struct callback *progress)
 {
@@ -353,7 +353,7 @@ NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray t
     if (utf8 == NULL) {
         return NULL;
     }
-    /* A token stands for at least a byte, but some tokenizers put a space before the text. */
+    /* A token stands for at least one byte, but some tokenizers put a space before the text. */
     tokens = malloc((bytes + 16) * sizeof *tokens);
     if (tokens != NULL) {
         int32_t status = attamba_model_tokenize(model_of(model), utf8, bytes, special, tokens,

@@ -1,15 +1,15 @@
 package org.attamba
 
-/** What a call of the library came to, if not what it should. */
+/** Thrown when a library call fails. */
 public class AttambaException(
-    /** The number of the status in `attamba.h`; [status] names it. */
+    /** The numeric status from `attamba.h`; [status] is the named one. */
     public val code: Int,
     message: String,
 ) : Exception(message) {
     /** Called by the JNI shim, with the message in UTF-8. */
     internal constructor(code: Int, utf8: ByteArray) : this(code, String(utf8, Charsets.UTF_8))
 
-    /** The status, as `attamba.h` explains it. */
+    /** The status; see `attamba.h` for its meaning. */
     public val status: Status
         get() = Status.entries.find { it.code == code } ?: Status.INTERNAL
 

@@ -3,16 +3,16 @@ package org.attamba
 import java.util.concurrent.atomic.AtomicLong
 
 /**
- * The number that the library knows an object by. The library refuses a number that was closed, so a
- * call that races with [close] gets [AttambaException.Status.CLOSED] and does no harm.
+ * The library's handle for an object. The library refuses closed handles, so a
+ * call that races with [close] harmlessly gets [AttambaException.Status.CLOSED].
  */
 internal class Handle(number: Long, private val release: (Long) -> Unit) : AutoCloseable {
     private val number = AtomicLong(number)
 
-    /** The number; 0, which the library refuses, once it is closed. */
+    /** The handle value; after closing, 0, which the library refuses. */
     fun get(): Long = number.get()
 
-    /** Closes it. A second time nothing happens. */
+    /** Closes the object. Calling it again has no effect. */
     override fun close() {
         val open = number.getAndSet(0)
         if (open != 0L) {

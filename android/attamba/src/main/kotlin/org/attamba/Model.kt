@@ -1,35 +1,35 @@
 package org.attamba
 
 /**
- * A model file that is open.
+ * An open model file.
  *
- * All functions may be called on any thread. Opening reads files: not on the main thread. Sessions
- * stay usable when their model is closed.
+ * All functions may be called on any thread. Opening reads files: don't do it on the main thread.
+ * Sessions stay usable after their model is closed.
  */
 public class Model private constructor(number: Long) : AutoCloseable {
     private val handle = Handle(number, Native::modelClose)
 
-    /** The name of the model as its file has it. */
+    /** The model's name as stored in its file. */
     public val name: String
         get() = Native.modelName(handle.get()).utf8()
 
-    /** The engine in words. */
+    /** A description of the engine. */
     public val engine: String
         get() = Native.modelEngine(handle.get()).utf8()
 
-    /** Tokens of context that the model was trained with. */
+    /** The context length, in tokens, that the model was trained with. */
     public val context: Int
         get() = Native.modelInfo(handle.get())[2].toInt()
 
-    /** Bytes of the file. */
+    /** The size of the file in bytes. */
     public val fileBytes: Long
         get() = Native.modelInfo(handle.get())[5]
 
-    /** The tokens of a text; with [special], names such as `<|im_start|>` become their tokens. */
+    /** Tokenizes a text; with [special], names such as `<|im_start|>` become their tokens. */
     public fun tokenize(text: String, special: Boolean = false): IntArray =
         Native.tokenize(handle.get(), text.utf8(), special)
 
-    /** Opens a session; all of its memory is taken now. */
+    /** Opens a session and allocates all of its memory. */
     public fun session(options: SessionOptions = SessionOptions()): Session {
         val (numbers, sampling) = options.numbers() to options.sampling
         return Session(
@@ -37,7 +37,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
         )
     }
 
-    /** Takes up the session that was saved at [path], with the budget that it had. */
+    /** Resumes the session that was saved at [path], with the budget it had. */
     public fun load(path: String, options: SessionOptions = SessionOptions()): Session {
         val (numbers, sampling) = options.numbers() to options.sampling
         return Session(
@@ -58,18 +58,18 @@ public class Model private constructor(number: Long) : AutoCloseable {
         public val version: String
             get() = Native.version().utf8()
 
-        /** What the device can compute with. */
+        /** A description of the devices that can compute. */
         public fun adapters(): List<Pair<Engine, String>> = buildList {
             Native.adapters { code, name ->
                 add(Engine.entries.first { it.code == code } to name.utf8())
             }
         }
 
-        /** Notes of the library in the log of the system, up to a level: 0 none, 5 everything. */
+        /** Writes the library's log messages to the system log, up to a level: 0 none, 5 everything. */
         public fun log(level: Int): Unit = Native.log(level)
 
         /**
-         * Opens the model file at [path]. [progress] is told how far loading has come and may cancel
+         * Opens the model file at [path]. [progress] receives the progress of loading and may cancel
          * it, which throws [AttambaException.Status.CANCELLED].
          */
         public fun open(
@@ -83,8 +83,8 @@ public class Model private constructor(number: Long) : AutoCloseable {
         }
 
         /**
-         * Opens [length] bytes (0: all that follow) from byte [offset] of an open file on. The
-         * descriptor stays the caller's and may be closed afterwards.
+         * Opens [length] bytes (0: to the end) starting at byte [offset] of an open file. The caller
+         * keeps ownership of the descriptor and may close it afterwards.
          */
         public fun open(
             fd: Int,
@@ -101,8 +101,8 @@ public class Model private constructor(number: Long) : AutoCloseable {
         }
 
         /**
-         * What the model at [path] and a session would take, without loading it: on the GPU if the
-         * options ask for it, else on the CPU.
+         * The memory that the model at [path] and a session would need, without loading it: on the GPU
+         * if the options ask for it, else on the CPU.
          */
         public fun estimate(
             path: String,
@@ -110,7 +110,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
             loading: ModelOptions = ModelOptions(),
         ): Memory = Memory(Native.estimate(path.utf8(), loading.threads, options.numbers()))
 
-        /** As above, of a model inside an open file. */
+        /** As above, for a model inside an open file. */
         public fun estimate(
             fd: Int,
             offset: Long,

@@ -1,6 +1,6 @@
 package org.attamba
 
-/** The functions of the JNI shim, one for each of the C API. They throw [AttambaException]. */
+/** The functions of the JNI shim, one for each function of the C API. They throw [AttambaException]. */
 internal object Native {
     init {
         System.loadLibrary("attamba_jni")
@@ -38,7 +38,7 @@ internal object Native {
 
     external fun modelEngine(model: Long): ByteArray
 
-    /** vocabulary, layers, context, chunk, window, bytes of the file */
+    /** vocabulary, layers, context, chunk, window, size of the file in bytes */
     external fun modelInfo(model: Long): LongArray
 
     external fun tokenize(model: Long, text: ByteArray, special: Boolean): IntArray
@@ -103,10 +103,10 @@ internal object Native {
 
     external fun sessionRewind(session: Long, snapshot: Long)
 
-    /** position, states, room for states, messages, tokens of the prompt, of the answer */
+    /** position, states, state capacity, messages, tokens of the prompt, of the answer */
     external fun sessionInfo(session: Long): LongArray
 
-    /** seconds of the prompt, of the answer */
+    /** seconds for the prompt, for the answer */
     external fun sessionTimes(session: Long): DoubleArray
 
     external fun sessionMemory(session: Long): LongArray
@@ -116,12 +116,12 @@ internal object Native {
     external fun snapshotClose(snapshot: Long)
 }
 
-/** Gets the part of loading that is done, 0 to 1, and says whether to go on. */
+/** Receives the progress of loading, 0 to 1; returns whether to continue. */
 public fun interface Progress {
     public fun onProgress(done: Float): Boolean
 }
 
-/** Gets text in UTF-8, whole characters only, and says whether to go on. */
+/** Receives UTF-8 text, whole characters only; returns whether to continue. */
 internal fun interface TextSink {
     fun onText(utf8: ByteArray): Boolean
 }

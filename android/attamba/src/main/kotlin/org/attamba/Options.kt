@@ -1,19 +1,19 @@
 package org.attamba
 
-/** What computes. */
+/** The engine that computes. */
 public enum class Engine(internal val code: Int) {
-    /** For a model the best of the device, for a session that of its model. */
+    /** For a model, the best engine of the device; for a session, its model's engine. */
     AUTO(0),
     CPU(1),
     GPU(2),
 }
 
-/** How much a session may remember. Its memory is fixed by this when it is opened. */
+/** How much context a session can hold. This fixes its memory when it is opened. */
 public sealed class Budget(internal val kind: Int, internal val amount: Long) {
-    /** As much as the model was trained with. */
+    /** The context length that the model was trained with. */
     public data object Context : Budget(0, 0)
 
-    /** Chunk states a layer. */
+    /** Chunk states per layer. */
     public data class States(val count: Long) : Budget(1, count)
 
     /** Tokens. */
@@ -28,11 +28,11 @@ public enum class Kv(internal val code: Int) {
     F16(0),
     F32(1),
 
-    /** Chunk states in integers of eight bits. */
+    /** Chunk states as 8-bit integers. */
     I8(2),
 }
 
-/** What goes when a session's memory is full. */
+/** What is evicted when a session's memory is full. */
 public enum class Policy(internal val code: Int) {
     /** The oldest chunk state. */
     DROP(0),
@@ -44,11 +44,11 @@ public enum class Policy(internal val code: Int) {
 /** How a model is opened. */
 public data class ModelOptions(
     val engine: Engine = Engine.AUTO,
-    /** Threads of the CPU engine; 0 takes the fast cores, at most 4. */
+    /** Threads of the CPU engine; 0 uses the fast cores, at most 4. */
     val threads: Int = 0,
-    /** Reads all of the file now, so that the first answer need not wait for the storage. */
+    /** Reads the whole file now, so that the first answer does not wait for storage. */
     val preload: Boolean = false,
-    /** A part of the name of the GPU to take, if not the fastest. */
+    /** Part of the name of the GPU to use; by default the fastest. */
     val adapter: String? = null,
 )
 
@@ -58,7 +58,7 @@ public data class SessionOptions(
     val engine: Engine = Engine.AUTO,
     val kv: Kv = Kv.F16,
     val policy: Policy = Policy.DROP,
-    /** Tokens a chunk; 0 for what the model was trained with. */
+    /** Tokens per chunk; 0 for the length that the model was trained with. */
     val chunk: Int = 0,
     val sampling: Sampling = Sampling(),
 ) {
@@ -78,40 +78,40 @@ public data class SessionOptions(
 
 /** How tokens are chosen. */
 public data class Sampling(
-    /** 0 takes the most likely. */
+    /** 0 always picks the most likely token. */
     val temperature: Float = 0.8f,
-    /** Only so many of the most likely; 0 for all. */
+    /** Keeps only this many of the most likely tokens; 0 for all. */
     val topK: Int = 40,
-    /** Only the most likely that together have this probability. */
+    /** Keeps only the most likely tokens that together have this probability. */
     val topP: Float = 0.95f,
-    /** Only those at least so many times as likely as the most likely. */
+    /** Keeps only tokens whose probability is at least this fraction of the most likely token's. */
     val minP: Float = 0.05f,
     /** 1 is off. */
     val repeatPenalty: Float = 1f,
     val repeatLast: Int = 64,
     /** Added to the logits of some tokens; minus infinity forbids one. */
     val bias: Map<Int, Float> = emptyMap(),
-    /** A seed means the same for ever. */
+    /** The same seed gives the same result in every version. */
     val seed: Long = 0,
 ) {
-    /** Penalty, top-p, min-p, temperature; then what is added to [biased]. */
+    /** Penalty, top-p, min-p, temperature; then the values added to [biased]. */
     internal fun numbers(): FloatArray =
         floatArrayOf(repeatPenalty, topP, minP, temperature) + bias.values.toFloatArray()
 
     internal fun biased(): IntArray = bias.keys.toIntArray()
 }
 
-/** Bytes that a model and a session take. */
+/** Memory that a model and a session take, in bytes. */
 public data class Memory(
-    /** Pages of the model file, which the system may take away where memory is short. */
+    /** Pages of the model file, which the system may reclaim when memory is short. */
     val weights: Long,
-    /** What the engine keeps of the weights beside the file. */
+    /** Copies of weights that the engine keeps in addition to the file. */
     val copied: Long,
-    /** What the session remembers. */
+    /** The session's state. */
     val state: Long,
-    /** Buffers to compute in. */
+    /** Scratch buffers. */
     val scratch: Long,
-    /** What a chat keeps in order to go back. */
+    /** Snapshots that a chat keeps for undo. */
     val checkpoints: Long,
     /** Weights on the GPU, shared by all sessions. */
     val device: Long,

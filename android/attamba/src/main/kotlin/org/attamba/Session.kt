@@ -7,51 +7,51 @@ import kotlinx.coroutines.withContext
 /**
  * One conversation, or one text, on a model. Its memory is fixed when it is opened.
  *
- * One call at a time: a second one meanwhile throws [AttambaException.Status.BUSY]. [cancel],
- * [pause], [resume], [shrink] and [close] may come at any time, from any thread. What takes time is a
- * `suspend` function or a [Flow], and works on a thread of its own.
+ * One call at a time: a second call in the meantime throws [AttambaException.Status.BUSY]. [cancel],
+ * [pause], [resume], [shrink] and [close] may be called at any time, from any thread. Operations that
+ * take time are `suspend` functions or a [Flow], and run on a thread of their own.
  */
 public class Session internal constructor(number: Long) : AutoCloseable {
     private val handle = Handle(number, Native::sessionClose)
 
     /**
-     * Answers [message] with at most [most] tokens. Nothing happens before the flow is collected; a
-     * collector that is cancelled, or ends early, stops the engine within a few tokens. The chat goes
-     * on from what has come.
+     * Answers [message] with at most [most] tokens. Nothing happens until the flow is collected; a
+     * collector that is cancelled, or ends early, stops the engine within a few tokens. The chat
+     * continues from the partial answer.
      */
     public fun chat(message: String, most: Int = DEFAULT_MOST): Flow<String> =
         textFlow(handle) { sink -> Native.sessionChat(handle.get(), message.utf8(), most, sink) }
 
-    /** Goes on from the text that was fed, with at most [most] tokens; a flow as that of [chat]. */
+    /** Continues the text that was fed, with at most [most] tokens; a flow like that of [chat]. */
     public fun generate(most: Int = DEFAULT_MOST): Flow<String> =
         textFlow(handle) { sink -> Native.sessionGenerate(handle.get(), most, sink) }
 
     /**
-     * Begins a chat with an instruction, whatever was before, and takes it in now: a document that is
-     * to be asked about is read once.
+     * Discards what was before and starts a chat with an instruction, which is processed now: a
+     * document to ask questions about is read only once.
      */
     public suspend fun instruct(text: String): Unit =
         working(handle) { Native.sessionInstruct(handle.get(), text.utf8()) }
 
-    /** Takes in raw text, for [generate]. */
+    /** Processes raw text, for [generate]. */
     public suspend fun feed(text: String, special: Boolean = false): Unit =
         working(handle) { Native.sessionFeed(handle.get(), text.utf8(), special) }
 
-    /** Takes in tokens, for [generate]. */
+    /** Processes tokens, for [generate]. */
     public suspend fun feed(tokens: IntArray): Unit =
         working(handle) { Native.sessionFeedTokens(handle.get(), tokens) }
 
-    /** Saves state and messages at [path]; [Model.load] takes them up. */
+    /** Saves state and messages at [path]; [Model.load] resumes them. */
     public suspend fun save(path: String): Unit =
         withContext(Dispatchers.IO) { Native.sessionSave(handle.get(), path.utf8()) }
 
-    /** Takes the last message and its answer back; whether there was one. */
+    /** Undoes the last message and its answer; returns whether there was one. */
     public fun undo(): Boolean = Native.sessionUndo(handle.get())
 
     /** Forgets everything. */
     public fun reset(): Unit = Native.sessionReset(handle.get())
 
-    /** The messages of the chat, the oldest first: role and text. */
+    /** The messages of the chat, oldest first: role and text. */
     public fun messages(): List<Pair<String, String>> = buildList {
         Native.sessionMessages(handle.get()) { role, text -> add(role.utf8() to text.utf8()) }
     }
@@ -59,40 +59,40 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /** The session as it is now, kept in memory. */
     public fun snapshot(): Snapshot = Snapshot(Native.sessionSnapshot(handle.get()))
 
-    /** Back, or forth, to a snapshot. */
+    /** Restores a snapshot, earlier or later than the current state. */
     public fun rewind(to: Snapshot): Unit = Native.sessionRewind(handle.get(), to.handle.get())
 
-    /** A second session that goes on from here. It takes as much memory. */
+    /** A second session that continues from here. It takes as much memory. */
     public fun fork(): Session = Session(Native.sessionFork(handle.get()))
 
-    /** Stops the call that is at work, if there is one. */
+    /** Stops the call in progress, if there is one. */
     public fun cancel(): Unit = Native.sessionCancel(handle.get())
 
-    /** Nothing is computed from here on until [resume]: for an app in the background. */
+    /** Computes nothing until [resume]: for an app in the background. */
     public fun pause(): Unit = Native.sessionPause(handle.get())
 
     /** Ends a pause. */
     public fun resume(): Unit = Native.sessionResume(handle.get())
 
-    /** Makes the session's state at most [bytes] large: the oldest that it remembers goes. */
+    /** Shrinks the session's state to at most [bytes]; the oldest context is evicted. */
     public fun shrink(bytes: Long): Unit = Native.sessionShrink(handle.get(), bytes)
 
-    /** Bytes that the session takes. */
+    /** Memory that the session takes. */
     public val memory: Memory
         get() = Memory(Native.sessionMemory(handle.get()))
 
-    /** Tokens taken in since the start. */
+    /** Tokens processed since the start. */
     public val position: Long
         get() = Native.sessionInfo(handle.get())[0]
 
-    /** Tokens a second of the last answer, 0 before the first. */
+    /** Tokens per second of the last answer, 0 before the first. */
     public val tokensPerSecond: Double
         get() {
             val seconds = Native.sessionTimes(handle.get())[1]
             return if (seconds > 0) Native.sessionInfo(handle.get())[5] / seconds else 0.0
         }
 
-    /** Stops the call that is at work, waits for its end, and gives the memory back. */
+    /** Stops the call in progress, waits for it to end, and frees the memory. */
     override fun close(): Unit = handle.close()
 
     private companion object {
@@ -100,11 +100,11 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     }
 }
 
-/** A session as it was at some moment. */
+/** A session's state at some moment. */
 public class Snapshot internal constructor(number: Long) : AutoCloseable {
     internal val handle = Handle(number, Native::snapshotClose)
 
-    /** Bytes held. */
+    /** Size in bytes. */
     public val bytes: Long
         get() = Native.snapshotBytes(handle.get())
 

@@ -17,13 +17,13 @@ import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
-/** Milliseconds between two tries to cancel a call that may only just be beginning. */
+/** Milliseconds between attempts to cancel a call that may only just be starting. */
 private const val LOOK = 2L
 
 /**
  * The text of a native call as a flow.
  *
- * The buffer has no bound, so that the callback never waits for the collector: a collector that
+ * The buffer is unbounded, so that the callback never waits for the collector: a collector that
  * closes the session waits for the callback. It holds no more text than the call's limit.
  */
 internal fun textFlow(handle: Handle, call: (TextSink) -> Int): Flow<String> =
@@ -33,7 +33,7 @@ internal fun textFlow(handle: Handle, call: (TextSink) -> Int): Flow<String> =
         }
         .buffer(Channel.UNLIMITED)
 
-/** Runs a native call beside the caller's thread; it is cancelled with the caller. */
+/** Runs a native call off the caller's thread; it is cancelled with the caller. */
 internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineScope {
     val ended = AtomicBoolean(false)
     val watcher = cancelWith(handle, ended)
@@ -47,7 +47,7 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
             }
         }
     } catch (e: AttambaException) {
-        // A call that was cancelled with its coroutine ends as coroutines do.
+        // A call that was cancelled with its coroutine ends the way coroutines do.
         ensureActive()
         throw e
     } finally {
@@ -56,7 +56,7 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
     }
 }
 
-/** Cancels the native call when the scope is cancelled, again and again until the call has ended. */
+/** Cancels the native call when the scope is cancelled, repeatedly until the call has ended. */
 private fun CoroutineScope.cancelWith(handle: Handle, ended: AtomicBoolean): Job =
     launch(Dispatchers.Default, CoroutineStart.UNDISPATCHED) {
         try {
@@ -67,7 +67,7 @@ private fun CoroutineScope.cancelWith(handle: Handle, ended: AtomicBoolean): Job
                     try {
                         Native.sessionCancel(handle.get())
                     } catch (_: AttambaException) {
-                        // The session has been closed, which cancels too.
+                        // The session has been closed, which also cancels.
                         return@withContext
                     }
                     delay(LOOK)

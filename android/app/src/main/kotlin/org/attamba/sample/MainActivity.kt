@@ -26,7 +26,7 @@ import org.attamba.android.MemoryPressure
 import org.attamba.android.openAsset
 
 /**
- * A chat with the model in the assets. The chat is saved when the app is left, and taken up by the
+ * A chat with the model in the assets. The chat is saved when the user leaves the app and resumed at the
  * next start; while the app is in the background nothing is computed.
  */
 class MainActivity : Activity() {
@@ -63,7 +63,7 @@ class MainActivity : Activity() {
             try {
                 model.load(saved.path)
             } catch (_: AttambaException) {
-                // There is none yet, or it is of another model.
+                // There is no saved chat yet, or it belongs to another model.
                 model.session(SessionOptions(Budget.Bytes(8L shl 20)))
             }
         }
@@ -101,7 +101,7 @@ class MainActivity : Activity() {
         super.onStop()
         val session = session ?: return
         if (answer == null) {
-            // A few milliseconds; once paused the state can't be copied.
+            // Takes a few milliseconds; once paused, the state can't be copied.
             kotlinx.coroutines.runBlocking { session.save(saved.path) }
         }
         session.pause()

@@ -7,7 +7,7 @@ import org.attamba.AttambaException
 import org.attamba.Session
 
 /**
- * Makes a session smaller when the system asks for memory, before it ends the app.
+ * Shrinks a session when the system asks for memory, before it kills the app.
  *
  * ```
  * val pressure = MemoryPressure.watch(context, session)
@@ -15,8 +15,8 @@ import org.attamba.Session
  * pressure.close()
  * ```
  *
- * In the background, and where memory is critical, the session keeps a quarter of its state, else a
- * half; never less than [least] bytes. What it has forgotten does not come back.
+ * In the background, and when memory is critical, the session keeps a quarter of its state, otherwise
+ * half; never less than [least] bytes. Evicted context does not come back.
  */
 public class MemoryPressure
 private constructor(
@@ -46,7 +46,7 @@ private constructor(
             session.shrink(maxOf(session.memory.state / part, least))
         } catch (e: AttambaException) {
             when (e.status) {
-                // The smallest session is larger, is not to be touched, or is gone already.
+                // The smallest session is larger, the session is paused, or it is already closed.
                 AttambaException.Status.BUDGET,
                 AttambaException.Status.PAUSED,
                 AttambaException.Status.CLOSED -> Unit

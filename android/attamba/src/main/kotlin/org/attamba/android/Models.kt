@@ -8,7 +8,7 @@ import org.attamba.ModelOptions
 import org.attamba.Progress
 
 /**
- * Opens a model from the assets of the app, where it lies: nothing is copied. The build must not
+ * Opens a model directly from the app's assets; nothing is copied. The build must not
  * compress it: `androidResources { noCompress += "gguf" }`.
  */
 public fun Model.Companion.openAsset(
@@ -21,7 +21,7 @@ public fun Model.Companion.openAsset(
         open(asset.parcelFileDescriptor.fd, asset.startOffset, asset.length, options, progress)
     }
 
-/** Opens a model that the user has chosen, for instance with `ACTION_OPEN_DOCUMENT`. */
+/** Opens a model that the user picked, for instance with `ACTION_OPEN_DOCUMENT`. */
 public fun Model.Companion.openUri(
     context: Context,
     uri: Uri,
@@ -30,6 +30,6 @@ public fun Model.Companion.openUri(
 ): Model {
     val file =
         context.contentResolver.openFileDescriptor(uri, "r")
-            ?: throw FileNotFoundException("$uri gives no file")
+            ?: throw FileNotFoundException("$uri provides no file")
     return file.use { open(it.fd, options = options, progress = progress) }
 }
