@@ -1,6 +1,6 @@
 """Training kit for Attamba language models.
 
-Reads top to bottom as a training run goes: `corpus` and `tokenizer` make packed token files, `batches`
+In the order of a training run: `corpus` and `tokenizer` make packed token files, `batches`
 deals them out, `model` computes, `trainer` trains, `export` writes the GGUF file that the runtime reads.
 """
 

@@ -1,4 +1,4 @@
-"""Which tokens come in which step: a pure function of the seed and the step, so that a run can be resumed."""
+"""Which tokens are used in which step: a pure function of the seed and the step, so that a run can be resumed."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +13,7 @@ class Source:
     name: str
     tokens: np.ndarray
     passes: float
-    """How often an epoch goes through the source; a fraction takes that part, the next epoch the next."""
+    """Passes over the source per epoch; a fraction takes that part, and the next epoch the following part."""
 
 
 class Mixture:
@@ -21,7 +21,7 @@ class Mixture:
 
     def __init__(self, sources: list[Source], context: int, seed: int):
         self.sources, self.context, self.seed = sources, context, seed
-        # A window less than fits, so that every start can be moved by a shift.
+        # One window fewer than fits, so that all starts can be shifted.
         self.windows = [(len(source.tokens) - 1) // context - 1 for source in sources]
         for source, windows in zip(sources, self.windows, strict=True):
             if windows < 1:
@@ -30,7 +30,7 @@ class Mixture:
                     f"{2 * context + 1}."
                 )
             if not 0.0 < source.passes <= 1000.0:
-                raise KitError(f"'{source.name}' should pass {source.passes} times an epoch; 0..1000 is possible.")
+                raise KitError(f"'{source.name}' has {source.passes} passes per epoch; it must be between 0 and 1000.")
         self.share = [max(1, round(s.passes * w)) for s, w in zip(sources, self.windows, strict=True)]
         self.epoch_windows = sum(self.share)
         self._epoch = lru_cache(maxsize=2)(self._make_epoch)
@@ -61,7 +61,7 @@ class Mixture:
 
 
 def even_windows(tokens: np.ndarray, context: int, at_most: int) -> np.ndarray:
-    """Windows of `context` + 1 tokens spread evenly over `tokens`, about `at_most` tokens in all."""
+    """Windows of `context` + 1 tokens spread evenly over `tokens`, about `at_most` tokens in total."""
     windows = (len(tokens) - 1) // context
     count = max(1, min(windows, at_most // context))
     if windows < 1:

@@ -1,4 +1,4 @@
-"""Training throughput: whole steps on random tokens, so that no data are needed."""
+"""Training throughput: whole steps on random tokens, so that no data is needed."""
 
 import time
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from .trainer import make_optimizer
 @dataclass
 class Throughput:
     tokens_per_second: float
-    """By the median of the measured steps."""
+    """From the median of the measured steps."""
     tokens_per_cpu_second: float
-    """The same by the time that this process had the CPU: holds also while other work keeps the machine busy."""
+    """The same by this process's CPU time, which is valid even while other work keeps the machine busy."""
     first_seconds: float
-    """The first step, compilation included."""
+    """The first step, including compilation."""
 
 
 def measure(config: RunConfig, device: torch.device, steps: int, plain: bool) -> Throughput:
-    """`plain`: the scan token by token and nothing compiled, the same model otherwise."""
+    """`plain`: scan token by token, without compilation; otherwise the same model."""
     model = Decoder(config.model).init_weights(config.seed).to(device)
     model.plain = plain
     if config.train.compile and not plain:
@@ -37,7 +37,7 @@ def measure(config: RunConfig, device: torch.device, steps: int, plain: bool) ->
 
 
 def _step(config: RunConfig, model: nn.Module, optimizer, count: int, device: torch.device) -> tuple[float, float]:
-    """Seconds that a step takes, by the clock and of the CPU."""
+    """Wall-clock and CPU seconds that a step takes."""
     windows = torch.randint(config.model.vocab_size, (count, config.model.context + 1), device=device)
     begun, cpu_begun = time.monotonic(), time.process_time()
     with torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):

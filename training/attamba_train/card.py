@@ -31,14 +31,14 @@ def write(run: Run, file_name: str, kind: str, size: int) -> str:
         "",
         "## Training data",
         "",
-        *_table(["source", "tokens", "passes an epoch"], _data(run)),
+        *_table(["source", "tokens", "passes per epoch"], _data(run)),
         "",
         *[f"- {line}" for source in run.sources.values() for line in source["attribution"]],
         "",
         "## Limits",
         "",
-        "A model of this size knows how sentences go, not how the world is: take nothing that it says for a fact.",
-        "It was trained on English alone, and repeats what its sources say, the dated views of old books included.",
+        "A model of this size has learned how sentences are formed, not facts: do not take anything it says as true.",
+        "It was trained only on English, and repeats what its sources say, including the dated views of old books.",
     ]
     return "\n".join(lines) + "\n"
 

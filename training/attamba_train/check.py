@@ -1,4 +1,4 @@
-"""The logits of this kit against those of a runtime, or of the executable specification, on one GGUF file."""
+"""This kit's logits compared with those of a runtime, or of the executable specification, on one GGUF file."""
 
 import importlib.util
 import subprocess
@@ -22,19 +22,19 @@ class Agreement:
 
 
 def compare(path: Path, tokens: list[int], others: np.ndarray) -> Agreement:
-    """`others` [T, vocab]: logits of `tokens` by another program that read the same file."""
+    """`others` [T, vocab]: logits of `tokens` from another program that read the same file."""
     with torch.no_grad():
         ours = gguf_file.load(path)(torch.tensor(tokens)[None])[0].numpy()
     if others.shape != ours.shape:
         raise KitError(f"The other logits have the shape {others.shape}, not {ours.shape}.")
     if not np.isfinite(others).all():
-        raise KitError("The other logits hold numbers that are not finite.")
+        raise KitError("The other logits contain numbers that are not finite.")
     error = np.linalg.norm(others - ours) / np.linalg.norm(ours)
     return Agreement(float(error), float((others.argmax(-1) == ours.argmax(-1)).mean()))
 
 
 def random_tokens(path: Path, count: int, seed: int = 0) -> list[int]:
-    """`count` tokens of the vocabulary of a model."""
+    """`count` random tokens from a model's vocabulary."""
     vocab_size = gguf_file.load(path).config.vocab_size
     return np.random.default_rng(seed).integers(0, vocab_size, count).tolist()
 

@@ -1,4 +1,4 @@
-"""The state of a run between two steps, written so that a power cut leaves the last whole one."""
+"""The state of a run between two steps, written so that after a power cut the last complete one remains."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,13 @@ def save(folder: Path, state: dict):
 
 
 def load(folder: Path) -> dict:
-    """The state that `save` wrote last, on the CPU."""
+    """The state written by the last `save`, on the CPU."""
     path = folder / NAME
     if not path.exists():
         raise KitError(f"{folder} holds no {NAME}.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds of exceptions for a damaged file
         raise KitError(f"{path} cannot be read: {error}.") from error
 
 

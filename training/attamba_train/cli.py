@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if getattr(chosen, "threads", None) is not None:
         if not 1 <= chosen.threads <= 1024:
-            parser.error(f"--threads is {chosen.threads}; it must lie in 1..1024")
+            parser.error(f"--threads is {chosen.threads}; it must be between 1 and 1024")
         torch.set_num_threads(chosen.threads)
     try:
         chosen.run(chosen)
@@ -70,7 +70,7 @@ def _tokenizer(chosen):
 
 
 def _add_extract_tokenizer(commands):
-    text = "Write the tokenizer of a GGUF file, to pack data for a run that begins with its weights."
+    text = "Write the tokenizer of a GGUF file, to pack data for a run that starts from its weights."
     parser = _command(commands, "extract-tokenizer", _extract_tokenizer, text)
     parser.add_argument("model", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the tokenizer.json to write")
@@ -85,17 +85,17 @@ def _extract_tokenizer(chosen):
 
 
 def _add_pack(commands):
-    parser = _command(commands, "pack", _pack, "Tokenise documents into a packed source of training tokens.")
+    parser = _command(commands, "pack", _pack, "Tokenize documents into a packed source of training tokens.")
     parser.add_argument("input", type=Path, help=".txt or .jsonl, also .xz or .gz")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the data folder")
-    parser.add_argument("--name", required=True, help="of the source, as the YAML of a run names it")
-    parser.add_argument("--sources", nargs="*", help="only documents whose 'source' is one of these")
+    parser.add_argument("--name", required=True, help="name of the source in the YAML of a run")
+    parser.add_argument("--sources", nargs="*", help="use only documents whose 'source' is one of these")
     parser.add_argument(
         "--chat", default="attamba", choices=["attamba", "chatml"], help="how conversations are written"
     )
     parser.add_argument("--held-out", type=float, default=0.02, help="share of documents for validation")
-    parser.add_argument("--attribution", action="append", default=[], help="origin and licence, for the model card")
+    parser.add_argument("--attribution", action="append", default=[], help="origin and license, for the model card")
 
 
 def _pack(chosen):
@@ -114,9 +114,9 @@ def _pack(chosen):
 
 
 def _add_train(commands):
-    parser = _command(commands, "train", _train, "Train the model of a YAML file, or go on where it stopped.")
+    parser = _command(commands, "train", _train, "Train the model of a YAML file, or resume where it stopped.")
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer and the packed sources")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the logs and the plot")
     _add_time(parser)
     _add_machine(parser)
@@ -130,7 +130,7 @@ def _train(chosen):
 
 
 def _run(chosen, load, kind):
-    """Make a run with a trainer of the class `kind`, whose settings `load` reads."""
+    """Run a trainer of the class `kind`, whose settings `load` reads."""
     from .processes import Processes
 
     for name, minutes in (("--minutes", chosen.minutes), ("--within", chosen.within)):
@@ -144,17 +144,17 @@ def _run(chosen, load, kind):
             print(f"{config.name}: {trained} parameters, {config.model.architecture}")
         complete = trainer.run(chosen.minutes, chosen.within)
         if processes.first:
-            state = "complete" if complete else "stopped; the same command goes on"
+            state = "complete" if complete else "stopped; run the same command to resume"
             print(f"{config.name}: step {trainer.step} of {trainer.config.steps}, {state}")
     finally:
         processes.close()
 
 
 def _add_distill(commands):
-    text = "Teach a pretrained transformer to be Attamba, as a YAML file says, or go on where it stopped."
+    text = "Distill a pretrained transformer into Attamba, as a YAML file says, or resume where it stopped."
     parser = _command(commands, "distill", _distill, text)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer and the packed sources")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the logs and the plot")
     _add_time(parser)
     _add_machine(parser)
@@ -168,7 +168,7 @@ def _distill(chosen):
 
 
 def _add_plot(commands):
-    parser = _command(commands, "plot", _plot, "Draw the loss curves of a run into its loss.png, also while it runs.")
+    parser = _command(commands, "plot", _plot, "Draw the loss curves of a run into its loss.png, even while it runs.")
     parser.add_argument("run_folder", type=Path)
 
 
@@ -181,9 +181,9 @@ def _plot(chosen):
 def _add_perplexity(commands):
     parser = _command(commands, "perplexity", _perplexity, "Perplexity of a model on a text file.")
     parser.add_argument("model", type=Path, help="a .gguf file or the folder of a run")
-    parser.add_argument("text", type=Path, help="UTF-8 text, cut into windows that are read from their start")
-    parser.add_argument("--context", type=int, help="tokens a window (default: as trained)")
-    parser.add_argument("--chunk", type=int, help="tokens a chunk (default: as trained)")
+    parser.add_argument("text", type=Path, help="UTF-8 text, split into windows that are evaluated independently")
+    parser.add_argument("--context", type=int, help="tokens per window (default: as trained)")
+    parser.add_argument("--chunk", type=int, help="tokens per chunk (default: as trained)")
     _add_machine(parser)
 
 
@@ -200,11 +200,11 @@ def _perplexity(chosen):
 
 def _add_export(commands):
     parser = _command(
-        commands, "export", _export, "Write a run's model as GGUF: with its card, or of a distillation the delta."
+        commands, "export", _export, "Write a run's model as GGUF: with its card, or for a distillation the delta."
     )
     parser.add_argument("run_folder", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="the .gguf to write; the card gets the ending .md")
-    parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the matrices")
+    parser.add_argument("--out", type=Path, required=True, help="the .gguf to write; the card gets the extension .md")
+    parser.add_argument("--type", default="F16", choices=list(TYPES), help="type of the matrices")
 
 
 def _export(chosen):
@@ -212,7 +212,7 @@ def _export(chosen):
 
     if distill.is_run(chosen.run_folder):
         distill.export(chosen.run_folder, chosen.out, chosen.type)
-        print(f"{chosen.out}: {chosen.out.stat().st_size} bytes; `attamba-train merge` joins it to its base")
+        print(f"{chosen.out}: {chosen.out.stat().st_size} bytes; `attamba-train merge` combines it with its base")
         return
     run = run_folder.load(chosen.run_folder)
     gguf_file.save(chosen.out, run.model, run.config.name, chosen.type, run.text)
@@ -227,7 +227,7 @@ def _add_check(commands):
     other = parser.add_mutually_exclusive_group(required=True)
     other.add_argument("--runtime", type=Path, help="the `attamba` command")
     other.add_argument("--reference", type=Path, help="the executable specification, spec/reference.py")
-    parser.add_argument("--tokens", type=int, default=64, help="how many random tokens")
+    parser.add_argument("--tokens", type=int, default=64, help="number of random tokens")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="largest relative error that passes")
 
 
@@ -235,7 +235,7 @@ def _check(chosen):
     from . import check
 
     if not 1 <= chosen.tokens <= 1 << 20:
-        raise KitError(f"--tokens is {chosen.tokens}; it must lie in 1..{1 << 20}.")
+        raise KitError(f"--tokens is {chosen.tokens}; it must be between 1 and {1 << 20}.")
     tokens = check.random_tokens(chosen.model, chosen.tokens)
     if chosen.runtime:
         others = check.runtime_logits(chosen.runtime, chosen.model, tokens)
@@ -248,17 +248,17 @@ def _check(chosen):
 
 
 def _add_convert(commands):
-    text = "Turn a pretrained llama GGUF file into Attamba: the base restricted to chunk boundaries and a window."
+    text = "Convert a pretrained llama GGUF file to Attamba: the base restricted to chunk boundaries and a window."
     parser = _command(commands, "convert", _convert, text)
     parser.add_argument("base", type=Path, help="a .gguf of the architecture llama")
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
-    parser.add_argument("--chunk", type=int, default=8, help="tokens a chunk")
+    parser.add_argument("--chunk", type=int, default=8, help="tokens per chunk")
     parser.add_argument("--window", type=int, default=64, help="recent tokens that stay visible")
     parser.add_argument("--inner", type=int, default=192, help="channels of a mixer's scan")
-    parser.add_argument("--state", type=int, default=16, help="state elements a channel")
+    parser.add_argument("--state", type=int, default=16, help="state elements per channel")
     parser.add_argument("--heads", type=int, default=6, help="scan heads")
     parser.add_argument("--scan", default="reset", choices=["reset", "carried"])
-    parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the mixers; the rest stays as it is")
+    parser.add_argument("--type", default="F16", choices=list(TYPES), help="type of the mixers; the rest is unchanged")
 
 
 def _convert(chosen):
@@ -274,7 +274,7 @@ def _convert(chosen):
 
 
 def _add_merge(commands):
-    parser = _command(commands, "merge", _merge, "Make the whole file of a base and a delta that `distill` trained.")
+    parser = _command(commands, "merge", _merge, "Combine a base and a delta that `distill` trained into a full file.")
     parser.add_argument("base", type=Path)
     parser.add_argument("delta", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
@@ -292,7 +292,7 @@ def _add_convert_lingua(commands):
     parser.add_argument("checkpoint", type=Path, help="folder with params.json and the tensors")
     parser.add_argument("--tokenizer", type=Path, required=True, help="the tokenizer.json it was trained with")
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
-    parser.add_argument("--type", default="F16", choices=list(TYPES), help="of the matrices")
+    parser.add_argument("--type", default="F16", choices=list(TYPES), help="type of the matrices")
 
 
 def _convert_lingua(chosen):
@@ -310,7 +310,7 @@ def _add_bench(commands):
     parser = _command(commands, "bench", _bench, "Measure the training throughput of the model of a YAML file.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--plain", action="store_true", help="the scan token by token, not compiled, to compare with")
+    parser.add_argument("--plain", action="store_true", help="scan token by token, not compiled, for comparison")
     _add_machine(parser)
 
 
@@ -319,25 +319,25 @@ def _bench(chosen):
     from .processes import Processes
 
     if not 1 <= chosen.steps <= 100_000:
-        raise KitError(f"--steps is {chosen.steps}; it must lie in 1..100000.")
+        raise KitError(f"--steps is {chosen.steps}; it must be between 1 and 100000.")
     config = run_config.load(chosen.config)
     found = bench.measure(config, Processes(chosen.device).device, chosen.steps, chosen.plain)
     print(
-        f"{config.name}: {found.tokens_per_second:.0f} tokens/s, {found.tokens_per_cpu_second:.0f} a second of "
+        f"{config.name}: {found.tokens_per_second:.0f} tokens/s, {found.tokens_per_cpu_second:.0f} per second of "
         f"CPU time (first step {found.first_seconds:.1f} s)"
     )
 
 
 def _add_time(parser: argparse.ArgumentParser):
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes, to be taken up again later")
+    parser.add_argument("--minutes", type=float, help="stop after this many minutes; the run can be resumed later")
     parser.add_argument(
         "--within", type=float, metavar="MINUTES", help="choose 'train.tokens' so that the run is complete by then"
     )
 
 
 def _add_machine(parser: argparse.ArgumentParser):
-    parser.add_argument("--threads", type=int, help="CPU threads a process")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
+    parser.add_argument("--threads", type=int, help="CPU threads per process")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Documents out of text files and JSON lines, plain or compressed."""
+"""Documents from text files and JSON lines, plain or compressed."""
 
 import gzip
 import json
@@ -13,17 +13,17 @@ OPENERS = {".xz": lzma.open, ".gz": gzip.open}
 
 
 def documents(path: Path, sources: list[str] | None = None, form: str = "attamba") -> Iterator[str]:
-    """Every document of `path` as the text that is tokenised, its end marked.
+    """Every document in `path` as the text to tokenize, with its end marked.
 
     `form` says how a conversation is written: a key of `FORMS`.
 
     A `.txt` file is one document. A line of a `.jsonl` file is an object with `text`, or with `turns`: a
-    list of [role, text]. With `sources`, only objects whose `source` is among them count.
+    list of [role, text]. With `sources`, only objects whose `source` is among them are used.
     """
     path = Path(path)
     plain = path.with_suffix("") if path.suffix in OPENERS else path
     if plain.suffix not in (".txt", ".jsonl"):
-        raise KitError(f"{path} should end in .txt or .jsonl, or in one of them and .xz or .gz.")
+        raise KitError(f"{path} should end in .txt or .jsonl, optionally followed by .xz or .gz.")
     count = 0
     try:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
@@ -54,14 +54,14 @@ def as_text(text: str) -> str:
 
 
 def as_chat(turns: list[list[str]]) -> str:
-    """A conversation as the chat template writes it: an answer ends with the end of text."""
+    """A conversation as the chat template writes it: an answer ends with the end-of-text token."""
     parts = [f"<|{role}|>{_harmless(text.strip())}{END_OF_TEXT if role == 'assistant' else ''}" for role, text in turns]
     chat = "".join(parts)
     return chat if chat.endswith(END_OF_TEXT) else chat + END_OF_TEXT
 
 
 def as_chatml(turns: list[list[str]]) -> str:
-    """A conversation as the models write it that know `<|im_start|>`."""
+    """A conversation in the form for models that know `<|im_start|>`."""
     return "".join(f"<|im_start|>{role}\n{_harmless(text.strip())}<|im_end|>\n" for role, text in turns)
 
 
@@ -98,5 +98,5 @@ def _are_turns(turns) -> bool:
 
 
 def _harmless(text: str) -> str:
-    """Text in which nothing can be taken for a special token."""
+    """Text in which nothing can be mistaken for a special token."""
     return text.replace("<|", "< |")

@@ -1,4 +1,4 @@
-"""A CSV file that grows by a row at a time and can be cut back to an earlier step."""
+"""A CSV file that grows one row at a time and can be truncated to an earlier step."""
 
 import csv
 import os
@@ -10,7 +10,7 @@ VALIDATION_COLUMNS = ["step", "tokens", "chunk", "source", "scored_tokens", "los
 
 class CsvLog:
     def __init__(self, path: Path, columns: list[str], last_step: int):
-        """Keep the rows up to `last_step`: those after it belong to steps that a resumed run repeats."""
+        """Keep the rows up to `last_step`: later ones belong to steps that a resumed run repeats."""
         kept = [row for row in read(path) if int(row["step"]) <= last_step] if path.exists() else []
         unfinished = path.with_name(path.name + ".part")
         with open(unfinished, "w", newline="") as file:
@@ -30,6 +30,6 @@ class CsvLog:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Every whole row of a log, as text by column."""
+    """Every complete row of a log, as text by column."""
     with open(path, newline="") as file:
         return [row for row in csv.DictReader(file) if None not in row.values()]

@@ -1,7 +1,7 @@
-"""A pretrained transformer taught to be Attamba: the base itself, with full attention, is the teacher.
+"""A pretrained transformer distilled into Attamba: the base itself, with full attention, is the teacher.
 
-What is trained are the mixers and, if wanted, the attention matrices. All else stays as it is, shared by teacher
-and student, and is kept in bfloat16 where the training computes in it.
+Only the mixers are trained and, if enabled, the attention matrices. Everything else stays as it is, is shared by
+teacher and student, and is kept in bfloat16 if the training computes in it.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ class Distillation(Trainer):
     config: DistillConfig
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """What the student does not share with its teacher."""
+        """The parameters that the student does not share with its teacher."""
         return _trained(self.model)
 
     def _make_model(self, data: Path, begun: bool) -> Decoder:
@@ -58,7 +58,7 @@ class Distillation(Trainer):
         groups = [
             {"params": matrices, "weight_decay": train.weight_decay},
             {"params": others, "weight_decay": 0.0},
-            # Decay would pull what the base has learnt towards zero.
+            # Decay would pull what the base has learned towards zero.
             {"params": attention, "weight_decay": 0.0, "share": self.config.attention_rate},
         ]
         groups = [group for group in groups if group["params"]]
@@ -91,9 +91,9 @@ def load_trained(student: Decoder, state: dict[str, torch.Tensor]):
 
 
 def export(folder: Path, out: Path, kind: str):
-    """The delta of the run in `folder`: its trained tensors alone.
+    """The delta of the run in `folder`: only its trained tensors.
 
-    The context is the base's: it knows these distances, however short the sequences were that its student has seen.
+    The context is the base's: it handles these distances, however short the sequences seen by its student were.
     """
     state = checkpoint.load(folder)
     config = settings.read(DistillConfig, state["config"], str(folder / checkpoint.NAME))
@@ -108,7 +108,7 @@ def is_run(folder: Path) -> bool:
 
 
 def _own_attention(student: Decoder):
-    """Replace the attention matrices, which the teacher owns, by copies that can be trained."""
+    """Replace the attention matrices, which the teacher owns, by trainable copies."""
     for layer in student.blk:
         for name in ATTENTION:
             linear = layer.get_submodule(name.removesuffix(".weight"))

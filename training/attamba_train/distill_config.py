@@ -1,4 +1,4 @@
-"""One YAML file: everything that decides what a distillation computes."""
+"""One YAML file: everything that determines what a distillation computes."""
 
 import dataclasses
 from dataclasses import dataclass, replace
@@ -17,34 +17,34 @@ class DistillConfig:
     name: str
     seed: int
     base: str
-    """The llama GGUF file that teaches, as a path from where the command runs."""
+    """The teacher's llama GGUF file, as a path relative to where the command runs."""
     data: DataConfig
     context: int
     """Tokens of a training sequence."""
     chunks: Chunks
     mixer: Mixer
     train: TrainConfig
-    """`learning_rate` is that of the mixers."""
+    """`learning_rate` applies to the mixers."""
     match: str = "distribution"
-    """What the student is to give back: what `attention` adds in each layer, or the next token's `distribution`."""
+    """What the student should match: the `attention` output of each layer, or the next token's `distribution`."""
     windows: tuple[int, ...] = ()
-    """The windows of which training draws one a step; empty: `chunks.window` alone."""
+    """The windows from which training draws one per step; empty: `chunks.window` only."""
     attention_rate: float = 0.0
-    """Learning rate of W_q, W_k, W_v and W_o as a share of `train.learning_rate`; 0 leaves them as they are."""
+    """Learning rate of W_q, W_k, W_v and W_o as a fraction of `train.learning_rate`; 0 leaves them unchanged."""
     init: str | None = None
-    """A delta of the same base to go on from, as a path from where the command runs; None: mixers that add nothing."""
+    """A delta of the same base to continue from, relative to where the command runs; None: mixers that add nothing."""
 
     def __post_init__(self):
         if self.match not in LESSONS:
-            raise KitError(f"'match' is {self.match!r}; it may be {' or '.join(LESSONS)}.")
+            raise KitError(f"'match' is {self.match!r}; it must be {' or '.join(LESSONS)}.")
         if not 0.0 <= self.attention_rate <= 1.0:
-            raise KitError(f"'attention_rate' is {self.attention_rate}; it must lie between 0 and 1.")
+            raise KitError(f"'attention_rate' is {self.attention_rate}; it must be between 0 and 1.")
         if self.train.batch % self.train.accumulate:
             raise KitError(
                 f"'train.accumulate' ({self.train.accumulate}) does not divide 'train.batch' ({self.train.batch})."
             )
         if self.mixer.scan == "strided":
-            raise KitError("'mixer.scan' is strided, which no GGUF file can express; it may be reset or carried.")
+            raise KitError("'mixer.scan' is strided, which GGUF files do not support; it must be reset or carried.")
 
     @cached_property
     def model(self) -> ModelConfig:
@@ -64,7 +64,7 @@ class DistillConfig:
 
 @lru_cache(maxsize=1)
 def _read_base(path: str) -> ModelConfig:
-    """A plan that follows the clock makes the settings anew every few steps, and the file is long."""
+    """Cached, because a schedule by wall-clock time remakes the settings every few steps, and the file is long."""
     return gguf_file.read_config(Path(path))
 
 

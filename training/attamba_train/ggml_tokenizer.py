@@ -1,4 +1,4 @@
-"""The tokenizer that a llama GGUF file keeps as arrays, as one of the `tokenizers` library."""
+"""The tokenizer that a llama GGUF file stores as arrays, as one of the `tokenizers` library."""
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
@@ -13,12 +13,12 @@ SPLITS = {
 
 
 def build(keys: dict) -> Tokenizer:
-    """From the `tokenizer.ggml.*` values of a file, by key."""
+    """From a file's `tokenizer.ggml.*` values, by key."""
     kind, split = keys.get("tokenizer.ggml.model"), keys.get("tokenizer.ggml.pre", "gpt-2")
     if kind != "gpt2" or split not in SPLITS:
         raise KitError(
-            f"A tokenizer of the kind {kind!r}, split {split!r}, cannot be read; byte-level BPE (gpt2) with the "
-            f"splits {', '.join(SPLITS)} can."
+            f"The tokenizer kind {kind!r} with split {split!r} is not supported; byte-level BPE (gpt2) with the "
+            f"splits {', '.join(SPLITS)} is, so this file cannot be read."
         )
     entries = keys["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in keys["tokenizer.ggml.merges"]]

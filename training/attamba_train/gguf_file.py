@@ -1,4 +1,4 @@
-"""A model as a GGUF file, read and written: keys and tensors as the specification names them."""
+"""Reads and writes a model as a GGUF file, with keys and tensors named as in the specification."""
 
 import os
 import re
@@ -37,7 +37,7 @@ OPTIONAL = {"conv1d.bias", "dt.bias"}
 
 @dataclass(frozen=True)
 class Text:
-    """What a file says of text: the tokenizer and how a chat is written."""
+    """What a file says about text: the tokenizer and the chat template."""
 
     tokenizer_json: str
     end_of_text: int | None = None
@@ -89,12 +89,12 @@ def open_reader(path: Path) -> gguf.GGUFReader:
 
 
 def read_config(path: Path) -> ModelConfig:
-    """The shape of the model of a GGUF file."""
+    """The shape of the model in a GGUF file."""
     return _read_config(open_reader(path), path)
 
 
 def load(path: Path) -> Decoder:
-    """The model of a GGUF file, in float32, its matrices dequantised."""
+    """The model in a GGUF file, in float32, its matrices dequantized."""
     reader = open_reader(path)
     config = _read_config(reader, path)
     model = Decoder(config)
@@ -103,7 +103,7 @@ def load(path: Path) -> Decoder:
 
 
 def read_parameters(reader: gguf.GGUFReader, path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parameters that `wanted` names, in float32, each of the shape that it has there."""
+    """The parameters named in `wanted`, in float32, each in the shape given there."""
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     state = {}
     for parameter, expected in wanted.items():
@@ -135,7 +135,7 @@ def load_text(path: Path) -> Text:
 
 
 def check_expressible(config: ModelConfig):
-    """Refuse what no file of the specification can say."""
+    """Refuse what no file of the specification can express."""
     if config.architecture not in ARCHITECTURES:
         raise KitError(f"A model of the kind '{config.architecture}' has no GGUF form; attamba and transformer have.")
     if config.mixer and config.mixer.scan == "strided":
@@ -145,7 +145,7 @@ def check_expressible(config: ModelConfig):
 
 
 def write_keys(writer: gguf.GGUFWriter, config: ModelConfig):
-    """The keys that say what `config` says."""
+    """The keys that express `config`."""
     writer.add_block_count(config.layers)
     writer.add_context_length(config.context)
     writer.add_embedding_length(config.width)
@@ -192,7 +192,7 @@ def _write_text(writer: gguf.GGUFWriter, text: Text):
 
 def _write_tensor(writer: gguf.GGUFWriter, name: str, value: np.ndarray, kind: gguf.GGMLQuantizationType):
     block = gguf.GGML_QUANT_SIZES[kind][0]
-    # The taps of a convolution are as good as vectors: a handful of numbers a row.
+    # The taps of a convolution are treated as vectors: a handful of numbers per row.
     if value.ndim < 2 or "conv1d" in name or value.shape[-1] % block:
         kind = TYPES["F32"]
     writer.add_tensor(name, quantize(value, kind), raw_dtype=kind)
@@ -202,7 +202,7 @@ def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
     meta = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("tokenizer.")}
     prefix = meta.get("general.architecture")
     if prefix not in ARCHITECTURES.values():
-        raise KitError(f"{path} is of the architecture {prefix!r}; this kit reads attamba and llama.")
+        raise KitError(f"{path} has the architecture {prefix!r}; this kit reads attamba and llama.")
 
     def get(key, default=None):
         value = meta.get(f"{prefix}.{key}", default)

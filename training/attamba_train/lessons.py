@@ -1,4 +1,4 @@
-"""What a student is taught: to attend as its teacher does, layer by layer, or to expect what it expects."""
+"""Distillation losses: match the teacher's attention layer by layer, or its distribution of the next token."""
 
 import torch
 from torch import nn
@@ -10,9 +10,9 @@ SLICE = {"cpu": 128, "cuda": 2048}  # tokens whose logits are held at once: a vo
 
 
 class Attention(nn.Module):
-    """How far what attention adds in each layer is from what it adds in the teacher, from the same inputs.
+    """How far each layer's attention output is from the teacher's, given the same inputs.
 
-    No gradient passes from layer to layer, so that a step is cheap, and each layer is told what it gets wrong.
+    No gradient passes from layer to layer, so a step is cheap, and each layer gets its own error signal.
     """
 
     def __init__(self, student: Decoder, teacher: Decoder):
@@ -20,7 +20,7 @@ class Attention(nn.Module):
         self.student, self.teacher = student, teacher
 
     def forward(self, tokens, _, chunk: int | None = None, window: int | None = None):
-        """Squared error as a share of the squared target, mean over the layers. tokens [B, T]."""
+        """Squared error as a fraction of the squared target, averaged over the layers. tokens [B, T]."""
         count, device = tokens.shape[1], tokens.device
         table, taught = self.teacher.plan(count, None, device)
         _, learnt = self.student.plan(count, chunk, device, window)
@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 class Distribution(nn.Module):
-    """How far what the student expects is from what its teacher expects."""
+    """How far the student's predictions are from its teacher's."""
 
     def __init__(self, student: Decoder, teacher: Decoder):
         super().__init__()
@@ -52,12 +52,12 @@ class Distribution(nn.Module):
 
 
 def divergence(learnt: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Mean KL divergence of the distributions that `output` [V, width], frozen, makes of both [n, width]."""
+    """Mean KL divergence of the distributions that `output` [V, width], frozen, produces from both [n, width]."""
     return _Divergence.apply(learnt, taught, output)
 
 
 class _Divergence(torch.autograd.Function):
-    """Loss and gradient in one go: logits, wide as they are, are computed once and never kept."""
+    """Loss and gradient in one pass: the logits, which are wide, are computed once and never kept."""
 
     @staticmethod
     def forward(ctx, learnt, taught, output):

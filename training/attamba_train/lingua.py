@@ -17,8 +17,8 @@ from .errors import KitError
 from .model import Chunks, Decoder, Mixer, ModelConfig
 
 SCAN_WARNING = (
-    "This checkpoint was trained with a scan that joins tokens of equal position in neighbouring chunks, not the "
-    "tokens of one chunk. The converted file computes the scan of the specification, which is another function: "
+    "This checkpoint was trained with a scan that joins tokens of equal position in neighboring chunks, not the "
+    "tokens of one chunk. The converted file computes the specification's scan, which is a different function: "
     "expect a far worse perplexity than the checkpoint's own until the model is trained further."
 )
 OUTER = {
@@ -68,12 +68,12 @@ def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
             joined = Path(scratch) / "consolidated.pth"
             dcp_to_torch_save(str(folder), str(joined))
             return settings["model"], torch.load(joined, map_location="cpu", weights_only=True)["model"]
-    except (Exception, CheckpointException) as error:  # torch raises many kinds for a damaged file
+    except (Exception, CheckpointException) as error:  # torch raises many kinds of exceptions for a damaged file
         raise KitError(f"The tensors in {folder} cannot be read: {error}.") from error
 
 
 def convert(settings: dict, tensors: dict[str, torch.Tensor]) -> Decoder:
-    """The same weights as a `Decoder`. Sizes are taken from the tensors, what they do not say from `settings`."""
+    """The same weights as a `Decoder`. Sizes are taken from the tensors, everything else from `settings`."""
     state = {name: tensor.float() for key, tensor in tensors.items() if (name := _name(key))}
     if "token_embd.weight" not in state or "blk.0.attn_q.weight" not in state:
         raise KitError("These tensors are neither an Attamba nor a transformer of the public training code.")
@@ -88,12 +88,12 @@ def convert(settings: dict, tensors: dict[str, torch.Tensor]) -> Decoder:
     wrong = model.load_state_dict(state, strict=False)
     misfits = [*wrong.missing_keys, *wrong.unexpected_keys]
     if misfits:
-        raise KitError(f"The checkpoint's tensors do not make a model; the first that misfits is {misfits[0]}.")
+        raise KitError(f"The checkpoint's tensors do not form a model; the first mismatch is {misfits[0]}.")
     return model
 
 
 def _name(key: str) -> str | None:
-    """Our name for a tensor; None for one that the forward pass of the training code never reads, or a copy."""
+    """Our name for a tensor; None for one that the training code's forward pass never reads, or a copy."""
     if key in OUTER:
         return OUTER[key]
     match = re.fullmatch(r"layers\.(\d+)\.(.+)", key)
@@ -139,7 +139,7 @@ def _config(settings: dict, state: dict[str, torch.Tensor], attamba: bool) -> Mo
         chunks=Chunks(
             length=length,
             window=_need(settings, "leading_tokens"),
-            # Whole steps of length // layers: with fewer tokens a chunk than layers nothing is staggered.
+            # Whole steps of length // layers: with fewer tokens per chunk than layers nothing is staggered.
             offsets=[min(length - 1, layer * (length // layers)) for layer in range(layers)],
         ),
         mixer=Mixer(
@@ -155,13 +155,13 @@ def _config(settings: dict, state: dict[str, torch.Tensor], attamba: bool) -> Mo
 
 def _check_expressible(settings: dict, state: dict[str, torch.Tensor]):
     if settings.get("pseudo_chunk"):
-        raise KitError("'pseudo_chunk' lets every token be seen, which the specification has no chunk length for.")
+        raise KitError("'pseudo_chunk' makes every token visible, which the specification has no chunk length for.")
     if not settings.get("sep_ssm", True):
         raise KitError("Without 'sep_ssm' the values have no scan of their own; the specification needs two.")
     if "blk.0.ssm_k.conv" not in state:
         raise KitError("This checkpoint has no convolution; the specification needs one of at least 1 tap.")
     if state["blk.0.ssm_k.d"].dim() != 1:
-        raise KitError("D has an entry for each channel; the specification has one a head.")
+        raise KitError("D has an entry for each channel; the specification has one per head.")
 
 
 def _need(settings: dict, key: str):

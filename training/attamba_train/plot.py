@@ -1,4 +1,4 @@
-"""Loss curves as a picture."""
+"""Plots of loss curves."""
 
 import math
 from pathlib import Path
@@ -11,11 +11,11 @@ from matplotlib import pyplot
 from . import csv_log
 
 POINTS = 400  # at most in a training curve: enough for the eye
-STYLES = ["-", "--", ":"]  # of the chunk lengths; the colours tell the sources apart
+STYLES = ["-", "--", ":"]  # of the chunk lengths; the colors tell the sources apart
 
 
 def losses(folder: Path, name: str):
-    """`loss.png` in `folder`: training loss and validation loss by source over the tokens trained on."""
+    """`loss.png` in `folder`: training loss, and validation loss by source, over the tokens trained on."""
     train = csv_log.read(folder / "train.csv")
     figure, axes = pyplot.subplots(figsize=(7, 4))
     tokens, smooth = _means([int(row["tokens"]) for row in train], [float(row["loss"]) for row in train])
@@ -30,7 +30,7 @@ def losses(folder: Path, name: str):
             linestyle=STYLES[chunks.index(chunk) % len(STYLES)],
             label=f"{source}, P {chunk}" if chunk else source,
         )
-    axes.set(xlabel="million tokens", ylabel="loss (nats a token)", title=name)
+    axes.set(xlabel="million tokens", ylabel="loss (nats per token)", title=name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
@@ -46,7 +46,7 @@ def _curves(rows: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 
 def _means(x: list, y: list) -> tuple[list, list]:
-    """Both lists as the means of at most `POINTS` equal stretches."""
+    """Both lists as means over at most `POINTS` equal intervals."""
     width = max(1, math.ceil(len(x) / POINTS))
     parts = range(0, len(x), width)
     return tuple([sum(v[i : i + width]) / len(v[i : i + width]) for i in parts] for v in (x, y))

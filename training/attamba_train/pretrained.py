@@ -1,6 +1,6 @@
-"""A pretrained transformer turned into Attamba: its tensors as they are, and mixers that at first add nothing.
+"""A pretrained transformer converted to Attamba: its tensors unchanged, and mixers that at first add nothing.
 
-The file that comes out computes the base restricted to chunk boundaries and a window, exactly: what the base does
+The resulting file computes the base restricted to chunk boundaries and a window, exactly: what the base does
 to every token, it does to those that are still visible. Only files are handled here; training is in `distill`.
 """
 
@@ -16,7 +16,7 @@ from . import gguf_file
 from .errors import KitError
 from .model import Chunks, Decoder, Mixer, ModelConfig
 
-SHAPES = ("llama.", "attamba.", "GGUF.")  # keys that describe the network itself, which `gguf_file` writes anew
+SHAPES = ("llama.", "attamba.", "GGUF.")  # keys that describe the network itself, which `gguf_file` rewrites
 REPLACED = ("general.architecture", "general.name", "general.file_type")
 BASE_NAME, BASE_SHA256 = "attamba.delta.base_name", "attamba.delta.base_sha256"
 
@@ -43,7 +43,7 @@ def attach(base: Decoder, config: ModelConfig, seed: int) -> Decoder:
 def write_whole(path: Path, base: Path, name: str, config: ModelConfig, changed: dict, kind: str):
     """The file `base` with the tensors `changed` (by parameter) replaced or added, in the type `kind`.
 
-    All other tensors are copied byte by byte, quantised as they are; so are the tokenizer and the chat template.
+    All other tensors are copied byte by byte, quantized or not; so are the tokenizer and the chat template.
     """
     reader = gguf_file.open_reader(base)
     writer = _begin(path, name, config)
@@ -68,18 +68,18 @@ def write_delta(path: Path, base: Path, name: str, config: ModelConfig, changed:
 
 
 def open_delta(delta: Path, base: Path) -> gguf.GGUFReader:
-    """`delta`, once it is sure that it belongs to `base`."""
+    """`delta`, after checking that it belongs to `base`."""
     reader = gguf_file.open_reader(delta)
     keys = {key: field.contents() for key, field in reader.fields.items() if key in (BASE_NAME, BASE_SHA256)}
     if BASE_SHA256 not in keys:
         raise KitError(f"{delta} is not a delta: it lacks the key {BASE_SHA256}.")
     if keys[BASE_SHA256] != sha256(base):
-        raise KitError(f"{delta} belongs to {keys[BASE_NAME]}, and {base} is another file than that.")
+        raise KitError(f"{delta} belongs to {keys[BASE_NAME]}, and {base} is a different file.")
     return reader
 
 
 def merge(base: Path, delta: Path, out: Path):
-    """The whole file that a delta and its base make."""
+    """Combine a base and its delta into a full file."""
     of_base, of_delta = gguf_file.open_reader(base), open_delta(delta, base)
     out.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(str(_unfinished(out)), "attamba")

@@ -1,4 +1,4 @@
-"""The processes that train one model together: one alone, or those that `torchrun` started."""
+"""The processes that train one model together: a single one, or those that `torchrun` started."""
 
 import os
 
@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 class Processes:
     def __init__(self, device: str | None = None):
-        """`device`: cpu or cuda; None takes a GPU where there is one."""
+        """`device`: cpu or cuda; None takes a GPU if there is one."""
         kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         local = int(os.environ.get("LOCAL_RANK", 0))
@@ -30,7 +30,7 @@ class Processes:
         return DistributedDataParallel(model) if self.count > 1 else model
 
     def any(self, condition: bool) -> bool:
-        """Whether `condition` holds in any process: what one decides, all do."""
+        """Whether `condition` holds in any process: what one decides applies to all."""
         if self.count == 1:
             return condition
         flag = torch.tensor(float(condition), device=self.device)

@@ -1,4 +1,4 @@
-"""One YAML file: everything that decides what a training run computes."""
+"""One YAML file: everything that determines what a training run computes."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ class DataConfig:
     tokenizer: str
     """File name in the data folder."""
     sources: dict[str, float]
-    """Passes an epoch for each packed source in the data folder."""
+    """Passes per epoch for each packed source in the data folder."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     tokens: int
-    """Tokens trained on in all; the learning rate reaches its end there."""
+    """Total tokens to train on; the learning rate reaches its final value there."""
     batch: int
-    """Windows a step, over all processes."""
+    """Windows per step, over all processes."""
     learning_rate: float
     warmup: int
     """Steps."""
     accumulate: int = 1
-    """Parts a step's windows are computed in, one after the other."""
+    """Number of parts that a step's windows are split into and computed one after the other."""
     final_learning_rate: float = 0.1
-    """As a share of `learning_rate`."""
+    """As a fraction of `learning_rate`."""
     weight_decay: float = 0.1
     beta2: float = 0.95
     clip: float = 1.0
@@ -40,7 +40,7 @@ class TrainConfig:
     validate_every: int = 500
     """Steps."""
     validation_tokens: int = 65536
-    """Of each source."""
+    """From each source."""
     checkpoint_every: int = 200
     """Steps."""
 
@@ -65,9 +65,9 @@ class TrainConfig:
             ("clip", 1e-6, 1e6),
         ):
             if not low <= getattr(self, name) <= high:
-                raise KitError(f"'train.{name}' is {getattr(self, name)}; it must lie between {low} and {high}.")
+                raise KitError(f"'train.{name}' is {getattr(self, name)}; it must be between {low} and {high}.")
         if self.precision not in PRECISIONS:
-            raise KitError(f"'train.precision' is {self.precision!r}; it may be {' or '.join(PRECISIONS)}.")
+            raise KitError(f"'train.precision' is {self.precision!r}; it must be {' or '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class RunConfig:
     model: ModelConfig
     train: TrainConfig
     init: str | None = None
-    """A GGUF file with the weights to begin with, as a path from where the command runs; None: random weights."""
+    """A GGUF file with the initial weights, as a path relative to where the command runs; None: random weights."""
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**31:
-            raise KitError(f"'seed' is {self.seed}; it must lie in 0..{2**31 - 1}.")
+            raise KitError(f"'seed' is {self.seed}; it must be between 0 and {2**31 - 1}.")
         if self.train.batch % self.train.accumulate:
             raise KitError(
                 f"'train.accumulate' ({self.train.accumulate}) does not divide 'train.batch' ({self.train.batch})."

@@ -1,4 +1,4 @@
-"""What a run leaves behind besides weights and logs: enough to go on, to export and to write its card."""
+"""What a run stores besides weights and logs: enough to resume, to export and to write its card."""
 
 import json
 import shutil
@@ -16,20 +16,20 @@ from .run_config import RunConfig
 
 @dataclass
 class Run:
-    """A run as its folder tells it."""
+    """A run as loaded from its folder."""
 
     config: RunConfig
     model: Decoder
     step: int
     text: gguf_file.Text
     sources: dict[str, dict]
-    """What was noted of each source when it was packed."""
+    """What was recorded about each source when it was packed."""
     validation: list[dict[str, str]]
     """The rows of the last validation."""
 
 
 def describe(folder: Path, config: RunConfig, data: Path):
-    """Put the settings, the tokenizer and the description of the data into `folder`."""
+    """Write the settings, the tokenizer and the description of the data into `folder`."""
     note(folder, config)
     shutil.copyfile(data / config.data.tokenizer, folder / "tokenizer.json")
     sources = {name: token_file.describe(data, name) for name in config.data.sources}
@@ -37,12 +37,12 @@ def describe(folder: Path, config: RunConfig, data: Path):
 
 
 def note(folder: Path, config: RunConfig):
-    """Put the settings into `folder`."""
+    """Write the settings into `folder`."""
     (folder / "run.yaml").write_text(yaml.safe_dump(config.as_dict(), sort_keys=False))
 
 
 def load(folder: Path) -> Run:
-    """The run of `folder` at its last checkpoint."""
+    """The run in `folder` at its last checkpoint."""
     state = checkpoint.load(folder)
     config = settings.read(RunConfig, state["config"], str(folder / checkpoint.NAME))
     model = Decoder(config.model)
@@ -69,7 +69,7 @@ def load_model(path: Path) -> Decoder:
 
 
 def encode(path: Path, text: Path) -> list[int]:
-    """The tokens of the file `text` by the tokenizer of a GGUF file or of a run's folder."""
+    """The tokens of the file `text`, using the tokenizer of a GGUF file or of a run's folder."""
     tokenizer_json = (
         (path / "tokenizer.json").read_text() if path.is_dir() else gguf_file.load_text(path).tokenizer_json
     )

@@ -11,7 +11,7 @@ from .errors import KitError
 
 
 def load_yaml(path: Path) -> dict:
-    """The mapping that the YAML file `path` holds."""
+    """The mapping in the YAML file `path`."""
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -30,7 +30,7 @@ def read(cls: type, settings: object, where: str):
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = [key for key in settings if key not in fields]
     if unknown:
-        raise KitError(f"'{where}' has no setting '{unknown[0]}'; it knows {', '.join(fields)}.")
+        raise KitError(f"'{where}' has no setting '{unknown[0]}'; valid settings are {', '.join(fields)}.")
     missing = [name for name, field in fields.items() if name not in settings and _required(field)]
     if missing:
         raise KitError(f"'{where}' lacks the setting '{missing[0]}'.")

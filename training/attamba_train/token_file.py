@@ -1,7 +1,7 @@
 """Packed token files: the documents of a source one after the other, as little-endian integers.
 
-`NAME.train.tokens` and `NAME.validation.tokens` hold nothing but tokens; `NAME.json` beside them says how
-they came about. Which documents are held out depends on their text alone, not on their order.
+`NAME.train.tokens` and `NAME.validation.tokens` contain nothing but tokens; `NAME.json` next to them records how
+they were made. Which documents are held out depends only on their text, not on their order.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Split:
     documents: int = 0
     tokens: int = 0
     bytes: int = 0
-    """UTF-8 bytes of the text that the tokens stand for."""
+    """Number of UTF-8 bytes in the text that the tokens stand for."""
 
 
 def pack(
@@ -38,13 +38,13 @@ def pack(
     held_out: float,
     attribution: list[str],
 ) -> dict[str, Split]:
-    """Tokenise `texts` into `folder`.
+    """Tokenize `texts` into `folder`.
 
-    `held_out` is the share of documents kept for validation; `attribution` says where the texts come from and
-    under which licence, one line each, for the card of a model trained on them.
+    `held_out` is the fraction of documents kept for validation; `attribution` says where the texts come from and
+    under which license, one line each, for the card of a model trained on them.
     """
     if not 0.0 <= held_out < 1.0:
-        raise KitError(f"The share held out is {held_out}; it must lie in 0..1, 1 left out.")
+        raise KitError(f"The held-out fraction is {held_out}; it must be at least 0 and less than 1.")
     folder.mkdir(parents=True, exist_ok=True)
     kind = token_type(tokenizer.get_vocab_size())
     paths = {split: folder / f"{name}.{split}.tokens" for split in SPLITS}
@@ -82,7 +82,7 @@ def read(folder: Path, name: str, split: str, tokenizer: Tokenizer) -> np.ndarra
 
 
 def describe(folder: Path, name: str) -> dict:
-    """What `pack` noted of a source."""
+    """What `pack` recorded about a source."""
     path = folder / f"{name}.json"
     if not path.exists():
         raise KitError(f"There is no packed source '{name}' in {folder}; make it with `attamba-train pack`.")
@@ -90,7 +90,7 @@ def describe(folder: Path, name: str) -> dict:
         description = json.loads(path.read_text())
         missing = [key for key in DESCRIBED if key not in description]
     except (json.JSONDecodeError, TypeError) as error:
-        raise KitError(f"{path} is not a description by `attamba-train pack`: {error}.") from error
+        raise KitError(f"{path} is not a description written by `attamba-train pack`: {error}.") from error
     if missing:
         raise KitError(f"{path} lacks '{missing[0]}'; pack the source again.")
     return description
@@ -105,7 +105,7 @@ def fingerprint(tokenizer: Tokenizer) -> str:
 
 
 def fraction(text: str) -> float:
-    """A number in 0..1 that depends on `text` alone."""
+    """A number in 0..1 that depends only on `text`."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 

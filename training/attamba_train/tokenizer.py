@@ -10,7 +10,7 @@ from .errors import KitError
 END_OF_TEXT = "<|endoftext|>"
 ROLES = ("user", "assistant", "system")
 SPECIAL = [END_OF_TEXT, *(f"<|{role}|>" for role in ROLES)]
-# A chat begins as every document does in training: after the end of the one before it.
+# A chat begins the way every document does in training: after the end of the one before it.
 CHAT_TEMPLATE = (
     END_OF_TEXT + "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
     "{% if m.role == 'assistant' %}" + END_OF_TEXT + "{% endif %}{% endfor %}"
@@ -20,10 +20,10 @@ BYTES = 256
 
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A tokenizer of `vocab_size` entries: special tokens, the 256 bytes, then merges learnt from `texts`."""
+    """A tokenizer of `vocab_size` entries: special tokens, the 256 bytes, then merges learned from `texts`."""
     smallest = BYTES + len(SPECIAL)
     if not smallest <= vocab_size <= 1 << 20:
-        raise KitError(f"A vocabulary of {vocab_size} is not possible; it must lie in {smallest}..{1 << 20}.")
+        raise KitError(f"The vocabulary size is {vocab_size}; it must be between {smallest} and {1 << 20}.")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -40,5 +40,5 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 def load(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for every cause
+    except Exception as error:  # the library raises a bare Exception for every cause
         raise KitError(f"{path} is not a tokenizer: {error}.") from error

@@ -1,4 +1,4 @@
-"""The training loop: the same weights however often it is stopped and taken up again."""
+"""The training loop: the resulting weights are the same however often it is stopped and resumed."""
 
 import math
 import signal
@@ -23,15 +23,15 @@ from .processes import Processes
 from .run_config import RunConfig, TrainConfig
 
 LOG_EVERY = 10  # steps between two rows of the log; reading a loss from a GPU makes it wait
-# Settings that may change on the way. `tokens` plans the run longer or shorter: the learning rate follows the new
-# plan from the next step on. `accumulate` fits a step to the machine and changes rounding alone. The others say how
-# closely a run is watched, not what it computes.
+# Settings that may change during a run. `tokens` makes the run longer or shorter: the learning rate follows the new
+# schedule from the next step on. `accumulate` fits a step to the machine and changes only rounding. The others decide
+# how closely a run is monitored, not what it computes.
 FREE_SETTINGS = {"tokens", "accumulate", "validate_every", "validation_tokens", "checkpoint_every"}
 
 
 class Trainer:
     def __init__(self, config: RunConfig, data: Path, folder: Path, processes: Processes):
-        """`data`: the folder of tokenizer and packed sources; `folder`: where checkpoint and logs go."""
+        """`data`: folder of the tokenizer and packed sources; `folder`: where checkpoint and logs go."""
         self.config, self.folder, self.processes = config, folder, processes
         self.mixture, self.held_out = load_data(config, data)
         parts = config.train.accumulate * processes.count
@@ -55,15 +55,15 @@ class Trainer:
         self.parallel = processes.wrap(self._make_objective())
 
     def run(self, minutes: float | None = None, within: float | None = None) -> bool:
-        """Train to the end or for `minutes`; a request to stop (Ctrl-C, SIGTERM) ends the step at hand first.
+        """Train to the end or for `minutes`; a request to stop (Ctrl-C, SIGTERM) takes effect after the current step.
 
-        With `within`, `train.tokens` is chosen so that the run is complete after so many minutes at the speed of
+        With `within`, `train.tokens` is chosen so that the run is complete after that many minutes at the speed of
         the last steps. Returns whether the run is complete.
         """
         first = self.processes.first
         begun, tokens_before, seconds_before = time.monotonic(), self._tokens(), self.seconds
         if within is not None and self.processes.count > 1:
-            raise KitError("A run within a given time is planned by one process; several would plan it differently.")
+            raise KitError("'--within' works with one process only; several would choose different schedules.")
         pace = None if within is None else Pace(begun + within * 60)
         stop = _StopSignal()
         logs = self._open_logs() if first else None
@@ -106,14 +106,14 @@ class Trainer:
         return self.step >= self.config.steps
 
     def _plan(self, steps_left: int | None):
-        """Make the run so many steps longer than it is (None: leave the plan as it is)."""
+        """Set how many steps remain (None: leave the schedule unchanged)."""
         if steps_left is None:
             return
         tokens = self._tokens() + steps_left * self.config.step_tokens
         self.config = replace(self.config, train=replace(self.config.train, tokens=max(1, tokens)))
 
     def train_step(self) -> dict:
-        """One update of the weights; returns its figures, the loss and the norm still on the device."""
+        """One update of the weights; returns its figures, with the loss and the norm still on the device."""
         config, train = self.config, self.config.train
         rate = learning_rate(self.step, config.steps, train)
         for group in self.optimizer.param_groups:
@@ -143,7 +143,7 @@ class Trainer:
         }
 
     def save(self):
-        """Write the state after the last step, and the settings, which may have been planned anew."""
+        """Write the state after the last step, and the settings, whose schedule may have changed."""
         run_folder.note(self.folder, self.config)
         checkpoint.save(
             self.folder,
@@ -168,25 +168,25 @@ class Trainer:
         return self.step * self.config.step_tokens
 
     def _make_model(self, data: Path, begun: bool) -> Decoder:
-        """`begun`: whether a checkpoint will fill in the weights."""
+        """`begun`: whether a checkpoint will provide the weights."""
         return Decoder(self.config.model) if begun else weights.first(self.config, data)
 
     def _make_objective(self) -> nn.Module:
-        """What computes the loss of a batch."""
+        """The module that computes the loss of a batch."""
         return self.model
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.model, self.config.train)
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        """What a checkpoint keeps of the model."""
+        """The part of the model that a checkpoint keeps."""
         return self.model.state_dict()
 
     def _load_weights(self, state: dict[str, torch.Tensor]):
         self.model.load_state_dict(state)
 
     def _draw(self) -> dict[str, int]:
-        """The lengths of this step, the same in all processes: none for a model without chunks."""
+        """The lengths for this step, the same in all processes: none for a model without chunks."""
         chunks = self.config.model.chunks
         if chunks is None:
             return {}
@@ -197,7 +197,7 @@ class Trainer:
         return evaluate.mean_loss(self.model, windows, self.processes.device, chunk)
 
     def _windows(self, part: int) -> torch.Tensor:
-        """[micro batch, context + 1] of this step, part and process."""
+        """[micro batch, context + 1] for this step, part and process."""
         place = part * self.processes.count + self.processes.rank
         first = self.step * self.config.train.batch + place * self.micro_batch
         windows = torch.from_numpy(self.mixture.batch(first, self.micro_batch))
@@ -214,7 +214,7 @@ class Trainer:
         ]
 
     def _log(self, log: csv_log.CsvLog, waiting: list[dict]) -> float:
-        """Write the figures of the `waiting` steps and forget them; returns the last loss."""
+        """Write the figures of the `waiting` steps and clear them; returns the last loss."""
         loss = math.nan
         for figures in waiting:
             loss = figures["loss"].item()
@@ -251,17 +251,17 @@ class Trainer:
 
 
 class Pace:
-    """How many more steps fit before a point in time, by how long the last ones took."""
+    """How many more steps fit before a deadline, judging by how long the last ones took."""
 
     def __init__(self, end: float):
         """`end`: of the run, by `time.monotonic`."""
         self.end = end
         self._before: tuple[int, float] | None = None
         self._seconds = deque(maxlen=5)
-        """That a step took, each a mean since the last time; their median is not shaken by a validation."""
+        """Seconds per step, each a mean since the last call; their median is robust against a validation."""
 
     def steps_left(self, step: int, now: float) -> int | None:
-        """To be asked every few steps; the first time there is no answer yet, since it is then that one compiles."""
+        """Call every few steps; the first call returns no answer, since the steps before it include compilation."""
         before, self._before = self._before, (step, now)
         if before is None or step == before[0]:
             return None
@@ -289,7 +289,7 @@ def load_data(config: RunConfig, folder: Path) -> tuple[Mixture, dict[str, np.nd
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; only matrices decay, since norms, biases and decays have a scale of their own."""
+    """AdamW with weight decay only for matrices, since norms, biases and decays have a scale of their own."""
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and not name.endswith("conv")]
     others = [p for name, p in model.named_parameters() if p.dim() != 2 or name.endswith("conv")]
     groups = [
@@ -309,7 +309,7 @@ def learning_rate(step: int, steps: int, train: TrainConfig) -> float:
 
 
 class _StopSignal:
-    """Notes Ctrl-C and SIGTERM instead of dying of them; a second one kills as usual."""
+    """Catches Ctrl-C and SIGTERM instead of dying; a second one kills as usual."""
 
     def __init__(self):
         self.asked = False

@@ -1,4 +1,4 @@
-"""The weights that a run begins with: random ones, or those of a GGUF file that training goes on from."""
+"""The initial weights of a run: random ones, or those of a GGUF file that training continues from."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from .errors import KitError
 from .model import Decoder
 from .run_config import RunConfig
 
-# What a run may change of the model that it goes on from: which tokens are seen, not what the weights mean.
+# What a run may change in the model that it continues from: which tokens are visible, not what the weights mean.
 FREE_SETTINGS = {"context", "chunks"}
 
 
@@ -26,16 +26,16 @@ def first(config: RunConfig, data: Path) -> Decoder:
     for name in of_run:
         if name not in FREE_SETTINGS and not _same(of_file[name], of_run[name]):
             raise KitError(
-                f"The run cannot begin with {path}: 'model.{name}' is {of_run[name]!r}, in the file {of_file[name]!r}."
+                f"The run cannot start from {path}: 'model.{name}' is {of_run[name]!r}, in the file {of_file[name]!r}."
             )
     if Tokenizer.from_str(gguf_file.load_text(path).tokenizer_json).to_str() != _tokenizer_json(config, data):
-        raise KitError(f"The run cannot begin with {path}: its tokenizer is not the one in {data}.")
+        raise KitError(f"The run cannot start from {path}: its tokenizer is not the one in {data}.")
     model.load_state_dict(begun.state_dict())
     return model
 
 
 def _same(one, other) -> bool:
-    """Equal, or equal but for the float32 in which a file keeps it."""
+    """Equal, or equal except for the float32 in which a file stores it."""
     return math.isclose(one, other, rel_tol=1e-6) if isinstance(one, float) else one == other
 
 

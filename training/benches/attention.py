@@ -1,4 +1,4 @@
-"""Attention in a few large products against attention in blocks, forward and backward, on one core, in bfloat16.
+"""Attention in a few large products compared with attention in blocks: forward and backward, one core, bfloat16.
 
 python training/benches/attention.py [--tokens 4096]
 """

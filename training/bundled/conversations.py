@@ -2,10 +2,10 @@
 
     python training/bundled/conversations.py --stories stories.jsonl.xz --dialogue dialogue.jsonl.xz --out DIR
 
-The sources have nobody who says hello or asks for a story, and a chat begins with just that. So some dialogues
-get a greeting in front of them, and a children's story becomes the answer to a request for one. All greetings,
-requests and replies to them are written for this purpose, below. Every story stands in one conversation only:
-stories held out for validation are thus unseen.
+Nobody in the sources says hello or asks for a story, yet that is how a chat begins. So some dialogues
+are given a greeting, and a children's story becomes the answer to a request for one. All greetings,
+requests and replies to them are written for this purpose, below. Every story is in one conversation only, so
+stories held out for validation are unseen.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import random
 import re
 from pathlib import Path
 
-LEFT_OUT = {"gsm8k"}  # sums: beyond a model of some million parameters
+LEFT_OUT = {"gsm8k"}  # word problems: too hard for a model of a few million parameters
 TALES = {"pb-source", "asp-source"}
 TALE_CHARACTERS = range(250, 3500)  # shorter ones are captions, longer ones more than an answer
-GREETED, SLOPPY = 0.3, 0.12  # shares of conversations
+GREETED, SLOPPY = 0.3, 0.12  # fractions of conversations
 
 HELLOS = [
     "Hi",
@@ -123,12 +123,12 @@ def rows(path: Path):
 
 
 def sentence(text: str, chance: random.Random) -> str:
-    """`text`, at times as people type it in haste."""
+    """`text`, sometimes the way people type in haste."""
     return text.lower().rstrip(".!?") if chance.random() < 0.2 else text
 
 
 def greeting(chance: random.Random) -> list:
-    """An exchange or two before the matter at hand."""
+    """One or two exchanges of small talk before the actual topic."""
     kind = chance.random()
     if kind < 0.6:
         asked = f"{chance.choice(HELLOS)}{chance.choice(['', '', '!', '.'])}"
@@ -148,20 +148,20 @@ def greeting(chance: random.Random) -> list:
 
 
 def greeted(turns: list, chance: random.Random) -> list:
-    """The conversation, with a greeting before some; in some the user writes without capitals and stops."""
+    """The conversation, sometimes with a greeting; in some the user writes without capitals and final periods."""
     if chance.random() < SLOPPY:
         turns = [[role, text.lower().rstrip(".!?") if role == "user" else text] for role, text in turns]
     return greeting(chance) + turns if chance.random() < GREETED else turns
 
 
 def tale(text: str) -> tuple[str, str]:
-    """Title and story; lines broken for a picture book become paragraphs."""
+    """Title and story; lines broken for a picture book are joined into paragraphs."""
     title, *paragraphs = re.split(r"\n\s*\n", re.sub(r"\s*##\s*$", "", text).strip())
     return " ".join(title.split()), "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def subject(story: str) -> str | None:
-    """What the story is about: the one of `SUBJECTS` that it names most, if it names one thrice."""
+    """What the story is about: the one of `SUBJECTS` that it mentions most, if at least three times."""
     words = re.findall(r"[a-z]+", story.lower())
     count, name = max((sum(w in (s, s + "s") for w in words), s) for s in SUBJECTS)
     if count < 3:
@@ -210,7 +210,7 @@ def storytelling(path: Path, chance: random.Random):
 
 
 def fairy_tales(path: Path):
-    """The long stories, as they are."""
+    """The long stories, unchanged."""
     for row in rows(path):
         if row["source"] not in TALES:
             yield {"source": row["source"], "text": row["text"]}
@@ -226,7 +226,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stories", type=Path, required=True)
     parser.add_argument("--dialogue", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="gets chat.jsonl, storytelling.jsonl, fairytales.jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="folder for chat, storytelling and fairytales .jsonl")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     write(chosen.out / "chat.jsonl", dialogues(chosen.dialogue, random.Random("chat")))

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The data of the bundled model: bundled/prepare.sh SOURCES DATA [TOKENIZER]
+# Prepares the data of the bundled model: bundled/prepare.sh SOURCES DATA [TOKENIZER]
 #
 # SOURCES holds stories.jsonl.xz, dialogue.jsonl.xz and books.jsonl.xz. DATA gets the packed sources of the bundled
 # model (chat, storytelling, fairytales, books) and those of the study (stories, dialogue, books). With TOKENIZER,
-# the tokenizer of a model that training goes on from (`attamba-train extract-tokenizer`), none is trained.
+# the tokenizer of a model that training continues from (`attamba-train extract-tokenizer`), none is trained.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sources=$1 data=$2
@@ -24,10 +24,10 @@ pack() {
         "${@/#/--attribution=}"
 }
 
-fairytales='Fairy tales of uci-soe/FairytaleQAData, Apache-2.0'
-picture_books="Children's stories of global-asp/pb-source and global-asp/asp-source, CC BY 4.0"
+fairytales='Fairy tales from uci-soe/FairytaleQAData, Apache-2.0'
+picture_books="Children's stories from global-asp/pb-source and global-asp/asp-source, CC BY 4.0"
 talk=(
-    'Task dialogues of google-research-datasets/dstc8-schema-guided-dialogue, CC BY-SA 4.0'
+    'Task dialogues from google-research-datasets/dstc8-schema-guided-dialogue, CC BY-SA 4.0'
     'Taskmaster TM-4, CC BY 4.0'
     'Topical-Chat (alexa/Topical-Chat), CDLA-Sharing-1.0'
 )
@@ -35,5 +35,5 @@ pack "$data/chat.jsonl" chat 0.02 "${talk[@]}"
 pack "$data/storytelling.jsonl" storytelling 0.06 "$picture_books"
 pack "$data/fairytales.jsonl" fairytales 0.05 "$fairytales"
 pack "$sources/stories.jsonl.xz" stories 0.05 "$fairytales" "$picture_books"
-pack "$sources/dialogue.jsonl.xz" dialogue 0.02 "${talk[@]}" 'Worked sums of openai/grade-school-math, MIT'
+pack "$sources/dialogue.jsonl.xz" dialogue 0.02 "${talk[@]}" 'Worked word problems from openai/grade-school-math, MIT'
 pack "$sources/books.jsonl.xz" books 0.03 'Books in the public domain (mlschmitt/classic-books-markdown)'

@@ -1,9 +1,9 @@
-"""The bundled model beside a transformer of its size, trained on the same tokens: held-out perplexity and memory.
+"""The bundled model and a transformer of its size, trained on the same tokens: held-out perplexity and memory.
 
     python training/bundled/twin.py MODEL_RUN TWIN_RUN --plot twin.png > twin.md
 
-Of each run its `run.yaml` and `validation.csv` are read. The scores are those of the same held-out windows, each of the
-context of training. A session is its keys and values, in 16 bits, and the state of its scans.
+Each run's `run.yaml` and `validation.csv` are read. The scores are from the same held-out windows, each as long as the
+training context. A session's size is its keys and values, in 16 bits, plus the state of its scans.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from matplotlib import pyplot
 from attamba_train import csv_log, evaluate, settings
 from attamba_train.run_config import RunConfig
 
-# (source, chunk length or "") -> tokens trained on -> loss in nats a token
+# (source, chunk length or "") -> tokens trained on -> loss in nats per token
 Curves = dict[tuple[str, str], dict[int, float]]
 
 
@@ -47,7 +47,7 @@ def read(folder: Path) -> Trained:
 
 
 def last_in_common(runs: list[Trained]) -> int:
-    """Tokens up to which all curves of all runs go."""
+    """Number of tokens that all curves of all runs reach."""
     return max(set.intersection(*(set(curve) for run in runs for curve in run.curves.values())))
 
 
@@ -72,7 +72,7 @@ def table(runs: list[Trained], tokens: int) -> list[str]:
 
 
 def plot(runs: list[Trained], path: Path):
-    """Held-out loss over the tokens, of the chunk length that a model begins with."""
+    """Held-out loss over the tokens, at each model's first chunk length."""
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for run, line in zip(runs, ("-", "--"), strict=True):
         chunks = run.config.model.chunks
@@ -81,7 +81,7 @@ def plot(runs: list[Trained], path: Path):
             points = [tokens / 1e6 for tokens in curve]
             label = f"{source}, {run.config.name}"
             axes.plot(points, list(curve.values()), line, color=f"C{color}", label=label)
-    axes.set(xlabel="million tokens", ylabel="held-out loss (nats a token)")
+    axes.set(xlabel="million tokens", ylabel="held-out loss (nats per token)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
@@ -91,7 +91,7 @@ def plot(runs: list[Trained], path: Path):
 
 def main(arguments: list[str] | None = None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="folder of a run's settings and logs")
+    parser.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="folder with a run's settings and logs")
     parser.add_argument("--plot", type=Path, required=True)
     chosen = parser.parse_args(arguments)
     runs = [read(folder) for folder in chosen.runs]

@@ -1,10 +1,10 @@
-"""Conversations in which the base itself answers: what a chat with it is like, for its student to keep.
+"""Conversations in which the base itself answers, so that its student keeps the base's style of chat.
 
     python training/distilled/answers.py --attamba BIN --model BASE.gguf --books books.jsonl.xz --out answers.jsonl
 
 Questions and requests of many kinds, some about a passage from a book, are put to the base one after the other through
-the runtime, which samples its answers. A conversation depends on its number alone; started again, it goes on after
-those that `--out` holds.
+the runtime, which samples its answers. A conversation depends only on its number; started again, the script continues
+after those already in `--out`.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from runtime import converse
 from attamba_train import corpus, token_file
 
 TURNS = range(3, 11)
-LIMIT = 240  # tokens of an answer
+LIMIT = 240  # tokens per answer
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what the base's template begins with
-# Without the penalty so small a base goes round in circles.
+# Without the penalty so small a base repeats itself endlessly.
 SAMPLING = "--temperature 0.7 --repeat-penalty 1.1 --repeat-last 256".split()
-PASSAGES = 0.25  # share of the turns that bring a passage from a book
+PASSAGES = 0.25  # fraction of the turns that quote a passage from a book
 
 TOPICS = """the sea|the moon|volcanoes|rain|snow|rivers|bees|whales|owls|elephants|dinosaurs|trees|mushrooms|gardens|
 bread|tea|coffee|chocolate|cooking rice|a vegetable soup|breakfast|a birthday cake|learning a language|reading books|
@@ -84,7 +84,7 @@ ABOUT_PASSAGE = [
 
 
 def messages(chance: random.Random, books: list[list[str]]) -> list[str]:
-    """What the user says, turn by turn, each in one line."""
+    """What the user says, turn by turn, each on one line."""
     said = []
     for _ in range(chance.choice(TURNS)):
         if chance.random() < PASSAGES:
@@ -107,12 +107,12 @@ def turns(attamba: Path, model: Path, said: list[str], seed: int) -> list[list[s
 
 def main(arguments: list[str] | None = None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attamba", type=Path, required=True, help="the program of the runtime")
+    parser.add_argument("--attamba", type=Path, required=True, help="the attamba command")
     parser.add_argument("--model", type=Path, required=True, help="the base, which answers")
     parser.add_argument("--books", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--conversations", type=int, default=400)
-    parser.add_argument("--held-out", type=float, default=0.03, help="share of the books that validation holds back")
+    parser.add_argument("--held-out", type=float, default=0.03, help="fraction of the books held out for validation")
     chosen = parser.parse_args(arguments)
     books = [text.split() for text in corpus.documents(chosen.books) if token_file.fraction(text) >= chosen.held_out]
     there = len(chosen.out.read_bytes().splitlines()) if chosen.out.exists() else 0

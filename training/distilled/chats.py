@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime import converse
 
-# Likeliest tokens, so that models differ by what they compute and not by chance; answers that repeat are held off.
+# Most likely tokens, so that models differ by what they compute and not by chance; repetition is penalized.
 OPTIONS = "--temperature 0 --repeat-penalty 1.1 --limit 160".split()
 
 CHATS = [
@@ -28,13 +28,13 @@ CHATS = [
 def named(text: str) -> tuple[str, Path]:
     name, found, path = text.partition("=")
     if not found or not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FILE with a file that is there")
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FILE with an existing file")
     return name, Path(path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attamba", type=Path, required=True, help="the program of the runtime")
+    parser.add_argument("--attamba", type=Path, required=True, help="the attamba command")
     parser.add_argument("models", type=named, nargs="+", metavar="NAME=MODEL.gguf")
     chosen = parser.parse_args()
     print("# Ten chats side by side\n")

@@ -1,10 +1,10 @@
-"""A chat of many thousand tokens in fixed memory: how a model goes on talking, and what it knows of the beginning.
+"""A chat of many thousand tokens in fixed memory: how a model keeps talking, and what it knows of the beginning.
 
     python training/distilled/long_chat.py --attamba BIN --data DIR --budget 24M NAME=MODEL.gguf ... > long-chat.md
 
-The user tells some things about friends and then speaks of all sorts of matters. At given lengths the last turns are
-shown, and copies of the chat are asked for each of the things told, so that no answer can help or harm the next.
-Every model has the same memory. An answer counts if it holds the word that was told.
+The user states some facts about friends and then talks about all sorts of things. At given lengths the last turns are
+shown, and copies of the chat are asked for each of the facts, so that no answer can help or harm the next.
+Every model has the same memory. An answer counts as right if it contains the word in question.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from attamba_train import tokenizer
 
 TALKING = "--temperature 0.7 --repeat-penalty 1.1 --repeat-last 256 --limit 120".split()
 ASKING = "--temperature 0 --repeat-penalty 1 --limit 24".split()
-TURN_TOKENS = 12  # what the template puts around a message and its answer, about
+TURN_TOKENS = 12  # approximate tokens that the template adds to a message and its answer
 SHOWN = 2  # turns
 
-# What is told, what is asked later, and the word that answers it.
+# The statement, the question asked later, and the word that answers it.
 TOLD = [
     ("Marta was born in Lisbon.", "Where was Marta born?", "Lisbon"),
     ("Tobias has a parrot.", "Which pet does Tobias have?", "parrot"),
@@ -44,7 +44,7 @@ def numbers(text: str) -> list[int]:
 
 
 def known(chat: Conversation) -> int:
-    """Asks for all that was told and prints the answers; how many were right."""
+    """Asks for all the facts and prints the answers; returns how many were right."""
     print("\n| question | answer | |\n|---|---|---|")
     count = 0
     for _, question, word in TOLD:
@@ -61,8 +61,8 @@ def cell(text: str) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attamba", type=Path, required=True, help="the program of the runtime")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer")
+    parser.add_argument("--attamba", type=Path, required=True, help="the attamba command")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer")
     parser.add_argument("--budget", default="24M", help="memory of the session, as `attamba chat` takes it")
     parser.add_argument("--lengths", type=numbers, default="100,1024,2048,4096,8192,12288")
     parser.add_argument("models", type=named, nargs="+", metavar="NAME=MODEL.gguf")
@@ -71,7 +71,7 @@ def main():
     budget = ["--budget", chosen.budget]
     print(f"# A long chat\n\nWith `attamba chat {' '.join(budget + TALKING)} --seed N`,")
     print(f"where N is the number of the message; it begins:\n\n> {BEGINNING}\n")
-    print(f"Then the user speaks of other things. What was told is asked for in copies, with `{' '.join(ASKING)}`.")
+    print(f"Then the user talks about other things. Recall is tested in copies, with `{' '.join(ASKING)}`.")
     right = {}
     for name, path in chosen.models:
         chance = random.Random(1)
@@ -88,7 +88,7 @@ def main():
                 for said, answer in turns:
                     print(f"\n**{said}**\n\n> {cell(answer)}")
                 right[name, length] = known(chat)
-    print("\n## Known of what was told\n\n| | " + " | ".join(f"after {n} tokens" for n in chosen.lengths) + " |")
+    print("\n## Facts recalled\n\n| | " + " | ".join(f"after {n} tokens" for n in chosen.lengths) + " |")
     print("|---|" + "--:|" * len(chosen.lengths))
     for name, _ in chosen.models:
         print(f"| {name} | " + " | ".join(f"{right[name, n]} of {len(TOLD)}" for n in chosen.lengths) + " |")

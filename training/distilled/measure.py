@@ -1,10 +1,10 @@
-"""What a distilled model has kept: perplexity and agreement with its base, beside windows of equal memory.
+"""How good a distilled model is: perplexity and agreement with its base, compared with windows of equal memory.
 
     python training/distilled/measure.py --base BASE.gguf --model MERGED.gguf --data DIR --out figures.json
 
-Held-out windows of each source and length are read by the base with full attention, by the base with a sliding
-window and the sink, by the base restricted to chunk boundaries and a window, and by the distilled model. What is known
-is kept in `--out`, and a measurement that stands there is not made again; the tables go to standard output.
+Held-out windows of each source and length are evaluated by the base with full attention, by the base with a sliding
+window and the sink, by the base restricted to chunk boundaries and a window, and by the distilled model. Results
+are kept in `--out`, and existing ones are not measured again; the tables go to standard output.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from attamba_train.batches import even_windows
 from attamba_train.model import Chunks, Decoder, ModelConfig
 
 SLICE = 512  # tokens whose logits are held at once
-NEVER = 1 << 20  # tokens of a chunk whose end, in any layer, no text here reaches
+NEVER = 1 << 20  # a chunk length whose boundary no text here reaches, in any layer
 
 
 @dataclass(frozen=True)
 class Case:
     kind: str
-    """`full`, `window`, `restricted`, `distilled` or, to tell what its chunks are worth, `distilled window`."""
+    """`full`, `window`, `restricted`, `distilled` or, to show what its chunks are worth, `distilled window`."""
     chunk: int = 0
     window: int = 0
 
@@ -40,7 +40,7 @@ class Case:
         return f"{self.kind}, P {self.chunk} L {self.window}"
 
 
-# The lengths under which the cases are compared: as many entries at 8192 tokens, or half, or a quarter of them.
+# The lengths at which the cases are compared: as many entries at 8192 tokens, or half, or a quarter of them.
 CASES = [
     Case("full"),
     Case("window", window=1024),
@@ -71,9 +71,9 @@ CASES = [
 
 
 def build(case: Case, base: Decoder, distilled: Decoder) -> Decoder:
-    """The model of a case, sharing its parameters with those given."""
+    """The model for a case, sharing its parameters with those given."""
     source = distilled if case.kind.startswith("distilled") else base
-    # A model with mixers has chunks; those that no text ever fills add nothing to a window.
+    # A model with mixers has chunks; chunks that no text ever fills add nothing to a window.
     chunks = None if case.kind == "full" else Chunks(case.chunk or bool(source.config.mixer) * NEVER, case.window)
     model = Decoder(replace(source.config, chunks=chunks))
     for name, parameter in source.named_parameters():
@@ -85,9 +85,9 @@ def build(case: Case, base: Decoder, distilled: Decoder) -> Decoder:
 @torch.no_grad()
 @torch.autocast("cpu", torch.bfloat16)
 def score(model: Decoder, windows: torch.Tensor, greedy: list) -> dict:
-    """Loss in nats and how often the likeliest token is that of `greedy`; an empty `greedy` is filled.
+    """Loss in nats and how often the most likely token is that of `greedy`; an empty `greedy` is filled.
 
-    Products are computed in bfloat16, for all models alike, which moves a perplexity by a few tenths of a percent.
+    Products are computed in bfloat16, for all models alike, which changes a perplexity by a few tenths of a percent.
     """
     loss = agreed = count = 0.0
     fill = not greedy
@@ -115,7 +115,7 @@ def table(found: dict, base: ModelConfig, sources: list[str], context: int):
     full = kv_bytes(Case("full"), base, context)
     print(f"\n{context} tokens\n")
     print(
-        "| model | KV KiB | times fewer | " + " | ".join(f"{s} perplexity | % of base | agrees" for s in sources) + " |"
+        "| model | KV KiB | reduction | " + " | ".join(f"{s} perplexity | % of base | agrees" for s in sources) + " |"
     )
     print("|---|--:|--:|" + "--:|--:|--:|" * len(sources))
     for case in CASES:
@@ -139,11 +139,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="the distilled model, merged")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer and the packed sources")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sources", nargs="+", default=["books", "dialogue"])
     parser.add_argument("--contexts", type=int, nargs="+", default=[8192, 4096, 1024])
-    parser.add_argument("--tokens", type=int, default=24576, help="of each source and length")
+    parser.add_argument("--tokens", type=int, default=24576, help="tokens of each source and length")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)

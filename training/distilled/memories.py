@@ -1,12 +1,12 @@
-"""Texts whose end can only be known from their beginning, so that a distillation teaches to remember.
+"""Texts whose end can only be predicted from their beginning, so that a distillation teaches the model to remember.
 
     python training/distilled/memories.py --books books.jsonl.xz --out memories.jsonl [--documents N] [--far]
 
-Ordinary text seldom needs what stands a thousand tokens back, so it hardly teaches a chunk state to keep it. Here a
-passage comes once more after others, or facts scattered over passages are asked for later, in plain text or in a
+Ordinary text seldom needs what is a thousand tokens back, so it hardly teaches a chunk state to keep it. Here a
+passage is repeated after others, or facts scattered over passages are asked for later, in plain text or in a
 conversation. The teacher, which sees everything, then knows what comes, and its student can only know it from chunk
-states. Names, facts and questions are made here and are unlike those of `attamba recall`; the passages are from books,
-those held out for validation left out.
+states. Names, facts and questions are made up here and differ from those of `attamba recall`; the passages are from
+books, without those held out for validation.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from attamba_train import corpus, token_file
 
 PASSAGE_WORDS = range(40, 160)
-NEAR, FAR = (range(1, 9), range(2, 7)), (range(8, 25), range(6, 13))  # passages and facts of a document
+NEAR, FAR = (range(1, 9), range(2, 7)), (range(8, 25), range(6, 13))  # passages and facts per document
 DOCUMENTS_OF_A_BOOK = 60
 Size = tuple[range, range]
 
@@ -35,7 +35,7 @@ def digits(chance: random.Random) -> str:
     return "".join(chance.choice("0123456789") for _ in range(chance.randint(3, 6)))
 
 
-# Statement, question and the beginning of its answer; what is in braces is drawn anew each time.
+# Statement, question and the beginning of its answer; what is in braces is drawn at random each time.
 KINDS = [
     ("The number of {person}'s room is {value}.", "What is the number of {person}'s room?", "It is {value}.", digits),
     (
@@ -77,14 +77,14 @@ KINDS = [
 
 
 def fact(chance: random.Random, person: str, place: str) -> tuple[str, str, str]:
-    """A statement, the question for it, and the answer."""
+    """A statement, its question, and the answer."""
     statement, question, answer, values = chance.choice(KINDS)
     value = values(chance) if callable(values) else chance.choice([each for each in values if each != person])
     return tuple(each.format(person=person, place=place, value=value) for each in (statement, question, answer))
 
 
 def facts(chance: random.Random, count: int) -> list[tuple[str, str, str]]:
-    """Facts, each of another person and another place, so that every question has one answer."""
+    """Facts, each about a different person and place, so that every question has one answer."""
     people, places = chance.sample(PEOPLE, count), chance.sample(PLACES, count)
     return [fact(chance, person, place) for person, place in zip(people, places, strict=True)]
 
@@ -104,7 +104,7 @@ def repetition(chance: random.Random, words: list[str], size: Size) -> dict:
 
 
 def scattered(chance: random.Random, words: list[str], size: Size) -> tuple[list[str], list[tuple[str, str, str]]]:
-    """Passages among which facts stand, and these facts in another order."""
+    """Passages with facts between them, and these facts in another order."""
     known = facts(chance, chance.choice(size[1]))
     parts = [statement for statement, _, _ in known] + [passage(chance, words) for _ in range(chance.choice(size[0]))]
     chance.shuffle(parts)
@@ -136,8 +136,8 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--books", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--documents", type=int, default=8000)
-    parser.add_argument("--held-out", type=float, default=0.03, help="share of the books that validation holds back")
-    parser.add_argument("--far", action="store_true", help="thousands of tokens between what belongs together")
+    parser.add_argument("--held-out", type=float, default=0.03, help="fraction of the books held out for validation")
+    parser.add_argument("--far", action="store_true", help="thousands of tokens between related parts")
     chosen = parser.parse_args(arguments)
     chance, size = random.Random(1), FAR if chosen.far else NEAR
     written = 0

@@ -1,9 +1,9 @@
-"""What is known of a secret number far back: by the base, by the base with a window, and by the distilled model.
+"""Recall of a secret number far back: by the base, by the base with a window, and by the distilled model.
 
     python training/distilled/recall.py --attamba BIN --base BASE.gguf --model MERGED.gguf > recall.md
 
-A sentence with a number is hidden in a book, as `attamba recall` does it; told is how many of the number's digits a
-model finds most likely. All but the base with full attention hold an eighth as many keys and values as the base does
+A sentence with a number is hidden in a book, as in `attamba recall`; the score is the share of the number's digits that
+a model finds most likely. All but the base with full attention hold an eighth as many keys and values as the base does
 at 8192 tokens.
 """
 
@@ -12,7 +12,7 @@ import json
 import subprocess
 from pathlib import Path
 
-# Name, whether it is the distilled model, and what of `attamba recall` makes it.
+# Name, whether it is the distilled model, and the options of `attamba recall` that select it.
 CASES = [
     ("base, full attention", False, []),
     ("base, window of 1024 and the sink", False, ["--ring", "1025"]),
@@ -25,7 +25,7 @@ CASES = [
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attamba", type=Path, required=True, help="the program of the runtime")
+    parser.add_argument("--attamba", type=Path, required=True, help="the attamba command")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="the distilled model, merged")
     parser.add_argument("--lengths", default="1K,2K,4K,8K")
@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     what = ["--lengths", chosen.lengths, "--depths", chosen.depths, "--trials", str(chosen.trials)]
-    print(f"`attamba recall {' '.join(what)}`; digits told, of which guessing gets 10 %:\n")
+    print(f"`attamba recall {' '.join(what)}`; share of digits reproduced (guessing gets 10 %):\n")
     for number, (name, is_distilled, options) in enumerate(CASES):
         model = chosen.model if is_distilled else chosen.base
         command = [chosen.attamba, "recall", "-m", model, *what, *options, "--json", "--threads", str(chosen.threads)]

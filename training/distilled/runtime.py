@@ -1,4 +1,4 @@
-"""Conversations through the program of the runtime."""
+"""Conversations through the attamba command."""
 
 import shutil
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class Conversation:
-    """A chat with `model`, kept in a file between messages, so that it can be gone on with more than once.
+    """A chat with `model`, kept in a file between messages, so that it can be continued more than once.
 
-    A line break within a message becomes a space: the program takes a line for a message. `options` are those of
-    `attamba chat`, for all messages or for one. The folder of the file goes with `close`, or at the end of a `with`
-    block.
+    A line break within a message becomes a space, because the command reads one message per line. `options` are those
+    of `attamba chat`, for all messages or for one. The folder of the file is removed by `close`, or at the end of a
+    `with` block.
     """
 
     def __init__(self, attamba: Path, model: Path, options: list[str]):
@@ -21,7 +21,7 @@ class Conversation:
         self.file = Path(self.folder.name) / "chat"
 
     def say(self, message: str, *options: str) -> str:
-        """The answer to `message`; the conversation goes on after it."""
+        """The answer to `message`; the conversation continues after it."""
         return self._answer(message, self.file, options)
 
     def ask_aside(self, message: str, *options: str) -> str:
@@ -46,7 +46,7 @@ class Conversation:
 
 
 def converse(attamba: Path, model: Path, messages: Iterable[str], options: list[str]) -> Iterator[str]:
-    """What `model` answers to each of `messages`, one after the other in one conversation."""
+    """`model`'s answers to each of `messages`, one after the other in one conversation."""
     with Conversation(attamba, model, options) as conversation:
         for message in messages:
             yield conversation.say(message)

@@ -2,8 +2,8 @@
 
     python training/study/report.py [--out DIR]
 
-It reads what `results/` keeps of complete runs and, of the others, the logs in DIR, the folder that `run_queue.py`
-fills. Runs that are not complete appear in the plot of the curves alone.
+It reads the records of complete runs in `results/` and, for the others, the logs in DIR, the folder that `run_queue.py`
+fills. Incomplete runs appear only in the plot of the curves.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from attamba_train.run_config import RunConfig
 
 NOTE = HERE.parent / "STUDY.md"
 BEGIN, END = "<!-- figures: written by study/report.py -->", "<!-- end of figures -->"
-CONTEXT = 1024  # tokens of a session for which the table states the memory
+CONTEXT = 1024  # session length for which the table gives the memory
 
 
 @dataclass
 class Result:
     config: RunConfig
     curve: list[tuple[int, dict[str, float]]]
-    """Tokens trained on, and the held-out loss of each source in nats a token."""
+    """Tokens trained on, and the held-out loss of each source in nats per token."""
 
     @property
     def complete(self) -> bool:
@@ -48,7 +48,7 @@ def mean_perplexity(losses: dict[str, float]) -> float:
 
 
 def read(folder: Path | None) -> list[Result]:
-    """Every run with what is known of it, in the order of the queue."""
+    """Every run with its results so far, in queue order."""
     found = []
     for config in runs():
         source = results.KEPT if results.is_kept(config) or folder is None else folder
@@ -61,11 +61,11 @@ def read(folder: Path | None) -> list[Result]:
 
 
 def table(found: list[Result]) -> str:
-    """Complete runs from the best to the worst."""
+    """Complete runs from best to worst."""
     done = sorted((r for r in found if r.complete), key=lambda r: r.perplexity)
     sources = list(done[0].curve[-1][1])
     full = next((r.perplexity for r in done if r.config.model.architecture == "transformer"), None)
-    head = ["run", "parameters", "perplexity", "against full attention", *sources]
+    head = ["run", "parameters", "perplexity", "vs. full attention", *sources]
     head += [f"keys and values at {CONTEXT} tokens", "scan state"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for r in done:
@@ -79,7 +79,7 @@ def table(found: list[Result]) -> str:
 
 
 def tables(found: list[Result]) -> str:
-    """A table for each number of tokens that runs were trained on, the fewest first."""
+    """A table for each number of tokens that runs were trained on, smallest first."""
     parts = []
     for tokens in sorted({r.config.train.tokens for r in found if r.complete}):
         parts.append(f"After {tokens / 1e6:.0f} million tokens:")
@@ -91,7 +91,7 @@ def tables(found: list[Result]) -> str:
 
 
 def plot_memory(found: list[Result], path: Path):
-    """Perplexity over the memory a session of `CONTEXT` tokens takes, scan state included."""
+    """Perplexity over the memory that a session of `CONTEXT` tokens takes, scan state included."""
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for r in found:
         model = r.config.model
@@ -100,7 +100,7 @@ def plot_memory(found: list[Result], path: Path):
         axes.annotate(r.config.name, (kib, r.perplexity), fontsize=7, xytext=(4, 3), textcoords="offset points")
     axes.set(
         xscale="log",
-        xlabel=f"KiB of keys, values and states of a session of {CONTEXT} tokens",
+        xlabel=f"KiB of keys, values and states in a session of {CONTEXT} tokens",
         ylabel="held-out perplexity",
     )
     axes.margins(x=0.3)
@@ -112,7 +112,7 @@ def plot_curves(found: list[Result], path: Path):
     for number, r in enumerate(found):
         if r.curve:
             tokens, values = zip(*((t / 1e6, mean_perplexity(losses)) for t, losses in r.curve), strict=True)
-            # Ten colours: the next ten runs are dashed.
+            # Ten colors: the next ten runs are dashed.
             style = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
             axes.plot(tokens, values, marker=".", label=r.config.name, **style)
     axes.set(yscale="log", xlabel="million tokens", ylabel="held-out perplexity")

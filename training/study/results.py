@@ -1,4 +1,4 @@
-"""What is kept of a complete run: small enough to commit, so that the study goes on over several machines."""
+"""What is kept of a complete run: small enough to commit, so that the study can continue on another machine."""
 
 import shutil
 from pathlib import Path
@@ -9,11 +9,11 @@ from attamba_train import csv_log, settings
 from attamba_train.run_config import RunConfig
 
 KEPT = Path(__file__).parent / "results"
-EVERY = 20  # training steps to one row of the log that is kept
+EVERY = 20  # training steps per row of the kept log
 
 
 def keep(run: RunConfig, folder: Path):
-    """Copy what tells of the complete run in `folder`."""
+    """Copy the record of the complete run in `folder`."""
     target = KEPT / folder_name(run)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "run.yaml", target / "run.yaml")

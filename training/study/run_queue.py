@@ -1,8 +1,8 @@
-"""Train the runs of the study one after the other; started again, it goes on where it stopped.
+"""Train the runs of the study one after the other; started again, it resumes where it stopped.
 
     python training/study/run_queue.py --data DIR --out DIR [--only TEXT] [--minutes N]
 
-What a complete run has found is kept in `results/`; a run that is kept there is not made again. Started twice with
+The results of a complete run are kept in `results/`, and such a run is not repeated. If started twice with
 the same folders, the two processes share the queue.
 """
 
@@ -21,10 +21,10 @@ from attamba_train.trainer import Trainer
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tokenizer and the packed sources")
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder a run")
-    parser.add_argument("--only", metavar="TEXT", default="", help="make the runs alone that have TEXT in their names")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer and the packed sources")
+    parser.add_argument("--out", type=Path, required=True, help="folder in which each run gets its own folder")
+    parser.add_argument("--only", metavar="TEXT", default="", help="train only the runs with TEXT in their names")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this many minutes")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -34,12 +34,12 @@ def main():
             continue
         folder = chosen.out / folder_name(run)
         claim = _claim(folder)
-        # Another process may have completed it since the last look.
+        # Another process may have completed it in the meantime.
         if claim is None or results.is_kept(run):
             continue
         left = chosen.minutes - (time.monotonic() - begun) / 60
         if left <= 0 or not Trainer(run, chosen.data, folder, Processes()).run(left):
-            print(f"stopped in '{run.name}'; the same command goes on", flush=True)
+            print(f"stopped in '{run.name}'; run the same command to resume", flush=True)
             return
         results.keep(run, folder)
         print(f"'{run.name}' is complete", flush=True)
@@ -47,9 +47,9 @@ def main():
 
 
 def _claim(folder: Path):
-    """The open file whose lock says that the run in `folder` is being made, or None where another process makes it.
+    """The open file whose lock marks the run in `folder` as in progress, or None if another process holds it.
 
-    The system takes the lock away with the process, so a run that was cut short is free for the next.
+    The system releases the lock with the process, so a run that was cut short is free for the next.
     """
     folder.mkdir(parents=True, exist_ok=True)
     claim = (folder / "claim").open("w")

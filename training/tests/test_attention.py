@@ -1,4 +1,4 @@
-"""Attention in pieces against one T x T matrix."""
+"""Attention in pieces compared with one T x T matrix."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The conversations that the bundled model learns from, and its comparison with its twin."""
+"""The conversations that the bundled model learns from, and its comparison with its twin, the transformer."""
 
 import random
 import sys
@@ -72,7 +72,7 @@ def test_twins_are_compared_where_both_were_scored(monkeypatch, tmp_path, capsys
     plot = tmp_path / "twin.png"
     twin.main([str(tmp_path / "ours"), str(tmp_path / "twin"), "--plot", str(plot)])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
-    # 64 tokens: of the last 9 each, of 55 before them every fourth or eighth; 4 bytes a number of 16 in 2 layers.
+    # 64 tokens: all of the last 9, and of the 55 before them every fourth or eighth; 16 numbers of 4 bytes in 2 layers.
     # The scans: 2 layers, 2 mixers of 8 x 4 numbers and 3 inputs of a convolution over 8 + 2 * 4 channels.
     scans = 4 * 2 * 2 * (8 * 4 + 3 * 16)
     kib = [f"{(128 * held + scan) / 1024:.0f} KiB" for held, scan in ((9 + 14, scans), (9 + 7, scans), (64, 0))]

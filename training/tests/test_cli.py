@@ -1,4 +1,4 @@
-"""The command from text to a checked GGUF file, as a user types it."""
+"""The command, from text to a checked GGUF file, the way a user types it."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_tokenizer_and_pack(stories, tmp_path, capsys):
     assert run(*pack, "--sources", "talk", "--held-out", "0.25") == 0
     assert "talk validation:" in capsys.readouterr().out
     assert run(*pack, "--held-out", "1.5") == 1
-    assert "The share held out is 1.5" in capsys.readouterr().err
+    assert "The held-out fraction is 1.5" in capsys.readouterr().err
 
 
 def test_export_check_and_card(finished, tmp_path, capsys):

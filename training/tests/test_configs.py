@@ -1,4 +1,4 @@
-"""The runs that the kit ships: the bundled model fits its file, and its twin is a fair one."""
+"""The runs that the kit ships: the bundled model fits its file, and the transformer is a fair baseline."""
 
 from pathlib import Path
 

@@ -99,7 +99,7 @@ def test_damaged_description_is_told(description, message, data, tmp_path):
 
 
 def test_vocabulary_too_small_for_all_bytes_is_refused():
-    with pytest.raises(KitError, match=r"100 is not possible; it must lie in 260"):
+    with pytest.raises(KitError, match=r"vocabulary size is 100; it must be between 260"):
         tokenizer.train(["text"], 100)
 
 

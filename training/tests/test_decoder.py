@@ -95,7 +95,7 @@ def test_weights_depend_on_the_seed_alone():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reset", "carried, projected, shared keys"])
 def test_compiled_training_in_bfloat16_is_as_near_to_float32_as_eager(kind):
-    """Guards the form of the scan's gradients: one was found that compiles to a write past the end of a buffer."""
+    """Guards the form of the scan's gradients: one form was found that compiles to a write past the end of a buffer."""
     model = model_of(kind)
     exact = gradient(model, bfloat16=False)
     eager_error = (gradient(model) - exact).norm()

@@ -1,4 +1,4 @@
-"""A small pretrained transformer taught to be Attamba."""
+"""A small pretrained transformer distilled into Attamba."""
 
 import json
 from dataclasses import replace

@@ -23,7 +23,7 @@ def script(name: str):
 
 @pytest.fixture(scope="module", params=[[], ["--far"]], ids=["near", "far"])
 def memories(tmp_path_factory, request):
-    """What the script makes of twelve books of which half are held out, and the books themselves."""
+    """What the script makes of twelve books, half of them held out, and the books themselves."""
     module = script("memories")
     folder = tmp_path_factory.mktemp("memories")
     books, out = folder / "books.jsonl", folder / "memories.jsonl"
@@ -62,7 +62,7 @@ def test_a_passage_comes_again(memories):
 
 
 def test_the_base_answers_in_turn_and_a_stopped_run_goes_on(tmp_path):
-    """With a program in place of the runtime that says how much it has been told before."""
+    """With a stub in place of the runtime that reports how much it has been told before."""
     module, books, out, program = script("answers"), tmp_path / "books.jsonl", tmp_path / "out.jsonl", tmp_path / "chat"
     books.write_text("".join(json.dumps({"text": text}) + "\n" for text in BOOKS))
     program.write_text(

@@ -1,4 +1,4 @@
-"""A tokenizer kept as arrays is the tokenizer that it was made of."""
+"""A tokenizer stored as arrays equals the tokenizer that it was made from."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Models written as GGUF and read back, and what such a file says."""
+"""Models written as GGUF and read back, and the contents of such a file."""
 
 import gguf
 import numpy as np

@@ -103,7 +103,7 @@ def test_transformer_is_converted_too():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pseudo_chunk": True}, "'pseudo_chunk' lets every token be seen"),
+        ({"pseudo_chunk": True}, "'pseudo_chunk' makes every token visible"),
         ({"sep_ssm": False}, "Without 'sep_ssm'"),
         ({"token_chunk": None}, "settings lack 'token_chunk'"),
     ],

@@ -1,4 +1,4 @@
-"""The fast forms against the executable specification, in float32."""
+"""The fast forms compared with the executable specification, in float32."""
 
 import numpy as np
 import pytest

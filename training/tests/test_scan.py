@@ -1,4 +1,4 @@
-"""The block form of the scan against its definition, token by token, in float64."""
+"""The block form of the scan compared with its definition, token by token, in float64."""
 
 import pytest
 import torch

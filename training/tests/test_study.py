@@ -1,4 +1,4 @@
-"""The study: its runs can be compared, and its report reads what they logged."""
+"""The study: its runs are comparable, and its report reads what they logged."""
 
 import sys
 from pathlib import Path

@@ -72,7 +72,7 @@ def test_a_run_within_a_time_is_complete_by_then(config, data, tmp_path):
     assert trainer.step == trainer.config.steps < long.steps
     rows = csv_log.read(tmp_path / "train.csv")
     assert float(rows[-1]["learning_rate"]) < 0.2 * config.train.learning_rate
-    # The settings that are kept are those of the run as it was.
+    # The settings that are kept are those of the original run.
     assert yaml.safe_load((tmp_path / "run.yaml").read_text())["train"]["tokens"] == trainer.config.train.tokens
 
 

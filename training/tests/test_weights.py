@@ -1,4 +1,4 @@
-"""A run that begins with the weights of a file."""
+"""A run that starts from the weights of a file."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from attamba_train.trainer import Trainer
 
 
 def saved(config, data, path, kind="F16"):
-    """A model unlike the one that the run's seed gives, as a file with the tokenizer of `data`."""
+    """A model unlike the one from the run's seed, as a file with the tokenizer of `data`."""
     model = Decoder(config.model).init_weights(config.seed + 1)
     gguf_file.save(path, model, "first", kind, gguf_file.Text(tokenizer.load(data / "tokenizer.json").to_str()))
     return model

@@ -5,11 +5,11 @@ from torch.nn import functional as F
 
 from .schedule import Schedule
 
-MIN_QUERIES = 16  # queries that share one slice of window keys, at least: smaller products waste the machine
+MIN_QUERIES = 16  # least number of queries that share one slice of window keys: smaller products are inefficient
 
 
 def rotary_table(tokens: int, head_dim: int, base: float, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [T, head_dim / 2]. Angles in float64: at large positions float32 would be off."""
+    """cos and sin [T, head_dim / 2]. Angles in float64: at large positions float32 would be inaccurate."""
     half = head_dim // 2
     frequency = base ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
     angle = torch.arange(tokens, dtype=torch.float64, device=device).unsqueeze(1) * frequency
@@ -17,14 +17,14 @@ def rotary_table(tokens: int, head_dim: int, base: float, device) -> tuple[torch
 
 
 def rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Turn the interleaved pairs (2j, 2j + 1) of x [B, T, heads, head_dim] by their angles."""
+    """Rotate the interleaved pairs (2j, 2j + 1) of x [B, T, heads, head_dim] by their angles."""
     cos, sin = (each.unsqueeze(1) for each in table)
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
 
 
 def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: "Mask | None" = None) -> torch.Tensor:
-    """Causal attention to all that `mask` leaves (None: everything).
+    """Causal attention to everything that `mask` leaves (None: everything).
 
     q [B, T, heads, D]; k, v [B, T, kv_heads, D]. Returns [B, T, heads * D].
     """
@@ -37,9 +37,9 @@ def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: "Mask | 
 
 
 class Mask:
-    """Which of T x T scores count: for the fused attention of a GPU, which never holds the scores themselves.
+    """Which of the T x T scores count: for the fused attention of a GPU, which never stores the scores themselves.
 
-    It computes those that do not count too.
+    It also computes those that do not count.
     """
 
     def __init__(self, schedule: Schedule, window: int, tokens: int, device):
@@ -63,7 +63,7 @@ class Sight:
         self.short = -tokens % self.queries
         position = torch.arange(tokens, device=device)
         boundaries = torch.cat([position[each] for each in schedule.boundaries(tokens)] or [position[:0]])
-        # As many for every offset, so that all layers run one compiled graph; those that fill up are never seen.
+        # The same number for every offset, so that all layers run one compiled graph; the padding is never visible.
         most = tokens // schedule.length + 2 if schedule.length else 1
         self.boundaries = F.pad(boundaries, (0, most - len(boundaries)))  # [T / P]
         count = torch.arange(most, device=device)

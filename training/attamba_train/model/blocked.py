@@ -1,6 +1,6 @@
 """Attention block by block, for eager training on a CPU: scores of a few queries at a time, which stay in the cache.
 
-Nothing but queries, keys and values is kept for the gradient; the scores are computed again. Compiled training and
+Only queries, keys and values are kept for the gradient; the scores are recomputed. Compiled training and
 a GPU are better served by the few large products of `attention`.
 """
 
@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from .schedule import Schedule
 
-QUERIES = 64  # of a block: measured fastest among 32, 64, 128 and 256 with 3 heads a key
+QUERIES = 64  # per block: measured fastest among 32, 64, 128 and 256 with 3 heads per key
 
 
 class Blocks:
-    """For each block of queries the keys that any of them sees, and which of them see which."""
+    """For each block of queries, the keys that any of them sees, and which of them see which."""
 
     def __init__(self, schedule: Schedule | None, window: int, tokens: int, device):
         """A query sees the boundaries of `schedule` and the last `window` + 1 tokens."""
@@ -63,7 +63,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx, incoming):
         q, k, v = ctx.saved_tensors
         dq = torch.empty_like(q)
-        # A key gathers from many blocks: the sum is kept in float32 at least.
+        # A key gathers from many blocks: the sum is kept in at least float32.
         exact = torch.promote_types(k.dtype, torch.float32)
         dk, dv = torch.zeros_like(k, dtype=exact), torch.zeros_like(v, dtype=exact)
         for begin, end, far, first, hidden in ctx.blocks.parts:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..errors import KitError
 
 SCANS = ("reset", "carried", "strided")
-# Caps far above anything this kit is for: they turn a typing slip into a sentence instead of an allocation.
+# Limits far above anything this kit is for: they turn a typo into an error message instead of an allocation.
 MAX_SIZE = 1 << 20
 MAX_LAYERS = 1024
 
@@ -23,15 +23,15 @@ class Chunks:
     """What a query sees: the last token of each chunk, and a window of recent tokens."""
 
     length: int
-    """P, tokens a chunk; 0 for none (a sliding window)."""
+    """P, tokens per chunk; 0 for none (a sliding window)."""
     window: int
     """L: a token sees itself and the L tokens before it."""
     offsets: str | list[int] = "cyclic"
-    """`cyclic` (staggered over the layers), `uniform` (equal in all), or one number a layer."""
+    """`cyclic` (staggered over the layers), `uniform` (equal in all), or one number per layer."""
     sink: bool = True
-    """Whether position 0 stays visible for ever, as a chunk of its own."""
+    """Whether position 0 always stays visible, as a chunk of its own."""
     trained_lengths: tuple[int, ...] = ()
-    """The values of P of which training draws one a batch; empty: `length` alone."""
+    """The values of P from which training draws one per batch; empty: only `length`."""
 
     def __post_init__(self):
         _within("chunks.length", self.length, 0, MAX_SIZE)
@@ -44,9 +44,9 @@ class Chunks:
                 f"{list(self.trained_lengths)}."
             )
         if self.trained_lengths and not isinstance(self.offsets, str):
-            raise KitError("'model.chunks.offsets' must be cyclic or uniform where several lengths are trained.")
+            raise KitError("'model.chunks.offsets' must be cyclic or uniform if several lengths are trained.")
         if isinstance(self.offsets, str) and self.offsets not in ("cyclic", "uniform"):
-            raise KitError(f"'model.chunks.offsets' is {self.offsets!r}; it may be cyclic, uniform or a list.")
+            raise KitError(f"'model.chunks.offsets' is {self.offsets!r}; it must be cyclic, uniform or a list.")
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -54,7 +54,7 @@ class Chunks:
         return self.trained_lengths or (self.length,)
 
     def offset(self, layer: int, layers: int, length: int) -> int:
-        """Tokens by which the boundaries of `layer` are moved to the left, for chunks of `length`."""
+        """Tokens by which the boundaries of `layer` are shifted to the left, for chunks of `length`."""
         if self.offsets == "uniform":
             return 0
         return layer * length // layers if self.offsets == "cyclic" else self.offsets[layer]
@@ -67,7 +67,7 @@ class Mixer:
     inner: int
     """I, channels of the scan."""
     state: int
-    """N, state elements a channel."""
+    """N, state elements per channel."""
     heads: int
     """H, scan heads: one decay each."""
     groups: int = 1
@@ -75,7 +75,7 @@ class Mixer:
     conv: int = 4
     """C, taps of the causal convolution."""
     scan: str = "reset"
-    """`reset` at each chunk, `carried` through, or `strided` (equal positions of neighbouring chunks)."""
+    """`reset` at each chunk, `carried` through, or `strided` (equal positions of neighboring chunks)."""
 
     def __post_init__(self):
         for name in ("inner", "state", "heads", "groups"):
@@ -84,7 +84,7 @@ class Mixer:
         _divides("mixer.heads", self.heads, "mixer.inner", self.inner)
         _divides("mixer.groups", self.groups, "mixer.heads", self.heads)
         if self.scan not in SCANS:
-            raise KitError(f"'model.mixer.scan' is {self.scan!r}; it may be {', '.join(SCANS)}.")
+            raise KitError(f"'model.mixer.scan' is {self.scan!r}; it must be one of {', '.join(SCANS)}.")
 
     @property
     def convolved(self) -> int:
@@ -108,7 +108,7 @@ class ModelConfig:
     feed_forward: int = 0
     """F; only pure Mamba-2 goes without (0)."""
     projected_kv: bool = True
-    """Whether W_k and W_v exist; a model without a mixer cannot do without them."""
+    """Whether W_k and W_v exist; required for a model without a mixer."""
     tied: bool = True
     """Whether the output matrix is the embedding."""
     rope_base: float = 10000.0
@@ -123,9 +123,9 @@ class ModelConfig:
         for name in ("kv_heads", "head_dim", "feed_forward"):
             _within(name, getattr(self, name), 0, MAX_SIZE)
         if not 1.0 < self.rope_base < 1e12:
-            raise KitError(f"'model.rope_base' is {self.rope_base}; it must lie between 1 and 1e12.")
+            raise KitError(f"'model.rope_base' is {self.rope_base}; it must be between 1 and 1e12.")
         if not 0.0 < self.norm_eps < 1.0:
-            raise KitError(f"'model.norm_eps' is {self.norm_eps}; it must lie between 0 and 1.")
+            raise KitError(f"'model.norm_eps' is {self.norm_eps}; it must be between 0 and 1.")
         object.__setattr__(self, "kv_heads", self.kv_heads or self.heads)
         if not self.head_dim:
             _divides("heads", self.heads, "width", self.width)
@@ -133,7 +133,7 @@ class ModelConfig:
         _divides("kv_heads", self.kv_heads, "heads", self.heads)
         if self.architecture == "mamba":
             if self.mixer.scan != "carried":
-                raise KitError("A model of mixers alone has no chunks, so 'model.mixer.scan' must be carried.")
+                raise KitError("A model of mixers only has no chunks, so 'model.mixer.scan' must be carried.")
             return
         _within("feed_forward", self.feed_forward, 1, MAX_SIZE)
         if self.head_dim % 2:
@@ -155,7 +155,7 @@ class ModelConfig:
             raise KitError(f"'model.chunks.offsets' has {len(offsets)} entries for {self.layers} layers.")
         wrong = [offset for offset in offsets if not 0 <= offset < max(self.chunks.length, 1)]
         if wrong:
-            raise KitError(f"A chunk offset is {wrong[0]}; it must lie in 0..{self.chunks.length - 1}.")
+            raise KitError(f"A chunk offset is {wrong[0]}; it must be between 0 and {self.chunks.length - 1}.")
 
     @property
     def architecture(self) -> str:
@@ -169,7 +169,7 @@ class ModelConfig:
         return self.kv_heads * self.head_dim
 
     def kv_bytes(self, tokens: int) -> int:
-        """Bytes of keys and values a session of `tokens` tokens holds, in 16 bits."""
+        """Bytes of keys and values that a session of `tokens` tokens holds, in 16 bits."""
         if self.architecture == "mamba":
             return 0
         kept = tokens
@@ -180,7 +180,7 @@ class ModelConfig:
         return 2 * 2 * self.layers * self.kv_width * kept
 
     def scan_bytes(self) -> int:
-        """Bytes of scan and convolution state a session holds, in 32 bits, whatever its length."""
+        """Bytes of scan and convolution state that a session holds, in 32 bits, whatever its length."""
         if not self.mixer:
             return 0
         mixers = 2 if self.chunks else 1
@@ -191,7 +191,7 @@ class ModelConfig:
 
 def _within(name: str, value: int, low: int, high: int):
     if not low <= value <= high:
-        raise KitError(f"'model.{name}' is {value}; it must lie in {low}..{high}.")
+        raise KitError(f"'model.{name}' is {value}; it must be between {low} and {high}.")
 
 
 def _divides(part: str, small: int, whole: str, large: int):

@@ -18,17 +18,17 @@ from .schedule import Schedule
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """What a layer needs to know of positions, worked out for T tokens."""
+    """Everything position-dependent that a layer needs, computed for T tokens."""
 
     sight: Blocks | Sight | Mask | None
     """None: every token is visible."""
     scan: CarriedScan | ResetScan | StridedScan | PlainScan | None
     reach: list[torch.Tensor] | None
-    """As `mixer.convolve` takes it."""
+    """In the form that `mixer.convolve` takes."""
 
 
 class AttentionLayer(nn.Module):
-    """Attention over keys and values that a scan may have summarised, then SwiGLU."""
+    """Attention over keys and values that a scan may have summarized, then SwiGLU."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -53,7 +53,7 @@ class AttentionLayer(nn.Module):
         return self.feed(h + self.attend(h, table, layout))
 
     def attend(self, h, table, layout: Layout):
-        """What attention adds to h [B, T, width]."""
+        """The attention output for h [B, T, width]."""
         config = self.config
         x = self.attn_norm(h)
         k, v = (self.attn_k(x), self.attn_v(x)) if config.projected_kv else (x, x)
@@ -72,7 +72,7 @@ class AttentionLayer(nn.Module):
         return self.attn_output(seen)
 
     def feed(self, h):
-        """h [B, T, width] and what the feed-forward network adds to it."""
+        """h [B, T, width] plus the output of the feed-forward network."""
         y = self.ffn_norm(h)
         return h + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
 
@@ -112,7 +112,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.plain = False
-        """Whether to scan token by token, to compare with."""
+        """Whether to scan token by token, for comparison."""
         self._compiled_layer = self._compiled_loss = None
         self._plans = {}
         layer = MambaLayer if config.architecture == "mamba" else AttentionLayer
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
             self.output = nn.Linear(config.width, config.vocab_size, bias=False)
 
     def init_weights(self, seed: int) -> "Decoder":
-        """Random weights that depend on `seed` alone."""
+        """Random weights that depend only on `seed`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in self.modules():
@@ -132,7 +132,7 @@ class Decoder(nn.Module):
                 elif isinstance(module, Mixer):
                     module.init_weights()
             nn.init.trunc_normal_(self.token_embd.weight, std=self.config.width**-0.5)
-        # The residual stream is a sum over the layers: scaled so that its size does not depend on how many.
+        # The residual stream is a sum over the layers: scaled so that its magnitude does not depend on their number.
         for layer in self.blk:
             for projection in layer.outputs():
                 projection.weight.data *= (2 * self.config.layers) ** -0.5
@@ -151,7 +151,7 @@ class Decoder(nn.Module):
     def forward(self, tokens, targets=None, chunk: int | None = None, window: int | None = None):
         """tokens [B, T]. Logits [B, T, vocab]; with `targets` [B, T] the mean cross-entropy in nats.
 
-        `chunk` and `window` take the place of the configured lengths.
+        `chunk` and `window` override the configured lengths.
         """
         h = self.hidden(tokens, *self.plan(tokens.shape[1], chunk, tokens.device, window))
         if targets is None:
@@ -159,10 +159,10 @@ class Decoder(nn.Module):
         return (self._compiled_loss if self._is_compiled else mean_loss)(h, self.output_weight, targets)
 
     def plan(self, tokens: int, chunk: int | None, device, window: int | None = None):
-        """All that depends on positions alone: the rotary table, and a layout for each layer.
+        """Everything that depends only on positions: the rotary table, and a layout for each layer.
 
-        Made once for each length and kept out of the layers: fused into a compiled kernel it would be worked
-        out again for every element.
+        Computed once for each length and kept out of the layers: fused into a compiled kernel it would be recomputed
+        for every element.
         """
         key = (tokens, chunk, window, device, self.plain, self._is_compiled)
         if key not in self._plans:
@@ -195,8 +195,8 @@ class Decoder(nn.Module):
         return Layout(sight, scan, reach)
 
     def hidden(self, tokens, table, layouts: list[Layout]):
-        """What the output matrix is applied to: [B, T, width]."""
-        # The sum over the layers is kept in float32 also where a frozen embedding is not.
+        """The hidden states that the output matrix is applied to: [B, T, width]."""
+        # The sum over the layers is kept in float32 even if a frozen embedding is not.
         h = self.token_embd(tokens).to(self.output_norm.weight.dtype)
         for layer, layout in zip(self.blk, layouts, strict=True):
             h = (self._compiled_layer if self._is_compiled else run_layer)(layer, h, table, layout)
@@ -211,9 +211,9 @@ class Decoder(nn.Module):
         return self.token_embd.weight if self.config.tied else self.output.weight
 
     def compile_training(self):
-        """From now on run compiled while in training mode; each chunk length is compiled when it first comes.
+        """From now on, run compiled while in training mode; each chunk length is compiled when it first occurs.
 
-        One graph serves all layers, since each differs from the others in its tensors alone.
+        One graph serves all layers, since they differ only in their tensors.
         """
         self._compiled_layer, self._compiled_loss = torch.compile(run_layer), torch.compile(mean_loss)
 

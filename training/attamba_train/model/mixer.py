@@ -1,4 +1,4 @@
-"""One Mamba-2 mixer: what turns the inputs of a layer into the keys, or the values, of its chunks."""
+"""One Mamba-2 mixer: it turns the inputs of a layer into the keys, or the values, of its chunks."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ NORM_EPS = 1e-5  # fixed by the specification
 
 class Mixer(nn.Module):
     def __init__(self, settings: config.Mixer, width: int):
-        """`width`: elements that go in and come out for each token."""
+        """`width`: input and output elements per token."""
         super().__init__()
         self.settings = settings
         inner, heads = settings.inner, settings.heads
@@ -27,7 +27,7 @@ class Mixer(nn.Module):
     def init_weights(self):
         nn.init.trunc_normal_(self.conv, std=self.settings.conv**-0.5)
         with torch.no_grad():
-            # Steps between 0.01 and 0.7 and decays between 0.01 and 2 a step: from states that hold for
+            # Steps between 0.01 and 0.7 and decays between 0.01 and 2 per step: from states that hold for
             # hundreds of tokens to states that forget within a few.
             steps = torch.empty_like(self.dt_bias).uniform_().mul_(4.25).sub_(4.6).exp_()
             self.dt_bias.copy_(steps + torch.log(-torch.expm1(-steps)))
@@ -50,7 +50,7 @@ class Mixer(nn.Module):
 def convolve(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, reach: list[torch.Tensor] | None) -> torch.Tensor:
     """Causal depthwise convolution of x [B, T, channels] with taps [channels, C], the last on the token itself.
 
-    `reach`, for each tap: whether a token may see the one so many before it, [T, 1]; None: it always may.
+    `reach`, for each tap: whether a token may see the one that many positions before it, [T, 1]; None: it always may.
     """
     tokens, count = x.shape[1], taps.shape[1]
     padded = F.pad(x, (0, 0, count - 1, 0))

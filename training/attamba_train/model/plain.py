@@ -1,4 +1,4 @@
-"""The scan as its definition says, one token after the other: the yardstick of `scan` for speed and truth."""
+"""The scan as its definition says, one token after the other: the reference for the results and the speed of `scan`."""
 
 import torch
 

@@ -1,7 +1,7 @@
 """The Mamba-2 scan as matrix products over blocks of tokens instead of a loop over tokens.
 
 Within a block, output `t` is a sum over inputs `j <= t`, weighted by `C_t . B_j` and by the decay between
-them: one small masked matrix a head. A state that runs on enters each later block once. A scan that is reset
+them: one small masked matrix per head. A state that runs on enters each later block once. A scan that is reset
 at each chunk is the same sum with the pairs of unequal chunks masked out, and needs no state at all.
 """
 
@@ -31,7 +31,7 @@ class ResetScan:
 
     def __init__(self, schedule: Schedule, tokens: int, device):
         self.block = schedule.length * -(-BLOCK // schedule.length)
-        # Padding on the left by the offset lets chunk edges fall on block edges.
+        # Padding on the left by the offset makes chunk edges coincide with block edges.
         self.left = schedule.offset
         padded = self.left + tokens + -(self.left + tokens) % self.block
         chunk = schedule.chunk_of(torch.arange(padded, device=device) - self.left)
@@ -57,7 +57,7 @@ class StridedScan:
         chunk = schedule.chunk_of(position)
         self.rows = int(chunk[-1]) + 1
         self.cell = chunk * self.length + position - schedule.start_of(chunk)
-        """Where each token lies in the grid [row: chunk, column: position in it]."""
+        """Where each token is in the grid [row: chunk, column: position in it]."""
 
     def __call__(self, x, dt, decay, b, c):
         """Shapes as in `CarriedScan`."""
@@ -78,7 +78,7 @@ class StridedScan:
 
 
 class _Blocks:
-    """The inputs of a scan cut into n blocks of Q tokens, heads apart."""
+    """The inputs of a scan split into n blocks of Q tokens, with the heads separated."""
 
     def __init__(self, x, dt, decay, b, c, block: int):
         self.block = block
@@ -96,18 +96,18 @@ class _Blocks:
         return cut.unflatten(2, self.shape)
 
     def within(self, visible):
-        """What the tokens of a block add to its outputs: [B, n, Q, H, p].
+        """What the tokens of a block contribute to its outputs: [B, n, Q, H, p].
 
         `visible` [Q, Q] or [n, 1, 1, Q, Q]: whether output t may see input j.
         """
         gap = self.passed.unsqueeze(-1) - self.passed.unsqueeze(-2)
-        # Masked before the exponential: a gap against time is positive and could overflow.
+        # Masked before the exponential: a gap backwards in time is positive and could overflow.
         weight = gap.masked_fill(~visible, -torch.inf).exp() * self.dt.unsqueeze(-2)
         y = (weight * (self.c @ self.b.transpose(-1, -2))) @ self.x
         return y.flatten(2, 3).transpose(2, 3)
 
     def across(self):
-        """What the blocks before add to the outputs of a block: [B, n, Q, H, p]."""
+        """What the previous blocks contribute to the outputs of a block: [B, n, Q, H, p]."""
         total = self.passed[..., -1]  # [B, n, G, H/G]
         left = (total.unsqueeze(-1) - self.passed).exp() * self.dt
         state = (self.x * left.unsqueeze(-1)).transpose(-1, -2) @ self.b  # [B, n, G, H/G, p, N], at the block's end
