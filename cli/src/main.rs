@@ -5,6 +5,7 @@ mod adapters;
 mod bench;
 mod chat;
 mod common;
+mod facts;
 mod generate;
 mod inspect;
 mod interrupt;

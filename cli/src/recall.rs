@@ -1,19 +1,23 @@
-//! `attamba recall`: whether a model still knows what it read long ago.
+//! `attamba recall`: what a model still knows of what it read long ago.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
+use crate::facts::interval::Share;
+use crate::facts::needle::{Haystack, Needle, Told};
+use crate::facts::{self, Fact, Kind, Wording};
 use anyhow::{Result, bail};
 use attamba::session::Session;
-use attamba::text::{Message, Tokenizer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 /// Measure what a model still knows of what it read long ago
 ///
-/// A sentence with a secret number is hidden in a text of so many tokens, at so many percent of its
-/// length, and at the end the model is to say the number. Told is how many of the number's tokens
-/// the model finds most likely, each after the right ones before it; the secret is new in every
-/// trial. A model that knows nothing gets about one of ten digits right.
+/// Facts are hidden in a text of so many tokens, one at each depth, and at the end the model is
+/// asked for each of them. There are five kinds: numbers, codes, names, cities and passwords of two
+/// words; statements vary and every trial has other secrets. Two shares are printed, each with its
+/// 95 % interval: the tokens of the answers that the model finds most likely, each after the right
+/// ones before it, and the facts that it tells exactly. Of digits guessing gets one in ten right.
 ///
 /// Unless --ring or --budget says otherwise a session remembers the context that the model was
 /// trained with.
@@ -32,19 +36,23 @@ pub struct Args {
         default_value = "256,512,1K,2K"
     )]
     lengths: Vec<u64>,
-    /// Where the secret stands, in percent of the text
-    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "0,25,50,75,100")]
+    /// Where facts stand, in percent of the text
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "10,30,50,70,90")]
     depths: Vec<u64>,
-    /// Secrets for each length and depth
+    /// Texts per length, each with a fact at every depth
     #[arg(long, value_name = "N", default_value_t = 5)]
-    trials: usize,
+    trials: u64,
+    /// Facts of your own: a JSON object per line with statement, question and answer, and a lead if
+    /// the answer begins with other words than the secret
+    #[arg(long, value_name = "FILE")]
+    facts: Option<String>,
     /// Ask by the model's chat template
     #[arg(long)]
     chat: bool,
-    /// Text to hide the secret in, in UTF-8; - is standard input [default: Alice in Wonderland]
+    /// Text to hide facts in, in UTF-8; - is standard input [default: Alice in Wonderland]
     #[arg(long, value_name = "FILE")]
     text: Option<String>,
-    /// Print a JSON array
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -56,16 +64,91 @@ pub struct Args {
 /// The first chapters, of the public domain.
 const ALICE: &str = include_str!("sample.txt");
 
+/// A fact that was asked for.
+struct Asked {
+    tokens: u64,
+    depth: u64,
+    kind: Kind,
+    told: Told,
+}
+
+/// What was told of some facts, by token and as a whole.
+#[derive(Serialize)]
+struct Outcome {
+    told: Share,
+    exact: Share,
+}
+
+impl Outcome {
+    /// Of those of `all` that are `wanted`.
+    fn of(all: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Outcome {
+        let (told, exact) = Told::shares(all.iter().filter(|a| wanted(a)).map(|a| &a.told));
+        Outcome { told, exact }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} | {}", self.told, self.exact)
+    }
+}
+
 /// One length at one depth.
 #[derive(Serialize)]
 struct Cell {
     tokens: u64,
     depth_percent: u64,
-    trials: usize,
-    /// Tokens of the secret that the model found most likely, of all.
-    told: f64,
-    /// Secrets of which it told every token.
-    whole: usize,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// One kind of facts, at every length and depth.
+#[derive(Serialize)]
+struct OfKind {
+    kind: Kind,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    cells: Vec<Cell>,
+    kinds: Vec<OfKind>,
+    total: Outcome,
+}
+
+impl Report {
+    fn new(asked: &[Asked], lengths: &[u64], depths: &[u64]) -> Report {
+        let cells = lengths.iter().flat_map(|&tokens| {
+            depths.iter().map(move |&depth_percent| {
+                let here = |a: &Asked| a.tokens == tokens && a.depth == depth_percent;
+                Cell { tokens, depth_percent, outcome: Outcome::of(asked, here) }
+            })
+        });
+        let kinds: BTreeSet<Kind> = asked.iter().map(|a| a.kind).collect();
+        let of_kind = |kind| OfKind { kind, outcome: Outcome::of(asked, |a| a.kind == kind) };
+        Report {
+            cells: cells.collect(),
+            kinds: kinds.into_iter().map(of_kind).collect(),
+            total: Outcome::of(asked, |_| true),
+        }
+    }
+
+    fn table(&self) -> String {
+        let facts = self.total.exact.of;
+        let mut out = format!("{facts} facts; shares with their 95 % intervals\n\n");
+        out += "| tokens | depth | tokens told | facts told exactly |\n|--:|--:|--:|--:|\n";
+        for Cell { tokens, depth_percent, outcome } in &self.cells {
+            out += &format!("| {tokens} | {depth_percent} % | {outcome} |\n");
+        }
+        out += "\n| kind | tokens told | facts told exactly |\n|---|--:|--:|\n";
+        for OfKind { kind, outcome } in &self.kinds {
+            out += &format!("| {kind} | {outcome} |\n");
+        }
+        out += &format!("| all | {} |\n", self.total);
+        out
+    }
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -73,138 +156,55 @@ pub fn run(args: Args) -> Result<()> {
         bail!("{} trials in texts of {:?} tokens measure nothing", args.trials, args.lengths);
     }
     if let Some(depth) = args.depths.iter().find(|&&depth| depth > 100) {
-        bail!("a depth of {depth} percent lies beyond the text; 0 to 100 can be had");
+        bail!("a depth of {depth} percent is beyond the text; it must be between 0 and 100");
     }
+    let mut depths = args.depths.clone();
+    depths.sort_unstable();
+    depths.dedup();
+    let own = args.facts.as_deref().map(facts::read).transpose()?;
     let engine = args.engine.open(&args.model.path()?)?;
     let tokenizer = common::tokenizer(engine.model())?;
-    let text = match &args.text {
+    let book = match &args.text {
         Some(path) => common::read_text(path)?,
         None => ALICE.to_owned(),
     };
-    let filler = tokenizer.encode(&text, false)?;
-    if filler.is_empty() {
-        bail!("the text to hide the secret in is empty");
-    }
-    let asked = Asked::new(&args, &tokenizer, engine.model())?;
+    let haystack = Haystack::new(&tokenizer, engine.model(), &book, args.chat)?;
     let mut session = Session::open(engine, args.memory.options())?;
 
-    let runs = args.lengths.len() * args.depths.len() * args.trials;
-    let bar = ProgressBar::new(runs as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:32} {pos} of {len} trials, {eta} left")?);
-    let mut cells = Vec::new();
+    let texts = args.lengths.len() as u64 * args.trials;
+    let bar = ProgressBar::new(texts);
+    bar.set_style(ProgressStyle::with_template("{bar:32} {pos} of {len} texts, {eta} left")?);
+    let mut asked = Vec::new();
     for &tokens in &args.lengths {
-        for &depth in &args.depths {
-            let mut cell =
-                Cell { tokens, depth_percent: depth, trials: args.trials, told: 0.0, whole: 0 };
-            for trial in 0..args.trials {
-                let share =
-                    asked.trial(&mut session, &tokenizer, &filler, (tokens, depth), trial)?;
-                cell.told += share / args.trials as f64;
-                cell.whole += usize::from(share == 1.0);
-                bar.inc(1);
-            }
-            cells.push(cell);
+        for trial in 0..args.trials {
+            let needles: Vec<Needle> = (0..)
+                .zip(&depths)
+                .map(|(i, &depth)| Needle { fact: fact(own.as_deref(), trial, i), depth })
+                .collect();
+            let told = haystack.ask(&mut session, tokens, &needles, trial)?;
+            asked.extend(needles.into_iter().zip(told).map(|(Needle { fact, depth }, told)| {
+                Asked { tokens, depth, kind: fact.kind, told }
+            }));
+            bar.inc(1);
         }
     }
     bar.finish_and_clear();
+    let report = Report::new(&asked, &args.lengths, &depths);
     let mut out = std::io::stdout().lock();
     match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&cells)?)?,
-        false => write!(out, "{}", table(&args, &cells))?,
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => write!(out, "{}", report.table())?,
     }
     Ok(out.flush()?)
 }
 
-/// What stands before the text, and what asks for the secret after it.
-struct Asked {
-    before: Vec<u32>,
-    after: String,
-}
-
-impl Asked {
-    fn new(args: &Args, tokenizer: &Tokenizer, model: &attamba::model::Model) -> Result<Asked> {
-        const QUESTION: &str = "\nThe secret number is";
-        if !args.chat {
-            return Ok(Asked { before: Vec::new(), after: QUESTION.to_owned() });
-        }
-        // The text stands where the message has a mark; the answer is begun for the model.
-        const MARK: &str = "<<the text>>";
-        let message = format!("{MARK}\n\nWhat is the secret number?");
-        let template = common::chat_template(model, tokenizer)?;
-        let chat = template.render(&[Message::user(message)], true)?;
-        let Some((before, after)) = chat.split_once(MARK) else {
-            bail!("the chat template does not keep the text of a message");
-        };
-        let before = tokenizer.encode(before, false)?;
-        Ok(Asked { before, after: format!("{after}The secret number is") })
-    }
-
-    /// The share of the secret's tokens that are told.
-    fn trial(
-        &self,
-        session: &mut Session,
-        tokenizer: &Tokenizer,
-        filler: &[u32],
-        (tokens, depth): (u64, u64),
-        trial: usize,
-    ) -> Result<f64> {
-        let secret = secret(tokens, depth, trial);
-        let hint = tokenizer.encode(&format!("\nThe secret number is {secret}.\n"), false)?;
-        // Tokens of the answer: what the number adds to the question.
-        let asked = tokenizer.encode(&self.after, false)?;
-        let answered = tokenizer.encode(&format!("{} {secret}", self.after), false)?;
-        let same = asked.iter().zip(&answered).take_while(|(a, b)| a == b).count();
-        let (question, answer) = answered.split_at(same);
-
-        // Each trial hides its secret elsewhere in the filler, too.
-        let start = trial * 997 % filler.len();
-        let mut text = filler.iter().copied().cycle().skip(start);
-        let before = (tokens * depth / 100) as usize;
-        session.reset();
-        session.feed(&self.before)?;
-        session.feed(&text.by_ref().take(before).collect::<Vec<_>>())?;
-        session.feed(&hint)?;
-        session.feed(&text.take(tokens as usize - before).collect::<Vec<_>>())?;
-        session.feed(question)?;
-        let mut told = 0;
-        for &token in answer {
-            told += usize::from(best(session.logits()) == token);
-            session.feed(&[token])?;
-        }
-        Ok(told as f64 / answer.len() as f64)
-    }
-}
-
-/// Five digits that mean the same for ever, from a generator with a well-mixed last step
-/// (splitmix64).
-fn secret(tokens: u64, depth: u64, trial: usize) -> u64 {
-    let mut x = (tokens << 32 ^ depth << 16 ^ trial as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    10_000 + (x ^ x >> 31) % 90_000
-}
-
-fn best(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = index;
+/// The fact number `index` of a trial. Kinds take turns, so that each stands at every depth.
+fn fact(own: Option<&[Fact]>, trial: u64, index: u64) -> Fact {
+    match own {
+        Some(own) => own[(trial + index) as usize % own.len()].clone(),
+        None => {
+            let kind = Kind::MADE[(trial + index) as usize % Kind::MADE.len()];
+            Fact::make(kind, Wording::Measure, trial, index)
         }
     }
-    best as u32
-}
-
-/// Depths down, lengths across.
-fn table(args: &Args, cells: &[Cell]) -> String {
-    let mut out = String::from("| depth |");
-    args.lengths.iter().for_each(|tokens| out += &format!(" {tokens} tokens |"));
-    out += &format!("\n|--:|{}\n", "--:|".repeat(args.lengths.len()));
-    for (row, depth) in args.depths.iter().enumerate() {
-        out += &format!("| {depth} % |");
-        for cell in cells.iter().skip(row).step_by(args.depths.len()) {
-            out += &format!(" {:.0} % |", 100.0 * cell.told);
-        }
-        out.push('\n');
-    }
-    out
 }

@@ -1,9 +1,9 @@
-"""Recall of a secret number far back: by the base, by the base with a window, and by the distilled model.
+"""Recall of facts far back: by the base, by the base with a window, and by the distilled model.
 
     python training/distilled/recall.py --attamba BIN --base BASE.gguf --model MERGED.gguf > recall.md
 
-A sentence with a number is hidden in a book, as in `attamba recall`; the score is the share of the number's digits that
-a model finds most likely. All but the base with full attention hold an eighth as many keys and values as the base does
+Facts of five kinds are hidden in a book, as in `attamba recall`; the score is the share of the answers' tokens that a
+model finds most likely. All but the base with full attention hold an eighth as many keys and values as the base does
 at 8192 tokens.
 """
 
@@ -34,15 +34,15 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     what = ["--lengths", chosen.lengths, "--depths", chosen.depths, "--trials", str(chosen.trials)]
-    print(f"`attamba recall {' '.join(what)}`; share of digits reproduced (guessing gets 10 %):\n")
+    print(f"`attamba recall {' '.join(what)}`; share of tokens recalled:\n")
     for number, (name, is_distilled, options) in enumerate(CASES):
         model = chosen.model if is_distilled else chosen.base
         command = [chosen.attamba, "recall", "-m", model, *what, *options, "--json", "--threads", str(chosen.threads)]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)["cells"]
         if not number:
             heads = [f"{each['tokens']} tokens, at {each['depth_percent']:.0f} %" for each in found]
             print("| | " + " | ".join(heads) + " |\n|---|" + "--:|" * len(heads))
-        print(f"| {name} | " + " | ".join(f"{100 * each['told']:.0f} %" for each in found) + " |", flush=True)
+        print(f"| {name} | " + " | ".join(f"{100 * each['recalled']['share']:.0f} %" for each in found) + " |", flush=True)
 
 
 if __name__ == "__main__":

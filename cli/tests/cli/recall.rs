@@ -1,23 +1,53 @@
 //! `attamba recall`.
 
 use crate::command::{BUNDLED, attamba, attamba_with};
+use crate::{file, folder};
 
 #[test]
-fn each_length_and_depth_is_measured() {
-    let args = ["recall", "--lengths", "20,64", "--depths", "0,100", "--trials", "2"];
+fn each_length_depth_and_kind_is_measured() {
+    let args = ["recall", "--lengths", "20,64", "--depths", "100,0", "--trials", "5"];
     let json = attamba([&args[..], &["--json"]].concat()).json();
-    let cells = json.as_array().unwrap();
+    let cells = json["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 4);
     for (cell, (tokens, depth)) in cells.iter().zip([(20, 0), (20, 100), (64, 0), (64, 100)]) {
         assert_eq!((&cell["tokens"], &cell["depth_percent"]), (&tokens.into(), &depth.into()));
-        let told = cell["told"].as_f64().unwrap();
-        assert!((0.0..=1.0).contains(&told));
+        assert_eq!(cell["exact"]["of"], 5);
+        for share in [&cell["told"], &cell["exact"]] {
+            let [share, low, high] = ["share", "low", "high"].map(|k| share[k].as_f64().unwrap());
+            assert!(0.0 <= low && low <= share && share <= high && high <= 1.0);
+        }
     }
+    // Kinds take turns: each of the five was asked for as often.
+    let kinds = json["kinds"].as_array().unwrap();
+    let names: Vec<_> = kinds.iter().map(|k| k["kind"].as_str().unwrap()).collect();
+    assert_eq!(names, ["number", "code", "name", "city", "words"]);
+    assert!(kinds.iter().all(|k| k["exact"]["of"] == 4));
+    assert_eq!(json["total"]["exact"]["of"], 20);
     // The same every time.
     assert_eq!(attamba([&args[..], &["--json"]].concat()).json(), json);
     let text = attamba(args).ok();
-    assert!(text.starts_with("| depth | 20 tokens | 64 tokens |\n"), "{text}");
-    assert!(text.contains("\n| 100 % |"), "{text}");
+    assert!(text.contains("20 facts") && text.contains("\n| 64 | 100 % | "), "{text}");
+    assert!(text.contains("\n| all | "), "{text}");
+}
+
+#[test]
+fn facts_of_a_file_are_asked_for() {
+    let folder = folder();
+    let line =
+        r#"{"statement": "The cat is grey.", "question": "What is the cat?", "answer": "grey"}"#;
+    let facts = file(&folder, "facts.jsonl", format!("{line}\n\n{line}\n"));
+    let args = ["recall", "--lengths", "20", "--trials", "1", "--json", "--facts"];
+    let json = attamba([&args[..], &[&facts]].concat()).json();
+    assert_eq!(json["kinds"][0]["kind"], "own");
+    assert_eq!(json["total"]["exact"]["of"], 5);
+    for (text, sentence) in [
+        ("", "has no facts"),
+        ("{}", "line 1: missing field"),
+        (r#"{"statement": "x", "question": "y", "answer": " "}"#, "needs a statement"),
+    ] {
+        let facts = file(&folder, "facts.jsonl", text);
+        attamba([&args[..], &[&facts]].concat()).fails(sentence);
+    }
 }
 
 #[test]
@@ -25,7 +55,7 @@ fn it_asks_in_a_chat_and_hides_in_any_text() {
     let args = ["recall", "-m", BUNDLED, "--lengths", "30", "--depths", "50", "--trials", "1"];
     let more = ["--chat", "--text", "-", "--json"];
     let ran = attamba_with([&args[..], &more].concat(), b"It was a dark and stormy night. ");
-    assert_eq!(ran.json().as_array().unwrap().len(), 1);
+    assert_eq!(ran.json()["cells"].as_array().unwrap().len(), 1);
     attamba_with([&args[..], &["--text", "-"]].concat(), b"").fails("is empty");
 }
 
@@ -33,6 +63,6 @@ fn it_asks_in_a_chat_and_hides_in_any_text() {
 fn arguments_that_make_no_sense_are_errors() {
     attamba(["recall", "--trials", "0"]).fails("0 trials");
     attamba(["recall", "--lengths", "0"]).fails("measure nothing");
-    attamba(["recall", "--depths", "101"]).fails("lies beyond the text");
+    attamba(["recall", "--depths", "101"]).fails("is beyond the text");
     attamba(["recall", "--text", "no-such.txt"]).fails("no-such.txt: ");
 }

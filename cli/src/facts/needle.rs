@@ -1,0 +1,152 @@
+//! Facts hidden in a long text, and how much of them a model still tells at its end.
+
+use super::Fact;
+use super::interval::Share;
+use crate::common;
+use anyhow::{Result, bail};
+use attamba::model::Model;
+use attamba::session::Session;
+use attamba::text::{Message, Tokenizer};
+
+/// A fact and where it stands, in percent of the text.
+pub struct Needle {
+    pub fact: Fact,
+    pub depth: u64,
+}
+
+/// What of a fact was told.
+pub struct Told {
+    /// Tokens of the answer that the model found most likely, each after the right ones before it.
+    pub tokens: usize,
+    /// Tokens of the answer.
+    pub of: usize,
+}
+
+impl Told {
+    /// Whether all of it was.
+    pub fn is_exact(&self) -> bool {
+        self.tokens == self.of
+    }
+
+    /// The shares of tokens and of whole facts among `told`.
+    pub fn shares<'a>(told: impl Iterator<Item = &'a Told>) -> (Share, Share) {
+        let (mut tokens, mut of, mut exact, mut facts) = (0, 0, 0, 0);
+        for each in told {
+            tokens += each.tokens;
+            of += each.of;
+            exact += usize::from(each.is_exact());
+            facts += 1;
+        }
+        (Share::new(tokens, of), Share::new(exact, facts))
+    }
+}
+
+/// Makes texts out of a book and asks about them.
+pub struct Haystack<'a> {
+    tokenizer: &'a Tokenizer,
+    filler: Vec<u32>,
+    /// What stands before the text.
+    before: Vec<u32>,
+    /// The template with marks for text and question, if the model is asked in a chat.
+    chat: Option<String>,
+}
+
+/// Where the question stands in the rendered template.
+const QUESTION: &str = "<<the question>>";
+
+impl<'a> Haystack<'a> {
+    /// Texts of `book`; the model is asked by its chat template if `chat` says so.
+    pub fn new(
+        tokenizer: &'a Tokenizer,
+        model: &Model,
+        book: &str,
+        chat: bool,
+    ) -> Result<Haystack<'a>> {
+        let filler = tokenizer.encode(book, false)?;
+        if filler.is_empty() {
+            bail!("the text to hide facts in is empty");
+        }
+        if !chat {
+            return Ok(Haystack { tokenizer, filler, before: Vec::new(), chat: None });
+        }
+        const TEXT: &str = "<<the text>>";
+        let message = Message::user(format!("{TEXT}\n\n{QUESTION}"));
+        let rendered = common::chat_template(model, tokenizer)?.render(&[message], true)?;
+        let Some((before, after)) = rendered.split_once(TEXT) else {
+            bail!("the chat template does not keep the text of a message");
+        };
+        let before = tokenizer.encode(before, false)?;
+        Ok(Haystack { tokenizer, filler, before, chat: Some(after.to_owned()) })
+    }
+
+    /// The tokens of a text of `tokens` tokens of the book with `needles` in it, the shallowest
+    /// first. Each `trial` begins at another place of the book.
+    pub fn text(&self, tokens: u64, needles: &[Needle], trial: u64) -> Result<Vec<u32>> {
+        let start = (trial as usize * 997) % self.filler.len();
+        let mut book = self.filler.iter().copied().cycle().skip(start);
+        let mut text = self.before.clone();
+        let mut written = 0;
+        for needle in needles {
+            let place = tokens * needle.depth / 100;
+            text.extend(book.by_ref().take((place - written) as usize));
+            written = place;
+            let statement = format!("\n{}\n", needle.fact.statement);
+            text.extend(self.tokenizer.encode(&statement, false)?);
+        }
+        text.extend(book.take((tokens - written) as usize));
+        Ok(text)
+    }
+
+    /// The tokens of question and answer, and how many of them are the question.
+    pub fn question(&self, fact: &Fact) -> Result<(Vec<u32>, usize)> {
+        let asked = match &self.chat {
+            None => format!("\n{}", fact.lead),
+            Some(after) => format!("{}{}", after.replacen(QUESTION, &fact.question, 1), fact.lead),
+        };
+        // An answer without a beginning of its own starts a line, as the template leaves it.
+        let space = if fact.lead.is_empty() { "" } else { " " };
+        let answered = self.tokenizer.encode(&format!("{asked}{space}{}", fact.answer), false)?;
+        let asked = self.tokenizer.encode(&asked, false)?;
+        let same = asked.iter().zip(&answered).take_while(|(a, b)| a == b).count();
+        Ok((answered, same))
+    }
+
+    /// Has `session` read a text and asks for each of its facts, always from the end of the text.
+    pub fn ask(
+        &self,
+        session: &mut Session,
+        tokens: u64,
+        needles: &[Needle],
+        trial: u64,
+    ) -> Result<Vec<Told>> {
+        session.reset();
+        session.feed(&self.text(tokens, needles, trial)?)?;
+        let end = if needles.len() > 1 { Some(session.snapshot()?) } else { None };
+        let mut told = Vec::new();
+        for (index, needle) in needles.iter().enumerate() {
+            if let Some(end) = end.as_ref().filter(|_| index > 0) {
+                session.rewind(end)?;
+            }
+            let (question, asked) = self.question(&needle.fact)?;
+            let mut right = 0;
+            session.feed_each(&question[..question.len() - 1], |i, logits| {
+                if i + 1 >= asked {
+                    right += usize::from(best(logits) == question[i + 1]);
+                }
+            })?;
+            told.push(Told { tokens: right, of: question.len() - asked });
+        }
+        Ok(told)
+    }
+}
+
+/// The most likely token.
+fn best(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (index, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = index;
+        }
+    }
+    best as u32
+}
