@@ -1,8 +1,8 @@
-//! `attamba recall`: what a model still knows of what it read long ago.
+//! `attamba recall`: which facts a model still knows at the end of a long text.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::facts::interval::Share;
-use crate::facts::needle::{Haystack, Needle, Told};
+use crate::facts::needle::{Haystack, Needle, Recalled};
 use crate::facts::{self, Fact, Kind, Wording};
 use anyhow::{Result, bail};
 use attamba::session::Session;
@@ -11,13 +11,13 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-/// Measure what a model still knows of what it read long ago
+/// Measure which facts a model still knows at the end of a long text
 ///
 /// Facts are hidden in a text of so many tokens, one at each depth, and at the end the model is
 /// asked for each of them. There are five kinds: numbers, codes, names, cities and passwords of two
 /// words; statements vary and every trial has other secrets. Two shares are printed, each with its
 /// 95 % interval: the tokens of the answers that the model finds most likely, each after the right
-/// ones before it, and the facts that it tells exactly. Of digits guessing gets one in ten right.
+/// ones before it, and the facts that it recalls exactly. Of digits guessing gets one in ten right.
 ///
 /// Unless --ring or --budget says otherwise a session remembers the context that the model was
 /// trained with.
@@ -69,27 +69,28 @@ struct Asked {
     tokens: u64,
     depth: u64,
     kind: Kind,
-    told: Told,
+    recalled: Recalled,
 }
 
-/// What was told of some facts, by token and as a whole.
+/// What was recalled of some facts, by token and as a whole.
 #[derive(Serialize)]
 struct Outcome {
-    told: Share,
+    recalled: Share,
     exact: Share,
 }
 
 impl Outcome {
     /// Of those of `all` that are `wanted`.
     fn of(all: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Outcome {
-        let (told, exact) = Told::shares(all.iter().filter(|a| wanted(a)).map(|a| &a.told));
-        Outcome { told, exact }
+        let (recalled, exact) =
+            Recalled::shares(all.iter().filter(|a| wanted(a)).map(|a| &a.recalled));
+        Outcome { recalled, exact }
     }
 }
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{} | {}", self.told, self.exact)
+        write!(f, "{} | {}", self.recalled, self.exact)
     }
 }
 
@@ -138,11 +139,11 @@ impl Report {
     fn table(&self) -> String {
         let facts = self.total.exact.of;
         let mut out = format!("{facts} facts; shares with their 95 % intervals\n\n");
-        out += "| tokens | depth | tokens told | facts told exactly |\n|--:|--:|--:|--:|\n";
+        out += "| tokens | depth | tokens recalled | facts recalled exactly |\n|--:|--:|--:|--:|\n";
         for Cell { tokens, depth_percent, outcome } in &self.cells {
             out += &format!("| {tokens} | {depth_percent} % | {outcome} |\n");
         }
-        out += "\n| kind | tokens told | facts told exactly |\n|---|--:|--:|\n";
+        out += "\n| kind | tokens recalled | facts recalled exactly |\n|---|--:|--:|\n";
         for OfKind { kind, outcome } in &self.kinds {
             out += &format!("| {kind} | {outcome} |\n");
         }
@@ -181,10 +182,15 @@ pub fn run(args: Args) -> Result<()> {
                 .zip(&depths)
                 .map(|(i, &depth)| Needle { fact: fact(own.as_deref(), trial, i), depth })
                 .collect();
-            let told = haystack.ask(&mut session, tokens, &needles, trial)?;
-            asked.extend(needles.into_iter().zip(told).map(|(Needle { fact, depth }, told)| {
-                Asked { tokens, depth, kind: fact.kind, told }
-            }));
+            let recalled = haystack.ask(&mut session, tokens, &needles, trial)?;
+            asked.extend(needles.into_iter().zip(recalled).map(
+                |(Needle { fact, depth }, recalled)| Asked {
+                    tokens,
+                    depth,
+                    kind: fact.kind,
+                    recalled,
+                },
+            ));
             bar.inc(1);
         }
     }

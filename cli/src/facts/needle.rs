@@ -14,24 +14,24 @@ pub struct Needle {
     pub depth: u64,
 }
 
-/// What of a fact was told.
-pub struct Told {
+/// What of a fact was recalled.
+pub struct Recalled {
     /// Tokens of the answer that the model found most likely, each after the right ones before it.
     pub tokens: usize,
     /// Tokens of the answer.
     pub of: usize,
 }
 
-impl Told {
+impl Recalled {
     /// Whether all of it was.
     pub fn is_exact(&self) -> bool {
         self.tokens == self.of
     }
 
-    /// The shares of tokens and of whole facts among `told`.
-    pub fn shares<'a>(told: impl Iterator<Item = &'a Told>) -> (Share, Share) {
+    /// The shares of tokens and of whole facts among `recalled`.
+    pub fn shares<'a>(recalled: impl Iterator<Item = &'a Recalled>) -> (Share, Share) {
         let (mut tokens, mut of, mut exact, mut facts) = (0, 0, 0, 0);
-        for each in told {
+        for each in recalled {
             tokens += each.tokens;
             of += each.of;
             exact += usize::from(each.is_exact());
@@ -118,11 +118,11 @@ impl<'a> Haystack<'a> {
         tokens: u64,
         needles: &[Needle],
         trial: u64,
-    ) -> Result<Vec<Told>> {
+    ) -> Result<Vec<Recalled>> {
         session.reset();
         session.feed(&self.text(tokens, needles, trial)?)?;
         let end = if needles.len() > 1 { Some(session.snapshot()?) } else { None };
-        let mut told = Vec::new();
+        let mut recalled = Vec::new();
         for (index, needle) in needles.iter().enumerate() {
             if let Some(end) = end.as_ref().filter(|_| index > 0) {
                 session.rewind(end)?;
@@ -134,9 +134,9 @@ impl<'a> Haystack<'a> {
                     right += usize::from(best(logits) == question[i + 1]);
                 }
             })?;
-            told.push(Told { tokens: right, of: question.len() - asked });
+            recalled.push(Recalled { tokens: right, of: question.len() - asked });
         }
-        Ok(told)
+        Ok(recalled)
     }
 }
 

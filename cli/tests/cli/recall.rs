@@ -12,7 +12,7 @@ fn each_length_depth_and_kind_is_measured() {
     for (cell, (tokens, depth)) in cells.iter().zip([(20, 0), (20, 100), (64, 0), (64, 100)]) {
         assert_eq!((&cell["tokens"], &cell["depth_percent"]), (&tokens.into(), &depth.into()));
         assert_eq!(cell["exact"]["of"], 5);
-        for share in [&cell["told"], &cell["exact"]] {
+        for share in [&cell["recalled"], &cell["exact"]] {
             let [share, low, high] = ["share", "low", "high"].map(|k| share[k].as_f64().unwrap());
             assert!(0.0 <= low && low <= share && share <= high && high <= 1.0);
         }
