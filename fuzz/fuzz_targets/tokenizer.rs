@@ -23,7 +23,7 @@ impl Switches<'_> {
         Some(self.0[1 + index]).filter(|&id| id != 255).map(u32::from)
     }
 
-    fn truth(&self, index: usize) -> Option<bool> {
+    fn boolean(&self, index: usize) -> Option<bool> {
         [None, Some(false), Some(true), None][usize::from(self.0[6] >> (2 * index) & 3)]
     }
 
@@ -104,9 +104,9 @@ fuzz_target!(|input: &[u8]| {
         eot: switches.id(2),
         unknown: switches.id(3),
         padding: switches.id(4),
-        add_bos: switches.truth(0),
-        add_eos: switches.truth(1),
-        add_space_prefix: switches.truth(2),
+        add_bos: switches.boolean(0),
+        add_eos: switches.boolean(1),
+        add_space_prefix: switches.boolean(2),
         ..TextSource::default()
     };
     let byte_level = match switches.kind() {

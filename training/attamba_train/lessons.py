@@ -23,10 +23,10 @@ class Attention(nn.Module):
         """Squared error as a fraction of the squared target, averaged over the layers. tokens [B, T]."""
         count, device = tokens.shape[1], tokens.device
         table, taught = self.teacher.plan(count, None, device)
-        _, learnt = self.student.plan(count, chunk, device, window)
+        _, learned = self.student.plan(count, chunk, device, window)
         h = self.teacher.token_embd(tokens).to(self.teacher.output_norm.weight.dtype)
         errors = []
-        for teacher, student, theirs, ours in zip(self.teacher.blk, self.student.blk, taught, learnt, strict=True):
+        for teacher, student, theirs, ours in zip(self.teacher.blk, self.student.blk, taught, learned, strict=True):
             with torch.no_grad():
                 target = teacher.attend(h, table, theirs).to(h.dtype)
             errors.append((student.attend(h, table, ours) - target).square().sum() / target.square().sum())
@@ -47,29 +47,29 @@ class Distribution(nn.Module):
         count, device = tokens.shape[1], tokens.device
         with torch.no_grad():
             taught = self.teacher.hidden(tokens, *self.teacher.plan(count, None, device))
-        learnt = self.student.hidden(tokens, *self.student.plan(count, chunk, device, window))
-        return divergence(learnt.flatten(0, 1), taught.flatten(0, 1), self.student.output_weight)
+        learned = self.student.hidden(tokens, *self.student.plan(count, chunk, device, window))
+        return divergence(learned.flatten(0, 1), taught.flatten(0, 1), self.student.output_weight)
 
 
-def divergence(learnt: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+def divergence(learned: torch.Tensor, taught: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
     """Mean KL divergence of the distributions that `output` [V, width], frozen, produces from both [n, width]."""
-    return _Divergence.apply(learnt, taught, output)
+    return _Divergence.apply(learned, taught, output)
 
 
 class _Divergence(torch.autograd.Function):
     """Loss and gradient in one pass: the logits, which are wide, are computed once and never kept."""
 
     @staticmethod
-    def forward(ctx, learnt, taught, output):
-        total, gradient = torch.zeros((), device=learnt.device), torch.empty_like(learnt)
-        count = SLICE[learnt.device.type]
-        for ours, theirs, part in zip(*(each.split(count) for each in (learnt, taught, gradient)), strict=True):
+    def forward(ctx, learned, taught, output):
+        total, gradient = torch.zeros((), device=learned.device), torch.empty_like(learned)
+        count = SLICE[learned.device.type]
+        for ours, theirs, part in zip(*(each.split(count) for each in (learned, taught, gradient)), strict=True):
             ours, theirs = (F.linear(each, output).float().log_softmax(-1) for each in (ours, theirs))
             wanted = theirs.exp()
             total += (wanted * (theirs - ours)).sum()
             part.copy_(torch.mm(ours.exp_().sub_(wanted), output))
-        ctx.save_for_backward(gradient.div_(len(learnt)))
-        return total / len(learnt)
+        ctx.save_for_backward(gradient.div_(len(learned)))
+        return total / len(learned)
 
     @staticmethod
     def backward(ctx, incoming):

@@ -23,7 +23,7 @@ Size = tuple[range, range]
 
 PEOPLE = """Anna Boris Clara David Elena Farid Greta Hassan Irene Jonas Karim Leila Marco Nadia Oscar Paula Quentin Rosa
 Samuel Tamara Ulrich Vera Walter Xenia Yusuf Zoe""".split()
-COLOURS = "red blue green yellow black white purple orange brown grey pink silver golden".split()
+COLORS = "red blue green yellow black white purple orange brown grey pink silver golden".split()
 TOWNS = """London Paris Cairo Lima Oslo Rome Madrid Tokyo Delhi Berlin Vienna Dublin Boston Chicago Athens Lisbon Warsaw
 Prague Havana Nairobi""".split()
 ANIMALS = "cat dog horse parrot rabbit goat turtle goose pony hamster".split()
@@ -56,13 +56,13 @@ KINDS = [
         "{person}'s favourite colour is {value}.",
         "What is {person}'s favourite colour?",
         "{person}'s favourite colour is {value}.",
-        COLOURS,
+        COLORS,
     ),
     (
         "The door of the {place} is painted {value}.",
         "What colour is the door of the {place}?",
         "The door of the {place} is {value}.",
-        COLOURS,
+        COLORS,
     ),
     ("{person} keeps a {value}.", "Which animal does {person} keep?", "{person} keeps a {value}.", ANIMALS),
     (

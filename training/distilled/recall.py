@@ -42,7 +42,9 @@ def main():
         if not number:
             heads = [f"{each['tokens']} tokens, at {each['depth_percent']:.0f} %" for each in found]
             print("| | " + " | ".join(heads) + " |\n|---|" + "--:|" * len(heads))
-        print(f"| {name} | " + " | ".join(f"{100 * each['recalled']['share']:.0f} %" for each in found) + " |", flush=True)
+        print(
+            f"| {name} | " + " | ".join(f"{100 * each['recalled']['share']:.0f} %" for each in found) + " |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_difference_is_found(model_path):
         check.compare(model_path, tokens, np.full_like(others, np.nan))
 
 
-def test_runtime_that_fails_is_told(model_path, tmp_path):
+def test_runtime_that_fails_is_reported(model_path, tmp_path):
     with pytest.raises(KitError, match="cannot be started"):
         check.runtime_logits(tmp_path / "absent", model_path, [1])
     with pytest.raises(KitError, match="ended with status"):

@@ -21,7 +21,7 @@ def test_every_config_can_be_read():
         assert read.load(path).steps > 1, path
 
 
-def test_training_goes_on_with_the_model_of_the_bundled_file():
+def test_training_continues_with_the_model_of_the_bundled_file():
     begun, further = load("bundled-attamba"), load("bundled-continue")
     assert (further.model, further.data, further.name) == (begun.model, begun.data, begun.name)
     assert further.init == f"../models/{begun.name}.gguf"

@@ -62,7 +62,7 @@ def test_compressed_and_plain_files_hold_the_same_documents(stories, tmp_path):
         ("a.jsonl.xz", "not xz", "cannot be read"),
     ],
 )
-def test_bad_input_is_told_in_a_sentence(name, content, message, tmp_path):
+def test_bad_input_is_reported_in_a_sentence(name, content, message, tmp_path):
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(KitError, match=message):
@@ -92,7 +92,7 @@ def test_source_of_another_tokenizer_is_refused(data, stories):
     ("description", "message"),
     [("{broken", "is not a description"), ("3", "is not a description"), ('{"tokenizer": "x"}', "lacks 'vocab_size'")],
 )
-def test_damaged_description_is_told(description, message, data, tmp_path):
+def test_damaged_description_is_reported(description, message, data, tmp_path):
     (tmp_path / "stories.json").write_text(description)
     with pytest.raises(KitError, match=message):
         token_file.read(tmp_path, "stories", "train", tokenizer.load(data / "tokenizer.json"))

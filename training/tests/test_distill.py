@@ -55,12 +55,12 @@ def begin(lesson, data, folder) -> Distillation:
 
 
 def test_divergence_and_its_gradient_are_those_of_the_definition():
-    learnt, taught, output = torch.randn(700, 8, requires_grad=True), torch.randn(700, 8), torch.randn(20, 8)
-    p, q = (torch.distributions.Categorical(logits=F.linear(each, output)) for each in (taught, learnt))
+    learned, taught, output = torch.randn(700, 8, requires_grad=True), torch.randn(700, 8), torch.randn(20, 8)
+    p, q = (torch.distributions.Categorical(logits=F.linear(each, output)) for each in (taught, learned))
     expected = torch.distributions.kl_divergence(p, q).mean()
-    found = lessons.divergence(learnt, taught, output)
+    found = lessons.divergence(learned, taught, output)
     torch.testing.assert_close(found, expected)
-    of_definition, ours = (torch.autograd.grad(3 * loss, learnt)[0] for loss in (expected, found))
+    of_definition, ours = (torch.autograd.grad(3 * loss, learned)[0] for loss in (expected, found))
     torch.testing.assert_close(ours, of_definition, rtol=1e-4, atol=1e-7)
 
 
@@ -153,7 +153,7 @@ def test_delta_joined_to_its_base_is_the_student(lesson, base, data, tmp_path, r
     assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
 
 
-def test_a_later_run_goes_on_from_a_delta(lesson, data, tmp_path):
+def test_a_later_run_continues_from_a_delta(lesson, data, tmp_path):
     lesson = replace(lesson, attention_rate=0.1)
     run, delta = begin(lesson, data, tmp_path / "run"), tmp_path / "delta.gguf"
     assert run.run()

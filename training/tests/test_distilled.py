@@ -61,7 +61,7 @@ def test_a_passage_comes_again(memories):
     assert all(parts[-1].endswith(parts[0]) and len(parts) > 2 for parts in repeated)
 
 
-def test_the_base_answers_in_turn_and_a_stopped_run_goes_on(tmp_path):
+def test_the_base_answers_in_turn_and_a_stopped_run_continues(tmp_path):
     """With a stub in place of the runtime that reports how much it has been told before."""
     module, books, out, program = script("answers"), tmp_path / "books.jsonl", tmp_path / "out.jsonl", tmp_path / "chat"
     books.write_text("".join(json.dumps({"text": text}) + "\n" for text in BOOKS))

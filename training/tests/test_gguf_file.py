@@ -93,7 +93,7 @@ def test_model_that_no_file_can_express_is_refused(kind, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_broken_files_are_told(reference, tmp_path):
+def test_broken_files_are_reported(reference, tmp_path):
     path = tmp_path / "model.gguf"
     for content in (b"", b"GGUF", b"not a model at all, but long enough to look at"):
         path.write_bytes(content)

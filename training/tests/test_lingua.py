@@ -123,7 +123,7 @@ def test_tensors_without_counterpart_are_refused():
         lingua.convert(SETTINGS, tensors() | per_channel)
 
 
-def test_missing_files_are_told(tmp_path):
+def test_missing_files_are_reported(tmp_path):
     with pytest.raises(KitError, match=r"params.json cannot be read"):
         lingua.read(tmp_path)
     (tmp_path / "params.json").write_text('{"model": {}}')

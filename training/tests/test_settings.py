@@ -31,7 +31,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("where", "value", "message"), MISTAKES, ids=lambda each: str(each)[:40])
-def test_mistake_is_told_with_its_numbers(where, value, message):
+def test_mistake_is_reported_with_its_numbers(where, value, message):
     whole = yaml.safe_load(yaml.safe_dump(run_settings()))
     *sections, key = where.split(".")
     section = whole

@@ -58,7 +58,7 @@ def test_accumulated_parts_make_the_same_step(config, data, tmp_path):
     torch.testing.assert_close(trained(in_parts, data, tmp_path / "parts"), whole, rtol=1e-3, atol=1e-4)
 
 
-def test_time_limit_stops_between_steps_and_the_run_goes_on(config, data, tmp_path):
+def test_time_limit_stops_between_steps_and_the_run_continues(config, data, tmp_path):
     trainer = Trainer(config, data, tmp_path, Processes("cpu"))
     assert not trainer.run(minutes=1e-9)
     assert checkpoint.load(tmp_path)["step"] == trainer.step < config.steps
@@ -117,7 +117,7 @@ def test_run_with_other_settings_is_not_resumed(config, data, tmp_path):
         Trainer(other, data, tmp_path, Processes("cpu"))
 
 
-def test_damaged_checkpoint_is_told(config, data, tmp_path):
+def test_damaged_checkpoint_is_reported(config, data, tmp_path):
     (tmp_path / checkpoint.NAME).write_bytes(b"half a file")
     with pytest.raises(KitError, match="cannot be read"):
         Trainer(config, data, tmp_path, Processes("cpu"))
@@ -146,7 +146,7 @@ def test_loss_that_is_not_finite_ends_the_run(config, data, tmp_path):
         trainer.run()
 
 
-def test_wrong_vocabulary_is_told(config, data, tmp_path):
+def test_wrong_vocabulary_is_reported(config, data, tmp_path):
     other = replace(config, model=replace(config.model, vocab_size=512))
     with pytest.raises(KitError, match="is 512, but the tokenizer has 300 entries"):
         Trainer(other, data, tmp_path, Processes("cpu"))
