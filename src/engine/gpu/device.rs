@@ -262,7 +262,8 @@ impl Device {
         }
     }
 
-    /// Waits, and hands the first `bytes` of a staging buffer to `sink`.
+    /// Waits, and hands the first `bytes` of a staging buffer to `sink`. Whatever happens, the
+    /// buffer can be used again afterwards.
     pub fn read<T>(
         &self,
         staging: &Buffer,
@@ -274,20 +275,30 @@ impl Device {
             // The receiver is gone only if waiting failed, which has been reported.
             let _ = sender.send(result);
         });
-        self.wait()?;
-        // Another thread that waits may be the one that was told.
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(Ok(())) => {}
+        let told = self.wait().and_then(|()| {
+            // Another thread that waits may be the one that was told.
+            let told = receiver.recv_timeout(PATIENCE);
+            told.map_err(|e| Error::Gpu(format!("{}: mapping a buffer: {e}", self.name)))
+        });
+        let sunk = match told {
+            // Not mapped, so that there is nothing to unmap.
             Ok(Err(e)) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
-            Err(e) => return Err(Error::Gpu(format!("{}: mapping a buffer: {e}", self.name))),
-        }
-        let sunk = match staging.get_mapped_range(..bytes) {
-            Ok(view) => sink(&view),
-            Err(e) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
+            Ok(Ok(())) => match staging.get_mapped_range(..bytes) {
+                Ok(view) => Ok(sink(&view)),
+                Err(e) => Err(Error::Gpu(format!("{}: {e}", self.name))),
+            },
+            // Mapped, or about to be.
+            Err(e) => Err(e),
         };
         staging.unmap();
         self.counts.bytes_read.fetch_add(bytes, Ordering::Relaxed);
-        Ok(sunk)
+        sunk
+    }
+
+    /// As if the driver had refused a command.
+    #[cfg(test)]
+    pub fn refuse_next(&self, why: &str) {
+        self.fault.note(Reported::Refused(why.into()));
     }
 }
 

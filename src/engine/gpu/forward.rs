@@ -29,7 +29,8 @@ pub(super) struct Sequence {
     shared: Arc<Shared>,
     memory: Memory,
     scratch: Scratch,
-    programs: Programs,
+    /// None where buffers or the sharing of books have changed since: made anew by the next block.
+    programs: Option<Programs>,
     ledgers: Ledgers,
     arena: Arena,
     /// Embeddings of the tokens at hand, `[tokens][d]`, padded.
@@ -53,7 +54,7 @@ impl Sequence {
             shared,
             memory,
             scratch,
-            programs,
+            programs: Some(programs),
             ledgers,
             arena,
             embedded,
@@ -62,17 +63,17 @@ impl Sequence {
         })
     }
 
-    /// Bindings change with buffers and with which layers share books.
-    fn renew_programs(&mut self) -> Result<()> {
-        self.programs = programs(&self.shared, &self.scratch, &self.memory, &self.ledgers)?;
-        Ok(())
-    }
-
-    fn check(&self, tokens: &[u32]) -> Result<()> {
+    fn check(&self) -> Result<()> {
         if self.poisoned {
             self.shared.device().check()?;
             return Err(Error::Poisoned);
         }
+        Ok(())
+    }
+
+    /// What a block needs before anything is computed: an error leaves the state as it was.
+    fn prepare(&mut self, tokens: &[u32]) -> Result<()> {
+        self.check()?;
         let vocab = self.shared.model.hyper.vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
@@ -83,6 +84,10 @@ impl Sequence {
                 "{} tokens in one block; the state takes {room}",
                 tokens.len()
             )));
+        }
+        if self.programs.is_none() {
+            self.programs =
+                Some(programs(&self.shared, &self.scratch, &self.memory, &self.ledgers)?);
         }
         Ok(())
     }
@@ -113,7 +118,8 @@ impl Sequence {
         if bytes > self.scratch.arena.size() {
             // Chunk lengths that change often make for many runs.
             self.scratch.arena = device.storage(2 * bytes, "what kernels know of a block")?;
-            self.renew_programs()?;
+            self.programs = None;
+            self.programs = Some(programs(&shared, &self.scratch, &self.memory, &self.ledgers)?);
         }
         let embedded = &self.embedded[..tokens.len() * width];
         device.scoped(bytes, "an upload", || {
@@ -135,10 +141,10 @@ impl Sequence {
     }
 
     /// Submits that a block of so many tokens takes: one, unless it is a lot of work.
-    fn submits(&self, tokens: usize) -> usize {
+    fn submits(&self, tokens: usize, programs: &Programs) -> usize {
         let work = tokens as u64 * self.shared.weights.count();
         let submits = work.div_ceil(self.shared.device().submit_work) as usize;
-        if tokens == 1 { 1 } else { submits.min(self.programs.block.len()).max(1) }
+        if tokens == 1 { 1 } else { submits.min(programs.block.len()).max(1) }
     }
 
     /// Computes a block.
@@ -146,12 +152,12 @@ impl Sequence {
         self.upload(tokens)?;
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
-        let (s, programs) = (&self.scratch, &self.programs);
+        let (s, programs) = (&self.scratch, prepared(&self.programs)?);
         let parts = self.parts(tokens.len()) as u32;
         let row = 4 * u64::from(s.widths.d);
         let logits = 4 * shared.model.hyper.vocab as u64;
         let candidates = 8 * TOP as u64;
-        let submits = self.submits(tokens.len());
+        let submits = self.submits(tokens.len(), programs);
         for share in 0..submits - 1 {
             let commands = device.commands(|encoder| {
                 let count = tokens.len() as u32;
@@ -193,7 +199,7 @@ impl Sequence {
     fn all_logits(&mut self, tokens: usize, sink: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
-        let s = &self.scratch;
+        let (s, programs) = (&self.scratch, prepared(&self.programs)?);
         let vocab = shared.model.hyper.vocab;
         let (row, logits) = (4 * u64::from(s.widths.d), 4 * u64::from(s.widths.vocab));
         for first in (0..tokens).step_by(s.logit_rows) {
@@ -205,7 +211,7 @@ impl Sequence {
                 device.queue.write_buffer(&s.logit_arena, 0, words);
                 let (from, bytes) = (row * first as u64, row * count as u64);
                 encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, bytes);
-                self.programs.rows_head.encode(device, encoder, count as u32, 1);
+                programs.rows_head.encode(device, encoder, count as u32, 1);
                 let bytes = logits * count as u64;
                 encoder.copy_buffer_to_buffer(&s.logits, 0, &s.staging, 0, bytes);
             })?;
@@ -220,6 +226,11 @@ impl Sequence {
         }
         Ok(())
     }
+}
+
+/// What [`Sequence::prepare`] has seen to.
+fn prepared(programs: &Option<Programs>) -> Result<&Programs> {
+    programs.as_ref().ok_or(Error::Poisoned)
 }
 
 fn programs(
@@ -246,7 +257,7 @@ impl State for Sequence {
         want: Want,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        self.check(tokens)?;
+        self.prepare(tokens)?;
         let Some(last) = tokens.len().checked_sub(1) else { return Ok(()) };
         self.guarded(|this| match want {
             Want::Nothing => {
@@ -270,7 +281,7 @@ impl State for Sequence {
     }
 
     fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()> {
-        self.check(tokens)?;
+        self.prepare(tokens)?;
         top.clear();
         if tokens.is_empty() {
             return Ok(());
@@ -290,7 +301,7 @@ impl State for Sequence {
     }
 
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
-        self.check(&[])?;
+        self.check()?;
         logits.clear();
         let Some(row) = self.last_row else { return Ok(()) };
         let s = &self.scratch;
@@ -317,27 +328,29 @@ impl State for Sequence {
     fn set_plans(&mut self, plans: &[Plan]) {
         self.ledgers.set_plans(plans);
         // Layers may share books otherwise than before.
-        self.poisoned |= self.renew_programs().is_err();
+        self.programs = None;
     }
 
     fn shrink(&mut self, ring: usize) -> Result<()> {
         if ring >= self.memory.geometry.ring {
             return Ok(());
         }
-        self.guarded(|this| {
-            let layers = this.shared.model.hyper.layers;
-            let slots: Vec<Vec<usize>> = (0..layers)
-                .map(|layer| this.ledgers.layer(layer).order().flatten().collect())
-                .collect();
-            let kept = this.ledgers.shrink(ring);
-            let slots: Vec<Vec<usize>> = kept
-                .iter()
-                .zip(&slots)
-                .map(|(kept, slots)| kept.iter().map(|&state| slots[state]).collect())
-                .collect();
-            this.memory.shrink(this.shared.device(), ring, &slots)?;
-            this.renew_programs()
-        })
+        let layers = self.shared.model.hyper.layers;
+        let slots: Vec<Vec<usize>> = (0..layers)
+            .map(|layer| self.ledgers.layer(layer).order().flatten().collect())
+            .collect();
+        let mut ledgers = self.ledgers.clone();
+        let slots: Vec<Vec<usize>> = ledgers
+            .shrink(ring)
+            .iter()
+            .zip(&slots)
+            .map(|(kept, slots)| kept.iter().map(|&state| slots[state]).collect())
+            .collect();
+        self.memory.shrink(self.shared.device(), ring, &slots)?;
+        self.ledgers = ledgers;
+        // They hold the old buffers.
+        self.programs = None;
+        Ok(())
     }
 
     fn reset(&mut self) {
@@ -347,7 +360,7 @@ impl State for Sequence {
     }
 
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.check(&[])?;
+        self.check()?;
         self.memory.export(self.shared.device(), &self.ledgers, sink)
     }
 
@@ -359,12 +372,12 @@ impl State for Sequence {
         let taken = self.memory.import(self.shared.device(), &ledgers, source);
         self.ledgers = ledgers;
         self.last_row = None;
-        let result = taken.and_then(|()| self.renew_programs());
-        match result {
+        self.programs = None;
+        match &taken {
             Ok(()) => self.poisoned = false,
             Err(_) => self.reset(),
         }
-        result
+        taken
     }
 
     fn state_bytes(&self) -> u64 {

@@ -151,3 +151,51 @@ fn a_block_in_several_submits_is_the_same_block() {
         assert_eq!(runs[0].0, runs[2].0);
     }
 }
+
+#[test]
+fn a_buffer_can_be_read_after_a_read_that_failed() {
+    for adapter in adapters() {
+        let device = Device::open(&adapter).unwrap();
+        let staging = device.staging(16, "a test").unwrap();
+        device.refuse_next("the driver has a bad day");
+        let failed = device.read(&staging, 16, |_| ()).unwrap_err();
+        assert!(failed.to_string().contains("bad day"), "{failed}");
+        assert_eq!(device.read(&staging, 16, <[u8]>::to_vec).unwrap(), [0; 16]);
+        device.check().unwrap();
+    }
+}
+
+/// An error of the driver while a session changes its chunks or its size is the caller's to see,
+/// and the session goes on afterwards as if it had not happened.
+#[test]
+fn an_error_after_a_change_of_plans_is_reported_and_harms_nothing() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
+    let model = Arc::new(Model::open(&path).unwrap());
+    for adapter in adapters() {
+        let device = Arc::new(Device::open(&adapter).unwrap());
+        let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
+        let driver = Driver { device: Arc::clone(&device), pipelines };
+        let engine: Arc<dyn Engine> = Arc::new(Gpu::new(model.clone(), &driver).unwrap());
+        let [expected, got] = [false, true].map(|refused| {
+            let mut session = Session::open(engine.clone(), Options::default()).unwrap();
+            session.feed(&[1, 2, 3, 4, 5]).unwrap();
+            session.set_chunk(4).unwrap();
+            if refused {
+                device.refuse_next("the driver has a bad day");
+                let failed = session.feed(&[6, 7]).unwrap_err();
+                assert!(failed.to_string().contains("bad day"), "{failed}");
+            }
+            session.feed(&[6, 7]).unwrap();
+            let smaller = session.memory().state / 2;
+            if refused {
+                device.refuse_next("the driver has a bad day");
+                let failed = session.shrink(smaller).unwrap_err();
+                assert!(failed.to_string().contains("bad day"), "{failed}");
+            }
+            session.shrink(smaller).unwrap();
+            session.feed(&[8]).unwrap();
+            session.logits().to_vec()
+        });
+        assert_eq!(got, expected);
+    }
+}

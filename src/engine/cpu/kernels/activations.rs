@@ -8,9 +8,6 @@ use crate::error::Result;
 /// Values under one scale.
 pub(in crate::engine::cpu) const BLOCK: usize = 32;
 
-/// Kernels read block scales sixteen at a time, and may so read past the last.
-const SLACK: usize = 16;
-
 /// Rows of activations.
 pub(in crate::engine::cpu) struct Activations {
     cols: usize,
@@ -51,7 +48,7 @@ impl Activations {
     /// Room for `rows` rows of up to `capacity` values.
     pub fn new(rows: usize, capacity: usize) -> Result<Activations> {
         let what = "activations";
-        let blocks = rows * capacity.div_ceil(BLOCK) + SLACK;
+        let blocks = rows * capacity.div_ceil(BLOCK);
         Ok(Activations {
             cols: capacity,
             capacity,

@@ -322,18 +322,20 @@ impl Dot for formats::Q4K {
 
     #[inline(always)]
     unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
+        const GROUPS: usize = 8;
         unsafe {
             let mut sums = [S::splat(0.0); R];
             for b in 0..cols / Self::LEN {
                 let p = w.map(|w| w.add(b * Self::BYTES));
                 prefetch_block::<S, R>(p, Self::BYTES, Self::row_bytes(cols));
-                let groups = b * 8;
-                let mut scale = [[0f32; 8]; R];
+                let groups = b * GROUPS;
+                let mut scale = [[0f32; GROUPS]; R];
                 for r in 0..R {
-                    // The upper lanes stay zero: there are eight minima.
+                    // The upper lanes of both stay zero: there are eight groups, and what lies
+                    // behind their sums may be another row's, whose NaN times zero is a NaN.
                     let mut min = [0f32; LANES];
                     k_scales(p[r], &mut scale[r], &mut min);
-                    let total = S::load(x.sum.add(groups));
+                    let total = S::load_n(x.sum.add(groups), GROUPS);
                     sums[r] = S::fma(S::load(min.as_ptr()), total, sums[r]);
                 }
                 for j in 0..4 {

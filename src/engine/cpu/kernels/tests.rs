@@ -12,6 +12,8 @@ use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+mod isolation;
+
 /// A unit in the last place, relative to what it is the last place of.
 const ULP: f64 = f32::EPSILON as f64;
 
