@@ -1,66 +1,87 @@
-//! A small persistent pool. A token of decode is some three hundred parallel regions of a few
-//! microseconds each, so workers spin for a moment before they sleep.
+//! A small persistent pool. A token of decode is some dozens of parallel regions of a few
+//! microseconds each, so a thread that waits spins for a moment, and then sleeps.
+//!
+//! All that threads agree on is one word: whether a region is open, how many workers are inside,
+//! and how many sleep. A worker goes in only while the region is open, and the caller leaves only
+//! when nobody is inside; so a worker that comes late, or lost its core, holds nobody up. That a
+//! worker sleeps is counted in the same exchange that finds the region closed, and whoever opens
+//! one learns the count from the exchange that opens it: no wake-up is missed, and the system is
+//! not called where nobody sleeps. `scripts/pool` proves it.
+
+#[cfg(loom)]
+use loom::{hint, sync, thread};
+#[cfg(not(loom))]
+use std::{hint, sync, thread};
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::ptr;
+use std::sync::PoisonError;
+use sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use sync::{Arc, Condvar, Mutex, MutexGuard};
+use thread::JoinHandle;
 
-/// Turns of the waiting loop before a worker sleeps: about 50 microseconds.
-const SPINS: u32 = 4000;
+/// Turns of a waiting loop before a thread sleeps: some tens of microseconds.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 2000 };
+
+/// The word, from below: workers inside the region, workers that sleep, and three flags.
+const INSIDE: usize = 1;
+const ASLEEP: usize = 1 << 12;
+const ALL_INSIDE: usize = ASLEEP - INSIDE;
+const ALL_ASLEEP: usize = OPEN - ASLEEP;
+/// There may be tasks that nobody has taken.
+const OPEN: usize = 1 << 24;
+/// The caller sleeps until nobody is inside.
+const WAITING: usize = 1 << 25;
+/// Workers are to end.
+const STOP: usize = 1 << 26;
 
 /// Threads that run the tasks of one region at a time.
 pub(super) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     /// One region at a time: sessions on several threads take turns.
-    region: Mutex<()>,
+    turn: Mutex<()>,
 }
 
-/// A region: `task(index, thread)` for every index below `tasks`.
-#[derive(Clone, Copy)]
-struct Job {
-    task: *const (dyn Fn(usize, usize) + Sync),
+/// `task(index, thread)` for every index below `tasks`. It lies on the caller's stack, on cache
+/// lines of its own.
+#[repr(align(128))]
+struct Region<'a> {
+    task: &'a (dyn Fn(usize, usize) + Sync),
     tasks: usize,
+    /// The next task that nobody has taken.
+    next: AtomicUsize,
+    failed: AtomicBool,
 }
 
 struct Shared {
-    job: Mutex<Option<Job>>,
-    wake: Condvar,
-    /// Number of the current region; workers wait for it to change.
-    region: AtomicU64,
-    /// The next task that nobody has taken.
-    next: AtomicUsize,
-    /// Workers that have not finished the region.
-    busy: AtomicUsize,
-    failed: AtomicBool,
-    stop: AtomicBool,
+    word: AtomicUsize,
+    /// The region that is open, or was last.
+    region: AtomicPtr<Region<'static>>,
+    /// Of each worker: set by itself before it sleeps, taken back by whoever wakes it.
+    asleep: Vec<AtomicBool>,
+    waiting: Mutex<()>,
+    left: Condvar,
 }
-
-// SAFETY: the pointer in `job` is only followed while `Pool::run` keeps the closure alive.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
 
 impl Pool {
     /// A pool of `threads` threads, the calling one counted. Threads that the system does not
     /// grant are done without.
     pub fn new(threads: usize) -> Pool {
+        let threads = threads.clamp(1, ALL_INSIDE);
         let shared = Arc::new(Shared {
-            job: Mutex::new(None),
-            wake: Condvar::new(),
-            region: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
-            failed: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
+            word: AtomicUsize::new(0),
+            region: AtomicPtr::new(ptr::null_mut()),
+            asleep: (1..threads).map(|_| AtomicBool::new(false)).collect(),
+            waiting: Mutex::new(()),
+            left: Condvar::new(),
         });
         let mut workers = Vec::new();
-        for thread in 1..threads.max(1) {
+        for thread in 1..threads {
             let shared = Arc::clone(&shared);
-            let worker = std::thread::Builder::new()
+            let worker = thread::Builder::new()
                 .name(format!("attamba-{thread}"))
-                .spawn(move || work(&shared, thread));
+                .spawn(move || shared.work(thread));
             match worker {
                 Ok(handle) => workers.push(handle),
                 Err(e) => {
@@ -69,7 +90,7 @@ impl Pool {
                 }
             }
         }
-        Pool { shared, workers, region: Mutex::new(()) }
+        Pool { shared, workers, turn: Mutex::new(()) }
     }
 
     /// Threads, the caller counted.
@@ -80,52 +101,39 @@ impl Pool {
     /// Runs `task(index, thread)` for all indices below `tasks`, each once, and returns when all
     /// are done. The thread number is below [`Pool::threads`], and no two run at once with the same.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
-        let _turn = lock(&self.region);
+        let _turn = lock(&self.turn);
         if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(|index| task(index, 0));
             return;
         }
-        let shared = &*self.shared;
-        // SAFETY: only the lifetime changes, and this call outlives every use: it returns after
-        // all workers have counted themselves out.
-        let task = unsafe {
-            std::mem::transmute::<
-                &(dyn Fn(usize, usize) + Sync),
-                &'static (dyn Fn(usize, usize) + Sync),
-            >(task)
-        };
-        let job = Job { task, tasks };
-        shared.next.store(0, Ordering::Relaxed);
-        shared.busy.store(self.workers.len(), Ordering::Relaxed);
-        {
-            // The guard is held until the counter is raised: a worker that has looked at the
-            // counter under the lock and is about to wait must not miss the wake-up.
-            let mut slot = lock(&shared.job);
-            *slot = Some(job);
-            shared.region.fetch_add(1, Ordering::Release);
+        let next = AtomicUsize::new(0);
+        let region = Region { task, tasks, next, failed: AtomicBool::new(false) };
+        self.shared.region.store(ptr::from_ref(&region).cast_mut().cast(), Ordering::Relaxed);
+        let before = self.shared.word.fetch_or(OPEN, Ordering::AcqRel);
+        if before & ALL_ASLEEP != 0 {
+            self.wake(tasks - 1);
         }
-        shared.wake.notify_all();
-        let own = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(job, 0)));
-        let mut spins = 0;
-        while shared.busy.load(Ordering::Acquire) > 0 {
-            wait_a_little(&mut spins);
-        }
+        let own = catch_unwind(AssertUnwindSafe(|| region.take_tasks(0)));
+        self.shared.close();
+        self.shared.wait_until_left();
         if let Err(panic) = own {
-            shared.failed.store(false, Ordering::Relaxed);
             resume_unwind(panic);
         }
-        assert!(!shared.failed.swap(false, Ordering::Relaxed), "a task of the pool panicked");
+        assert!(!region.failed.load(Ordering::Relaxed), "a task of the pool panicked");
+    }
+
+    /// Wakes the workers that sleep, `most` at most.
+    fn wake(&self, most: usize) {
+        let all = self.shared.asleep.iter().zip(&self.workers);
+        let sleeping = all.filter(|(asleep, _)| asleep.swap(false, Ordering::AcqRel));
+        sleeping.take(most).for_each(|(_, worker)| worker.thread().unpark());
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        {
-            let _job = lock(&self.shared.job);
-            self.shared.stop.store(true, Ordering::Relaxed);
-            self.shared.region.fetch_add(1, Ordering::Release);
-        }
-        self.shared.wake.notify_all();
+        self.shared.word.fetch_or(STOP, Ordering::AcqRel);
+        self.wake(usize::MAX);
         for worker in self.workers.drain(..) {
             // Tasks that panic are caught, so a worker ends in order.
             let _ = worker.join();
@@ -134,52 +142,110 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    fn take_tasks(&self, job: Job, thread: usize) {
+    /// The life of a worker.
+    fn work(&self, thread: usize) {
+        while self.enter(thread) {
+            let region = self.region.load(Ordering::Relaxed);
+            // SAFETY: this worker is inside, so `Pool::run` keeps the region where it is.
+            let region = unsafe { &*region };
+            if catch_unwind(AssertUnwindSafe(|| region.take_tasks(thread))).is_err() {
+                region.failed.store(true, Ordering::Relaxed);
+            }
+            self.leave();
+        }
+    }
+
+    /// Waits for a region and goes in; `false` when the pool ends.
+    fn enter(&self, thread: usize) -> bool {
+        let mut spins = 0;
+        let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= job.tasks {
+            if word & STOP != 0 {
+                return false;
+            }
+            if word & OPEN != 0 {
+                match self.exchange(word, word + INSIDE) {
+                    Ok(_) => return true,
+                    Err(now) => word = now,
+                }
+            } else if spins < SPINS {
+                spins += 1;
+                hint::spin_loop();
+                word = self.word.load(Ordering::Relaxed);
+            } else {
+                spins = 0;
+                word = self.sleep(thread, word);
+            }
+        }
+    }
+
+    /// Sleeps until woken, unless a region is open by now or the pool ends. Takes the word as last
+    /// seen and gives it as it is then.
+    fn sleep(&self, thread: usize, mut word: usize) -> usize {
+        let asleep = &self.asleep[thread - 1];
+        asleep.swap(true, Ordering::AcqRel);
+        while word & (OPEN | STOP) == 0 {
+            match self.exchange(word, word + ASLEEP) {
+                Ok(_) => {
+                    while asleep.load(Ordering::Acquire) {
+                        thread::park();
+                    }
+                    return self.word.fetch_sub(ASLEEP, Ordering::Relaxed) - ASLEEP;
+                }
+                Err(now) => word = now,
+            }
+        }
+        asleep.swap(false, Ordering::AcqRel);
+        word
+    }
+
+    fn exchange(&self, from: usize, to: usize) -> Result<usize, usize> {
+        self.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+    }
+
+    /// No task is left: whoever is not inside stays out.
+    fn close(&self) {
+        self.word.fetch_and(!OPEN, Ordering::Relaxed);
+    }
+
+    /// A worker goes out; the region may be gone at once.
+    fn leave(&self) {
+        self.close();
+        let before = self.word.fetch_sub(INSIDE, Ordering::AcqRel);
+        if before & (ALL_INSIDE | WAITING) == INSIDE | WAITING {
+            // Under the lock the caller either sees that nobody is inside, or waits already.
+            let _guard = lock(&self.waiting);
+            self.left.notify_one();
+        }
+    }
+
+    /// Waits until no worker is inside.
+    fn wait_until_left(&self) {
+        let somebody_inside = || self.word.load(Ordering::Acquire) & ALL_INSIDE != 0;
+        for _ in 0..SPINS {
+            if !somebody_inside() {
                 return;
             }
-            // SAFETY: `Pool::run` keeps the closure alive until every worker is done.
-            unsafe { (*job.task)(index, thread) };
+            hint::spin_loop();
         }
+        let mut guard = lock(&self.waiting);
+        self.word.fetch_or(WAITING, Ordering::AcqRel);
+        while somebody_inside() {
+            guard = self.left.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.word.fetch_and(!WAITING, Ordering::Relaxed);
     }
 }
 
-fn work(shared: &Shared, thread: usize) {
-    let mut seen = 0;
-    loop {
-        let mut spins = 0;
-        while shared.region.load(Ordering::Acquire) == seen && spins < SPINS {
-            spins += 1;
-            std::hint::spin_loop();
-        }
-        let mut job = lock(&shared.job);
-        while shared.region.load(Ordering::Acquire) == seen {
-            job = shared.wake.wait(job).unwrap_or_else(PoisonError::into_inner);
-        }
-        seen = shared.region.load(Ordering::Acquire);
-        let current = *job;
-        drop(job);
-        if shared.stop.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(job) = current {
-            if catch_unwind(AssertUnwindSafe(|| shared.take_tasks(job, thread))).is_err() {
-                shared.failed.store(true, Ordering::Relaxed);
+impl Region<'_> {
+    fn take_tasks(&self, thread: usize) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.tasks {
+                return;
             }
-            shared.busy.fetch_sub(1, Ordering::Release);
+            (self.task)(index, thread);
         }
-    }
-}
-
-/// Spins at first; yields when the others seem to have lost their core.
-fn wait_a_little(spins: &mut u32) {
-    *spins += 1;
-    if *spins < SPINS {
-        std::hint::spin_loop();
-    } else {
-        std::thread::yield_now();
     }
 }
 
@@ -188,7 +254,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
