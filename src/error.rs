@@ -40,6 +40,16 @@ pub enum Error {
         /// Entries in the vocabulary.
         vocab: usize,
     },
+    /// Logits that no token can be chosen by: some are NaN or plus infinity, or none is finite.
+    #[error("no token can be chosen: of {vocab} logits {nan} are NaN and {infinite} infinite")]
+    Logits {
+        /// How many are not a number.
+        nan: usize,
+        /// How many are infinite.
+        infinite: usize,
+        /// How many there are.
+        vocab: usize,
+    },
     /// An argument of a call makes no sense.
     #[error("{0}")]
     Argument(String),

@@ -94,7 +94,7 @@ fn a_chat_goes_on_from_a_snapshot_and_in_a_fork() {
 #[test]
 fn recent_tokens_outlive_files_snapshots_and_a_message_taken_back() {
     let fixture = Fixture::new();
-    let sampling = Sampling { repeat_penalty: 1.5, repeat_last: 40, ..Sampling::greedy() };
+    let sampling = Sampling::greedy().with_repeat_penalty(1.5).with_repeat_last(40);
     let sampler = Sampler::new(sampling).unwrap();
     let begun = || {
         let mut chat = fixture.chat(None);

@@ -336,7 +336,7 @@ fn a_token_is_one_submit_and_one_pass() {
 fn candidates_choose_what_all_logits_would() {
     let sizes = Sizes { vocab: 1500, ..Sizes::default() };
     side_by_side(&sizes, |_, gpu, cpu| {
-        let sampling = Sampling { temperature: 1.5, top_k: 50, seed: 7, ..Sampling::default() };
+        let sampling = Sampling::default().with_temperature(1.5).with_top_k(50).with_seed(7);
         for sampling in [Sampling::greedy(), sampling] {
             let mut generated = Vec::new();
             for engine in [gpu, cpu] {
@@ -358,7 +358,7 @@ fn candidates_choose_what_all_logits_would() {
             session.feed(&[3, 1, 4]).unwrap();
             let mut tokens = Vec::new();
             for _ in 0..30 {
-                tokens.push(sampler.sample(session.logits()));
+                tokens.push(sampler.sample(session.logits()).unwrap());
                 session.feed(&tokens[tokens.len() - 1..]).unwrap();
             }
             generated.push(tokens);

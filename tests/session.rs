@@ -202,7 +202,7 @@ fn a_session_that_was_reset_is_as_a_new_one() {
 fn generating_in_a_pause_waits_for_its_end_or_a_cancel() {
     let _turn = beside_others();
     let mut session = session(&Sizes::default(), states(4));
-    let mut sampler = Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() }).unwrap();
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let (pause, cancel) = (session.pause_handle(), session.cancel_handle());
     let soon = || std::thread::sleep(std::time::Duration::from_millis(30));
     session.feed_top(1).unwrap();

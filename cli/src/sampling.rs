@@ -52,16 +52,15 @@ impl SamplingArgs {
         }
         // The keys of a hasher are the randomness that the standard library has.
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let sampling = Sampling {
-            bias: self.bias.clone(),
-            repeat_penalty: self.repeat_penalty,
-            repeat_last: self.repeat_last,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            temperature: if self.greedy { 0.0 } else { self.temperature },
-            seed,
-        };
+        let sampling = Sampling::default()
+            .with_bias(self.bias.clone())
+            .with_repeat_penalty(self.repeat_penalty)
+            .with_repeat_last(self.repeat_last)
+            .with_top_k(self.top_k)
+            .with_top_p(self.top_p)
+            .with_min_p(self.min_p)
+            .with_temperature(if self.greedy { 0.0 } else { self.temperature })
+            .with_seed(seed);
         log::info!("seed {seed}");
         Ok((Sampler::new(sampling)?, seed))
     }

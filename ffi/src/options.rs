@@ -245,16 +245,15 @@ impl Sampling {
     }
 
     fn with(&self, bias: Vec<(u32, f32)>) -> Result<runtime::sample::Sampler> {
-        let sampling = Sampler {
-            bias,
-            repeat_penalty: self.repeat_penalty,
-            repeat_last: self.repeat_last as usize,
-            top_k: self.top_k as usize,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            temperature: self.temperature,
-            seed: self.seed,
-        };
+        let sampling = Sampler::default()
+            .with_bias(bias)
+            .with_repeat_penalty(self.repeat_penalty)
+            .with_repeat_last(self.repeat_last as usize)
+            .with_top_k(self.top_k as usize)
+            .with_top_p(self.top_p)
+            .with_min_p(self.min_p)
+            .with_temperature(self.temperature)
+            .with_seed(self.seed);
         Ok(runtime::sample::Sampler::new(sampling)?)
     }
 }

@@ -21,7 +21,8 @@ pub enum Status {
     State = 4,
     /// The system refused to open, read or write a file.
     Io = 5,
-    /// The file is not a GGUF file, or contradicts itself.
+    /// The file is not a GGUF file, contradicts itself, or computes numbers that no token can be
+    /// chosen by.
     File = 6,
     /// The file, or the option, asks for something that this build does not do.
     Unsupported = 7,
@@ -50,7 +51,9 @@ impl From<&Error> for Status {
     fn from(error: &Error) -> Status {
         match error {
             Error::Io { .. } => Status::Io,
-            Error::Gguf(_) | Error::Quant(_) | Error::Model(_) => Status::File,
+            Error::Gguf(_) | Error::Quant(_) | Error::Model(_) | Error::Logits { .. } => {
+                Status::File
+            }
             Error::Unsupported(_) => Status::Unsupported,
             Error::Tokenizer(_) | Error::Template(_) => Status::Text,
             Error::TokenOutOfRange { .. } | Error::Argument(_) => Status::Argument,

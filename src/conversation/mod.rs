@@ -209,6 +209,8 @@ impl Conversation {
         self.session.reset();
         let fed = self.session.go_on(&tokens);
         self.or_read_anew(fed, &text, &[])?;
+        // As in an answer: what the session takes in counts as recent, whoever wrote it.
+        self.sampler.recall(&tokens);
         self.fed = text;
         Ok(())
     }
@@ -323,7 +325,18 @@ impl Conversation {
         let mut tokens = Vec::new();
         let mut whole = true;
         while tokens.len() < limit {
-            let token = self.session.choose(&mut self.sampler);
+            let token = match self.session.choose(&mut self.sampler) {
+                Ok(token) => token,
+                Err(e) => match self.or_read_anew(Err(e), text, &tokens) {
+                    Err(Error::Cancelled) => {
+                        whole = !self.session.is_to_move();
+                        outcome = Outcome::Stopped;
+                        break;
+                    }
+                    // Read anew, by which all logits are there.
+                    other => other.and_then(|()| self.session.choose(&mut self.sampler))?,
+                },
+            };
             if tokenizer.is_end(token) {
                 outcome = Outcome::Ended;
                 break;

@@ -23,7 +23,8 @@ impl Session {
     /// says whether to go on.
     ///
     /// # Errors
-    /// [`Error::Argument`] if nothing has been fed yet, so that there are no logits to begin with.
+    /// [`Error::Argument`] if nothing has been fed yet, so that there are no logits to begin with;
+    /// [`Error::Logits`] if no token can be chosen by them.
     pub fn generate(
         &mut self,
         sampler: &mut Sampler,
@@ -60,7 +61,10 @@ impl Session {
             if self.cancel.is_set() {
                 return Ok(Finish::Cancelled);
             }
-            let token = self.choose(sampler);
+            let token = match self.choose(sampler) {
+                Err(Error::Cancelled) => return Ok(Finish::Cancelled),
+                other => other?,
+            };
             let go_on = each(token);
             match self.follow(token, sampler) {
                 // Cancelled while paused: this token is not taken in.

@@ -192,13 +192,19 @@ impl Session {
         self.top.clear();
     }
 
-    /// Chooses a successor of the last token.
-    pub(crate) fn choose(&self, sampler: &mut Sampler) -> u32 {
-        if self.top.is_empty() {
-            sampler.sample(&self.logits)
-        } else {
-            sampler.sample_top(&self.top)
+    /// Chooses a successor of the last token. All logits are fetched where the most likely ones do
+    /// not tell which it is.
+    ///
+    /// # Errors
+    /// [`Error::Logits`], [`Error::Cancelled`] while paused, and those of the engine's device.
+    pub(crate) fn choose(&mut self, sampler: &mut Sampler) -> Result<u32> {
+        if !self.top.is_empty() {
+            if let Some(token) = sampler.sample_top(&self.top) {
+                return Ok(token);
+            }
+            self.wait_for_logits()?;
         }
+        sampler.sample(&self.logits)
     }
 
     /// Takes in one token more of what a call began before, so that `sampler` can choose its

@@ -1,0 +1,446 @@
+//! The chain at work.
+
+use super::candidates::{Candidates, weights};
+use super::dry::Dry;
+use super::history::History;
+use super::options::Sampling;
+use super::random::Random;
+use super::stage::Stage;
+use super::{penalties, truncation, typical, xtc};
+use crate::engine::{Candidate, TOP};
+use crate::error::{Error, Result};
+
+/// Chooses tokens and remembers the recent ones. Once its buffers have grown to the vocabulary and
+/// the recent tokens, nothing is allocated.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    /// The stages that change something.
+    chain: Vec<Stage>,
+    random: Random,
+    history: History,
+    dry: Dry,
+    candidates: Candidates,
+}
+
+impl Sampler {
+    /// A sampler.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a number outside of its range, which is named, or a stage that is
+    /// named twice.
+    pub fn new(sampling: Sampling) -> Result<Sampler> {
+        sampling.check()?;
+        let dry = if sampling.looks_for_repetitions() { sampling.dry_penalty_last_n } else { 0 };
+        let window = if sampling.penalizes() { sampling.repeat_last } else { 0 };
+        Ok(Sampler {
+            chain: sampling.chain(),
+            random: Random::new(sampling.seed),
+            history: History::new(dry, window),
+            dry: Dry::new(&sampling),
+            candidates: Candidates::default(),
+            sampling,
+        })
+    }
+
+    /// What it was asked to do.
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    /// Notes a token that was not sampled, such as one of the prompt.
+    pub fn accept(&mut self, token: u32) {
+        self.history.push(token);
+    }
+
+    /// The recent tokens, the oldest first; none where no stage asks for them.
+    pub fn recent(&self) -> Vec<u32> {
+        self.history.iter().collect()
+    }
+
+    /// Takes `tokens`, the oldest first, for the recent ones; the random numbers go on.
+    pub fn recall(&mut self, tokens: &[u32]) {
+        self.forget();
+        for &token in tokens {
+            self.accept(token);
+        }
+    }
+
+    /// Forgets the recent tokens; the random numbers go on.
+    pub fn forget(&mut self) {
+        self.history.clear();
+    }
+
+    /// The next token for `logits` (`[vocab]`), which counts as recent from now on.
+    ///
+    /// # Errors
+    /// [`Error::Logits`] where a logit is NaN or plus infinity, or none is finite. Then nothing has
+    /// been drawn.
+    pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
+        self.candidates.fill(logits, &self.sampling.bias)?;
+        self.run();
+        let token = self.draw()?;
+        self.accept(token);
+        Ok(token)
+    }
+
+    /// The tokens that [`Sampler::sample`] would draw from, the most likely first, with their
+    /// probabilities. Nothing is drawn but XTC's chance, and no token counts as recent.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn distribution(&mut self, logits: &[f32]) -> Result<Vec<(u32, f64)>> {
+        self.candidates.fill(logits, &self.sampling.bias)?;
+        self.run();
+        let sorted = self.candidates.sort();
+        let (weight, total) = weights(sorted);
+        Ok(sorted.iter().map(|c| (c.token, weight(c) / total)).collect())
+    }
+
+    /// Whether [`Sampler::sample_top`] is worth a try: the chain comes down to [`TOP`] tokens or less
+    /// before a stage needs all of them.
+    pub(crate) fn needs_only_top(&self) -> bool {
+        let lowers = |stage: &Stage| match stage {
+            Stage::Penalties => penalties::only_lower(&self.sampling),
+            stage => *stage == Stage::Dry,
+        };
+        self.sampling.bias.is_empty()
+            && match self.chain.iter().find(|stage| !lowers(stage)) {
+                Some(Stage::TopK) => self.sampling.top_k <= TOP,
+                Some(Stage::Temperature) => self.sampling.temperature == 0.0,
+                _ => false,
+            }
+    }
+
+    /// What [`Sampler::sample`] would choose, from the most likely candidates alone, in descending
+    /// order. None where they can't tell, as too many of them have been penalized: then nothing has
+    /// been drawn, and all logits are needed.
+    pub(crate) fn sample_top(&mut self, top: &[Candidate]) -> Option<u32> {
+        let enough = self.candidates.fill_top(top, top.len() < TOP);
+        if !enough || !self.run() {
+            return None;
+        }
+        let token = self.draw().ok()?;
+        self.accept(token);
+        Some(token)
+    }
+
+    /// Runs the stages. False where the candidates are not all and a stage needs those that are not
+    /// there.
+    fn run(&mut self) -> bool {
+        let s = &self.sampling;
+        let candidates = &mut self.candidates;
+        for stage in &self.chain {
+            let keep = match stage {
+                Stage::Penalties => {
+                    penalties::apply(candidates, &self.history, s);
+                    continue;
+                }
+                Stage::Dry => {
+                    self.dry.apply(candidates, &self.history, s);
+                    continue;
+                }
+                Stage::TopK => Some(s.top_k),
+                Stage::Temperature if s.temperature == 0.0 => Some(1),
+                _ => None,
+            };
+            match keep {
+                Some(k) if !candidates.keep(k) => return false,
+                Some(_) => continue,
+                None if candidates.is_partial() => return false,
+                None => {}
+            }
+            match stage {
+                Stage::TypicalP => typical::typical_p(candidates, s.typical_p),
+                Stage::TopP => truncation::top_p(candidates, s.top_p),
+                Stage::MinP => truncation::min_p(candidates, s.min_p),
+                Stage::Xtc => {
+                    if self.random.unit() < f64::from(s.xtc_probability) {
+                        xtc::apply(candidates, s.xtc_threshold);
+                    }
+                }
+                _ => candidates.scale(s.temperature),
+            }
+        }
+        !candidates.is_partial()
+    }
+
+    /// Draws one of the candidates that are left.
+    fn draw(&mut self) -> Result<u32> {
+        let sorted = self.candidates.sort();
+        let (weight, total) = weights(sorted);
+        let mut left = self.random.unit() * total;
+        for c in sorted {
+            left -= weight(c);
+            if left < 0.0 {
+                return Ok(c.token);
+            }
+        }
+        // Rounding can leave a little over; the last candidate then is as good as any.
+        sorted.last().map(|c| c.token).ok_or(Error::Logits { nan: 0, infinite: 0, vocab: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// No stage but the temperature, of 1.
+    fn plain() -> Sampling {
+        Sampling::default().with_top_k(0).with_top_p(1.0).with_min_p(0.0).with_temperature(1.0)
+    }
+
+    fn sampler(sampling: Sampling) -> Sampler {
+        Sampler::new(sampling).unwrap()
+    }
+
+    fn frequencies(sampler: &mut Sampler, logits: &[f32]) -> Vec<f64> {
+        const DRAWS: usize = 20_000;
+        let mut counts = vec![0.0; logits.len()];
+        for _ in 0..DRAWS {
+            counts[sampler.sample(logits).unwrap() as usize] += 1.0 / DRAWS as f64;
+        }
+        counts
+    }
+
+    /// The tokens that can be drawn, the most likely first.
+    fn kept(sampling: Sampling, logits: &[f32]) -> Vec<u32> {
+        let distribution = sampler(sampling).distribution(logits).unwrap();
+        distribution.iter().map(|(token, _)| *token).collect()
+    }
+
+    #[test]
+    fn a_seed_means_the_same_for_ever() {
+        let logits: Vec<f32> = (0..50).map(|i| (i as f32 * 0.7).sin()).collect();
+        let mut s = sampler(plain().with_seed(42));
+        let drawn: Vec<u32> = (0..8).map(|_| s.sample(&logits).unwrap()).collect();
+        assert_eq!(drawn, [18, 21, 25, 31, 27, 10, 20, 1]);
+    }
+
+    #[test]
+    fn draws_follow_the_distribution() {
+        let logits = [0.0, 2f32.ln(), f32::NEG_INFINITY];
+        let mut s = sampler(plain());
+        let distribution = s.distribution(&logits).unwrap();
+        assert_eq!(distribution.len(), 2);
+        assert!((distribution[0].1 - 2.0 / 3.0).abs() < 1e-7, "{distribution:?}");
+        let p = frequencies(&mut s, &logits);
+        assert!((p[0] - 1.0 / 3.0).abs() < 0.02 && (p[1] - 2.0 / 3.0).abs() < 0.02, "{p:?}");
+        assert_eq!(p[2], 0.0);
+
+        // One time in four the most likely one of the two is excluded.
+        let xtc = plain().with_xtc_probability(0.25).with_xtc_threshold(0.3);
+        let p = frequencies(&mut sampler(xtc), &logits);
+        assert!((p[1] - 0.75 * 2.0 / 3.0).abs() < 0.02, "{p:?}");
+    }
+
+    #[test]
+    fn stages_run_in_the_order_given() {
+        let logits = [0.4f32, 0.3, 0.2, 0.1].map(f32::ln);
+        let of = |stages: [Stage; 2]| {
+            kept(plain().with_top_k(2).with_top_p(0.6).with_stages(stages), &logits)
+        };
+        // Of the best two, 0.4 / 0.7 is less than 0.6; of all of them 0.4 + 0.3 is enough.
+        assert_eq!(of([Stage::TopK, Stage::TopP]), [0, 1]);
+        let of = |stages: [Stage; 2]| {
+            kept(plain().with_top_k(2).with_top_p(0.5).with_stages(stages), &logits)
+        };
+        assert_eq!(of([Stage::TopK, Stage::TopP]), [0]);
+        assert_eq!(of([Stage::TopP, Stage::TopK]), [0, 1]);
+        let all = kept(plain().with_top_k(1).with_stages([Stage::TopP]), &logits);
+        assert_eq!(all, [0, 1, 2, 3], "a stage that is not named does not run");
+
+        // At a temperature of 0.5 the best two have 0.16 + 0.09 of 0.3.
+        let p = plain().with_temperature(0.5).with_top_p(0.8);
+        let first = p.clone().with_stages([Stage::Temperature, Stage::TopP]);
+        assert_eq!(kept(first, &logits), [0, 1]);
+        assert_eq!(kept(p.with_stages([Stage::TopP, Stage::Temperature]), &logits), [0, 1, 2]);
+    }
+
+    #[test]
+    fn penalties_count_what_is_recent() {
+        let one = |change: fn(Sampling) -> Sampling, tokens: &[u32], logits: &[f32]| {
+            let mut s = sampler(change(plain().with_repeat_last(3)));
+            tokens.iter().for_each(|&t| s.accept(t));
+            let p = s.distribution(logits).unwrap();
+            let p = |token| p.iter().find(|(t, _)| *t == token).unwrap().1;
+            (p(0) / p(1)).ln()
+        };
+        // A penalty of 2 counts once, and makes a negative logit more so.
+        let repeat = |s: Sampling| s.with_repeat_penalty(2.0);
+        assert!((one(repeat, &[0, 0, 0, 0], &[1.0, 0.0]) - 0.5).abs() < 1e-6);
+        assert!((one(repeat, &[0], &[-1.0, 0.0]) + 2.0).abs() < 1e-6);
+        assert!((one(repeat, &[0, 2, 2, 2], &[1.0, 0.0, 0.0]) - 1.0).abs() < 1e-6, "long ago");
+        let frequency = |s: Sampling| s.with_frequency_penalty(0.25);
+        assert!((one(frequency, &[0, 0], &[1.0, 0.0]) - 0.5).abs() < 1e-6);
+        let presence = |s: Sampling| s.with_presence_penalty(0.25);
+        assert!((one(presence, &[0, 0], &[1.0, 0.0]) - 0.75).abs() < 1e-6);
+    }
+
+    #[test]
+    fn dry_penalizes_what_would_go_on_repeating() {
+        let sampling = || plain().with_dry_multiplier(1.0).with_dry_base(2.0);
+        let lost = |sampling: Sampling, tokens: &[u32]| {
+            let mut s = sampler(sampling);
+            tokens.iter().for_each(|&t| s.accept(t));
+            let p = s.distribution(&[0.0; 10]).unwrap();
+            let of = |token| p.iter().find(|(t, _)| *t == token).unwrap().1;
+            // Token 9 never occurs.
+            std::array::from_fn::<_, 8, _>(|t| (of(9) / of(t as u32)).ln().round())
+        };
+        // 1 2 3 4, 1 2 3: a 4 would make the repetition of three one of four.
+        let text = [1, 2, 3, 4, 1, 2, 3];
+        assert_eq!(lost(sampling(), &text), [0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]);
+        let none = [0.0; 8];
+        assert_eq!(lost(sampling().with_dry_allowed_length(4), &text), none);
+        assert_eq!(lost(sampling().with_dry_penalty_last_n(5), &text), none, "too long ago");
+        // 2 breaks the repetition, so that one of one is left.
+        assert_eq!(lost(sampling().with_dry_breakers(vec![vec![2]]), &text), none);
+        let sequence = sampling().with_dry_breakers(vec![vec![1, 2], vec![5, 1]]);
+        assert_eq!(lost(sequence, &text), none);
+        let elsewhere = sampling().with_dry_breakers(vec![vec![4, 2], vec![5]]);
+        assert_eq!(lost(elsewhere, &text), lost(sampling(), &text));
+        // A breaker is not penalized itself.
+        assert_eq!(lost(sampling().with_dry_breakers(vec![vec![4]]), &text), none);
+    }
+
+    #[test]
+    fn bias_forbids_and_favours() {
+        let bias = vec![(1, f32::NEG_INFINITY), (2, 5.0), (99, 1.0)];
+        let mut s = sampler(Sampling::greedy().with_bias(bias));
+        assert_eq!(s.sample(&[1.0, 9.0, 0.0]).unwrap(), 2);
+        let all = vec![(0, f32::NEG_INFINITY), (1, f32::NEG_INFINITY)];
+        let mut s = sampler(Sampling::greedy().with_bias(all));
+        let error = s.sample(&[1.0, 9.0]).unwrap_err();
+        assert!(matches!(error, Error::Logits { nan: 0, infinite: 2, vocab: 2 }), "{error}");
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_an_error() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        for sampling in [Sampling::greedy(), Sampling::default()] {
+            for (logits, want) in [
+                ([nan, nan], (2, 0)),
+                ([0.0, nan], (1, 0)),
+                ([inf, 0.0], (0, 1)),
+                ([-inf, -inf], (0, 2)),
+            ] {
+                let error = sampler(sampling.clone()).sample(&logits).unwrap_err();
+                let Error::Logits { nan, infinite, vocab: 2 } = error else { panic!("{error}") };
+                assert_eq!((nan, infinite), want);
+            }
+            assert!(sampler(sampling).sample(&[]).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_with_the_range() {
+        for (sampling, want) in [
+            (plain().with_temperature(-1.0), "temperature is -1; it must be at least 0 and finite"),
+            (plain().with_temperature(f32::NAN), "temperature is NaN"),
+            (plain().with_top_p(1.5), "top_p is 1.5; it must be between 0 and 1"),
+            (plain().with_min_p(f32::NAN), "min_p is NaN"),
+            (plain().with_typical_p(-0.5), "typical_p is -0.5"),
+            (plain().with_xtc_probability(2.0), "xtc_probability is 2"),
+            (plain().with_xtc_threshold(-1.0), "xtc_threshold is -1"),
+            (plain().with_repeat_penalty(0.0), "repeat_penalty is 0; it must be above 0"),
+            (plain().with_frequency_penalty(f32::INFINITY), "frequency_penalty is inf"),
+            (plain().with_presence_penalty(f32::NAN), "presence_penalty is NaN"),
+            (plain().with_dry_multiplier(-1.0), "dry_multiplier is -1"),
+            (plain().with_dry_base(0.5), "dry_base is 0.5; it must be at least 1"),
+            (plain().with_dry_breakers(vec![vec![1], vec![]]), "sequence 1 of dry_breakers"),
+            (plain().with_bias(vec![(7, f32::INFINITY)]), "the bias of token 7 is inf"),
+            (plain().with_stages([Stage::Dry, Stage::Dry]), "the stage dry is named twice"),
+        ] {
+            let error = Sampler::new(sampling).unwrap_err().to_string();
+            assert!(error.starts_with(want), "{error}");
+        }
+    }
+
+    #[test]
+    fn stages_have_names() {
+        for stage in Stage::DEFAULT {
+            assert_eq!(stage.name().parse::<Stage>().unwrap(), stage);
+        }
+        assert_eq!("typ_p".parse::<Stage>().unwrap(), Stage::TypicalP);
+        assert_eq!("temp".parse::<Stage>().unwrap(), Stage::Temperature);
+        assert!("mirostat".parse::<Stage>().unwrap_err().to_string().contains("penalties, dry"));
+    }
+
+    proptest! {
+        #[test]
+        fn some_token_is_drawn_or_the_logits_are_no_numbers(
+            bits in prop::collection::vec(any::<u32>(), 1..50),
+            top_k in 0usize..60,
+            ps in prop::array::uniform4(0f32..=1.0),
+            temperature in prop_oneof![Just(0.0), Just(1e-38f32), 0f32..5.0],
+            penalty in prop_oneof![Just(1e-38f32), Just(1e38), 0.5f32..2.0],
+            dry in prop_oneof![Just(0.0), Just(1e38f32), 0f32..2.0],
+        ) {
+            let logits: Vec<f32> = bits.iter().map(|&b| f32::from_bits(b)).collect();
+            let mut s = sampler(Sampling::default()
+                .with_top_k(top_k).with_top_p(ps[0]).with_min_p(ps[1]).with_typical_p(ps[2])
+                .with_xtc_probability(ps[3]).with_temperature(temperature)
+                .with_repeat_penalty(penalty).with_dry_multiplier(dry).with_dry_allowed_length(0));
+            let bad = |x: &f32| x.is_nan() || *x == f32::INFINITY;
+            let none = logits.iter().any(bad) || !logits.iter().any(|x| x.is_finite());
+            for _ in 0..3 {
+                match s.sample(&logits) {
+                    Ok(token) => prop_assert!(logits[token as usize].is_finite() && !none),
+                    Err(e) => prop_assert!(none, "{e}"),
+                }
+            }
+        }
+
+        /// The most likely tokens alone are enough, or say that they are not.
+        #[test]
+        fn the_best_tokens_choose_as_all_do(
+            // Few values: many logits are equal.
+            values in prop::collection::vec(-8i8..8, 20..300),
+            recent in prop::collection::vec(0u32..300, 0..60),
+            top_k in 1usize..70,
+            temperature in prop_oneof![Just(0.0f32), Just(0.7)],
+            penalty in prop_oneof![Just(1.0f32), Just(1.5), Just(0.5)],
+            dry in prop_oneof![Just(0.0f32), Just(2.0)],
+        ) {
+            let logits: Vec<f32> = values.iter().map(|&v| f32::from(v) / 2.0).collect();
+            let mut all: Vec<Candidate> =
+                logits.iter().zip(0..).map(|(&logit, token)| Candidate { token, logit }).collect();
+            all.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token)));
+            all.truncate(TOP);
+            let mut s = sampler(Sampling::default().with_top_k(top_k)
+                .with_temperature(temperature).with_repeat_penalty(penalty)
+                .with_dry_multiplier(dry).with_dry_allowed_length(1));
+            recent.iter().for_each(|&t| s.accept(t));
+            let mut other = s.clone();
+            for _ in 0..4 {
+                let want = s.sample(&logits).unwrap();
+                if !other.needs_only_top() {
+                    prop_assert!(penalty < 1.0 || (top_k > TOP && temperature > 0.0));
+                    break;
+                }
+                let got = match other.sample_top(&all) {
+                    Some(token) => token,
+                    None => other.sample(&logits).unwrap(),
+                };
+                prop_assert_eq!(got, want);
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_tokens_say_when_they_are_not_enough() {
+        let logits: Vec<f32> = (0..200).map(|i| -(i as f32) / 100.0).collect();
+        let top: Vec<Candidate> =
+            (0..TOP).map(|token| Candidate { token: token as u32, logit: logits[token] }).collect();
+        let mut s = sampler(Sampling::default().with_presence_penalty(100.0));
+        assert!(s.needs_only_top());
+        // Of the 64 more than 40 stay above the least of them.
+        (0..23).for_each(|t| s.accept(t));
+        assert!(s.clone().sample_top(&top).is_some());
+        s.accept(23);
+        assert!(s.sample_top(&top).is_none());
+        assert!(!sampler(plain()).needs_only_top());
+    }
+}
