@@ -18,6 +18,11 @@
 #[cfg(doctest)]
 struct Readme;
 
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+compile_error!(
+    "attamba runs on 64-bit little-endian machines: files are mapped as they lie, and larger than 4 GiB"
+);
+
 pub mod chunk;
 pub mod conversation;
 pub mod engine;
