@@ -5,7 +5,7 @@ use crate::engine::cpu;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
 use crate::error::Result;
-use crate::model::{Hyper, Mixer, Model};
+use crate::model::{Mixer, Model, ModelSpec};
 use crate::session::{Memory, Options};
 
 /// Bytes of the weights of a model.
@@ -36,9 +36,9 @@ impl Estimate {
     /// [`Error::Budget`](crate::Error::Budget) where the smallest session is larger than the
     /// budget; it names what would do.
     pub fn cpu(model: &Model, options: &Options, threads: usize) -> Result<Estimate> {
-        let geometry = options.geometry(&model.hyper)?;
-        let state = geometry.state_bytes(&model.hyper);
-        let logits = 4 * model.hyper.vocab as u64;
+        let geometry = options.geometry(model.spec())?;
+        let state = geometry.state_bytes(model.spec());
+        let logits = 4 * model.spec().vocab as u64;
         let scratch = cpu::scratch_bytes(model, threads, geometry)? + logits;
         Ok(Estimate { weights: weights(model), session: Memory { state, scratch } })
     }
@@ -49,9 +49,9 @@ impl Estimate {
     /// As [`Estimate::cpu`]. What a GPU's limits don't allow is found out when it is opened.
     #[cfg(feature = "gpu")]
     pub fn gpu(model: &Model, options: &Options) -> Result<Estimate> {
-        let geometry = options.geometry(&model.hyper)?;
-        let state = geometry.state_bytes(&model.hyper);
-        let logits = 4 * model.hyper.vocab as u64;
+        let geometry = options.geometry(model.spec())?;
+        let state = geometry.state_bytes(model.spec());
+        let logits = 4 * model.spec().vocab as u64;
         let scratch = gpu::scratch_bytes(model, geometry) + logits;
         Ok(Estimate { weights: weights_on_gpu(model), session: Memory { state, scratch } })
     }
@@ -73,7 +73,7 @@ pub fn weights(model: &Model) -> Weights {
         let mixers = layer.attention.mixers.iter().flatten().map(of_mixer);
         layer.attention.norm.len() + layer.ffn_norm.len() + mixers.sum::<usize>()
     });
-    let factors = weights.rope_factors.as_ref().map_or(0, Vec::len);
+    let factors = weights.rotary_factors.iter().flatten().map(Vec::len).sum::<usize>();
     let values = of_layers.sum::<usize>() + weights.output_norm.len() + factors;
     Weights {
         mapped: model.gguf().tensors().iter().map(|t| t.bytes() as u64).sum(),
@@ -99,8 +99,8 @@ pub struct Growth {
 
 impl Growth {
     /// After `tokens` tokens, at least 1, in chunks of `chunk` with a window of `window`.
-    pub fn at(hyper: &Hyper, chunk: usize, window: usize, tokens: u64) -> Growth {
-        let plans = hyper.plans(chunk);
+    pub fn at(spec: &ModelSpec, chunk: usize, window: usize, tokens: u64) -> Growth {
+        let plans = spec.plans(chunk);
         let in_window = tokens.min(window as u64 + 1);
         let states: u64 = plans.iter().map(|plan| boundaries(*plan, tokens - in_window)).sum();
         let states = states.div_ceil(plans.len() as u64);
@@ -109,8 +109,9 @@ impl Growth {
 
     /// Multiplications and additions of attention for one token, all layers: each key and each
     /// value once a query head.
-    pub fn operations(&self, hyper: &Hyper) -> u64 {
-        2 * 2 * self.rows * hyper.q_dim() as u64 * hyper.layers as u64
+    pub fn operations(&self, spec: &ModelSpec) -> u64 {
+        let widths = spec.layers.iter().map(|layer| layer.q_dim() as u64);
+        2 * 2 * self.rows * widths.sum::<u64>()
     }
 }
 

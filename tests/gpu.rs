@@ -61,7 +61,7 @@ fn sessions_take_the_bytes_that_were_foretold() {
                 assert_eq!(estimate.weights.device, gpu.device_bytes());
                 let mut session = Session::open(Arc::clone(gpu), options).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
-                session.feed(&Numbers::new(26).tokens(300, model.hyper.vocab)).unwrap();
+                session.feed(&Numbers::new(26).tokens(300, model.spec().vocab)).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
             }
             let least = Options { budget: Budget::Bytes(1), ..Options::default() };
@@ -126,7 +126,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                     let got = feed(&gpu, options, tokens, split);
                     let others = [("reference", &run.logits), ("CPU", &of_cpu)];
                     for ((other, want), most) in others.into_iter().zip(&mut most) {
-                        let error = Error::of(&got, want, case.model.hyper.vocab);
+                        let error = Error::of(&got, want, case.model.spec().vocab);
                         most.all = most.all.max(error.all);
                         most.worst_token = most.worst_token.max(error.worst_token);
                         if !error.within(bound) {
@@ -204,7 +204,7 @@ fn assert_near(got: &[f32], want: &[f32], bound: f64, what: &str) {
 fn rings_of_integers_and_thinned_rings() {
     for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(1).tokens(300, model.hyper.vocab);
+            let tokens = Numbers::new(1).tokens(300, model.spec().vocab);
             for (kv, bound) in [(KvType::F32, FLOATS), (KvType::I8, BLOCKS)] {
                 for overflow in [Overflow::Drop, Overflow::Thin] {
                     let options = Options { overflow, ..options(9, kv) };
@@ -244,7 +244,7 @@ fn matrices_that_belong_together_and_differ_in_type() {
         }
         let model = Arc::new(open(file.bytes()).unwrap());
         let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
-        let tokens = Numbers::new(1).tokens(70, model.hyper.vocab);
+        let tokens = Numbers::new(1).tokens(70, model.spec().vocab);
         let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
         for driver in drivers() {
             let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), driver).unwrap());
@@ -260,7 +260,7 @@ fn matrices_that_belong_together_and_differ_in_type() {
 fn attention_that_is_split() {
     for sizes in [Sizes { architecture: "llama", ..shared_heads() }, shared_heads()] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(2).tokens(1200, model.hyper.vocab);
+            let tokens = Numbers::new(2).tokens(1200, model.spec().vocab);
             let options = Options { chunk: Some(1), ..options(1200, KvType::F32) };
             let mut sessions = [gpu, cpu].map(|e| Session::open(Arc::clone(e), options).unwrap());
             sessions.iter_mut().for_each(|session| session.feed(&tokens).unwrap());
@@ -277,7 +277,7 @@ fn attention_that_is_split() {
 #[test]
 fn chunk_lengths_and_rings_that_change() {
     side_by_side(&shared_heads(), |model, gpu, cpu| {
-        let tokens = Numbers::new(3).tokens(60, model.hyper.vocab);
+        let tokens = Numbers::new(3).tokens(60, model.spec().vocab);
         for kv in [KvType::F32, KvType::I8] {
             let options = options(20, kv);
             let mut sessions = [gpu, cpu].map(|e| Session::open(Arc::clone(e), options).unwrap());
@@ -286,7 +286,7 @@ fn chunk_lengths_and_rings_that_change() {
                 session.set_chunk(3).unwrap();
                 session.feed(&tokens).unwrap();
                 session
-                    .shrink(Geometry::new(&model.hyper, 7, kv).state_bytes(&model.hyper))
+                    .shrink(Geometry::new(model.spec(), 7, kv).state_bytes(model.spec()))
                     .unwrap();
                 session.feed(&tokens[..30]).unwrap();
                 session.set_chunk(7).unwrap();
@@ -313,7 +313,7 @@ fn a_token_is_one_submit_and_one_pass() {
         let driver = Driver::open(&adapter).unwrap();
         for sizes in &every_kind {
             let model = sizes.model(5);
-            let layers = model.hyper.layers as u64;
+            let layers = model.spec().layers.len() as u64;
             let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(model, &driver).unwrap());
             let mut session = Session::open(Arc::clone(&gpu), Options::default()).unwrap();
             session.feed(&[1, 2, 3]).unwrap();
@@ -373,7 +373,7 @@ fn a_session_goes_on_on_the_other_engine() {
     let path = folder.path().join("session");
     for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(4).tokens(90, model.hyper.vocab);
+            let tokens = Numbers::new(4).tokens(90, model.spec().vocab);
             for kv in [KvType::F16, KvType::F32, KvType::I8] {
                 for (from, to) in [(gpu, cpu), (cpu, gpu)] {
                     let mut first = Session::open(Arc::clone(from), options(6, kv)).unwrap();
@@ -416,7 +416,7 @@ fn what_is_computed_after_a_rewind_is_the_same_to_the_bit() {
 fn a_cancel_ends_a_long_prefill() {
     side_by_side(&shared_heads(), |model, gpu, _| {
         let mut session = Session::open(Arc::clone(gpu), options(64, KvType::F16)).unwrap();
-        let tokens = Numbers::new(8).tokens(10_000, model.hyper.vocab);
+        let tokens = Numbers::new(8).tokens(10_000, model.spec().vocab);
         let cancel = session.cancel_handle();
         let block = session.block() as u64;
         let canceller = std::thread::spawn(move || {

@@ -91,7 +91,7 @@ fn options(budget: Budget) -> Options {
 /// Opens a model and has it take in a few tokens, one and many at a time, twice.
 fn run(bytes: Vec<u8>) -> Result<()> {
     let model = Arc::new(open(bytes)?);
-    let vocab = model.hyper.vocab;
+    let vocab = model.spec().vocab;
     let engine = Arc::new(Cpu::new(model, Some(1))?);
     let mut session = Session::open(engine, options(Budget::Bytes(8 << 20)))?;
     for _ in 0..2 {
@@ -504,9 +504,9 @@ fn session(sizes: &Sizes, budget: Budget) -> Session {
 fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
     for sizes in every_kind() {
         let engine = sizes.engine(1, 1);
-        let hyper = &engine.model().hyper;
+        let spec = engine.model().spec();
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
-            let least = Geometry::new(hyper, 1, kv).state_bytes(hyper);
+            let least = Geometry::new(spec, 1, kv).state_bytes(spec);
             let open = |bytes| {
                 let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
                 Session::open(Arc::clone(&engine), options)
@@ -533,7 +533,7 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
 fn more_memory_than_there_is_is_an_error() {
     for sizes in every_kind() {
         let engine = sizes.engine(1, 1);
-        let hyper = &engine.model().hyper;
+        let spec = engine.model().spec();
         for budget in [
             Budget::Bytes(u64::MAX),
             Budget::Bytes(1 << 50),
@@ -546,7 +546,7 @@ fn more_memory_than_there_is_is_an_error() {
             for (kv, overflow) in kinds.into_iter().chain([(KvType::F16, Overflow::Thin)]) {
                 let options = Options { budget, kv, overflow, ..Options::default() };
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    let promised = options.geometry(hyper)?.state_bytes(hyper);
+                    let promised = options.geometry(spec)?.state_bytes(spec);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");
                     Session::open(Arc::clone(&engine), options).map(drop)
                 }));

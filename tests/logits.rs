@@ -26,7 +26,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
     let mut failures = Vec::new();
     for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
         cases += 1;
-        let vocab = case.model.hyper.vocab;
+        let vocab = case.model.spec().vocab;
         let tokens = &case.tokens;
         for (turn, set) in Cpu::instruction_sets().into_iter().enumerate() {
             let turn = cases + turn;
@@ -97,7 +97,7 @@ fn rotary_factors() {
         ..Options::default()
     };
     let got = feed(&plain, options, &case.tokens, Split::Whole);
-    let error = Error::of(&got, &case.runs[0].logits, case.model.hyper.vocab);
+    let error = Error::of(&got, &case.runs[0].logits, case.model.spec().vocab);
     assert!(error.all > 100.0 * FLOATS, "{error:?}");
 }
 

@@ -204,7 +204,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
         chunk: Some(8),
         ..Options::default()
     };
-    let tokens = Numbers::new(9).tokens(40, model.hyper.vocab);
+    let tokens = Numbers::new(9).tokens(40, model.spec().vocab);
     let mut session = Session::open(Arc::clone(&engine), options).unwrap();
     session.set_chunk(4).unwrap();
     let cancel = session.cancel_handle();

@@ -403,7 +403,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
     for sizes in models() {
         let sizes = Sizes { layers: 1, ..sizes };
         let engine = sizes.engine(1, 2);
-        let hyper = &engine.model().hyper;
+        let spec = engine.model().spec();
         let mut numbers = Numbers::new(21);
         let (first, then) = (numbers.tokens(400, sizes.vocab), numbers.tokens(60, sizes.vocab));
         for kv in [KvType::F32, KvType::F16, KvType::I8] {
@@ -415,7 +415,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
                 let (mut large, mut small) = (open(40), open(ring));
                 large.feed(&first).unwrap();
                 small.feed(&first).unwrap();
-                let bytes = Geometry::new(hyper, ring, kv).state_bytes(hyper);
+                let bytes = Geometry::new(spec, ring, kv).state_bytes(spec);
                 large.shrink(bytes).unwrap();
                 assert_eq!(large.memory().state, bytes);
                 assert_eq!((large.ring_budget(), large.ring_rows()), (ring, small.ring_rows()));
@@ -467,12 +467,12 @@ fn a_thinned_ring_can_be_shrunk_and_goes_on() {
     for sizes in models() {
         let options = Options { overflow: Overflow::Thin, ..states(60) };
         let engine = sizes.engine(1, 1);
-        let hyper = &engine.model().hyper;
+        let spec = engine.model().spec();
         let mut session = Session::open(Arc::clone(&engine), options).unwrap();
         let tokens = Numbers::new(22).tokens(900, sizes.vocab);
         session.feed(&tokens).unwrap();
         for ring in [31, 8, 3, 2, 1] {
-            session.shrink(Geometry::new(hyper, ring, KvType::F32).state_bytes(hyper)).unwrap();
+            session.shrink(Geometry::new(spec, ring, KvType::F32).state_bytes(spec)).unwrap();
             assert_eq!(session.ring_budget(), ring);
             assert!(session.ring_rows() <= ring);
             session.feed(&tokens[..100]).unwrap();
@@ -520,7 +520,7 @@ fn the_file_s_own_chunk_and_window_are_the_default() {
     let _turn = beside_others();
     for sizes in models() {
         let engine = sizes.engine(1, 1);
-        let hyper = &engine.model().hyper;
+        let spec = engine.model().spec();
         let tokens = Numbers::new(24).tokens(100, sizes.vocab);
         let logits = |options| {
             let mut session = Session::open(Arc::clone(&engine), options).unwrap();
@@ -528,9 +528,9 @@ fn the_file_s_own_chunk_and_window_are_the_default() {
             session.logits().to_vec()
         };
         let plain = logits(states(30));
-        let (chunk, window) = (Some(hyper.chunk), Some(hyper.window));
+        let (chunk, window) = (Some(spec.chunks.length), Some(spec.chunks.window));
         assert_eq!(logits(Options { chunk, window, ..states(30) }), plain);
-        let other = Options { chunk: Some(hyper.chunk + 1), window: Some(50), ..states(30) };
+        let other = Options { chunk: Some(spec.chunks.length + 1), window: Some(50), ..states(30) };
         assert_ne!(logits(other), plain);
     }
 }
@@ -540,12 +540,12 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
     let _turn = beside_others();
     for sizes in models() {
         let engine = sizes.engine(1, 1);
-        let hyper = &engine.model().hyper;
+        let spec = engine.model().spec();
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             for ring in [0, 1, 2, 3, 100, 4096] {
                 let options = Options { budget: Budget::States(ring), kv, ..Options::default() };
                 let session = Session::open(Arc::clone(&engine), options).unwrap();
-                let promised = Geometry::new(hyper, ring, kv).state_bytes(hyper);
+                let promised = Geometry::new(spec, ring, kv).state_bytes(spec);
                 assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
                 assert_eq!(session.ring_budget(), ring);
             }

@@ -66,7 +66,7 @@ Ctrl-C stops an answer";
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.open(&args.model.path()?)?;
     let model = engine.model();
-    let (sampler, _) = args.sampling.sampler(model.hyper.vocab)?;
+    let (sampler, _) = args.sampling.sampler(model.spec().vocab)?;
     let tokenizer = Arc::new(common::tokenizer(model)?);
     let template = Arc::new(common::chat_template(model, &tokenizer)?);
     let origin = Origin { engine, sampler, language: Language { tokenizer, template } };

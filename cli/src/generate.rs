@@ -96,7 +96,7 @@ struct Memory {
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.open(&args.model.path()?)?;
     let model = engine.model();
-    let (mut sampler, seed) = args.sampling.sampler(model.hyper.vocab)?;
+    let (mut sampler, seed) = args.sampling.sampler(model.spec().vocab)?;
     let tokenizer = common::tokenizer(model)?;
     let mut session = Session::open(engine.clone(), args.memory.options())?;
     let (prompt, tokens) = args.prompt.read(model, &tokenizer)?;

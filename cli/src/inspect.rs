@@ -4,7 +4,7 @@ use crate::common::{MemoryArgs, ModelArgs, printable, size};
 use anyhow::Result;
 use attamba::engine::{Geometry, KvType};
 use attamba::gguf::{Gguf, TensorInfo, Value};
-use attamba::model::{Architecture, Hyper, Model};
+use attamba::model::{Model, ModelSpec};
 use attamba::quant::DType;
 use attamba::session::Options;
 use attamba::text::{TextSource, Tokenizer};
@@ -158,23 +158,23 @@ impl Report {
     ) -> Result<Report> {
         // What a file says of itself is shown if it is text; that it isn't is no reason to fail.
         let text = |key| gguf.str(key).ok().flatten().map(str::to_owned);
-        let hyper = model.as_ref().ok().map(|model| &model.hyper);
+        let spec = model.as_ref().ok().map(Model::spec);
         Ok(Report {
             file: path.display().to_string(),
             bytes: gguf.file_bytes(),
             gguf_version: gguf.version(),
             name: text("general.name"),
             architecture: text("general.architecture"),
-            runs: hyper.is_some(),
+            runs: spec.is_some(),
             reason: model.as_ref().err().map(ToString::to_string),
             parameters: gguf.tensors().iter().map(TensorInfo::len).sum(),
             tensor_count: gguf.tensors().len(),
             types: types(gguf),
-            sizes: hyper.map(Sizes::new),
-            chunks: hyper.and_then(Chunks::new),
+            sizes: spec.map(Sizes::new),
+            chunks: spec.and_then(Chunks::new),
             tokenizer: TokenizerReport::new(gguf),
             chat_template: gguf.get("tokenizer.chat_template").is_some(),
-            session: hyper.map(|hyper| SessionReport::new(hyper, options)).transpose()?,
+            session: spec.map(|spec| SessionReport::new(spec, options)).transpose()?,
         })
     }
 
@@ -252,29 +252,30 @@ impl Report {
 }
 
 impl Sizes {
-    fn new(h: &Hyper) -> Sizes {
+    fn new(spec: &ModelSpec) -> Sizes {
         Sizes {
-            layers: h.layers,
-            width: h.d,
-            feed_forward: h.ffn,
-            heads: h.heads,
-            kv_heads: h.kv_heads,
-            head_width: h.head_dim,
-            vocabulary: h.vocab,
-            context: h.context,
+            layers: spec.layers.len(),
+            width: spec.d,
+            feed_forward: spec.most(|layer| layer.ffn),
+            heads: spec.most(|layer| layer.heads),
+            kv_heads: spec.most(|layer| layer.kv_heads),
+            head_width: spec.most(|layer| layer.head_dim),
+            vocabulary: spec.vocab,
+            context: spec.context,
         }
     }
 }
 
 impl Chunks {
-    fn new(h: &Hyper) -> Option<Chunks> {
-        let ssm = h.ssm?;
+    fn new(spec: &ModelSpec) -> Option<Chunks> {
+        let layer = spec.layers.first()?;
+        let (ssm, chunks) = (layer.ssm?, &spec.chunks);
         Some(Chunks {
-            length: h.chunk,
-            window: h.window,
-            offsets: h.offsets.clone(),
-            carry_state: h.carry_state,
-            projected_kv: h.projected_kv,
+            length: chunks.length,
+            window: chunks.window,
+            offsets: chunks.offsets.clone(),
+            carry_state: chunks.carry_state,
+            projected_kv: layer.projected_kv,
             mixer_width: ssm.inner,
             mixer_state: ssm.state,
             mixer_heads: ssm.heads,
@@ -310,13 +311,11 @@ impl TokenizerReport {
 }
 
 impl SessionReport {
-    fn new(hyper: &Hyper, options: Options) -> Result<SessionReport> {
-        let geometry = options.geometry(hyper)?;
-        let transformer = (hyper.architecture == Architecture::Attamba).then(|| {
-            let layers = hyper.layers;
-            let equal =
-                Hyper { ssm: None, chunk: 1, window: 0, offsets: vec![0; layers], ..hyper.clone() };
-            Geometry::new(&equal, hyper.context, KvType::F16).state_bytes(&equal)
+    fn new(spec: &ModelSpec, options: Options) -> Result<SessionReport> {
+        let geometry = options.geometry(spec)?;
+        let transformer = (!spec.is_transformer()).then(|| {
+            let equal = spec.transformer();
+            Geometry::new(&equal, spec.context, KvType::F16).state_bytes(&equal)
         });
         Ok(SessionReport {
             ring: geometry.ring,
@@ -325,7 +324,7 @@ impl SessionReport {
                 KvType::F16 => "F16",
                 KvType::I8 => "int8",
             },
-            state_bytes: geometry.state_bytes(hyper),
+            state_bytes: geometry.state_bytes(spec),
             transformer_bytes: transformer,
         })
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use attamba::chunk::Overflow;
 use attamba::engine::{Geometry, State, Want};
 use attamba::memory::Growth;
-use attamba::model::{Architecture, Hyper, Model};
+use attamba::model::{LayerSpec, Model, ModelSpec};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub struct Args {
 struct Variant {
     name: String,
     path: PathBuf,
-    hyper: Hyper,
+    spec: ModelSpec,
     chunk: usize,
     window: usize,
 }
@@ -143,26 +143,26 @@ pub fn run(args: Args) -> Result<()> {
 
 /// The transformer first.
 fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
-    let hyper = &model.hyper;
+    let spec = model.spec();
     let mut variants = vec![match &args.baseline {
         Some(baseline) => {
-            let hyper = Model::open(baseline)?.hyper;
-            if hyper.architecture != Architecture::Llama {
-                bail!("{} is no transformer; --baseline takes a llama model", baseline.display());
+            let spec = Model::open(baseline)?.spec().clone();
+            if !spec.is_transformer() {
+                bail!("{} is no transformer; --baseline takes one", baseline.display());
             }
             let name = "transformer".to_owned();
-            Variant { name, path: baseline.clone(), hyper, chunk: 1, window: 0 }
+            Variant { name, path: baseline.clone(), spec, chunk: 1, window: 0 }
         }
         // Measured by the model itself with chunks of one token: a key and a value for each.
         None => Variant {
             name: "transformer".to_owned(),
             path: path.to_owned(),
-            hyper: Hyper { ssm: None, ..hyper.clone() },
+            spec: spec.transformer(),
             chunk: 1,
             window: 0,
         },
     }];
-    let chunks = if args.chunks.is_empty() { &hyper.trained_chunks } else { &args.chunks };
+    let chunks = if args.chunks.is_empty() { &spec.chunks.trained } else { &args.chunks };
     for &chunk in chunks {
         if chunk == 0 || chunk > attamba::session::MOST_CHUNK {
             bail!("chunks of {chunk} tokens; 1 to {} can be had", attamba::session::MOST_CHUNK);
@@ -170,9 +170,9 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
         variants.push(Variant {
             name: format!("P {chunk}"),
             path: path.to_owned(),
-            hyper: hyper.clone(),
+            spec: spec.clone(),
             chunk,
-            window: args.window.unwrap_or(hyper.window),
+            window: args.window.unwrap_or(spec.chunks.window),
         });
     }
     Ok(variants)
@@ -180,7 +180,7 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
 
 /// A session that forgets nothing of `tokens` tokens.
 fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Geometry {
-    let states = Growth::at(&variant.hyper, variant.chunk, variant.window, tokens).states;
+    let states = Growth::at(&variant.spec, variant.chunk, variant.window, tokens).states;
     Geometry {
         ring: usize::try_from(states).unwrap_or(usize::MAX),
         window: variant.window.min(usize::try_from(tokens - 1).unwrap_or(usize::MAX)),
@@ -192,19 +192,19 @@ fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Geometry {
 
 /// Bytes that one token more adds in the long run.
 fn growth(args: &Args, variant: &Variant) -> f64 {
-    geometry(args, variant, 1).bytes_of_a_state(&variant.hyper) as f64 / variant.chunk as f64
+    geometry(args, variant, 1).bytes_of_a_state(&variant.spec) as f64 / variant.chunk as f64
 }
 
 fn cell(args: &Args, variant: &Variant, tokens: u64) -> Result<Cell> {
-    let hyper = &variant.hyper;
-    let state_bytes = geometry(args, variant, tokens).state_bytes(hyper);
+    let spec = &variant.spec;
+    let state_bytes = geometry(args, variant, tokens).state_bytes(spec);
     let fits = available().is_none_or(|bytes| state_bytes < bytes / 2);
     let measured = match args.measure && fits {
         true => Some(measure(args, variant, tokens)?),
         false => None,
     };
-    let growth = Growth::at(hyper, variant.chunk, variant.window, tokens);
-    let attention_operations = growth.operations(hyper);
+    let growth = Growth::at(spec, variant.chunk, variant.window, tokens);
+    let attention_operations = growth.operations(spec);
     Ok(Cell { variant: variant.name.clone(), tokens, state_bytes, attention_operations, measured })
 }
 
@@ -239,9 +239,9 @@ fn measure_here(
     tokens: u64,
 ) -> Result<Measured> {
     let engine = args.engine.open(path)?;
-    let hyper = &engine.model().hyper;
+    let spec = engine.model().spec();
     let variant =
-        Variant { name: String::new(), path: path.to_owned(), hyper: hyper.clone(), chunk, window };
+        Variant { name: String::new(), path: path.to_owned(), spec: spec.clone(), chunk, window };
     // Room for the tokens that follow, too.
     let room = geometry(args, &variant, tokens + MEASURED_TOKENS as u64);
     let mut state = engine.open(room)?;
@@ -316,14 +316,15 @@ fn text(
     cells: &[Cell],
     growth: &[f64],
 ) -> String {
-    let h = &model.hyper;
+    let spec = model.spec();
+    let most = |size: fn(&LayerSpec) -> usize| spec.most(size);
     let mut out = format!(
         "{}: {} layers, {} query and {} key heads of {}; keys and values in {:?}\n",
         common::printable(model.name()),
-        h.layers,
-        h.heads,
-        h.kv_heads,
-        h.head_dim,
+        spec.layers.len(),
+        most(|layer| layer.heads),
+        most(|layer| layer.kv_heads),
+        most(|layer| layer.head_dim),
         args.kv
     );
     out += "\nState of a session that forgets nothing, and how many times smaller than the \

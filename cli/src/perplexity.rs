@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         bail!("{name} has {} tokens; at least 2 are needed to score one", tokens.len());
     }
     // The session checks what it is fed, and the last token of a window is only scored.
-    let vocab = engine.model().hyper.vocab;
+    let vocab = engine.model().spec().vocab;
     if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
     }

@@ -103,14 +103,14 @@ pub unsafe extern "C" fn attamba_model_get_info(
     info: *mut ModelInfo,
 ) -> Status {
     guard::on(&MODELS, model, |model| {
-        let hyper = &model.file.hyper;
+        let spec = model.file.spec();
         let of = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let value = ModelInfo {
-            vocab: of(hyper.vocab),
-            layers: of(hyper.layers),
-            context: of(hyper.context),
-            chunk: of(hyper.chunk),
-            window: of(hyper.window),
+            vocab: of(spec.vocab),
+            layers: of(spec.layers.len()),
+            context: of(spec.context),
+            chunk: of(spec.chunks.length),
+            window: of(spec.chunks.window),
             file_bytes: model.file.gguf().file_bytes() as u64,
             ..ModelInfo::DEFAULT
         };

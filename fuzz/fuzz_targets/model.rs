@@ -22,10 +22,10 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
     let model = Arc::new(Model::from_gguf(Gguf::from_bytes(bytes.to_vec())?)?);
     // The tokenizer has its own target; here it meets keys of the wrong types.
     let _ = TextSource::from_gguf(model.gguf()).and_then(|source| Tokenizer::new(&source));
-    if model.hyper.layers > MOST_LAYERS {
+    if model.spec().layers.len() > MOST_LAYERS {
         return Ok(());
     }
-    let vocab = model.hyper.vocab;
+    let vocab = model.spec().vocab;
     let engine = Arc::new(Cpu::new(Arc::clone(&model), Some(1))?);
     for kv in [KvType::F16, KvType::F32, KvType::I8] {
         let options = Options { budget: Budget::Bytes(STATE_BYTES), kv, ..Options::default() };

@@ -11,7 +11,7 @@ pub use start::{Choice, Wanted};
 
 use crate::chunk::{Ledgers, Overflow, Plan};
 use crate::error::Result;
-use crate::model::{Hyper, Model};
+use crate::model::{LayerSpec, Model, ModelSpec, RotaryTable};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -84,33 +84,35 @@ impl std::fmt::Display for Geometry {
 
 impl Geometry {
     /// A ring of `ring` states that drops the oldest, with chunks and window as the model has them.
-    pub fn new(hyper: &Hyper, ring: usize, kv: KvType) -> Geometry {
-        let (window, chunk) = (hyper.window, hyper.chunk);
+    pub fn new(spec: &ModelSpec, ring: usize, kv: KvType) -> Geometry {
+        let (window, chunk) = (spec.chunks.window, spec.chunks.length);
         Geometry { ring, window, chunk, kv, overflow: Overflow::Drop }
     }
 
     /// The books of an empty state, for blocks of at most `most` tokens.
-    pub fn ledgers(&self, hyper: &Hyper, most: usize) -> Ledgers {
-        let plans = hyper.plans(self.chunk);
+    pub fn ledgers(&self, spec: &ModelSpec, most: usize) -> Ledgers {
+        let plans = spec.plans(self.chunk);
         Ledgers::new(&plans, self.window as u64, self.ring, self.overflow, most)
     }
 
     /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
     /// beyond 64 bits stay at the largest number: no machine has as much.
-    pub fn state_bytes(&self, hyper: &Hyper) -> u64 {
-        self.layer_bytes(hyper, self.ring as u64, self.window as u64 + 1)
-            .saturating_mul(hyper.layers as u64)
+    pub fn state_bytes(&self, spec: &ModelSpec) -> u64 {
+        let (ring, window) = (self.ring as u64, self.window as u64 + 1);
+        let layers = spec.layers.iter().map(|layer| self.layer_bytes(layer, ring, window));
+        layers.fold(0, u64::saturating_add)
     }
 
     /// Bytes that one chunk state more takes, all layers.
-    pub fn bytes_of_a_state(&self, hyper: &Hyper) -> u64 {
-        self.kv.state_bytes(hyper.kv_heads, hyper.head_dim) * hyper.layers as u64
+    pub fn bytes_of_a_state(&self, spec: &ModelSpec) -> u64 {
+        let layers = spec.layers.iter().map(|l| self.kv.state_bytes(l.kv_heads, l.head_dim));
+        layers.fold(0, u64::saturating_add)
     }
 
     /// Bytes of a layer with so many states in the ring and tokens in the window.
-    fn layer_bytes(&self, hyper: &Hyper, states: u64, tokens: u64) -> u64 {
-        let (heads, head_dim) = (hyper.kv_heads, hyper.head_dim);
-        let mixers = hyper.ssm.map_or(0, |ssm| {
+    fn layer_bytes(&self, layer: &LayerSpec, states: u64, tokens: u64) -> u64 {
+        let (heads, head_dim) = (layer.kv_heads, layer.head_dim);
+        let mixers = layer.ssm.map_or(0, |ssm| {
             let scan = ssm.inner as u64 * ssm.state as u64;
             let conv = (ssm.conv as u64 - 1) * ssm.channels() as u64;
             2 * 4 * (scan + conv)
@@ -130,13 +132,15 @@ impl Geometry {
     /// scan states `[side][head][N][I / H]`; the inputs of the convolution `[side][C - 1][channels]`,
     /// the oldest first. Keys are rotated. Keys and values are of the type they are kept in, all
     /// else is f32; little-endian. At position 0 it is empty.
-    pub fn image_bytes(&self, hyper: &Hyper, ledgers: &Ledgers) -> u64 {
+    pub fn image_bytes(&self, spec: &ModelSpec, ledgers: &Ledgers) -> u64 {
         if ledgers.position() == 0 {
             return 0;
         }
         let window = ledgers.position().min(self.window as u64 + 1);
-        let layer = |l| self.layer_bytes(hyper, ledgers.layer(l).rows() as u64, window);
-        (0..hyper.layers).fold(0, |sum, l| layer(l).saturating_add(sum))
+        let layers = spec.layers.iter().enumerate();
+        let bytes = layers.map(|(l, layer)| (ledgers.layer(l).rows() as u64, layer));
+        bytes
+            .fold(0, |sum, (rows, layer)| self.layer_bytes(layer, rows, window).saturating_add(sum))
     }
 }
 
@@ -288,15 +292,15 @@ pub trait State: Send {
     fn scratch_bytes(&self) -> u64;
 }
 
-/// Rotary frequencies, radians a position, `[head_dim / 2]`.
-fn rotary_frequencies(model: &Model) -> Vec<f64> {
-    let half = model.hyper.head_dim / 2;
-    let base = f64::from(model.hyper.freq_base);
-    let factors = model.weights.rope_factors.as_deref();
+/// Rotary frequencies of a table, radians per position, `[width / 2]`.
+fn rotary_frequencies(model: &Model, table: usize) -> Vec<f64> {
+    let factors = model.weights.rotary_factors[table].as_deref();
+    let RotaryTable { width, base, .. } = model.spec().rotary[table];
+    let half = width / 2;
     (0..half)
         .map(|j| {
             let factor = factors.map_or(1.0, |f| f64::from(f[j]));
-            base.powf(-(j as f64) / half as f64) / factor
+            f64::from(base).powf(-(j as f64) / half as f64) / factor
         })
         .collect()
 }

@@ -1,24 +1,28 @@
-//! What a decoder is: its hyperparameters, read and checked, and its weights as named, shaped
-//! views of the file. Nothing is computed here.
+//! What a decoder is: its description layer by layer, read and checked, and its weights as named,
+//! shaped views of the file. Nothing is computed here.
 
-mod hyper;
+pub mod arch;
+mod check;
+mod spec;
 mod weights;
 
-pub use hyper::{Architecture, Hyper, Ssm};
+pub use spec::{
+    Activation, Biases, ChunkSpec, LayerSpec, ModelSpec, Norms, Pairs, RotaryTable, Rotation,
+    Scaling, Ssm,
+};
 pub use weights::{Attention, Layer, Matrix, Mixer, Projections, Weights};
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
+use arch::Family;
 use std::path::Path;
 use std::sync::Arc;
 
 /// A model file that has been found sound: every tensor is there, in the shape it must have.
 #[derive(Debug)]
 pub struct Model {
-    /// The sizes.
-    pub hyper: Hyper,
-    /// The tensors.
-    pub weights: Weights,
+    spec: ModelSpec,
+    pub(crate) weights: Weights,
     gguf: Arc<Gguf>,
 }
 
@@ -30,10 +34,21 @@ impl Model {
 
     /// Takes a GGUF that is open already.
     pub fn from_gguf(gguf: Gguf) -> Result<Model> {
+        Model::of_families(gguf, arch::FAMILIES)
+    }
+
+    /// As [`Model::from_gguf`], of one of `families`.
+    pub fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
         let gguf = Arc::new(gguf);
-        let hyper = Hyper::read(&gguf)?;
-        let weights = Weights::find(&gguf, &hyper)?;
-        Ok(Model { hyper, weights, gguf })
+        let (family, spec) = arch::read(&gguf, families)?;
+        check::check(&spec)?;
+        let weights = Weights::find(&gguf, &spec, family.names)?;
+        Ok(Model { spec, weights, gguf })
+    }
+
+    /// What the model is, layer by layer.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
     }
 
     /// The file behind the model.

@@ -1,7 +1,8 @@
-//! The tensors of a model, found by name and held against the shapes that the hyperparameters ask
+//! The tensors of a model, found by name and compared with the shapes that its description asks
 //! for. Matrices stay in the file; vectors, which are small, are copied to f32.
 
-use super::hyper::{Hyper, Ssm};
+use super::arch::Names;
+use super::spec::{LayerSpec, ModelSpec, RotaryTable, Ssm};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::quant::{self, DType};
@@ -136,33 +137,33 @@ pub struct Weights {
     pub output_norm: Vec<f32>,
     /// `[V, d]`; the embedding again where the file has no head of its own.
     pub head: Matrix,
-    /// `[head_dim / 2]` divisors of the rotary frequencies, where the file has them.
-    pub rope_factors: Option<Vec<f32>>,
+    /// For each rotary table the divisors of its frequencies, `[width / 2]`, where it has any.
+    pub rotary_factors: Vec<Option<Vec<f32>>>,
 }
 
 impl Weights {
-    /// Finds every tensor of a model of these sizes.
-    pub(super) fn find(gguf: &Arc<Gguf>, hyper: &Hyper) -> Result<Weights> {
-        let h = hyper;
-        let mut finder = Finder { gguf, taken: HashSet::new() };
-        let embedding = finder.matrix("token_embd.weight", h.vocab, h.d)?;
-        let head = match finder.has("output.weight") {
-            true => finder.matrix("output.weight", h.vocab, h.d)?,
-            false => embedding.clone(),
+    /// Finds every tensor of a model of this description.
+    pub(super) fn find(gguf: &Arc<Gguf>, spec: &ModelSpec, names: &Names) -> Result<Weights> {
+        let (vocab, d) = (spec.vocab, spec.d);
+        let mut finder = Finder { gguf, names, taken: HashSet::new() };
+        let embedding = finder.matrix("token_embd.weight", vocab, d)?;
+        let head = match spec.tied_head {
+            true => embedding.clone(),
+            false => finder.matrix("output.weight", vocab, d)?,
         };
-        let output_norm = finder.vector("output_norm.weight", &[h.d])?;
-        let rope_factors = finder.optional_vector("rope_freqs.weight", &[h.head_dim / 2])?;
-        if let Some(bad) = rope_factors.iter().flatten().find(|x| !x.is_finite() || **x <= 0.0) {
-            return Err(Error::Model(format!("rope_freqs.weight holds {bad}")));
-        }
-        let layers = (0..h.layers).map(|i| finder.layer(i, h)).collect::<Result<_>>()?;
+        let output_norm = finder.vector("output_norm.weight", &[d])?;
+        let factors = spec.rotary.iter().map(|table| finder.rotary_factors(table));
+        let rotary_factors = factors.collect::<Result<_>>()?;
+        let layers = spec.layers.iter().enumerate();
+        let layers = layers.map(|(i, layer)| finder.layer(i, d, layer)).collect::<Result<_>>()?;
         finder.refuse_the_rest()?;
-        Ok(Weights { embedding, layers, output_norm, head, rope_factors })
+        Ok(Weights { embedding, layers, output_norm, head, rotary_factors })
     }
 }
 
 struct Finder<'a> {
     gguf: &'a Arc<Gguf>,
+    names: &'a Names,
     taken: HashSet<String>,
 }
 
@@ -180,7 +181,7 @@ impl Finder<'_> {
         if !same {
             let found: Vec<_> = info.dims.iter().rev().collect();
             return Err(Error::Model(format!(
-                "tensor {name} has shape {found:?}, the hyperparameters ask for {shape:?}"
+                "tensor {name} has shape {found:?}, the metadata asks for {shape:?}"
             )));
         }
         info.dtype()?;
@@ -206,34 +207,44 @@ impl Finder<'_> {
         self.has(name).then(|| self.vector(name, shape)).transpose()
     }
 
-    fn layer(&mut self, index: usize, h: &Hyper) -> Result<Layer> {
+    fn rotary_factors(&mut self, table: &RotaryTable) -> Result<Option<Vec<f32>>> {
+        let Some(name) = table.factors else { return Ok(None) };
+        let factors = self.vector(name, &[table.width / 2])?;
+        match factors.iter().find(|x| !x.is_finite() || **x <= 0.0) {
+            Some(bad) => Err(Error::Model(format!("{name} holds {bad}"))),
+            None => Ok(Some(factors)),
+        }
+    }
+
+    fn layer(&mut self, index: usize, d: usize, spec: &LayerSpec) -> Result<Layer> {
+        let names = self.names;
         let name = |part: &str| format!("blk.{index}.{part}.weight");
-        let kv = match h.projected_kv {
+        let (q_dim, kv_dim) = (spec.q_dim(), spec.kv_dim());
+        let kv = match spec.projected_kv {
             true => Some(Projections {
-                k: self.matrix(&name("attn_k"), h.kv_dim(), h.d)?,
-                v: self.matrix(&name("attn_v"), h.kv_dim(), h.d)?,
+                k: self.matrix(&name(names.k), kv_dim, d)?,
+                v: self.matrix(&name(names.v), kv_dim, d)?,
             }),
             false => None,
         };
-        let mixers = match &h.ssm {
-            Some(ssm) => Some([
-                self.mixer(index, "k", h.kv_dim(), ssm)?,
-                self.mixer(index, "v", h.kv_dim(), ssm)?,
-            ]),
+        let mixers = match &spec.ssm {
+            Some(ssm) => {
+                Some([self.mixer(index, "k", kv_dim, ssm)?, self.mixer(index, "v", kv_dim, ssm)?])
+            }
             None => None,
         };
         Ok(Layer {
             attention: Attention {
-                norm: self.vector(&name("attn_norm"), &[h.d])?,
-                q: self.matrix(&name("attn_q"), h.q_dim(), h.d)?,
+                norm: self.vector(&name(names.attention_norm), &[d])?,
+                q: self.matrix(&name(names.q), q_dim, d)?,
                 kv,
                 mixers,
-                output: self.matrix(&name("attn_output"), h.d, h.q_dim())?,
+                output: self.matrix(&name(names.o), d, q_dim)?,
             },
-            ffn_norm: self.vector(&name("ffn_norm"), &[h.d])?,
-            ffn_gate: self.matrix(&name("ffn_gate"), h.ffn, h.d)?,
-            ffn_up: self.matrix(&name("ffn_up"), h.ffn, h.d)?,
-            ffn_down: self.matrix(&name("ffn_down"), h.d, h.ffn)?,
+            ffn_norm: self.vector(&name(names.ffn_norm), &[d])?,
+            ffn_gate: self.matrix(&name(names.gate), spec.ffn, d)?,
+            ffn_up: self.matrix(&name(names.up), spec.ffn, d)?,
+            ffn_down: self.matrix(&name(names.down), d, spec.ffn)?,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{MOST_WINDOW, Options};
 use crate::engine::Geometry;
 use crate::error::{Error, Result};
-use crate::model::Hyper;
+use crate::model::ModelSpec;
 
 /// How much a session may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Budget`] if the bytes can't hold even one chunk state.
-    pub fn geometry(&self, hyper: &Hyper) -> Result<Geometry> {
-        let trained = Geometry::new(hyper, 0, self.kv);
+    pub fn geometry(&self, spec: &ModelSpec) -> Result<Geometry> {
+        let trained = Geometry::new(spec, 0, self.kv);
         let chunk = self.chunk.unwrap_or(trained.chunk);
         let window = self.window.unwrap_or(trained.window);
         super::check_chunk(chunk)?;
@@ -40,12 +40,12 @@ impl Options {
             usize::try_from(states).unwrap_or(usize::MAX)
         };
         Ok(match self.budget {
-            Budget::Context => of(states(hyper.context as u64)),
+            Budget::Context => of(states(spec.context as u64)),
             Budget::States(n) => of(n),
             Budget::Tokens(n) => of(states(n)),
             Budget::Bytes(budget) => {
-                let fixed = of(0).state_bytes(hyper);
-                let a_state = of(0).bytes_of_a_state(hyper);
+                let fixed = of(0).state_bytes(spec);
+                let a_state = of(0).bytes_of_a_state(spec);
                 let needed = fixed.saturating_add(a_state);
                 if budget < needed {
                     return Err(Error::Budget {
@@ -68,57 +68,72 @@ impl Options {
 mod tests {
     use super::*;
     use crate::engine::KvType;
-    use crate::model::{Architecture, Ssm};
+    use crate::model::{Activation, Biases, ChunkSpec, LayerSpec, Norms, Ssm};
     use proptest::prelude::*;
 
-    fn hyper(window: usize) -> Hyper {
-        Hyper {
-            architecture: Architecture::Attamba,
-            layers: 3,
-            d: 64,
-            ffn: 128,
-            vocab: 100,
-            context: 1000,
+    fn spec(window: usize) -> ModelSpec {
+        let norms = Norms { before: true, after: false };
+        let layer = LayerSpec {
             heads: 4,
             kv_heads: 2,
             head_dim: 16,
-            eps: 1e-5,
-            freq_base: 1e4,
+            window: None,
+            biases: Biases::default(),
+            qk_norm: false,
+            rotation: None,
+            attention_norms: norms,
+            ffn_norms: norms,
+            ffn: 128,
+            activation: Activation::Silu,
             projected_kv: true,
             ssm: Some(Ssm { inner: 32, state: 8, groups: 1, heads: 2, conv: 4 }),
-            chunk: 8,
-            window,
-            offsets: vec![0, 2, 5],
-            trained_chunks: vec![8],
-            carry_state: false,
+        };
+        ModelSpec {
+            family: "attamba",
+            d: 64,
+            vocab: 100,
+            context: 1000,
+            eps: 1e-5,
+            embedding_scale: 1.0,
+            logit_cap: None,
+            tied_head: false,
+            rotary: Vec::new(),
+            layers: vec![layer; 3],
+            chunks: ChunkSpec {
+                length: 8,
+                window,
+                offsets: vec![0, 2, 5],
+                trained: vec![8],
+                carry_state: false,
+            },
         }
     }
 
     #[test]
     fn the_context_of_training_is_the_default() {
-        assert_eq!(Options::default().geometry(&hyper(4)).unwrap().ring, 125);
+        assert_eq!(Options::default().geometry(&spec(4)).unwrap().ring, 125);
     }
 
     #[test]
     fn a_budget_that_holds_nothing_says_what_would() {
         let options = Options { budget: Budget::Bytes(100), ..Options::default() };
-        let e = options.geometry(&hyper(4)).unwrap_err();
+        let e = options.geometry(&spec(4)).unwrap_err();
         let Error::Budget { needed, .. } = e else { panic!("{e}") };
         let options = Options { budget: Budget::Bytes(needed), ..Options::default() };
-        assert_eq!(options.geometry(&hyper(4)).unwrap().ring, 1);
+        assert_eq!(options.geometry(&spec(4)).unwrap().ring, 1);
     }
 
     proptest! {
         #[test]
         fn a_session_is_never_larger_than_its_budget(bytes in 0u64..1 << 40, window in 0usize..300) {
-            let hyper = hyper(window);
+            let spec = spec(window);
             for kv in [KvType::F32, KvType::F16, KvType::I8] {
                 let budget = Budget::Bytes(bytes);
                 let options = Options { budget, kv, ..Options::default() };
-                if let Ok(geometry) = options.geometry(&hyper) {
-                    prop_assert!(geometry.state_bytes(&hyper) <= bytes);
+                if let Ok(geometry) = options.geometry(&spec) {
+                    prop_assert!(geometry.state_bytes(&spec) <= bytes);
                     let larger = Geometry { ring: geometry.ring + 1, ..geometry };
-                    prop_assert!(larger.state_bytes(&hyper) > bytes);
+                    prop_assert!(larger.state_bytes(&spec) > bytes);
                 }
             }
         }

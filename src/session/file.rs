@@ -109,7 +109,7 @@ impl Header {
     /// The geometry, if the file can be of this model.
     fn check(&self, engine: &dyn Engine) -> Result<Geometry> {
         let model = engine.model();
-        let hyper = &model.hyper;
+        let spec = model.spec();
         if self.fingerprint != model.gguf().fingerprint() {
             return Err(Error::Saved(format!(
                 "it is of another model than {}; only the file that it was made with can go on \
@@ -138,13 +138,13 @@ impl Header {
             return Err(damaged(&format!("position {}", self.position)));
         }
         // Fixed numbers a layer, and a boundary for each token of the window at most.
-        let books = 8 * hyper.layers as u64 * (BOOKS_OF_A_LAYER + self.window + 1);
-        let logits = if self.position == 0 { 0 } else { 4 * hyper.vocab as u64 };
+        let books = 8 * spec.layers.len() as u64 * (BOOKS_OF_A_LAYER + self.window + 1);
+        let logits = if self.position == 0 { 0 } else { 4 * spec.vocab as u64 };
         if self.books > books
             || !self.books.is_multiple_of(8)
             || self.logits != logits
             || self.note > LONGEST_NOTE
-            || self.image > geometry.state_bytes(hyper)
+            || self.image > geometry.state_bytes(spec)
         {
             return Err(damaged(&format!(
                 "{} bytes of books, {} of logits, {} of note and {} of state where at most {books}, \
@@ -153,7 +153,7 @@ impl Header {
                 self.logits,
                 self.note,
                 self.image,
-                geometry.state_bytes(hyper)
+                geometry.state_bytes(spec)
             )));
         }
         Ok(geometry)
@@ -196,7 +196,7 @@ impl Session {
             books: books.len() as u64,
             note: note.len() as u64,
             logits: 4 * self.logits.len() as u64,
-            image: self.geometry.image_bytes(self.hyper(), ledgers),
+            image: self.geometry.image_bytes(self.spec(), ledgers),
         };
         let _computing = self.pause.enter()?;
         replace(path, |out| {
@@ -257,9 +257,9 @@ impl Session {
         let books: Vec<u64> = bytemuck::pod_collect_to_vec(&books);
         let books: Vec<u64> = books.into_iter().map(u64::from_le).collect();
         let wrong = || damaged("its books can't be those of such a session");
-        let ledgers = geometry.ledgers(&engine.model().hyper, 1);
+        let ledgers = geometry.ledgers(engine.model().spec(), 1);
         let ledgers = ledgers.decode(header.position, &books).ok_or_else(wrong)?;
-        if geometry.image_bytes(&engine.model().hyper, &ledgers) != header.image {
+        if geometry.image_bytes(engine.model().spec(), &ledgers) != header.image {
             return Err(wrong());
         }
         let mut note = vec![0; header.note as usize];

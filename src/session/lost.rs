@@ -34,7 +34,7 @@ impl Session {
     /// Moves to the engine that takes over, if this one is lost: there at position 0.
     pub(super) fn leave_lost_engine(&mut self) -> Result<()> {
         let Some(next) = self.engine.successor() else { return Ok(()) };
-        let plans = self.hyper().plans(self.chunk());
+        let plans = self.spec().plans(self.chunk());
         let mut state = next.open(self.geometry)?;
         state.set_plans(&plans);
         log::warn!(

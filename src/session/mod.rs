@@ -20,7 +20,7 @@ pub use snapshot::Snapshot;
 
 use crate::engine::{Candidate, Engine, Geometry, KvType, State, TOP, Want};
 use crate::error::{Error, Result};
-use crate::model::Hyper;
+use crate::model::ModelSpec;
 use crate::sample::Sampler;
 use std::sync::Arc;
 
@@ -87,14 +87,14 @@ impl Session {
     /// [`Error::Budget`] where the smallest session is larger than the budget,
     /// [`Error::OutOfMemory`] where the system has no more.
     pub fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Session> {
-        let hyper = &engine.model().hyper;
-        let geometry = options.geometry(hyper)?;
-        warn_of_chunk(hyper, geometry.chunk);
-        if geometry.window != hyper.window {
+        let spec = engine.model().spec();
+        let geometry = options.geometry(spec)?;
+        warn_of_chunk(spec, geometry.chunk);
+        if geometry.window != spec.chunks.window {
             log::warn!(
                 "a window of {} tokens: the model was trained with {}",
                 geometry.window,
-                hyper.window
+                spec.chunks.window
             );
         }
         Session::with_geometry(engine, geometry)
@@ -102,7 +102,7 @@ impl Session {
 
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
         let (engine, state) = lost::open(engine, geometry)?;
-        let logits = Vec::with_capacity(engine.model().hyper.vocab);
+        let logits = Vec::with_capacity(engine.model().spec().vocab);
         let top = Vec::with_capacity(TOP);
         let (cancel, pause, shrink) = Default::default();
         Ok(Session { engine, state, geometry, cancel, pause, shrink, logits, top })
@@ -228,7 +228,7 @@ impl Session {
         want: Want,
         each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let vocab = self.hyper().vocab;
+        let vocab = self.spec().vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
@@ -289,14 +289,14 @@ impl Session {
     }
 
     /// Chunks of `chunk` tokens from the next chunk on, at least 1. A length that the model was not
-    /// trained with (see [`Hyper::trained_chunks`]) works, but worse.
+    /// trained with (see [`ChunkSpec::trained`](crate::model::ChunkSpec::trained)) works, but worse.
     ///
     /// # Errors
     /// [`Error::Argument`] if `chunk` is 0 or beyond [`MOST_CHUNK`].
     pub fn set_chunk(&mut self, chunk: usize) -> Result<()> {
         check_chunk(chunk)?;
-        warn_of_chunk(self.hyper(), chunk);
-        let plans = self.hyper().plans(chunk);
+        warn_of_chunk(self.spec(), chunk);
+        let plans = self.spec().plans(chunk);
         self.state.set_plans(&plans);
         Ok(())
     }
@@ -337,8 +337,8 @@ impl Session {
         &self.engine
     }
 
-    fn hyper(&self) -> &Hyper {
-        &self.engine.model().hyper
+    fn spec(&self) -> &ModelSpec {
+        self.engine.model().spec()
     }
 }
 
@@ -347,9 +347,9 @@ pub const MOST_CHUNK: usize = 1 << 24;
 /// Longest window that a session can have.
 pub const MOST_WINDOW: usize = 1 << 24;
 
-fn warn_of_chunk(hyper: &Hyper, chunk: usize) {
-    if !hyper.trained_chunks.contains(&chunk) {
-        let trained = &hyper.trained_chunks;
+fn warn_of_chunk(spec: &ModelSpec, chunk: usize) {
+    if !spec.chunks.trained.contains(&chunk) {
+        let trained = &spec.chunks.trained;
         log::warn!("chunks of {chunk} tokens: the model was trained with {trained:?}");
     }
 }

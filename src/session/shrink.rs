@@ -64,7 +64,7 @@ impl Session {
         let Geometry { ring, window, chunk, kv, overflow } = self.geometry;
         let (chunk, window) = (Some(chunk), Some(window));
         let options = Options { budget: Budget::Bytes(bytes), kv, overflow, chunk, window };
-        let smaller = options.geometry(self.hyper())?;
+        let smaller = options.geometry(self.spec())?;
         if smaller.ring < ring {
             self.state.shrink(smaller.ring)?;
             self.geometry = smaller;

@@ -39,7 +39,7 @@ impl Session {
         self.fetch_logits()?;
         let position = self.position();
         let ledgers = self.state.ledgers();
-        let bytes = self.geometry.image_bytes(self.hyper(), ledgers);
+        let bytes = self.geometry.image_bytes(self.spec(), ledgers);
         let books = ledgers.encode();
         let no_memory = || Error::OutOfMemory { bytes, what: "a snapshot of a session" };
         let mut image = Vec::new();

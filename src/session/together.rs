@@ -24,7 +24,7 @@ impl Session {
         if sessions.iter().any(|session| !Arc::ptr_eq(&session.engine, &engine)) {
             return Err(Error::Argument("sessions of two engines can't go together".into()));
         }
-        let vocab = engine.model().hyper.vocab;
+        let vocab = engine.model().spec().vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }

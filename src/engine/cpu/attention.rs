@@ -12,9 +12,9 @@ const ROWS_OF_A_PART: usize = 128;
 
 impl<K: Kept> Pass<'_, '_, K> {
     /// RoPE on queries and keys; keys and values go to the block in the form they are kept in.
-    pub(super) fn rotate_and_store(&mut self, shared: &Shared, tokens: usize) {
-        let hyper = &shared.model.hyper;
-        let (n, q_dim, kv_dim) = (hyper.head_dim, hyper.q_dim(), hyper.kv_dim());
+    pub(super) fn rotate_and_store(&mut self, shared: &Shared, index: usize, tokens: usize) {
+        let spec = &shared.model.spec().layers[index];
+        let (n, q_dim, kv_dim) = (spec.head_dim, spec.q_dim(), spec.kv_dim());
         let (s, parts) = (&*self.scratch, &*self.parts);
         shared.region(tokens, tokens * (q_dim + 2 * kv_dim), &|t, _| {
             // SAFETY: each task has a token of its own.
@@ -43,9 +43,9 @@ impl<K: Kept> Pass<'_, '_, K> {
         layer: &Layer,
         tokens: usize,
     ) {
-        let hyper = &shared.model.hyper;
-        let (heads, kv_heads, n) = (hyper.heads, hyper.kv_heads, hyper.head_dim);
-        let (group, q_dim) = (heads / kv_heads, hyper.q_dim());
+        let spec = &shared.model.spec().layers[index];
+        let (heads, kv_heads, n) = (spec.heads, spec.kv_heads, spec.head_dim);
+        let (group, q_dim) = (heads / kv_heads, spec.q_dim());
         self.scratch.wide.set_cols(q_dim);
         let (s, sequences) = (&*self.scratch, &*self.parts);
 

@@ -5,7 +5,7 @@ use super::kernels::{Element, Kept, Places, Rows};
 use crate::chunk::{Ledgers, Place};
 use crate::engine::Geometry;
 use crate::error::Result;
-use crate::model::Hyper;
+use crate::model::ModelSpec;
 
 /// Keys and values of all layers in one place, `[layer][kv head][row][head_dim]`, and their scales
 /// where they have any, `[layer][kv head][row]`.
@@ -68,22 +68,23 @@ pub(super) struct Cache<K: Kept> {
 }
 
 impl<K: Kept> Cache<K> {
-    pub fn new(hyper: &Hyper, geometry: Geometry, block: usize) -> Result<Cache<K>> {
-        let heads = hyper.layers * hyper.kv_heads;
-        let (scan, conv) = hyper
+    pub fn new(spec: &ModelSpec, geometry: Geometry, block: usize) -> Result<Cache<K>> {
+        let layer = &spec.layers[0];
+        let heads = spec.layers.len() * layer.kv_heads;
+        let (scan, conv) = layer
             .ssm
             .map_or((0, 0), |ssm| (2 * ssm.inner * ssm.state, 2 * (ssm.conv - 1) * ssm.channels()));
         let window = geometry.window + 1;
         Ok(Cache {
-            ring: Shelf::new(heads, geometry.ring, hyper.head_dim, "the ring of chunk states")?,
-            window: Shelf::new(heads, window, hyper.head_dim, "the window")?,
-            block: Shelf::new(hyper.kv_heads, block, hyper.head_dim, "a block of tokens")?,
-            scan: Buffer::new(hyper.layers * scan, "scan states")?,
-            conv: Buffer::new(hyper.layers * conv, "convolution states")?,
-            ledgers: geometry.ledgers(hyper, block),
-            layers: hyper.layers,
-            kv_heads: hyper.kv_heads,
-            head_dim: hyper.head_dim,
+            ring: Shelf::new(heads, geometry.ring, layer.head_dim, "the ring of chunk states")?,
+            window: Shelf::new(heads, window, layer.head_dim, "the window")?,
+            block: Shelf::new(layer.kv_heads, block, layer.head_dim, "a block of tokens")?,
+            scan: Buffer::new(spec.layers.len() * scan, "scan states")?,
+            conv: Buffer::new(spec.layers.len() * conv, "convolution states")?,
+            ledgers: geometry.ledgers(spec, block),
+            layers: spec.layers.len(),
+            kv_heads: layer.kv_heads,
+            head_dim: layer.head_dim,
         })
     }
 

@@ -20,7 +20,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         projected: bool,
         tokens: usize,
     ) {
-        let kv_dim = shared.model.hyper.kv_dim();
+        let kv_dim = shared.model.spec().layers[index].kv_dim();
         self.find_resets(shared, index);
         let s = &mut *self.scratch;
         let Some(m) = &mut s.mixers else { return };
@@ -152,7 +152,7 @@ impl<K: Kept> Pass<'_, '_, K> {
 
     /// Where the mixers of a layer start afresh within the block.
     fn find_resets(&mut self, shared: &Shared, index: usize) {
-        let carry = shared.model.hyper.carry_state;
+        let carry = shared.model.spec().chunks.carry_state;
         let fresh = self.scratch.fresh.as_mut_slice();
         let mut of_token = fresh.iter_mut().zip(&mut self.scratch.reset);
         for part in self.parts.iter() {

@@ -98,7 +98,7 @@ impl Cpu {
             kernels,
             pool: Pool::new(threads),
             conv,
-            frequencies: super::rotary_frequencies(&model),
+            frequencies: super::rotary_frequencies(&model, 0),
             quantised,
             model,
         };
@@ -110,8 +110,10 @@ impl Cpu {
 pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -> Result<u64> {
     // Made and dropped again: no page is touched, and no second account of the sizes is kept.
     let scratch = Scratch::new(model, threads)?;
-    let books = geometry.ledgers(&model.hyper, scratch.block).bytes() as u64;
-    let block = geometry.kv.window_bytes(model.hyper.kv_heads, model.hyper.head_dim);
+    let books = geometry.ledgers(model.spec(), scratch.block).bytes() as u64;
+    // One layer's worth at a time: the widest.
+    let layers = model.spec().layers.iter();
+    let block = layers.map(|l| geometry.kv.window_bytes(l.kv_heads, l.head_dim)).max().unwrap_or(0);
     Ok(scratch.bytes() as u64 + books + scratch.block as u64 * block)
 }
 
@@ -132,7 +134,7 @@ impl Engine for Cpu {
         tokens: &[u32],
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let vocab = self.shared.model.hyper.vocab;
+        let vocab = self.shared.model.spec().vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }

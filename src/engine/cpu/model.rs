@@ -55,7 +55,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         for (index, layer) in shared.model.weights.layers.iter().enumerate() {
             self.keys_and_values(shared, index, layer, tokens.len());
             self.attention(shared, index, layer, tokens.len());
-            self.feed_forward(shared, layer, tokens.len());
+            self.feed_forward(shared, index, layer, tokens.len());
         }
         self.parts.iter_mut().for_each(|part| part.cache.ledgers.finish());
         let first = match want {
@@ -98,7 +98,7 @@ impl<K: Kept> Pass<'_, '_, K> {
 
     /// Norm, projections and mixers: fills `q`, `kv` and the block's rows of keys and values.
     fn keys_and_values(&mut self, shared: &Shared, index: usize, layer: &Layer, tokens: usize) {
-        let hyper = &shared.model.hyper;
+        let spec = &shared.model.spec().layers[index];
         let attention = &layer.attention;
         self.norm(shared, &attention.norm, 0..tokens);
         let s = &mut *self.scratch;
@@ -122,15 +122,15 @@ impl<K: Kept> Pass<'_, '_, K> {
             }
             (None, None) => shared.multiply(tokens, &s.panels, &[query]),
         }
-        if let (Some(mixers), Some(ssm)) = (&attention.mixers, &hyper.ssm) {
+        if let (Some(mixers), Some(ssm)) = (&attention.mixers, &spec.ssm) {
             self.mix(shared, index, mixers, ssm, attention.kv.is_some(), tokens);
         }
-        self.rotate_and_store(shared, tokens);
+        self.rotate_and_store(shared, index, tokens);
     }
 
     /// `h += Wdown (silu(Wgate y) * (Wup y))`
-    fn feed_forward(&mut self, shared: &Shared, layer: &Layer, tokens: usize) {
-        let ffn = shared.model.hyper.ffn;
+    fn feed_forward(&mut self, shared: &Shared, index: usize, layer: &Layer, tokens: usize) {
+        let ffn = shared.model.spec().layers[index].ffn;
         self.norm(shared, &layer.ffn_norm, 0..tokens);
         let s = &mut *self.scratch;
         let gate = Product { w: &layer.ffn_gate, x: &s.x, out: &s.gate, add: false };
@@ -180,7 +180,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         shared.quantise_rows(&s.x, tokens.len(), |t, x| {
             // SAFETY: nobody writes `h` in this region.
             let h = unsafe { s.h.read((tokens.start + t) * d, d) };
-            shared.kernels.rms_norm(h, weight, shared.model.hyper.eps, x);
+            shared.kernels.rms_norm(h, weight, shared.model.spec().eps, x);
         });
     }
 }

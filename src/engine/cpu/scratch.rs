@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::kernels::{Activations, Panel};
 use crate::error::Result;
-use crate::model::{Hyper, Model, Ssm};
+use crate::model::{LayerSpec, Model, ModelSpec, Ssm};
 use std::sync::Mutex;
 
 /// Most tokens of a block: more would not make the weights any cheaper.
@@ -79,16 +79,17 @@ pub(super) struct MixerScratch {
 }
 
 impl MixerScratch {
-    fn new(block: usize, hyper: &Hyper, ssm: &Ssm) -> Result<MixerScratch> {
+    fn new(block: usize, spec: &ModelSpec) -> Result<MixerScratch> {
         let what = "buffers of a mixer";
-        let u = if hyper.projected_kv { hyper.kv_dim() } else { 0 };
+        let most = |size: fn(&Ssm) -> usize| spec.most(|l| l.ssm.as_ref().map_or(0, size));
+        let inner = most(|ssm| ssm.inner);
         Ok(MixerScratch {
-            u: Activations::new(block, u)?,
-            projected: Buffer::new(block * ssm.projected(), what)?,
-            conv: Buffer::new(block * ssm.channels(), what)?,
-            dt: Buffer::new(block * ssm.heads, what)?,
-            y: Buffer::new(block * ssm.inner, what)?,
-            gated: Activations::new(block, ssm.inner)?,
+            u: Activations::new(block, spec.most(|l| if l.projected_kv { l.kv_dim() } else { 0 }))?,
+            projected: Buffer::new(block * most(Ssm::projected), what)?,
+            conv: Buffer::new(block * most(Ssm::channels), what)?,
+            dt: Buffer::new(block * most(|ssm| ssm.heads), what)?,
+            y: Buffer::new(block * inner, what)?,
+            gated: Activations::new(block, inner)?,
         })
     }
 
@@ -106,29 +107,31 @@ impl Scratch {
     /// What a sequence of `model` needs on `threads` threads.
     pub fn new(model: &Model, threads: usize) -> Result<Scratch> {
         let what = "buffers of a block of tokens";
-        let hyper = &model.hyper;
-        let (d, ffn, q, kv) = (hyper.d, hyper.ffn, hyper.q_dim(), hyper.kv_dim());
+        let spec = model.spec();
+        // One layer at a time: the widest.
+        let (d, ffn, heads) = (spec.d, spec.most(|l| l.ffn), spec.most(|l| l.heads));
+        let (q, kv) = (spec.most(LayerSpec::q_dim), spec.most(LayerSpec::kv_dim));
         let wide = q.max(ffn);
-        let mixer = hyper.ssm.map_or(0, |s| s.projected() + s.channels() + 3 * s.inner + kv);
+        let mixer = spec
+            .most(|l| l.ssm.map_or(0, |s| s.projected() + s.channels() + 3 * s.inner + l.kv_dim()));
         let per_token = 4 * (3 * d + q + 2 * kv + 2 * ffn + 2 * wide + 2 * mixer);
         let block = (BLOCK_BYTES / per_token).clamp(FEWEST_TOKENS, MOST_TOKENS);
-        let logit_rows = (LOGITS_BYTES / (4 * hyper.vocab)).clamp(1, MOST_LOGIT_ROWS);
+        let logit_rows = (LOGITS_BYTES / (4 * spec.vocab)).clamp(1, MOST_LOGIT_ROWS);
 
         // Twice as many tasks as threads keep all of them busy to the end.
-        let parts = (2 * threads).div_ceil(hyper.kv_heads);
+        let fewest = spec.layers.iter().map(|l| l.kv_heads).min().unwrap_or(1);
+        let parts = (2 * threads).div_ceil(fewest);
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
         let plain = model.matrices().any(|m| !m.dtype.is_quantised());
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
-        let mixers = match &hyper.ssm {
-            None => None,
-            Some(s) => {
-                Some([MixerScratch::new(block, hyper, s)?, MixerScratch::new(block, hyper, s)?])
-            }
+        let mixers = match spec.is_transformer() {
+            true => None,
+            false => Some([MixerScratch::new(block, spec)?, MixerScratch::new(block, spec)?]),
         };
         Ok(Scratch {
             block,
             h: Buffer::new(block * d, what)?,
-            turns: Buffer::new(block * hyper.head_dim, what)?,
+            turns: Buffer::new(block * spec.most(|l| l.head_dim), what)?,
             x: Activations::new(block, d)?,
             wide: Activations::new(block, wide)?,
             q: Buffer::new(block * q, what)?,
@@ -136,14 +139,14 @@ impl Scratch {
             gate: Buffer::new(block * ffn, what)?,
             up: Buffer::new(block * ffn, what)?,
             mixers,
-            max: Buffer::new(block.max(parts) * hyper.heads, what)?,
-            sum: Buffer::new(block.max(parts) * hyper.heads, what)?,
+            max: Buffer::new(block.max(parts) * heads, what)?,
+            sum: Buffer::new(block.max(parts) * heads, what)?,
             parts_out: Buffer::new(parts * q, what)?,
             parts,
             fresh: Buffer::new(block, what)?,
             reset: vec![false; block],
             panels: panels.collect::<Result<_>>()?,
-            logits: Buffer::new(logit_rows * hyper.vocab, "logits")?,
+            logits: Buffer::new(logit_rows * spec.vocab, "logits")?,
             logit_rows,
             last_row: None,
         })

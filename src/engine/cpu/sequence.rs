@@ -21,7 +21,7 @@ pub(super) struct Sequence<K: Kept> {
 impl<K: Kept> Sequence<K> {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
         let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
-        let cache = Cache::new(&shared.model.hyper, geometry, scratch.block)?;
+        let cache = Cache::new(shared.model.spec(), geometry, scratch.block)?;
         Ok(Sequence { shared, cache, scratch })
     }
 
@@ -58,7 +58,7 @@ impl<K: Kept> State for Sequence<K> {
         want: Want,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let vocab = self.shared.model.hyper.vocab;
+        let vocab = self.shared.model.spec().vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
@@ -92,7 +92,7 @@ impl<K: Kept> State for Sequence<K> {
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
         logits.clear();
         if let Some(row) = self.scratch.last_row {
-            let vocab = self.shared.model.hyper.vocab;
+            let vocab = self.shared.model.spec().vocab;
             logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
         }
         Ok(())

@@ -43,10 +43,10 @@ pub(super) struct Sequence {
 
 impl Sequence {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence> {
-        let hyper = &shared.model.hyper;
-        let memory = Memory::new(shared.device(), hyper, geometry)?;
-        let scratch = Scratch::new(shared.device(), hyper, geometry, shared.weights.count())?;
-        let ledgers = geometry.ledgers(hyper, scratch.block);
+        let spec = shared.model.spec();
+        let memory = Memory::new(shared.device(), spec, geometry)?;
+        let scratch = Scratch::new(shared.device(), spec, geometry, shared.weights.count())?;
+        let ledgers = geometry.ledgers(spec, scratch.block);
         let programs = programs(&shared, &scratch, &memory, &ledgers)?;
         let embedded = vec![0.0; scratch.block * scratch.widths.d as usize];
         let arena = Arena::with_capacity(scratch.arena.size() as usize / 4);
@@ -74,7 +74,7 @@ impl Sequence {
     /// What a block needs before anything is computed: an error leaves the state as it was.
     fn prepare(&mut self, tokens: &[u32]) -> Result<()> {
         self.check()?;
-        let vocab = self.shared.model.hyper.vocab;
+        let vocab = self.shared.model.spec().vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
@@ -110,7 +110,7 @@ impl Sequence {
         }
         self.ledgers.begin(tokens.len());
         let parts = self.parts(tokens.len());
-        let carry = shared.model.hyper.carry_state;
+        let carry = shared.model.spec().chunks.carry_state;
         let frequencies = &shared.frequencies;
         self.arena.lay_out(&self.ledgers, tokens.len(), parts, frequencies, carry);
         let device = shared.device();
@@ -136,7 +136,7 @@ impl Sequence {
             return 1;
         }
         let seen = self.ledgers.distinct().iter().map(|l| rows(l.visible(0))).max().unwrap_or(0);
-        let most = (WORKGROUPS / self.shared.model.hyper.kv_heads).clamp(1, MOST_PARTS);
+        let most = (WORKGROUPS / self.shared.model.spec().layers[0].kv_heads).clamp(1, MOST_PARTS);
         (seen / ROWS_OF_A_PART).clamp(1, most)
     }
 
@@ -155,7 +155,7 @@ impl Sequence {
         let (s, programs) = (&self.scratch, prepared(&self.programs)?);
         let parts = self.parts(tokens.len()) as u32;
         let row = 4 * u64::from(s.widths.d);
-        let logits = 4 * shared.model.hyper.vocab as u64;
+        let logits = 4 * shared.model.spec().vocab as u64;
         let candidates = 8 * TOP as u64;
         let submits = self.submits(tokens.len(), programs);
         for share in 0..submits - 1 {
@@ -200,7 +200,7 @@ impl Sequence {
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
         let (s, programs) = (&self.scratch, prepared(&self.programs)?);
-        let vocab = shared.model.hyper.vocab;
+        let vocab = shared.model.spec().vocab;
         let (row, logits) = (4 * u64::from(s.widths.d), 4 * u64::from(s.widths.vocab));
         for first in (0..tokens).step_by(s.logit_rows) {
             let count = s.logit_rows.min(tokens - first);
@@ -242,7 +242,8 @@ fn programs(
     Programs::new(&Parts {
         device: shared.device(),
         pipelines: shared.pipelines(),
-        hyper: &shared.model.hyper,
+        spec: shared.model.spec(),
+        alike: &shared.model.spec().layers[0],
         weights: &shared.weights,
         scratch,
         memory,
@@ -267,7 +268,7 @@ impl State for Sequence {
             }
             Want::Last => {
                 this.block(tokens, Read::Logits)?;
-                let bytes = 4 * this.shared.model.hyper.vocab as u64;
+                let bytes = 4 * this.shared.model.spec().vocab as u64;
                 let device = this.shared.device();
                 device.read(&this.scratch.staging, bytes, |bytes| {
                     sink(last, bytemuck::cast_slice(bytes));
@@ -292,7 +293,7 @@ impl State for Sequence {
             device.read(&this.scratch.staging, 8 * TOP as u64, |bytes| {
                 for pair in bytes.as_chunks::<8>().0 {
                     let [token, logit]: [u32; 2] = bytemuck::cast(*pair);
-                    if (token as usize) < this.shared.model.hyper.vocab {
+                    if (token as usize) < this.shared.model.spec().vocab {
                         top.push(Candidate { token, logit: f32::from_bits(logit) });
                     }
                 }
@@ -307,7 +308,7 @@ impl State for Sequence {
         let s = &self.scratch;
         let device = self.shared.device();
         let from = 4 * row as u64 * u64::from(s.widths.vocab);
-        let bytes = 4 * self.shared.model.hyper.vocab as u64;
+        let bytes = 4 * self.shared.model.spec().vocab as u64;
         let commands = device.commands(|encoder| {
             encoder.copy_buffer_to_buffer(&s.logits, from, &s.staging, 0, bytes);
         })?;
@@ -335,7 +336,7 @@ impl State for Sequence {
         if ring >= self.memory.geometry.ring {
             return Ok(());
         }
-        let layers = self.shared.model.hyper.layers;
+        let layers = self.shared.model.spec().layers.len();
         let slots: Vec<Vec<usize>> = (0..layers)
             .map(|layer| self.ledgers.layer(layer).order().flatten().collect())
             .collect();

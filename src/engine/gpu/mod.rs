@@ -19,6 +19,7 @@ mod recorder;
 mod scratch;
 mod shaders;
 mod state;
+mod supports;
 #[cfg(test)]
 mod tests;
 mod twin;
@@ -111,7 +112,8 @@ impl Gpu {
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory),
     /// [`Error::Kernel`](crate::Error::Kernel), [`Error::GpuLimit`](crate::Error::GpuLimit),
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Gpu`](crate::Error::Gpu).
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Gpu`](crate::Error::Gpu);
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a model that only the CPU engine runs.
     pub fn new(model: Arc<Model>, driver: &Driver) -> Result<Gpu> {
         Gpu::load(model, driver, &mut |_, _| true)
     }
@@ -126,13 +128,14 @@ impl Gpu {
         driver: &Driver,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Gpu> {
+        supports::layer_of(model.spec())?;
         let weights = Weights::upload(&driver.device, &model, progress)?;
-        let frequencies = super::rotary_frequencies(&model);
+        let frequencies = super::rotary_frequencies(&model, 0);
         let driver = driver.clone();
         let shared = Arc::new(Shared { model, weights, driver, frequencies });
         log::debug!("{} bytes of weights on the GPU", shared.weights.bytes());
         // A session of the usual kind needs every kernel but those for other keys and values.
-        let smallest = Geometry::new(&shared.model.hyper, 1, KvType::F16);
+        let smallest = Geometry::new(shared.model.spec(), 1, KvType::F16);
         Sequence::new(Arc::clone(&shared), smallest)?;
         Ok(Gpu { shared })
     }
@@ -145,7 +148,7 @@ pub fn device_bytes(model: &Model) -> u64 {
 
 /// Bytes that a session of this geometry needs to compute, as [`State::scratch_bytes`] reports them.
 pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> u64 {
-    scratch::bytes_of(&model.hyper, geometry, weights::count_of(model))
+    scratch::bytes_of(model.spec(), geometry, weights::count_of(model))
 }
 
 impl Engine for Gpu {

@@ -11,7 +11,7 @@ use super::variants::{Heads, Kernel};
 use super::weights::{LayerWeights, MixerWeights, Stack, Weights};
 use crate::engine::KvType;
 use crate::error::Result;
-use crate::model::{Hyper, Ssm};
+use crate::model::{LayerSpec, ModelSpec, Ssm};
 use wgpu::Buffer;
 
 /// Epsilon of the norm within a mixer, as in the architecture.
@@ -24,7 +24,9 @@ const WIDEST_OF_FOUR: usize = 256;
 pub(super) struct Parts<'a> {
     pub device: &'a Device,
     pub pipelines: &'a Pipelines,
-    pub hyper: &'a Hyper,
+    pub spec: &'a ModelSpec,
+    /// What every layer is.
+    pub alike: &'a LayerSpec,
     pub weights: &'a Weights,
     pub scratch: &'a Scratch,
     pub memory: &'a Memory,
@@ -123,9 +125,9 @@ impl<'a> Builder<'a> {
 
     /// Norm, projections and mixers: fills `q` and the token's rows of keys and values.
     fn keys_and_values_of_token(&mut self, index: usize, layer: &'a LayerWeights) {
-        let Parts { hyper, scratch: s, .. } = self.parts;
+        let Parts { alike, scratch: s, .. } = self.parts;
         let w = s.widths;
-        let of_layer = (index * hyper.kv_dim()) as u32;
+        let of_layer = (index * alike.kv_dim()) as u32;
         let mut first = Product {
             x: &s.h,
             segment: u32::MAX,
@@ -135,7 +137,7 @@ impl<'a> Builder<'a> {
             out: &s.q,
             kept: Some(Kept { buffer: &s.rows, at: of_layer, store: Behind::Keep, role: 0 }),
         };
-        let (Some(mixers), Some(ssm)) = (&layer.mixers, &hyper.ssm) else {
+        let (Some(mixers), Some(ssm)) = (&layer.mixers, &alike.ssm) else {
             self.matvec(&layer.first, &first);
             return;
         };
@@ -221,7 +223,7 @@ impl<'a> Builder<'a> {
 
     /// Logits of the row in `x`, and the most likely tokens.
     fn head(mut self, x: &'a Buffer) -> Result<Program> {
-        let Parts { weights, scratch: s, hyper, .. } = self.parts;
+        let Parts { weights, scratch: s, spec, .. } = self.parts;
         let product = Product {
             x,
             segment: u32::MAX,
@@ -233,7 +235,7 @@ impl<'a> Builder<'a> {
         };
         self.matvec(&weights.head, &product);
         // The results of the last pass stand first, where they are read back from.
-        let passes = top_passes(hyper.vocab);
+        let passes = top_passes(spec.vocab);
         let mut ends: Vec<usize> = Vec::new();
         let mut at = 0;
         for (_, words) in passes.iter().rev() {
@@ -255,7 +257,7 @@ impl<'a> Builder<'a> {
     }
 
     fn matvec(&mut self, stacks: &'a [Stack], product: &Product<'a>) {
-        let Parts { hyper, scratch: s, .. } = self.parts;
+        let Parts { spec, alike, scratch: s, .. } = self.parts;
         let w = s.widths;
         let (norm, finish) = (product.norm.is_some(), product.finish);
         for stack in stacks {
@@ -277,12 +279,12 @@ impl<'a> Builder<'a> {
                     x_step: product.x_step / 4,
                     out_at: stack.start,
                     cols: stack.cols as f32,
-                    eps: hyper.eps,
+                    eps: spec.eps,
                     role: kept.map_or(0, |k| k.role + stack.start),
                     keys: w.q,
                     values: w.q + w.kv,
-                    kv_dim: hyper.kv_dim() as u32,
-                    head_dim: hyper.head_dim as u32,
+                    kv_dim: alike.kv_dim() as u32,
+                    head_dim: alike.head_dim as u32,
                     kept_at: kept.map_or(0, |k| k.at),
                     store: kept.map_or(0, |k| k.store as u32),
                 };
@@ -319,7 +321,7 @@ impl<'a> Builder<'a> {
     }
 
     fn keys_and_values(&mut self, index: usize, layer: &'a LayerWeights) {
-        let Parts { hyper, scratch: s, .. } = self.parts;
+        let Parts { alike, scratch: s, .. } = self.parts;
         let w = s.widths;
         let tokens = Items::tokens([1, 1, 1], 0);
         let mixer_reads_x = layer.mixers.as_ref().is_some_and(|m| m.w_in.is_none());
@@ -335,13 +337,13 @@ impl<'a> Builder<'a> {
             let rows = w.q..w.q + 2 * w.kv;
             self.matmul(&layer.first, rows, from_x(&s.kv, 2 * w.kv), Finish::Store);
         }
-        if let (Some(mixers), Some(ssm)) = (&layer.mixers, &hyper.ssm) {
+        if let (Some(mixers), Some(ssm)) = (&layer.mixers, &alike.ssm) {
             self.mix(index, mixers, ssm);
         }
         let p = params::Rope {
-            q_dim: hyper.q_dim() as u32,
-            kv_dim: hyper.kv_dim() as u32,
-            head_dim: hyper.head_dim as u32,
+            q_dim: alike.q_dim() as u32,
+            kv_dim: alike.kv_dim() as u32,
+            head_dim: alike.head_dim as u32,
             q_stride: w.q,
             kv_stride: w.kv,
             rows: s.block as u32,
@@ -438,11 +440,11 @@ impl<'a> Builder<'a> {
     }
 
     fn rows_head(mut self) -> Result<Program> {
-        let Parts { weights, scratch: s, hyper, .. } = self.parts;
+        let Parts { weights, scratch: s, spec, .. } = self.parts;
         let w = s.widths;
         let p = params::RmsNorm {
-            cols: hyper.d as u32,
-            eps: hyper.eps,
+            cols: spec.d as u32,
+            eps: spec.eps,
             h_stride: w.d,
             x_stride: w.d,
             ..Default::default()
@@ -516,11 +518,11 @@ impl<'a> Builder<'a> {
 
     /// `x = RMSNorm(h)`, with a copy to keys and one to values where mixers read it.
     fn norm(&mut self, h: &'a Buffer, weight: &'a Buffer, copies: bool, items: Items) {
-        let Parts { hyper, scratch: s, .. } = self.parts;
+        let Parts { spec, scratch: s, .. } = self.parts;
         let w = s.widths;
         let p = params::RmsNorm {
-            cols: hyper.d as u32,
-            eps: hyper.eps,
+            cols: spec.d as u32,
+            eps: spec.eps,
             h_stride: w.d,
             x_stride: w.d,
             token: 0,
@@ -533,10 +535,10 @@ impl<'a> Builder<'a> {
     }
 
     fn swiglu(&mut self) {
-        let Parts { hyper, scratch: s, .. } = self.parts;
+        let Parts { alike, scratch: s, .. } = self.parts;
         let w = s.widths;
         let p = params::SwiGlu {
-            width: hyper.ffn as u32,
+            width: alike.ffn as u32,
             up_at: w.ffn,
             stride: 2 * w.ffn,
             out_stride: w.ffn,
@@ -568,21 +570,21 @@ impl<'a> Builder<'a> {
 
     /// Attention over ring, window and block. For one token the block holds a row of every layer.
     fn attend(&mut self, index: usize, of_token: Option<usize>) {
-        let Parts { hyper, scratch: s, memory, .. } = self.parts;
+        let Parts { alike, scratch: s, memory, .. } = self.parts;
         let w = s.widths;
         let (shelf, number) = memory.shelf(index);
         let geometry = memory.geometry;
-        let shared_by = hyper.heads / hyper.kv_heads;
-        let together = if shared_by > 1 && hyper.head_dim <= WIDEST_OF_FOUR {
+        let shared_by = alike.heads / alike.kv_heads;
+        let together = if shared_by > 1 && alike.head_dim <= WIDEST_OF_FOUR {
             (Heads::Four, shared_by.div_ceil(4))
         } else {
             (Heads::One, shared_by)
         };
         let block_rows = if of_token.is_some() { 1 } else { s.block };
         let p = params::Attend {
-            heads: hyper.heads as u32,
+            heads: alike.heads as u32,
             shared_by: shared_by as u32,
-            kv_heads: hyper.kv_heads as u32,
+            kv_heads: alike.kv_heads as u32,
             q_stride: w.q,
             out_stride: w.q,
             schedule: self.parts.schedules[index] as u32,
@@ -592,11 +594,11 @@ impl<'a> Builder<'a> {
             ring_rows: geometry.ring as u32,
             window_rows: geometry.window as u32 + 1,
             block_rows: block_rows as u32,
-            scale: 1.0 / (hyper.head_dim as f32).sqrt(),
+            scale: 1.0 / (alike.head_dim as f32).sqrt(),
         };
         let kernel =
-            Kernel::Attend { kv: geometry.kv, heads: together.0, head_dim: hyper.head_dim as u32 };
-        let groups = (hyper.kv_heads * together.1) as u32;
+            Kernel::Attend { kv: geometry.kv, heads: together.0, head_dim: alike.head_dim as u32 };
+        let groups = (alike.kv_heads * together.1) as u32;
         let split = of_token.is_some();
         self.record.add(
             kernel,
@@ -605,7 +607,7 @@ impl<'a> Builder<'a> {
             Items { parts: split, ..Items::tokens([groups, 1, 1], 1) },
         );
         if split {
-            let p = params::AttendJoin { heads: p.heads, head_dim: hyper.head_dim as u32 };
+            let p = params::AttendJoin { heads: p.heads, head_dim: alike.head_dim as u32 };
             let items = Items::fixed([p.heads * p.head_dim, 1, 1]);
             self.record.add(
                 Kernel::AttendJoin,
@@ -618,13 +620,13 @@ impl<'a> Builder<'a> {
 
     /// The moves after the block in `layers` layers of a shelf from `first` on.
     fn commit(&mut self, first: usize, layers: usize, of_token: bool) {
-        let Parts { hyper, scratch: s, memory, .. } = self.parts;
+        let Parts { alike, scratch: s, memory, .. } = self.parts;
         let (shelf, number) = memory.shelf(first);
         let geometry = memory.geometry;
         let (ring, window) = (memory.ring_pairs(), memory.pairs(geometry.window + 1));
         let p = params::Commit {
             layer: first as u32,
-            pairs: hyper.head_dim as u32 / 2,
+            pairs: alike.head_dim as u32 / 2,
             columns: memory.pairs(1),
             ring_rows: geometry.ring as u32,
             window_rows: geometry.window as u32 + 1,
@@ -637,7 +639,7 @@ impl<'a> Builder<'a> {
             block_step: if of_token { memory.pairs(1) } else { 0 },
         };
         let (kernel, items) = match geometry.kv {
-            KvType::I8 => (Kernel::CommitI8, [2 * hyper.kv_heads as u32, layers as u32, 1]),
+            KvType::I8 => (Kernel::CommitI8, [2 * alike.kv_heads as u32, layers as u32, 1]),
             kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
         };
         let items = Items::fixed(items);

@@ -7,7 +7,7 @@ use super::plan::likely_words;
 use super::weights::padded;
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
-use crate::model::Hyper;
+use crate::model::ModelSpec;
 use wgpu::Buffer;
 
 /// Most tokens of a block.
@@ -45,15 +45,16 @@ pub(super) struct Widths {
 }
 
 impl Widths {
-    fn of(hyper: &Hyper) -> Widths {
+    fn of(spec: &ModelSpec) -> Widths {
+        let layer = &spec.layers[0];
         Widths {
-            d: padded(hyper.d),
-            q: padded(hyper.q_dim()),
-            kv: padded(hyper.kv_dim()),
-            ffn: padded(hyper.ffn),
-            vocab: padded(hyper.vocab),
-            projected: hyper.ssm.map_or(0, |ssm| padded(ssm.projected())),
-            inner: hyper.ssm.map_or(0, |ssm| padded(ssm.inner)),
+            d: padded(spec.d),
+            q: padded(layer.q_dim()),
+            kv: padded(layer.kv_dim()),
+            ffn: padded(layer.ffn),
+            vocab: padded(spec.vocab),
+            projected: layer.ssm.map_or(0, |ssm| padded(ssm.projected())),
+            inner: layer.ssm.map_or(0, |ssm| padded(ssm.inner)),
         }
     }
 }
@@ -74,24 +75,25 @@ struct Lengths {
 
 impl Lengths {
     /// For a model of `weights` weights, each of which a token is multiplied with once.
-    fn of(hyper: &Hyper, geometry: Geometry, weights: u64) -> Lengths {
-        let w = Widths::of(hyper);
-        let channels = hyper.ssm.map_or(0, |ssm| ssm.channels());
-        let inner = hyper.ssm.map_or(0, |ssm| ssm.inner);
+    fn of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Lengths {
+        let layer = &spec.layers[0];
+        let w = Widths::of(spec);
+        let channels = layer.ssm.map_or(0, |ssm| ssm.channels());
+        let inner = layer.ssm.map_or(0, |ssm| ssm.inner);
         let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
         let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
         let block = block_of(per_token, weights);
         let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
         let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
-        let arena = likely_words(hyper.layers, block, geometry.ring, hyper.head_dim);
+        let arena = likely_words(spec.layers.len(), block, geometry.ring, layer.head_dim);
         Lengths {
             block,
             logit_rows,
-            parts: MOST_PARTS * hyper.heads * (hyper.head_dim + 2),
+            parts: MOST_PARTS * layer.heads * (layer.head_dim + 2),
             mixed: block * 2 * channels,
             y: block * 2 * inner,
-            rows: block.max(hyper.layers) * hyper.kv_dim() * value_words,
-            candidates: top_passes(hyper.vocab).iter().map(|pass| pass.1).sum(),
+            rows: block.max(spec.layers.len()) * layer.kv_dim() * value_words,
+            candidates: top_passes(spec.vocab).iter().map(|pass| pass.1).sum(),
             // Whole vectors.
             arena: arena.next_multiple_of(4),
             staging: (logit_rows * w.vocab as usize).max(2 * TOP),
@@ -124,10 +126,10 @@ fn block_of(per_token: usize, weights: u64) -> usize {
 
 /// Bytes that a sequence of a model of `weights` weights will need: its buffers, what the host keeps
 /// of embeddings and words for kernels, and the books.
-pub(super) fn bytes_of(hyper: &Hyper, geometry: Geometry, weights: u64) -> u64 {
-    let lengths = Lengths::of(hyper, geometry, weights);
+pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> u64 {
+    let lengths = Lengths::of(spec, geometry, weights);
     let on_host = 4 * (lengths.block * lengths.widths.d as usize + lengths.arena);
-    lengths.bytes() + (on_host + geometry.ledgers(hyper, lengths.block).bytes()) as u64
+    lengths.bytes() + (on_host + geometry.ledgers(spec, lengths.block).bytes()) as u64
 }
 
 /// Buffers of one sequence. `B` is the most tokens of a block; all widths are padded.
@@ -183,11 +185,11 @@ impl Scratch {
     /// For a model of `weights` weights.
     pub fn new(
         device: &Device,
-        hyper: &Hyper,
+        spec: &ModelSpec,
         geometry: Geometry,
         weights: u64,
     ) -> Result<Scratch> {
-        let lengths = Lengths::of(hyper, geometry, weights);
+        let lengths = Lengths::of(spec, geometry, weights);
         let Lengths { block, logit_rows, widths: w, .. } = lengths;
         let floats = |values: usize, what| device.storage(4 * values as u64, what);
         let a_block = "buffers of a block of tokens";

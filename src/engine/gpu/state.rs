@@ -5,7 +5,7 @@ use super::device::Device;
 use crate::chunk::Ledgers;
 use crate::engine::{Geometry, KvType};
 use crate::error::Result;
-use crate::model::Hyper;
+use crate::model::ModelSpec;
 use wgpu::{Buffer, CommandEncoder};
 
 /// Most bytes of an image that are copied at a time.
@@ -77,14 +77,15 @@ impl<'a> Piece<'a> {
 }
 
 impl Memory {
-    pub fn new(device: &Device, hyper: &Hyper, geometry: Geometry) -> Result<Memory> {
-        let mixer_bytes = hyper.ssm.map_or([0; 2], |ssm| {
+    pub fn new(device: &Device, spec: &ModelSpec, geometry: Geometry) -> Result<Memory> {
+        let layer = &spec.layers[0];
+        let mixer_bytes = layer.ssm.map_or([0; 2], |ssm| {
             let conv = (ssm.conv - 1) * ssm.channels();
             [ssm.inner * ssm.state, conv].map(|values| 2 * 4 * values as u64)
         });
-        let mixers = match hyper.ssm {
+        let mixers = match layer.ssm {
             None => Vec::new(),
-            Some(_) => (0..hyper.layers)
+            Some(_) => (0..spec.layers.len())
                 .map(|_| {
                     Ok(MixerState {
                         scan: device.storage(mixer_bytes[0], "scan states")?,
@@ -97,12 +98,12 @@ impl Memory {
             shelves: Vec::new(),
             mixers,
             geometry,
-            layers: hyper.layers,
-            kv_heads: hyper.kv_heads,
-            head_dim: hyper.head_dim,
+            layers: spec.layers.len(),
+            kv_heads: layer.kv_heads,
+            head_dim: layer.head_dim,
             mixer_bytes,
-            bytes: geometry.state_bytes(hyper),
-            bytes_of_a_state: geometry.bytes_of_a_state(hyper),
+            bytes: geometry.state_bytes(spec),
+            bytes_of_a_state: geometry.bytes_of_a_state(spec),
         };
         memory.shelves = memory.shelves_of(device, geometry)?;
         Ok(memory)

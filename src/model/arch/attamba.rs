@@ -1,0 +1,35 @@
+//! Attamba: a decoder whose keys and values are scans over chunks of tokens.
+
+use super::{Family, Keys, Names};
+use crate::error::{Error, Result};
+use crate::model::spec::{ChunkSpec, ModelSpec, Ssm};
+
+pub const FAMILY: Family = Family { name: "attamba", names: &Names::USUAL, read };
+
+fn read(keys: &Keys) -> Result<ModelSpec> {
+    let mut spec = keys.decoder()?;
+    let projected_kv = keys.truth("attention.projected_kv")?;
+    let ssm = Ssm {
+        inner: keys.positive("ssm.inner_size")?,
+        state: keys.positive("ssm.state_size")?,
+        groups: keys.optional("ssm.group_count")?.unwrap_or(1),
+        heads: keys.positive("ssm.time_step_rank")?,
+        conv: keys.positive("ssm.conv_kernel")?,
+    };
+    for layer in &mut spec.layers {
+        layer.projected_kv = projected_kv;
+        layer.ssm = Some(ssm);
+    }
+    let length = keys.positive("chunk.length")?;
+    spec.chunks = ChunkSpec {
+        length,
+        window: keys.required("chunk.window")?,
+        offsets: keys.sizes("chunk.offsets")?.unwrap_or_else(|| vec![0; spec.layers.len()]),
+        trained: keys.sizes("chunk.trained_lengths")?.unwrap_or_else(|| vec![length]),
+        carry_state: keys.truth("chunk.carry_state")?,
+    };
+    if spec.chunks.trained.contains(&0) {
+        return Err(Error::Model("chunk.trained_lengths holds 0".into()));
+    }
+    Ok(spec)
+}
