@@ -2,7 +2,7 @@
 //! device: that it is valid WGSL, and that it can be said in Metal's, DirectX's and Vulkan's words.
 #![cfg(feature = "gpu")]
 
-use attamba::engine::gpu::variants::{Abilities, Kernel, Variant};
+use attamba::engine::gpu::variants::{Abilities, Kernel, Need, Variant};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
@@ -30,16 +30,12 @@ fn parse(variant: &Variant) -> Module {
 }
 
 fn validate(variant: &Variant, module: &Module) -> ModuleInfo {
-    let mut capabilities = Capabilities::empty();
-    if variant.subgroups {
-        capabilities |= Capabilities::SUBGROUP;
-    }
-    if variant.halves {
-        capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    }
-    if variant.native_halves {
-        capabilities |= Capabilities::SHADER_FLOAT16;
-    }
+    let capabilities = variant.needs.iter().map(|need| match need {
+        Need::Subgroups => Capabilities::SUBGROUP,
+        Need::Halves => Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        Need::NativeHalves => Capabilities::SHADER_FLOAT16,
+    });
+    let capabilities = capabilities.collect();
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|e| panic!("{}: {}", variant.name, e.emit_to_string(&variant.text)))
@@ -111,7 +107,8 @@ fn every_variant_is_written_for_the_other_front_end() {
     std::fs::create_dir_all(&folder).unwrap();
     for (number, variant) in variants().iter().enumerate() {
         // It wants a directive that this one refuses.
-        let enable = if variant.subgroups { "enable subgroups;\n" } else { "" };
+        let enable =
+            if variant.needs.contains(&Need::Subgroups) { "enable subgroups;\n" } else { "" };
         let text = format!("{enable}// {}\n{}", variant.name, variant.text);
         std::fs::write(folder.join(format!("{number}.wgsl")), text).unwrap();
     }

@@ -61,26 +61,6 @@ impl Format {
         }
     }
 
-    /// The files in `shaders/shared` that read it, the best first.
-    pub(super) fn files(self) -> &'static [&'static str] {
-        match self {
-            Format::F32 => &["format_f32"],
-            Format::F16 => &["format_f16", "format_f16_native"],
-            Format::BF16 => &["format_bf16"],
-            Format::Q8_0 => &["format_q8_0"],
-            Format::Q8_1 => &["format_q8_1"],
-            Format::Q4_0 => &["format_q4_0"],
-            Format::Q4_1 => &["format_q4_1"],
-            Format::Q4_K => &["format_q4_k"],
-            Format::Q6_K => &["format_q6_k"],
-        }
-    }
-
-    /// Whether weights are integers under a scale, so that products can be taken in integers.
-    pub(super) fn is_of_integers(self) -> bool {
-        !matches!(self, Format::F32 | Format::F16 | Format::BF16)
-    }
-
     /// Words of a row's quants.
     pub(super) fn quant_words(self, pieces: usize) -> usize {
         pieces

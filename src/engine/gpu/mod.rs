@@ -6,17 +6,22 @@
 //! one submit a token.
 
 mod adapter;
+mod attention;
 mod cases;
 mod device;
 mod format;
-mod forward;
+mod kernel;
+mod mixer;
 mod model;
 mod params;
+mod permutations;
 mod pipelines;
 mod plan;
+mod product;
 mod proof;
 mod recorder;
 mod scratch;
+mod sequence;
 mod shaders;
 mod state;
 mod supports;
@@ -33,8 +38,8 @@ use super::{Counters, Engine, Geometry, KvType, State};
 use crate::error::Result;
 use crate::model::Model;
 use device::Device;
-use forward::Sequence;
 use pipelines::Pipelines;
+use sequence::Sequence;
 use std::sync::Arc;
 use weights::Weights;
 

@@ -1,10 +1,10 @@
 //! Pipelines: compiled on threads, proved before they are used, kept for all sessions.
 
 use super::device::Device;
+use super::kernel::{Access, Kernel};
 use super::proof;
-use super::variants::{Abilities, Access, Kernel, Variant};
+use super::variants::{Abilities, Variant, prefer};
 use crate::error::{Error, Result};
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,10 +131,7 @@ impl Pipelines {
 
     fn best(&self, kernel: Kernel) -> Result<Pipeline> {
         let mut variants = kernel.variants(self.device.abilities());
-        // The sort is stable: among equals the order of the table holds.
-        variants.sort_by_key(|variant| {
-            Reverse(self.preferred.iter().filter(|w| variant.name.contains(w.as_str())).count())
-        });
+        prefer(&mut variants, &self.preferred);
         self.best_of(kernel, &variants)
     }
 

@@ -2,8 +2,8 @@
 //! buffers can be submitted only once, but bind groups and parameters stay.
 
 use super::device::Device;
+use super::kernel::Kernel;
 use super::pipelines::{Pipeline, Pipelines};
-use super::variants::Kernel;
 use crate::error::Result;
 use bytemuck::Pod;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use super::weights::padded;
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
 use crate::model::ModelSpec;
+use std::ops::Deref;
 use wgpu::Buffer;
 
 /// Most tokens of a block.
@@ -132,42 +133,57 @@ pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> u6
     lengths.bytes() + (on_host + geometry.ledgers(spec, lengths.block).bytes()) as u64
 }
 
+/// Rows of activations, one a token.
+pub(super) struct Rows {
+    buffer: Buffer,
+    /// Values from one token's row to the next.
+    pub stride: u32,
+}
+
+impl Deref for Rows {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        &self.buffer
+    }
+}
+
 /// Buffers of one sequence. `B` is the most tokens of a block; all widths are padded.
 pub(super) struct Scratch {
     /// `B`
     pub block: usize,
     pub widths: Widths,
     /// Residual stream, `[B][d]`.
-    pub h: Buffer,
+    pub h: Rows,
     /// Normed, `[B][d]`.
-    pub x: Buffer,
+    pub x: Rows,
     /// `[B][heads * head_dim]`
-    pub q: Buffer,
+    pub q: Rows,
     /// Keys and values before they are kept, `[B][side][kv_dim]`.
-    pub kv: Buffer,
+    pub kv: Rows,
     /// `[B][side][z | x B C | dt]`
-    pub projected: Buffer,
+    pub projected: Rows,
     /// x, B, C after the convolution, `[B][side][channels]`.
     pub mixed: Buffer,
     /// Output of the scan, `[B][side][I]`, not padded.
     pub y: Buffer,
     /// The same, gated and normed, `[B][side][I]`.
-    pub gated: Buffer,
+    pub gated: Rows,
     /// Output of attention, `[B][heads * head_dim]`.
-    pub attended: Buffer,
+    pub attended: Rows,
     /// Parts of one token's attention.
     pub parts: Buffer,
     /// `[B][F | F]`, where the two matrices differ in format.
-    pub gate_up: Buffer,
+    pub gate_up: Rows,
     /// `[B][F]`
-    pub act: Buffer,
+    pub act: Rows,
     /// Keys and values of the tokens at hand, as they are kept: of one layer `[side][kv head][B]
     /// [head_dim]`, or of one token `[layer][side][kv head][head_dim]`.
     pub rows: Buffer,
     /// Rows of the residual stream that logits are made of.
-    pub last: Buffer,
+    pub last: Rows,
     /// `[logit_rows][V]`
-    pub logits: Buffer,
+    pub logits: Rows,
     /// Tokens whose logits are made at once.
     pub logit_rows: usize,
     /// Results of the passes of `top_k`, the last ones first: index and logit of each.
@@ -193,7 +209,10 @@ impl Scratch {
         let Lengths { block, logit_rows, widths: w, .. } = lengths;
         let floats = |values: usize, what| device.storage(4 * values as u64, what);
         let a_block = "buffers of a block of tokens";
-        let of_block = |width: u32| floats(block * width as usize, a_block);
+        let rows_of = |count: usize, stride: u32, what| {
+            Ok(Rows { buffer: floats(count * stride as usize, what)?, stride })
+        };
+        let of_block = |width| rows_of(block, width, a_block);
         Ok(Scratch {
             h: of_block(w.d)?,
             x: of_block(w.d)?,
@@ -208,8 +227,8 @@ impl Scratch {
             gate_up: of_block(2 * w.ffn)?,
             act: of_block(w.ffn)?,
             rows: floats(lengths.rows, "keys and values of a block")?,
-            last: floats(logit_rows * w.d as usize, "rows to make logits of")?,
-            logits: floats(logit_rows * w.vocab as usize, "logits")?,
+            last: rows_of(logit_rows, w.d, "rows to make logits of")?,
+            logits: rows_of(logit_rows, w.vocab, "logits")?,
             candidates: floats(lengths.candidates, "candidates")?,
             arena: floats(lengths.arena, "what kernels know of a block")?,
             logit_arena: floats(PIECE, "what kernels know of a block")?,

@@ -4,8 +4,6 @@
 //! is a choice that the variant makes: `#import FORMAT` may be `format_q4_0`. Lines that enable an
 //! extension of the language come before all others, wherever they stood.
 
-use std::collections::HashSet;
-
 macro_rules! files {
     ($folder:literal, $($name:ident)*) => {
         &[$((
@@ -31,23 +29,24 @@ const SHARED: &[(&str, &str)] = files!(
     product_float reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu softplus sums
 );
 
-/// The text of a kernel, with what it imports. `choices` says what the names in capitals are.
-/// A name that nobody knows stays, and the compiler names it.
-pub(super) fn text(kernel: &str, choices: &[(&str, &str)]) -> String {
+/// The text of a kernel, with what it imports, and the names of that. `choices` says what the names
+/// in capitals are. A name that nobody knows stays, and the compiler names it.
+pub(super) fn text(kernel: &str, choices: &[(&str, &str)]) -> (String, Vec<&'static str>) {
     let mut text = String::new();
-    let mut taken = HashSet::new();
+    let mut taken = Vec::new();
     append(&mut text, find(KERNELS, kernel), choices, &mut taken);
     let (mut enables, rest): (Vec<&str>, Vec<&str>) =
         text.lines().partition(|line| line.starts_with("enable "));
     enables.dedup();
-    enables.into_iter().chain(rest).flat_map(|line| [line, "\n"]).collect()
+    let text = enables.into_iter().chain(rest).flat_map(|line| [line, "\n"]).collect();
+    (text, taken)
 }
 
-fn append<'a>(
+fn append(
     text: &mut String,
     source: &str,
-    choices: &[(&str, &'a str)],
-    taken: &mut HashSet<&'a str>,
+    choices: &[(&str, &str)],
+    taken: &mut Vec<&'static str>,
 ) {
     for line in source.lines() {
         let Some(name) = line.strip_prefix("#import ") else {
@@ -59,7 +58,8 @@ fn append<'a>(
         let known = SHARED.iter().map(|(shared, _)| *shared).find(|&s| s == chosen.unwrap_or(name));
         match known {
             Some(shared) => {
-                if taken.insert(shared) {
+                if !taken.contains(&shared) {
+                    taken.push(shared);
                     append(text, find(SHARED, shared), choices, taken);
                 }
             }

@@ -1,0 +1,145 @@
+//! Attention of a layer: rotation, what each token sees, and the moves afterwards.
+
+use super::kernel::{Heads, Kernel};
+use super::model::{Batch, Parts, Walk};
+use super::params::{self, Finish};
+use super::product::{Input, Product};
+use super::recorder::Items;
+use super::weights::LayerWeights;
+use crate::engine::KvType;
+
+/// Heads wider than this are attended to one at a time: four would not fit workgroup memory.
+const WIDEST_OF_FOUR: usize = 256;
+
+impl<'a> Walk<'a> {
+    /// First pair of a layer among the rows of the tokens at hand: those of one token are kept for
+    /// all layers.
+    fn block_at(&self, layer: usize) -> u32 {
+        match self.batch {
+            Batch::Token => self.parts.memory.pairs(layer),
+            Batch::Block => 0,
+        }
+    }
+
+    /// Rows of a head among the rows of the tokens at hand.
+    fn block_rows(&self) -> u32 {
+        match self.batch {
+            Batch::Token => 1,
+            Batch::Block => self.parts.scratch.block as u32,
+        }
+    }
+
+    /// RoPE on queries and keys; keys and values go to the block in the form they are kept in. The
+    /// products of one token have done so already.
+    pub fn rotate_and_store(&mut self) {
+        let Parts { alike, scratch: s, .. } = self.parts;
+        if self.batch == Batch::Token {
+            return;
+        }
+        let p = params::Rope {
+            q_dim: alike.q_dim() as u32,
+            kv_dim: alike.kv_dim() as u32,
+            head_dim: alike.head_dim as u32,
+            q_stride: s.q.stride,
+            kv_stride: s.widths.kv,
+            rows: self.block_rows(),
+        };
+        let items = Items::tokens([p.q_dim / 2 + p.kv_dim, 1, 1], 1);
+        let kernel = Kernel::Rope { kv: self.near() };
+        self.record.add(kernel, &p, [&s.q, &s.kv, self.arena, &s.rows], items);
+    }
+
+    /// `h += Wo softmax(q k / sqrt(head_dim)) v` over what each token sees in ring, window and block.
+    pub fn attention(&mut self, index: usize, layer: &'a LayerWeights) {
+        let s = self.parts.scratch;
+        self.attend(index);
+        let x = Input::plain(&s.attended);
+        self.product(Product::whole(&layer.output, x, &s.h, Finish::Add));
+        if self.batch == Batch::Block {
+            self.commit(index, 1);
+        }
+    }
+
+    fn attend(&mut self, index: usize) {
+        let Parts { alike, scratch: s, memory, .. } = self.parts;
+        let (shelf, number) = memory.shelf(index);
+        let geometry = memory.geometry;
+        let shared_by = alike.heads / alike.kv_heads;
+        let (heads, together) = if shared_by > 1 && alike.head_dim <= WIDEST_OF_FOUR {
+            (Heads::Four, shared_by.div_ceil(4))
+        } else {
+            (Heads::One, shared_by)
+        };
+        let p = params::Attend {
+            heads: alike.heads as u32,
+            shared_by: shared_by as u32,
+            kv_heads: alike.kv_heads as u32,
+            q_stride: s.q.stride,
+            out_stride: s.attended.stride,
+            schedule: self.parts.schedules[index] as u32,
+            ring_at: number as u32 * memory.ring_pairs(),
+            window_at: number as u32 * memory.pairs(geometry.window + 1),
+            block_at: self.block_at(index),
+            ring_rows: geometry.ring as u32,
+            window_rows: geometry.window as u32 + 1,
+            block_rows: self.block_rows(),
+            scale: 1.0 / (alike.head_dim as f32).sqrt(),
+        };
+        // Only one token's attention may be split.
+        let split = self.batch == Batch::Token;
+        let groups = (alike.kv_heads * together) as u32;
+        self.record.add(
+            Kernel::Attend { kv: geometry.kv, heads, head_dim: alike.head_dim as u32 },
+            &p,
+            [self.arena, &s.q, &shelf.ring, &shelf.window, &s.rows, &s.attended, &s.parts],
+            Items { parts: split, ..Items::tokens([groups, 1, 1], 1) },
+        );
+        if split {
+            let p = params::AttendJoin { heads: p.heads, head_dim: alike.head_dim as u32 };
+            let items = Items::fixed([p.heads * p.head_dim, 1, 1]);
+            self.record.add(
+                Kernel::AttendJoin,
+                &p,
+                [self.arena, &s.parts, &s.attended],
+                Items { only_if_split: true, ..items },
+            );
+        }
+    }
+
+    /// The moves after a token, of all layers: one dispatch a shelf instead of one a layer.
+    pub fn commit_token(&mut self) {
+        if self.batch == Batch::Token {
+            for shelf in &self.parts.memory.shelves {
+                self.commit(shelf.first, shelf.layers);
+            }
+        }
+    }
+
+    /// The moves after a block in `layers` layers of a shelf from `first` on.
+    fn commit(&mut self, first: usize, layers: usize) {
+        let Parts { alike, scratch: s, memory, .. } = self.parts;
+        let (shelf, number) = memory.shelf(first);
+        let geometry = memory.geometry;
+        let (ring, window) = (memory.ring_pairs(), memory.pairs(geometry.window + 1));
+        let p = params::Commit {
+            layer: first as u32,
+            pairs: alike.head_dim as u32 / 2,
+            columns: memory.pairs(1),
+            ring_rows: geometry.ring as u32,
+            window_rows: geometry.window as u32 + 1,
+            block_rows: self.block_rows(),
+            ring_at: number as u32 * ring,
+            ring_step: ring,
+            window_at: number as u32 * window,
+            window_step: window,
+            block_at: self.block_at(first),
+            block_step: self.block_at(1),
+        };
+        let (kernel, items) = match geometry.kv {
+            KvType::I8 => (Kernel::CommitI8, [2 * alike.kv_heads as u32, layers as u32, 1]),
+            kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
+        };
+        let items = Items::fixed(items);
+        self.record.add(kernel, &p, [self.arena, &s.rows, &shelf.window, &shelf.ring], items);
+    }
+}

@@ -1,0 +1,110 @@
+//! Small inputs for every kernel, with what its twin makes of them. The sizes are as awkward as a
+//! seed makes them: the proof at load takes one seed, the tests take many.
+
+mod attention;
+mod commit;
+mod mixer;
+mod numbers;
+mod products;
+mod rows;
+mod top_k;
+
+use super::kernel::Kernel;
+use super::plan::Arena;
+use crate::engine::KvType;
+use half::f16;
+use numbers::Numbers;
+
+/// One run of a kernel.
+pub(super) struct Case {
+    pub params: Vec<u8>,
+    /// The words of the bindings from 1 on.
+    pub bindings: Vec<Vec<u32>>,
+    /// Items in each dimension.
+    pub items: [u32; 3],
+    pub expected: Vec<Expected>,
+}
+
+/// What a binding must hold afterwards.
+pub(super) struct Expected {
+    /// Index in [`Case::bindings`].
+    pub binding: usize,
+    pub values: Values,
+}
+
+pub(super) enum Values {
+    Floats(Vec<f32>),
+    /// Two to a word.
+    Halves(Vec<f32>),
+    Words(Vec<u32>),
+    /// Words of four integers, each of which may be rounded to its neighbour, and of floats, whose
+    /// last bits may differ.
+    Integers(Vec<u32>),
+}
+
+/// The case of a kernel for a seed, of a variant that takes products in integers or in floats.
+pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
+    let numbers = &mut Numbers::new(seed);
+    match kernel {
+        Kernel::Matvec { format, norm, finish, kv } => {
+            products::matvec(numbers, (format, integers), norm, finish, kv)
+        }
+        Kernel::Matmul { format, finish } => products::matmul(numbers, (format, integers), finish),
+        Kernel::RmsNorm => rows::rms_norm(numbers),
+        Kernel::Rope { kv } => rows::rope(numbers, kv),
+        Kernel::SwiGlu => rows::swiglu(numbers),
+        Kernel::Conv | Kernel::Remember | Kernel::Scan | Kernel::GateNorm | Kernel::MixerStep => {
+            mixer::mixer(numbers, kernel)
+        }
+        Kernel::Attend { kv, head_dim, .. } => attention::attend(numbers, kernel, kv, head_dim),
+        Kernel::AttendJoin => attention::attend_join(numbers),
+        Kernel::Commit { kv } => commit::commit(numbers, Some(kv)),
+        Kernel::CommitI8 => commit::commit(numbers, None),
+        Kernel::TopK => top_k::top_k(numbers),
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn floats(binding: usize, values: Vec<f32>) -> Expected {
+    Expected { binding, values: Values::Floats(values) }
+}
+
+fn arena(tokens: u32, parts: u32) -> Arena {
+    let mut arena = Arena::with_capacity(64);
+    arena.begin(tokens as usize, parts as usize);
+    arena
+}
+
+fn arena_with(tokens: u32, list: usize, words: Vec<u32>) -> Vec<u32> {
+    let mut arena = arena(tokens, 1);
+    arena.list(list);
+    arena.push(words);
+    arena.words().to_vec()
+}
+
+/// Values in the form they are kept in.
+fn stored(kv: KvType, values: &[f32]) -> Vec<u32> {
+    match kv {
+        KvType::F32 => bits(values),
+        _ => values
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| {
+                let [a, b] = pair.map(|x| u32::from(f16::from_f32(x).to_bits()));
+                a | b << 16
+            })
+            .collect(),
+    }
+}
+
+fn kept(binding: usize, kv: KvType, values: Vec<f32>) -> Expected {
+    let values = match kv {
+        KvType::F32 => Values::Floats(values),
+        _ => Values::Halves(values),
+    };
+    Expected { binding, values }
+}

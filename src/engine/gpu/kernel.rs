@@ -1,0 +1,141 @@
+//! The kernels: what each computes, with all that is fixed in its text, and what it is bound to.
+
+use super::format::Format;
+use super::params::Finish;
+use crate::engine::KvType;
+
+/// What a kernel computes, with all that is fixed in its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is a file in `shaders`, which says what it computes")]
+pub enum Kernel {
+    Matvec { format: Format, norm: bool, finish: Finish, kv: KvType },
+    Matmul { format: Format, finish: Finish },
+    RmsNorm,
+    Rope { kv: KvType },
+    SwiGlu,
+    Conv,
+    Remember,
+    Scan,
+    GateNorm,
+    MixerStep,
+    Attend { kv: KvType, heads: Heads, head_dim: u32 },
+    AttendJoin,
+    Commit { kv: KvType },
+    CommitI8,
+    TopK,
+}
+
+/// Query heads that attention takes at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Heads {
+    /// One.
+    One,
+    /// Up to four that share a key head.
+    Four,
+}
+
+/// What a binding is to a kernel. Binding 0 is always its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+use Access::{Read, Write};
+
+impl Kernel {
+    /// How the kernel uses its bindings from 1 on.
+    pub(super) fn bindings(self) -> &'static [Access] {
+        match self {
+            Kernel::Matvec { .. } => &[Read, Read, Read, Read, Write, Read, Write],
+            Kernel::Matmul { .. } => &[Read, Read, Read, Write, Read],
+            Kernel::RmsNorm => &[Read, Read, Write, Write, Read],
+            Kernel::Rope { .. } => &[Write, Read, Read, Write],
+            Kernel::SwiGlu => &[Read, Write],
+            Kernel::Conv => &[Read, Read, Read, Write, Read],
+            Kernel::Remember => &[Read, Read, Write, Read],
+            Kernel::Scan => &[Read, Read, Read, Write, Write, Read],
+            Kernel::GateNorm => &[Read, Read, Read, Write, Read],
+            Kernel::MixerStep => &[Read, Read, Write, Write, Write, Write, Read],
+            Kernel::Attend { .. } => &[Read, Read, Read, Read, Read, Write, Write],
+            Kernel::AttendJoin => &[Read, Read, Write],
+            Kernel::Commit { .. } | Kernel::CommitI8 => &[Read, Read, Write, Write],
+            Kernel::TopK => &[Read, Write],
+        }
+    }
+
+    /// Every kernel with every format, every finish and every type of keys and values, if not in all
+    /// combinations.
+    pub fn all() -> Vec<Kernel> {
+        let mut all = vec![
+            Kernel::RmsNorm,
+            Kernel::SwiGlu,
+            Kernel::Conv,
+            Kernel::Remember,
+            Kernel::Scan,
+            Kernel::GateNorm,
+            Kernel::MixerStep,
+            Kernel::AttendJoin,
+            Kernel::TopK,
+        ];
+        let matvec = |format, norm, finish, kv| Kernel::Matvec { format, norm, finish, kv };
+        for format in Format::ALL {
+            all.push(Kernel::Matmul { format, finish: Finish::Store });
+            all.push(matvec(format, false, Finish::Store, KvType::F16));
+            all.push(matvec(format, true, Finish::SwiGlu, KvType::F16));
+            all.push(matvec(format, true, Finish::Rope, KvType::F16));
+        }
+        // How a product ends does not depend on the format: two stand for all.
+        for format in [Format::F32, Format::Q4_0] {
+            for finish in [Finish::Add, Finish::SwiGlu] {
+                all.push(Kernel::Matmul { format, finish });
+                all.push(matvec(format, false, finish, KvType::F16));
+            }
+            all.push(matvec(format, true, Finish::Store, KvType::F16));
+            all.push(matvec(format, false, Finish::Rope, KvType::F16));
+            all.push(matvec(format, false, Finish::Rope, KvType::F32));
+            all.push(matvec(format, true, Finish::Rope, KvType::F32));
+        }
+        for kv in [KvType::F16, KvType::F32] {
+            all.extend([Kernel::Rope { kv }, Kernel::Commit { kv }]);
+        }
+        all.push(Kernel::CommitI8);
+        for kv in [KvType::F16, KvType::F32, KvType::I8] {
+            for heads in [Heads::One, Heads::Four] {
+                for head_dim in [64, 30, 160] {
+                    all.push(Kernel::Attend { kv, heads, head_dim });
+                }
+            }
+        }
+        all
+    }
+}
+
+impl std::fmt::Display for Kernel {
+    /// `matvec Q4_0 after a norm, SwiGlu`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kernel::Matvec { format, norm, finish, kv } => {
+                let norm = if *norm { " after a norm" } else { "" };
+                write!(f, "matvec {format:?}{norm}, {finish:?}")?;
+                if *finish == Finish::Rope { write!(f, " {kv:?}") } else { Ok(()) }
+            }
+            Kernel::Matmul { format, finish } => write!(f, "matmul {format:?}, {finish:?}"),
+            Kernel::Rope { kv } => write!(f, "rope {kv:?}"),
+            Kernel::Commit { kv } => write!(f, "commit {kv:?}"),
+            Kernel::Attend { kv, heads, head_dim } => {
+                write!(f, "attend {kv:?}, heads of {head_dim}, {heads:?} at a time")
+            }
+            Kernel::RmsNorm => f.write_str("rms_norm"),
+            Kernel::SwiGlu => f.write_str("swiglu"),
+            Kernel::Conv => f.write_str("conv"),
+            Kernel::Remember => f.write_str("remember"),
+            Kernel::Scan => f.write_str("scan"),
+            Kernel::GateNorm => f.write_str("gate_norm"),
+            Kernel::MixerStep => f.write_str("mixer_step"),
+            Kernel::AttendJoin => f.write_str("attend_join"),
+            Kernel::CommitI8 => f.write_str("commit_i8"),
+            Kernel::TopK => f.write_str("top_k"),
+        }
+    }
+}

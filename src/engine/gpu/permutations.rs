@@ -1,0 +1,157 @@
+//! Which files of `shaders` make which kernel: the one table of permutations.
+
+use super::format::Format;
+use super::kernel::{Heads, Kernel};
+use super::variants::Need;
+use crate::engine::KvType;
+
+/// The ways to put a kernel together.
+pub(super) struct Permutations {
+    /// Files of the kernel that are alternatives, the best first.
+    pub files: &'static [&'static str],
+    /// For each import in capitals the files that can stand for it, the best first. Of two choices
+    /// that of the first matters more.
+    pub choices: Vec<(&'static str, &'static [&'static str])>,
+    /// Values of overrides.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+/// What some files need of a device.
+pub(super) const NEEDS: [(&str, Need); 4] = [
+    ("reduce_subgroup", Need::Subgroups),
+    ("half_builtin", Need::Halves),
+    ("format_f16_native", Need::NativeHalves),
+    ("kv_f16_native", Need::NativeHalves),
+];
+
+/// The file whose import means that activations are rounded to integers.
+pub(super) const INTEGERS: &str = "packed_input";
+
+/// Files that drivers which compute on the CPU try first: barriers are slow there, and so is
+/// workgroup memory.
+pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
+
+/// Items in x and y that a workgroup does: rows, tokens, channels, whatever the kernel counts.
+/// Where a file is not named it is one a lane.
+const COVERS: [(&str, [u32; 2]); 11] = [
+    ("matvec", [1, 1]),
+    ("rms_norm", [1, 1]),
+    ("gate_norm", [1, 1]),
+    ("scan", [1, 1]),
+    ("mixer_step", [1, 1]),
+    ("attend", [1, 1]),
+    ("commit_i8", [1, 1]),
+    ("matmul", [64, 64]),
+    ("matmul_dot", [64, 64]),
+    ("matmul_alone", [256, 4]),
+    ("top_k", [1024, 1]),
+];
+
+/// Lanes of a workgroup where nothing else is said.
+const LANES: u32 = 64;
+
+const HALF: (&str, &[&str]) = ("HALF", &["half_builtin", "half_bits"]);
+const REDUCE: (&str, &[&str]) = ("REDUCE", &["reduce_subgroup", "reduce_tree", "reduce_none"]);
+
+impl Kernel {
+    pub(super) fn permutations(self) -> Permutations {
+        let of = |files, choices: &[_], constants: &[_]| Permutations {
+            files,
+            choices: choices.to_vec(),
+            constants: constants.to_vec(),
+        };
+        match self {
+            Kernel::Matvec { format, norm, finish, kv } => of(
+                &["matvec"],
+                &[
+                    ("PRODUCT", first(&["product_float", "product_dot"], format)),
+                    ("FORMAT", format_files(format)),
+                    REDUCE,
+                    HALF,
+                    ("KV", near_files(kv)),
+                ],
+                &[("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))],
+            ),
+            Kernel::Matmul { format, finish } => of(
+                first(&["matmul", "matmul_alone", "matmul_dot"], format),
+                &[("FORMAT", format_files(format)), HALF],
+                &[("FINISH", f64::from(finish as u8))],
+            ),
+            Kernel::Attend { kv, heads, head_dim } => {
+                let heads: &[&str] = match heads {
+                    Heads::One => &["heads_1"],
+                    Heads::Four => &["heads_4"],
+                };
+                let ring: &[&str] = if kv == KvType::I8 { &["ring_i8"] } else { &["ring_near"] };
+                let groups = (LANES / (head_dim / 2)).max(1);
+                of(
+                    &["attend"],
+                    &[("KV", read_files(kv)), HALF, ("RING", ring), ("HEADS", heads)],
+                    &[
+                        ("HEAD_DIM", f64::from(head_dim)),
+                        ("GROUPS", f64::from(groups)),
+                        ("SUMS", f64::from(groups * head_dim)),
+                    ],
+                )
+            }
+            Kernel::Rope { kv } => of(&["rope"], &[("KV", near_files(kv)), HALF], &[]),
+            Kernel::Commit { kv } => of(&["commit"], &[("KV", near_files(kv)), HALF], &[]),
+            Kernel::CommitI8 => of(&["commit_i8"], &[HALF], &[]),
+            Kernel::RmsNorm => of(&["rms_norm"], &[REDUCE], &[]),
+            Kernel::GateNorm => of(&["gate_norm"], &[REDUCE], &[]),
+            Kernel::SwiGlu => of(&["swiglu"], &[], &[]),
+            Kernel::Conv => of(&["conv"], &[], &[]),
+            Kernel::Remember => of(&["remember"], &[], &[]),
+            Kernel::Scan => of(&["scan"], &[], &[]),
+            Kernel::MixerStep => of(&["mixer_step"], &[], &[]),
+            Kernel::AttendJoin => of(&["attend_join"], &[], &[]),
+            Kernel::TopK => of(&["top_k"], &[], &[]),
+        }
+    }
+}
+
+/// What a workgroup of a variant covers, by the file of its kernel and what it imports.
+pub(super) fn covers(file: &str, imports: &[&str]) -> [u32; 2] {
+    let found = COVERS.iter().find(|(name, _)| *name == file);
+    match found {
+        // Nothing is reduced over the workgroup: each lane does an item.
+        Some((_, [1, y])) if imports.contains(&"reduce_none") => [LANES, *y],
+        Some((_, covers)) => *covers,
+        None => [LANES, 1],
+    }
+}
+
+/// The files that read weights of a format.
+fn format_files(format: Format) -> &'static [&'static str] {
+    match format {
+        Format::F32 => &["format_f32"],
+        Format::F16 => &["format_f16", "format_f16_native"],
+        Format::BF16 => &["format_bf16"],
+        Format::Q8_0 => &["format_q8_0"],
+        Format::Q8_1 => &["format_q8_1"],
+        Format::Q4_0 => &["format_q4_0"],
+        Format::Q4_1 => &["format_q4_1"],
+        Format::Q4_K => &["format_q4_k"],
+        Format::Q6_K => &["format_q6_k"],
+    }
+}
+
+/// All of the files, the last of which takes products in integers, if weights are integers under a
+/// scale; else the others.
+fn first(files: &'static [&'static str], format: Format) -> &'static [&'static str] {
+    let floats = &files[..files.len() - 1];
+    if matches!(format, Format::F32 | Format::F16 | Format::BF16) { floats } else { files }
+}
+
+/// The files that read keys and values.
+fn read_files(kv: KvType) -> &'static [&'static str] {
+    match kv {
+        KvType::F16 | KvType::I8 => &["kv_f16", "kv_f16_native"],
+        KvType::F32 => &["kv_f32"],
+    }
+}
+
+/// The file that reads and writes those of window and block.
+fn near_files(kv: KvType) -> &'static [&'static str] {
+    &read_files(kv)[..1]
+}
