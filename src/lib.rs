@@ -23,7 +23,7 @@ compile_error!(
     "attamba runs on 64-bit little-endian machines: files are mapped as they lie, and larger than 4 GiB"
 );
 
-pub mod chunk;
+pub mod cache;
 pub mod conversation;
 pub mod engine;
 pub mod error;

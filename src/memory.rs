@@ -1,6 +1,6 @@
 //! What a model and a session will cost, before either is opened: from the header of the file alone.
 
-use crate::chunk::Plan;
+use crate::cache::Plan;
 use crate::engine::cpu;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
@@ -52,7 +52,7 @@ impl Estimate {
         let geometry = options.geometry(model.spec())?;
         let state = geometry.state_bytes(model.spec());
         let logits = 4 * model.spec().vocab as u64;
-        let scratch = gpu::scratch_bytes(model, geometry) + logits;
+        let scratch = gpu::scratch_bytes(model, geometry)? + logits;
         Ok(Estimate { weights: weights_on_gpu(model), session: Memory { state, scratch } })
     }
 }
@@ -99,12 +99,15 @@ pub struct Growth {
 
 impl Growth {
     /// After `tokens` tokens, at least 1, in chunks of `chunk` with a window of `window`.
-    pub fn at(spec: &ModelSpec, chunk: usize, window: usize, tokens: u64) -> Growth {
-        let plans = spec.plans(chunk);
-        let in_window = tokens.min(window as u64 + 1);
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) if `chunk` is out of range.
+    pub fn at(spec: &ModelSpec, chunk: usize, window: usize, tokens: u64) -> Result<Growth> {
+        let plans = spec.plans(chunk)?;
+        let in_window = tokens.min((window as u64).saturating_add(1));
         let states: u64 = plans.iter().map(|plan| boundaries(*plan, tokens - in_window)).sum();
         let states = states.div_ceil(plans.len() as u64);
-        Growth { states, rows: states + in_window }
+        Ok(Growth { states, rows: states + in_window })
     }
 
     /// Multiplications and additions of attention for one token, all layers: each key and each
@@ -119,7 +122,7 @@ impl Growth {
 fn boundaries(plan: Plan, positions: u64) -> u64 {
     match positions {
         0 => 0,
-        n => 1 + (n + plan.offset) / plan.chunk - (1 + plan.offset) / plan.chunk,
+        n => 1 + (n + plan.offset()) / plan.chunk() - (1 + plan.offset()) / plan.chunk(),
     }
 }
 
@@ -131,7 +134,7 @@ mod tests {
     proptest! {
         #[test]
         fn boundaries_are_counted(chunk in 1u64..20, offset in 0u64..20, positions in 0u64..200) {
-            let plan = Plan { chunk, offset: offset % chunk };
+            let plan = Plan::new(chunk, offset % chunk).unwrap();
             let counted = (0..positions).filter(|p| plan.is_boundary(*p)).count() as u64;
             prop_assert_eq!(boundaries(plan, positions), counted);
         }

@@ -12,7 +12,7 @@ use attamba::memory::{Estimate, weights_on_gpu};
 use attamba::model::Model;
 use attamba::quant::{DType, quantise};
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Options, Overflow, Session};
+use attamba::session::{Budget, Eviction, Options, Session};
 use common::models::{Numbers, Sizes, open};
 use common::suite::{Error, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
@@ -55,7 +55,7 @@ fn sessions_take_the_bytes_that_were_foretold() {
     let differing = Sizes { dtype: DType::Q4_0, d: 96, ffn: 160, ..Sizes::default() };
     for sizes in [Sizes::default(), shared_heads(), llama, differing] {
         side_by_side(&sizes, |model, gpu, _| {
-            let thin = Options { overflow: Overflow::Thin, ..options(30, KvType::I8) };
+            let thin = Options { eviction: Eviction::Thin, ..options(30, KvType::I8) };
             for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
                 let estimate = Estimate::gpu(&model, &options).unwrap();
                 assert_eq!(estimate.weights.device, gpu.device_bytes());
@@ -206,8 +206,8 @@ fn rings_of_integers_and_thinned_rings() {
         side_by_side(&sizes, |model, gpu, cpu| {
             let tokens = Numbers::new(1).tokens(300, model.spec().vocab);
             for (kv, bound) in [(KvType::F32, FLOATS), (KvType::I8, BLOCKS)] {
-                for overflow in [Overflow::Drop, Overflow::Thin] {
-                    let options = Options { overflow, ..options(9, kv) };
+                for eviction in [Eviction::Drop, Eviction::Thin] {
+                    let options = Options { eviction, ..options(9, kv) };
                     let want = feed(cpu, options, &tokens, Split::Pieces(3));
                     for split in [Split::Whole, Split::Pieces(4), Split::Ones] {
                         let got = feed(gpu, options, &tokens, split);

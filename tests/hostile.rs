@@ -9,7 +9,7 @@ use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Options, Overflow, Session};
+use attamba::session::{Budget, Eviction, Options, Session};
 use attamba::{Error, Result};
 use common::models::{File, Meta, Numbers, Sizes, Tensor, open};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -542,9 +542,9 @@ fn more_memory_than_there_is_is_an_error() {
             Budget::States(1 << 40),
             Budget::Tokens(u64::MAX),
         ] {
-            let kinds = [KvType::I8, KvType::F16, KvType::F32].map(|kv| (kv, Overflow::Drop));
-            for (kv, overflow) in kinds.into_iter().chain([(KvType::F16, Overflow::Thin)]) {
-                let options = Options { budget, kv, overflow, ..Options::default() };
+            let kinds = [KvType::I8, KvType::F16, KvType::F32].map(|kv| (kv, Eviction::Drop));
+            for (kv, eviction) in kinds.into_iter().chain([(KvType::F16, Eviction::Thin)]) {
+                let options = Options { budget, kv, eviction, ..Options::default() };
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let promised = options.geometry(spec)?.state_bytes(spec);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");

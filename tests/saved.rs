@@ -3,8 +3,8 @@
 mod common;
 
 use attamba::Error;
-use attamba::engine::KvType;
-use attamba::session::{Budget, Options, Session};
+use attamba::engine::{Geometry, KvType, Want};
+use attamba::session::{Budget, Eviction, Options, Session};
 use common::models::{Numbers, Sizes};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -101,6 +101,50 @@ fn a_fork_and_its_origin_do_not_meet() {
     let mut fork = session.fork().unwrap();
     assert!(same(&go_on(&mut session, &one), &alone(&one)));
     assert!(same(&go_on(&mut fork, &two), &alone(&two)));
+}
+
+/// What was saved of one geometry would make attention read beyond the rows of another.
+#[test]
+fn a_state_of_another_geometry_is_refused() {
+    let sizes = Sizes::default();
+    let engine = sizes.engine(1, 1);
+    let geometry = Geometry::new(engine.model().spec(), 64, KvType::F16);
+    let mut large = engine.open(geometry).unwrap();
+    let tokens = Numbers::new(14).tokens(300, sizes.vocab);
+    for block in tokens.chunks(large.room()) {
+        large.forward(block, Want::Nothing, &mut |_, _| {}).unwrap();
+    }
+    let numbers = large.tables().encode();
+    for other in [
+        Geometry { ring: 4, ..geometry },
+        Geometry { window: geometry.window + 1, ..geometry },
+        Geometry { kv: KvType::F32, ..geometry },
+        Geometry { eviction: Eviction::Thin, ..geometry },
+    ] {
+        let mut state = engine.open(other).unwrap();
+        state.forward(&tokens[..5], Want::Nothing, &mut |_, _| {}).unwrap();
+        let saved = large.tables().decode(300, &numbers).unwrap();
+        let refused = state.import(saved, &mut |_| panic!("an image is read"));
+        assert!(matches!(refused, Err(Error::Argument(_))), "{other}");
+        assert_eq!(state.tables().position(), 5, "{other}");
+        state.forward(&tokens[5..6], Want::Last, &mut |_, _| {}).unwrap();
+    }
+}
+
+#[test]
+fn public_numbers_of_a_geometry_are_checked() {
+    let engine = Sizes::default().engine(1, 1);
+    let sound = Geometry::new(engine.model().spec(), 4, KvType::F16);
+    for (geometry, range) in [
+        (Geometry { chunk: 0, ..sound }, "between 1 and"),
+        (Geometry { chunk: usize::MAX, ..sound }, "between 1 and"),
+        (Geometry { window: usize::MAX, ..sound }, "between 0 and"),
+        (Geometry { ring: usize::MAX, ..sound }, "out of memory"),
+    ] {
+        let e = engine.open(geometry).map(|_| ()).unwrap_err().to_string();
+        assert!(e.contains(range), "{e}");
+        geometry.state_bytes(engine.model().spec());
+    }
 }
 
 #[test]

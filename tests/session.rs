@@ -7,7 +7,7 @@ use attamba::engine::{Geometry, KvType};
 use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Finish, Options, Overflow, Session};
+use attamba::session::{Budget, Eviction, Finish, Options, Session};
 use common::models::{Numbers, Sizes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,7 +142,7 @@ fn any_split_computes_the_same() {
             let sizes = Sizes { dtype, ..sizes.clone() };
             let tokens = numbers.tokens(300, sizes.vocab);
             let drop = [0, 1, 2, 7, 300].map(states);
-            let thin = [3, 4, 12].map(|n| Options { overflow: Overflow::Thin, ..states(n) });
+            let thin = [3, 4, 12].map(|n| Options { eviction: Eviction::Thin, ..states(n) });
             for options in drop.into_iter().chain(thin) {
                 let whole = feed(&mut session(&sizes, options), &tokens, &[tokens.len()]);
                 for _ in 0..2 {
@@ -182,7 +182,7 @@ fn a_session_that_was_reset_is_as_a_new_one() {
             states(6),
             Options { kv: KvType::F16, ..states(6) },
             Options { kv: KvType::I8, ..states(6) },
-            Options { overflow: Overflow::Thin, ..states(7) },
+            Options { eviction: Eviction::Thin, ..states(7) },
         ] {
             let fresh = feed(&mut session(&sizes, options), &tokens, &pieces);
             let mut used = session(&sizes, options);
@@ -260,7 +260,7 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
         let kinds = [
             states(5),
             Options { kv: KvType::F16, ..states(40) },
-            Options { kv: KvType::I8, overflow: Overflow::Thin, ..states(7) },
+            Options { kv: KvType::I8, eviction: Eviction::Thin, ..states(7) },
         ];
         for count in [0, 1, 2, 7, BLOCK + 30] {
             let mut together: Vec<Session> = Vec::new();
@@ -465,7 +465,7 @@ fn a_budget_that_holds_nothing_leaves_the_session() {
 fn a_thinned_ring_can_be_shrunk_and_goes_on() {
     let _turn = beside_others();
     for sizes in models() {
-        let options = Options { overflow: Overflow::Thin, ..states(60) };
+        let options = Options { eviction: Eviction::Thin, ..states(60) };
         let engine = sizes.engine(1, 1);
         let spec = engine.model().spec();
         let mut session = Session::open(Arc::clone(&engine), options).unwrap();
@@ -564,7 +564,7 @@ fn what_is_estimated_before_is_reported_after() {
     for sizes in models() {
         for threads in [1, 2] {
             let engine = sizes.engine(1, threads);
-            let thin = Options { overflow: Overflow::Thin, kv: KvType::I8, ..states(30) };
+            let thin = Options { eviction: Eviction::Thin, kv: KvType::I8, ..states(30) };
             let tokens = Options { budget: Budget::Tokens(100), kv: KvType::F16, ..states(0) };
             for options in [states(0), states(77), thin, tokens] {
                 let estimate = Estimate::cpu(engine.model(), &options, threads).unwrap();
@@ -623,9 +623,9 @@ fn memory_stays_flat_over_a_million_tokens() {
     let _turn = alone();
     const TOKENS: u64 = 1_000_000;
     let sizes = Sizes { layers: 1, d: 32, ffn: 32, chunk: 8, window: 8, ..Sizes::default() };
-    for (overflow, kv) in [(Overflow::Drop, KvType::F16), (Overflow::Thin, KvType::I8)] {
+    for (eviction, kv) in [(Eviction::Drop, KvType::F16), (Eviction::Thin, KvType::I8)] {
         let options =
-            Options { budget: Budget::Bytes(32 << 10), kv, overflow, ..Options::default() };
+            Options { budget: Budget::Bytes(32 << 10), kv, eviction, ..Options::default() };
         let mut session = Session::open(sizes.engine(1, 1), options).unwrap();
         let (memory, budget) = (session.memory(), session.ring_budget());
         assert!(memory.state <= 32 << 10);
@@ -642,7 +642,7 @@ fn memory_stays_flat_over_a_million_tokens() {
             session.feed(&numbers.tokens(count, sizes.vocab)).unwrap();
             assert!(session.logits().iter().all(|x| x.is_finite()), "at {}", session.position());
             if session.position() > full {
-                let least = if overflow == Overflow::Drop { budget } else { 3 * budget / 4 - 1 };
+                let least = if eviction == Eviction::Drop { budget } else { 3 * budget / 4 - 1 };
                 assert!((least..=budget).contains(&session.ring_rows()), "{}", session.ring_rows());
                 resident_at_first.get_or_insert_with(resident);
             }

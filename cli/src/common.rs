@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use attamba::engine::{Choice, Engine, KvType, Wanted};
 use attamba::model::Model;
-use attamba::session::{Budget, Options, Overflow};
+use attamba::session::{Budget, Eviction, Options};
 use attamba::text::{ChatTemplate, TextSource, Tokenizer};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
@@ -128,8 +128,8 @@ pub struct MemoryArgs {
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     pub kv: Kv,
     /// What goes when the memory is full
-    #[arg(long, value_enum, default_value = "drop", value_name = "POLICY")]
-    pub overflow: OverflowName,
+    #[arg(long, alias = "overflow", value_enum, default_value = "drop", value_name = "POLICY")]
+    pub eviction: EvictionName,
     /// Tokens in a chunk [default: as the model says]
     #[arg(long, value_name = "TOKENS")]
     pub chunk: Option<usize>,
@@ -140,7 +140,7 @@ pub struct MemoryArgs {
 
 /// What goes when the memory is full.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum OverflowName {
+pub enum EvictionName {
     /// The oldest chunk state but the first.
     Drop,
     /// Every second chunk state of the older half.
@@ -155,12 +155,12 @@ impl MemoryArgs {
             (None, Some(states)) => Budget::States(states),
             (None, None) => Budget::Context,
         };
-        let overflow = match self.overflow {
-            OverflowName::Drop => Overflow::Drop,
-            OverflowName::Thin => Overflow::Thin,
+        let eviction = match self.eviction {
+            EvictionName::Drop => Eviction::Drop,
+            EvictionName::Thin => Eviction::Thin,
         };
         let (chunk, window) = (self.chunk, self.window);
-        Options { budget, kv: self.kv.into(), overflow, chunk, window }
+        Options { budget, kv: self.kv.into(), eviction, chunk, window }
     }
 }
 

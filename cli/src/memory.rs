@@ -3,7 +3,7 @@
 use crate::common::{self, EngineArgs, Kv, ModelArgs};
 use crate::plot::{Line, Plot};
 use anyhow::{Context, Result, bail};
-use attamba::chunk::Overflow;
+use attamba::cache::Eviction;
 use attamba::engine::{Geometry, State, Want};
 use attamba::memory::Growth;
 use attamba::model::{LayerSpec, Model, ModelSpec};
@@ -130,7 +130,7 @@ pub fn run(args: Args) -> Result<()> {
         std::fs::write(file, draw(&variants, &cells).svg())
             .with_context(|| file.display().to_string())?;
     }
-    let growth: Vec<f64> = variants.iter().map(|v| growth(&args, v)).collect();
+    let growth: Vec<f64> = variants.iter().map(|v| growth(&args, v)).collect::<Result<_>>()?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let report = Report { model: model.name(), growth_bytes_a_token: growth, cells: &cells };
@@ -179,31 +179,31 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
 }
 
 /// A session that forgets nothing of `tokens` tokens.
-fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Geometry {
-    let states = Growth::at(&variant.spec, variant.chunk, variant.window, tokens).states;
-    Geometry {
+fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Result<Geometry> {
+    let states = Growth::at(&variant.spec, variant.chunk, variant.window, tokens)?.states;
+    Ok(Geometry {
         ring: usize::try_from(states).unwrap_or(usize::MAX),
         window: variant.window.min(usize::try_from(tokens - 1).unwrap_or(usize::MAX)),
         chunk: variant.chunk,
         kv: args.kv.into(),
-        overflow: Overflow::Drop,
-    }
+        eviction: Eviction::Drop,
+    })
 }
 
 /// Bytes that one token more adds in the long run.
-fn growth(args: &Args, variant: &Variant) -> f64 {
-    geometry(args, variant, 1).bytes_of_a_state(&variant.spec) as f64 / variant.chunk as f64
+fn growth(args: &Args, variant: &Variant) -> Result<f64> {
+    Ok(geometry(args, variant, 1)?.bytes_of_a_state(&variant.spec) as f64 / variant.chunk as f64)
 }
 
 fn cell(args: &Args, variant: &Variant, tokens: u64) -> Result<Cell> {
     let spec = &variant.spec;
-    let state_bytes = geometry(args, variant, tokens).state_bytes(spec);
+    let state_bytes = geometry(args, variant, tokens)?.state_bytes(spec);
     let fits = available().is_none_or(|bytes| state_bytes < bytes / 2);
     let measured = match args.measure && fits {
         true => Some(measure(args, variant, tokens)?),
         false => None,
     };
-    let growth = Growth::at(spec, variant.chunk, variant.window, tokens);
+    let growth = Growth::at(spec, variant.chunk, variant.window, tokens)?;
     let attention_operations = growth.operations(spec);
     Ok(Cell { variant: variant.name.clone(), tokens, state_bytes, attention_operations, measured })
 }
@@ -243,7 +243,7 @@ fn measure_here(
     let variant =
         Variant { name: String::new(), path: path.to_owned(), spec: spec.clone(), chunk, window };
     // Room for the tokens that follow, too.
-    let room = geometry(args, &variant, tokens + MEASURED_TOKENS as u64);
+    let room = geometry(args, &variant, tokens + MEASURED_TOKENS as u64)?;
     let mut state = engine.open(room)?;
     fill(&mut *state, tokens)?;
     let start = Instant::now();
@@ -258,17 +258,18 @@ fn measure_here(
 /// Brings a state to where it would be after `tokens` tokens, with keys and values that mean
 /// nothing: memory and time do not depend on them.
 fn fill(state: &mut dyn State, tokens: u64) -> attamba::Result<()> {
-    let mut ledgers = state.ledgers().clone();
-    while ledgers.position() < tokens {
-        let left = usize::try_from(tokens - ledgers.position()).unwrap_or(usize::MAX);
-        ledgers.begin(left.min(ledgers.room()));
-        ledgers.finish();
+    let mut tables = state.tables().clone();
+    while tables.position() < tokens {
+        let left = usize::try_from(tokens - tables.position()).unwrap_or(usize::MAX);
+        tables.begin(left.min(tables.room()));
+        tables.finish();
     }
-    let numbers = ledgers.encode();
-    let books = state.ledgers().decode(tokens, &numbers);
-    let books = books.ok_or_else(|| attamba::Error::Argument("the books do not fit".into()))?;
+    let numbers = tables.encode();
+    let saved = state.tables().decode(tokens, &numbers);
+    let saved =
+        saved.ok_or_else(|| attamba::Error::Argument("the block tables do not fit".into()))?;
     // As f16 1/16, as f32 next to nothing, as bytes 0 and 44.
-    state.import(books, &mut |piece| {
+    state.import(saved, &mut |piece| {
         piece.iter_mut().zip([0, 0x2c].iter().cycle()).for_each(|(byte, fill)| *byte = *fill);
         Ok(())
     })

@@ -6,7 +6,7 @@ use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use runtime::engine::{Choice, KvType, Wanted};
 use runtime::sample::Sampling as Sampler;
-use runtime::session::{Budget as Bound, Options, Overflow};
+use runtime::session::{Budget as Bound, Eviction, Options};
 use std::ffi::{c_char, c_void};
 
 /// Which engine computes.
@@ -164,13 +164,13 @@ impl SessionOptions {
             Kv::F32 => KvType::F32,
             Kv::I8 => KvType::I8,
         };
-        let overflow =
+        let eviction =
             match known("policy", self.policy, [Policy::Drop, Policy::Thin], |p| p as i32)? {
-                Policy::Drop => Overflow::Drop,
-                Policy::Thin => Overflow::Thin,
+                Policy::Drop => Eviction::Drop,
+                Policy::Thin => Eviction::Thin,
             };
         let given = |tokens: u32| (tokens != 0).then_some(tokens as usize);
-        Ok(Options { budget, kv, overflow, chunk: given(self.chunk), ..Options::default() })
+        Ok(Options { budget, kv, eviction, chunk: given(self.chunk), ..Options::default() })
     }
 }
 

@@ -8,7 +8,7 @@ mod models;
 
 use attamba::Error;
 use attamba::engine::{Engine, KvType};
-use attamba::session::{Budget, Options, Overflow, Session};
+use attamba::session::{Budget, Options, Eviction, Session};
 use libfuzzer_sys::fuzz_target;
 use models::Sizes;
 use std::path::PathBuf;
@@ -32,10 +32,10 @@ fn given() -> &'static Given {
         let engine = Sizes { layers: 1, vocab: 20, ..Sizes::default() }.engine(1, 1);
         let path =
             std::env::temp_dir().join(format!("attamba-fuzz-{}.session", std::process::id()));
-        let kinds = [(KvType::F16, Overflow::Drop), (KvType::I8, Overflow::Thin)];
-        let saved = kinds.map(|(kv, overflow)| {
+        let kinds = [(KvType::F16, Eviction::Drop), (KvType::I8, Eviction::Thin)];
+        let saved = kinds.map(|(kv, eviction)| {
             let budget = Budget::States(5);
-            let options = Options { budget, kv, overflow, ..Options::default() };
+            let options = Options { budget, kv, eviction, ..Options::default() };
             let mut session = Session::open(Arc::clone(&engine), options).unwrap();
             session.feed(&[1; 70]).unwrap();
             session.save(&path, b"note").unwrap();

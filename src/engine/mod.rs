@@ -9,43 +9,13 @@ mod start;
 pub use or_cpu::OrCpu;
 pub use start::{Choice, Wanted};
 
-use crate::chunk::{Ledgers, Overflow, Plan};
-use crate::error::Result;
+pub use crate::cache::KvType;
+
+use crate::cache::{Class, Eviction, LayerShape, Layout, MOST_RING, Plan, Saved, Tables};
+use crate::error::{Error, Result};
 use crate::model::{LayerSpec, Model, ModelSpec, RotaryTable};
 use std::any::Any;
 use std::sync::Arc;
-
-/// How keys and values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KvType {
-    /// Single precision.
-    F32,
-    /// Half precision.
-    F16,
-    /// Chunk states in integers of eight bits, with a scale for the key and one for the value of
-    /// each head; the window in half precision.
-    I8,
-}
-
-impl KvType {
-    /// Bytes of a chunk state of one layer: keys and values of `heads` heads of width `head_dim`.
-    fn state_bytes(self, heads: usize, head_dim: usize) -> u64 {
-        let values = 2 * heads as u64 * head_dim as u64;
-        match self {
-            KvType::F32 => 4 * values,
-            KvType::F16 => 2 * values,
-            KvType::I8 => values + 2 * heads as u64 * 4,
-        }
-    }
-
-    /// Bytes of a token of the window, of one layer.
-    pub(crate) fn window_bytes(self, heads: usize, head_dim: usize) -> u64 {
-        match self {
-            KvType::I8 => KvType::F16.state_bytes(heads, head_dim),
-            other => other.state_bytes(heads, head_dim),
-        }
-    }
-}
 
 /// What fixes the memory of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +29,7 @@ pub struct Geometry {
     /// How keys and values are stored.
     pub kv: KvType,
     /// How a full ring makes room.
-    pub overflow: Overflow,
+    pub eviction: Eviction,
 }
 
 impl std::fmt::Display for Geometry {
@@ -70,9 +40,9 @@ impl std::fmt::Display for Geometry {
             KvType::F16 => "f16",
             KvType::I8 => "int8",
         };
-        let policy = match self.overflow {
-            Overflow::Drop => "drop the oldest",
-            Overflow::Thin => "thin the older half",
+        let policy = match self.eviction {
+            Eviction::Drop => "drop the oldest",
+            Eviction::Thin => "thin the older half",
         };
         let Geometry { ring, window, chunk, .. } = self;
         write!(
@@ -86,62 +56,52 @@ impl Geometry {
     /// A ring of `ring` states that drops the oldest, with chunks and window as the model has them.
     pub fn new(spec: &ModelSpec, ring: usize, kv: KvType) -> Geometry {
         let (window, chunk) = (spec.chunks.window, spec.chunks.length);
-        Geometry { ring, window, chunk, kv, overflow: Overflow::Drop }
+        Geometry { ring, window, chunk, kv, eviction: Eviction::Drop }
     }
 
-    /// The books of an empty state, for blocks of at most `most` tokens.
-    pub fn ledgers(&self, spec: &ModelSpec, most: usize) -> Ledgers {
-        let plans = spec.plans(self.chunk);
-        Ledgers::new(&plans, self.window as u64, self.ring, self.overflow, most)
+    /// Which KV heads remember what: one class for each layer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if chunk or window are out of range, [`Error::OutOfMemory`] if the ring is
+    /// longer than [`MOST_RING`].
+    pub fn layout(&self, spec: &ModelSpec) -> Result<Layout> {
+        let Geometry { ring, window, chunk, kv, eviction } = *self;
+        if ring > MOST_RING {
+            let bytes = self.state_bytes(spec);
+            return Err(Error::OutOfMemory { bytes, what: "the ring of chunk states" });
+        }
+        let plans = spec.plans(chunk)?.into_iter();
+        let classes = plans.zip(&spec.layers).enumerate().map(|(layer, (plan, of))| {
+            let heads = (0..of.kv_heads).collect();
+            Class { layer, heads, plan, window, ring, eviction, kv }
+        });
+        Layout::new(spec.layers.iter().map(shape).collect(), classes.collect())
     }
 
     /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
     /// beyond 64 bits stay at the largest number: no machine has as much.
     pub fn state_bytes(&self, spec: &ModelSpec) -> u64 {
-        let (ring, window) = (self.ring as u64, self.window as u64 + 1);
-        let layers = spec.layers.iter().map(|layer| self.layer_bytes(layer, ring, window));
+        let (ring, window) = (self.ring as u64, (self.window as u64).saturating_add(1));
+        let layers = spec.layers.iter().map(shape).map(|of| {
+            let rows = self.kv.bytes(of.kv_heads, of.head_dim, ring, window);
+            rows.saturating_add(of.mixer_bytes())
+        });
         layers.fold(0, u64::saturating_add)
     }
 
     /// Bytes that one chunk state more takes, all layers.
     pub fn bytes_of_a_state(&self, spec: &ModelSpec) -> u64 {
-        let layers = spec.layers.iter().map(|l| self.kv.state_bytes(l.kv_heads, l.head_dim));
+        let layers = spec.layers.iter().map(|of| self.kv.bytes(of.kv_heads, of.head_dim, 1, 0));
         layers.fold(0, u64::saturating_add)
     }
+}
 
-    /// Bytes of a layer with so many states in the ring and tokens in the window.
-    fn layer_bytes(&self, layer: &LayerSpec, states: u64, tokens: u64) -> u64 {
-        let (heads, head_dim) = (layer.kv_heads, layer.head_dim);
-        let mixers = layer.ssm.map_or(0, |ssm| {
-            let scan = ssm.inner as u64 * ssm.state as u64;
-            let conv = (ssm.conv as u64 - 1) * ssm.channels() as u64;
-            2 * 4 * (scan + conv)
-        });
-        let states = states.saturating_mul(self.kv.state_bytes(heads, head_dim));
-        let window = tokens.saturating_mul(self.kv.window_bytes(heads, head_dim));
-        states.saturating_add(window).saturating_add(mixers)
-    }
-
-    /// Bytes of the image of a state of this geometry that has these books: what
-    /// [`State::export`] hands out and [`State::import`] takes in. Rows that hold nothing yet are
-    /// no part of it, so it is never larger than the state.
-    ///
-    /// An image is the same for every engine. Layer by layer: the ring's keys `[kv head][state]
-    /// [head_dim]`, the oldest state first, and their scales `[kv head][state]` where they have any;
-    /// the ring's values likewise; the window's keys `[kv head][slot][head_dim]` and its values; the
-    /// scan states `[side][head][N][I / H]`; the inputs of the convolution `[side][C - 1][channels]`,
-    /// the oldest first. Keys are rotated. Keys and values are of the type they are kept in, all
-    /// else is f32; little-endian. At position 0 it is empty.
-    pub fn image_bytes(&self, spec: &ModelSpec, ledgers: &Ledgers) -> u64 {
-        if ledgers.position() == 0 {
-            return 0;
-        }
-        let window = ledgers.position().min(self.window as u64 + 1);
-        let layers = spec.layers.iter().enumerate();
-        let bytes = layers.map(|(l, layer)| (ledgers.layer(l).rows() as u64, layer));
-        bytes
-            .fold(0, |sum, (rows, layer)| self.layer_bytes(layer, rows, window).saturating_add(sum))
-    }
+/// What the memory of a layer depends on.
+fn shape(layer: &LayerSpec) -> LayerShape {
+    let (scan, conv) = layer
+        .ssm
+        .map_or((0, 0), |ssm| (2 * ssm.inner * ssm.state, 2 * (ssm.conv - 1) * ssm.channels()));
+    LayerShape { kv_heads: layer.kv_heads, head_dim: layer.head_dim, scan, conv }
 }
 
 /// Which tokens of a call logits are wanted for.
@@ -256,15 +216,18 @@ pub trait State: Send {
     fn as_any(&mut self) -> &mut dyn Any;
 
     /// Where everything lies: position, chunks, states in the ring.
-    fn ledgers(&self) -> &Ledgers;
+    fn tables(&self) -> &Tables;
 
     /// Tokens that the next call takes at most; at least 1.
     fn room(&self) -> usize {
-        self.ledgers().room()
+        self.tables().room()
     }
 
-    /// Other chunk lengths from the next chunk on: a plan a layer.
-    fn set_plans(&mut self, plans: &[Plan]);
+    /// Other chunk lengths from the next chunk on: a plan for each class of KV heads.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless there are as many plans as classes.
+    fn set_plans(&mut self, plans: &[Plan]) -> Result<()>;
 
     /// Makes the ring as small as `ring` states, the sink counted, and gives the memory back: states
     /// are dropped or thinned as the geometry's policy says. A ring that is smaller already stays.
@@ -273,15 +236,16 @@ pub trait State: Send {
     /// Back to position 0.
     fn reset(&mut self);
 
-    /// Hands the image of the state to `sink`, piece by piece; [`Geometry::image_bytes`] says what
-    /// it is. An error of `sink` ends it.
+    /// Hands the image of the state to `sink`, piece by piece: [`Stretch`](crate::cache::Stretch)
+    /// after stretch, as [`Tables::image`] tells. An error of `sink` ends it.
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
 
-    /// Takes over the image of a state of the same geometry and model that had the books
-    /// `ledgers`. `source` fills one piece after the other. On an error the state is at position 0.
+    /// Takes over the image of a state of the same model that was saved with the tables `saved`.
+    /// `source` fills one piece after the other. A state of another layout is refused, and this one
+    /// stays as it is; after an error of `source` or of a device it is at position 0.
     fn import(
         &mut self,
-        ledgers: Ledgers,
+        saved: Saved,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()>;
 

@@ -2,7 +2,8 @@
 //! (`arch/`) fill it in from a file; everything else follows it and knows no family. Names as in
 //! `spec/architecture.md`.
 
-use crate::chunk::Plan;
+use crate::cache::Plan;
+use crate::error::Result;
 
 /// Sizes of the two mixers of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,10 +235,13 @@ impl ModelSpec {
         equal
     }
 
-    /// The chunks of every layer for chunks of `chunk` tokens, at least 1. Offsets are staggered
+    /// The chunks of every layer for chunks of `chunk` tokens. Offsets are staggered
     /// over the layers for another length than the file's as they are for that one: evenly if they
     /// are so in the file, else in proportion.
-    pub fn plans(&self, chunk: usize) -> Vec<Plan> {
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn plans(&self, chunk: usize) -> Result<Vec<Plan>> {
         let (own, chunk, layers) = (self.chunks.length as u64, chunk as u64, self.layers.len());
         let staggered = |layer: usize, chunk: u64| layer as u64 * chunk / layers as u64;
         let of_file = |layer: usize| self.chunks.offsets[layer] as u64;
@@ -247,6 +251,6 @@ impl ModelSpec {
             true => staggered(layer, chunk),
             false => of_file(layer) * chunk / own,
         };
-        (0..layers).map(|layer| Plan { chunk, offset: offset(layer) }).collect()
+        (0..layers).map(|layer| Plan::new(chunk, offset(layer))).collect()
     }
 }

@@ -34,7 +34,7 @@ impl Options {
                 "a window of {window} tokens was asked for; {MOST_WINDOW} are the most"
             )));
         }
-        let of = |ring| Geometry { ring, window, chunk, overflow: self.overflow, ..trained };
+        let of = |ring| Geometry { ring, window, chunk, eviction: self.eviction, ..trained };
         let states = |tokens: u64| {
             let states = tokens.div_ceil(chunk as u64);
             usize::try_from(states).unwrap_or(usize::MAX)

@@ -6,21 +6,22 @@
 //! | part | bytes |
 //! |---|---|
 //! | magic `attamba` and a zero byte | 8 |
-//! | version, 2 | 8 |
+//! | version, 3 | 8 |
 //! | fingerprint of the model | 16 |
 //! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
 //! | position | 8 |
-//! | length of the books, of the note, of the logits, of the image, in bytes | 4 × 8 |
+//! | length of the tables, of the note, of the logits, of the image, in bytes | 4 × 8 |
 //! | checksum of all so far | 8 |
-//! | books of all layers, [`Ledgers::encode`](crate::chunk::Ledgers::encode) | |
+//! | block tables of all layers, [`Tables::encode`] | |
 //! | note: whatever the caller keeps with the session | |
 //! | logits of the last token, f32 | |
-//! | image of the state, [`Geometry::image_bytes`] | |
+//! | image of the state, [`Tables::image`] | |
 //! | checksum of the four | 8 |
 //!
 //! Checksums are XXH3 of 64 bits.
 
-use super::{MOST_CHUNK, MOST_WINDOW, Overflow, Session};
+use super::{Eviction, MOST_CHUNK, MOST_WINDOW, Session};
+use crate::cache::Tables;
 use crate::engine::{Engine, Geometry, KvType};
 use crate::error::{Error, Result};
 use crate::replace::{Failure, replace};
@@ -31,14 +32,12 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const MAGIC: [u8; 8] = *b"attamba\0";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// Magic, version, fingerprint and ten numbers; the checksum follows.
 const HEADER: usize = 8 + 8 + 16 + 8 * NUMBERS;
 const NUMBERS: usize = 10;
 /// A note is a chat, not a library: more is taken for damage before memory is asked for.
 const LONGEST_NOTE: u64 = 64 << 20;
-/// Numbers that [`Ledgers::encode`](crate::chunk::Ledgers::encode) gives for a layer beside boundaries.
-const BOOKS_OF_A_LAYER: u64 = 8;
 /// At a million tokens a second no session of this century gets there; sums stay far from 64 bits.
 const FARTHEST: u64 = 1 << 56;
 
@@ -49,9 +48,9 @@ struct Header {
     window: u64,
     ring: u64,
     kv: u64,
-    overflow: u64,
+    eviction: u64,
     position: u64,
-    books: u64,
+    tables: u64,
     note: u64,
     logits: u64,
     image: u64,
@@ -59,9 +58,9 @@ struct Header {
 
 impl Header {
     fn numbers(&self) -> [u64; NUMBERS] {
-        let Header { chunk, window, ring, kv, overflow, position, .. } = *self;
-        let Header { books, note, logits, image, .. } = *self;
-        [chunk, window, ring, kv, overflow, position, books, note, logits, image]
+        let Header { chunk, window, ring, kv, eviction, position, .. } = *self;
+        let Header { tables, note, logits, image, .. } = *self;
+        [chunk, window, ring, kv, eviction, position, tables, note, logits, image]
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -97,9 +96,9 @@ impl Header {
             window: number(1),
             ring: number(2),
             kv: number(3),
-            overflow: number(4),
+            eviction: number(4),
             position: number(5),
-            books: number(6),
+            tables: number(6),
             note: number(7),
             logits: number(8),
             image: number(9),
@@ -128,28 +127,25 @@ impl Header {
             kv: *[KvType::F32, KvType::F16, KvType::I8]
                 .get(size(self.kv, 2, "as the type of keys and values")?)
                 .unwrap_or(&KvType::F32),
-            overflow: match self.overflow {
-                0 => Overflow::Drop,
-                1 => Overflow::Thin,
-                n => return Err(damaged(&format!("{n} as the overflow policy"))),
-            },
+            eviction: *Eviction::ALL
+                .get(size(self.eviction, Eviction::ALL.len() - 1, "as the eviction policy")?)
+                .unwrap_or(&Eviction::Drop),
         };
         if self.position > FARTHEST {
             return Err(damaged(&format!("position {}", self.position)));
         }
-        // Fixed numbers a layer, and a boundary for each token of the window at most.
-        let books = 8 * spec.layers.len() as u64 * (BOOKS_OF_A_LAYER + self.window + 1);
+        let tables = geometry.layout(spec)?.most_numbers(self.position).saturating_mul(8);
         let logits = if self.position == 0 { 0 } else { 4 * spec.vocab as u64 };
-        if self.books > books
-            || !self.books.is_multiple_of(8)
+        if self.tables > tables
+            || !self.tables.is_multiple_of(8)
             || self.logits != logits
             || self.note > LONGEST_NOTE
             || self.image > geometry.state_bytes(spec)
         {
             return Err(damaged(&format!(
-                "{} bytes of books, {} of logits, {} of note and {} of state where at most {books}, \
+                "{} bytes of block tables, {} of logits, {} of note and {} of state where at most {tables}, \
                  {logits}, at most {LONGEST_NOTE} and at most {} belong",
-                self.books,
+                self.tables,
                 self.logits,
                 self.note,
                 self.image,
@@ -175,9 +171,9 @@ impl Session {
             )));
         }
         self.fetch_logits()?;
-        let ledgers = self.state.ledgers();
-        let books: Vec<u8> = ledgers.encode().iter().flat_map(|n| n.to_le_bytes()).collect();
-        let Geometry { ring, window, chunk, kv, overflow } = self.geometry;
+        let tables = self.state.tables();
+        let numbers: Vec<u8> = tables.encode().iter().flat_map(|n| n.to_le_bytes()).collect();
+        let Geometry { ring, window, chunk, kv, eviction } = self.geometry;
         let header = Header {
             fingerprint: self.engine.model().gguf().fingerprint(),
             chunk: chunk as u64,
@@ -188,21 +184,18 @@ impl Session {
                 KvType::F16 => 1,
                 KvType::I8 => 2,
             },
-            overflow: match overflow {
-                Overflow::Drop => 0,
-                Overflow::Thin => 1,
-            },
+            eviction: Eviction::ALL.iter().position(|e| *e == eviction).unwrap_or(0) as u64,
             position: self.position(),
-            books: books.len() as u64,
+            tables: numbers.len() as u64,
             note: note.len() as u64,
             logits: 4 * self.logits.len() as u64,
-            image: self.geometry.image_bytes(self.spec(), ledgers),
+            image: tables.image_bytes(),
         };
         let _computing = self.pause.enter()?;
         replace(path, |out| {
             out.write_all(&header.encode())?;
             let mut summed = Summed { out, sum: Xxh3::new(), failed: None };
-            summed.write(&books)?;
+            summed.write(&numbers)?;
             summed.write(note)?;
             for logit in &self.logits {
                 summed.write(&logit.to_le_bytes())?;
@@ -240,7 +233,7 @@ impl Session {
         file.read_exact(&mut bytes).map_err(io)?;
         let header = Header::decode(&bytes)?;
         let geometry = header.check(&*engine)?;
-        let expected = (bytes.len() as u64 + header.books + header.note)
+        let expected = (bytes.len() as u64 + header.tables + header.note)
             .saturating_add(header.logits + header.image + 8);
         if length != expected {
             return Err(damaged(&format!("it has {length} bytes where {expected} belong")));
@@ -252,14 +245,14 @@ impl Session {
             sum.update(piece);
             Ok(())
         };
-        let mut books = vec![0; header.books as usize];
-        read(&mut books)?;
-        let books: Vec<u64> = bytemuck::pod_collect_to_vec(&books);
-        let books: Vec<u64> = books.into_iter().map(u64::from_le).collect();
-        let wrong = || damaged("its books can't be those of such a session");
-        let ledgers = geometry.ledgers(engine.model().spec(), 1);
-        let ledgers = ledgers.decode(header.position, &books).ok_or_else(wrong)?;
-        if geometry.image_bytes(engine.model().spec(), &ledgers) != header.image {
+        let mut tables = vec![0; header.tables as usize];
+        read(&mut tables)?;
+        let tables: Vec<u64> = bytemuck::pod_collect_to_vec(&tables);
+        let tables: Vec<u64> = tables.into_iter().map(u64::from_le).collect();
+        let wrong = || damaged("its block tables can't be those of such a session");
+        let layout = Arc::new(geometry.layout(engine.model().spec())?);
+        let saved = Tables::new(layout, 1)?.decode(header.position, &tables).ok_or_else(wrong)?;
+        if saved.image_bytes() != header.image {
             return Err(wrong());
         }
         let mut note = vec![0; header.note as usize];
@@ -270,8 +263,8 @@ impl Session {
             read(&mut logit)?;
             session.logits.push(f32::from_le_bytes(logit));
         }
-        let ledgers = session.state.ledgers().decode(header.position, &books).ok_or_else(wrong)?;
-        session.state.import(ledgers, &mut read)?;
+        let saved = session.state.tables().decode(header.position, &tables).ok_or_else(wrong)?;
+        session.state.import(saved, &mut read)?;
         let mut stored = [0; 8];
         file.read_exact(&mut stored).map_err(io)?;
         if u64::from_le_bytes(stored) != sum.digest() {

@@ -34,9 +34,9 @@ impl Session {
     /// Moves to the engine that takes over, if this one is lost: there at position 0.
     pub(super) fn leave_lost_engine(&mut self) -> Result<()> {
         let Some(next) = self.engine.successor() else { return Ok(()) };
-        let plans = self.spec().plans(self.chunk());
+        let plans = self.spec().plans(self.chunk())?;
         let mut state = next.open(self.geometry)?;
-        state.set_plans(&plans);
+        state.set_plans(&plans)?;
         log::warn!(
             "{} is lost, and what it remembered; the session goes on on the {}",
             self.engine.describe(),

@@ -10,7 +10,7 @@ mod shrink;
 mod snapshot;
 mod together;
 
-pub use crate::chunk::Overflow;
+pub use crate::cache::{Eviction, MOST_CHUNK, MOST_WINDOW};
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub use generate::Finish;
@@ -32,7 +32,7 @@ pub struct Options {
     /// How keys and values are stored.
     pub kv: KvType,
     /// What goes when the ring is full.
-    pub overflow: Overflow,
+    pub eviction: Eviction,
     /// Tokens in a chunk, if not as many as the file says. Lengths that the model was not trained
     /// with work, but worse.
     pub chunk: Option<usize>,
@@ -46,7 +46,7 @@ impl Default for Options {
         Options {
             budget: Budget::Context,
             kv: KvType::F16,
-            overflow: Overflow::Drop,
+            eviction: Eviction::Drop,
             chunk: None,
             window: None,
         }
@@ -270,12 +270,12 @@ impl Session {
 
     /// Tokens taken in since the start.
     pub fn position(&self) -> u64 {
-        self.state.ledgers().position()
+        self.state.tables().position()
     }
 
     /// Chunk states held in the fullest layer's ring.
     pub fn ring_rows(&self) -> usize {
-        self.state.ledgers().most_rows()
+        self.state.tables().most_rows()
     }
 
     /// Chunk states a layer that there is room for.
@@ -296,14 +296,13 @@ impl Session {
     pub fn set_chunk(&mut self, chunk: usize) -> Result<()> {
         check_chunk(chunk)?;
         warn_of_chunk(self.spec(), chunk);
-        let plans = self.spec().plans(chunk);
-        self.state.set_plans(&plans);
-        Ok(())
+        let plans = self.spec().plans(chunk)?;
+        self.state.set_plans(&plans)
     }
 
     /// Tokens in the chunks from the next chunk on.
     pub fn chunk(&self) -> usize {
-        self.state.ledgers().layer(0).plan().chunk as usize
+        self.state.tables().layer(0).plan().chunk() as usize
     }
 
     /// Forgets everything. Where the engine is lost and another is to take over, the session is of
@@ -341,11 +340,6 @@ impl Session {
         self.engine.model().spec()
     }
 }
-
-/// Longest chunk that a session can have.
-pub const MOST_CHUNK: usize = 1 << 24;
-/// Longest window that a session can have.
-pub const MOST_WINDOW: usize = 1 << 24;
 
 fn warn_of_chunk(spec: &ModelSpec, chunk: usize) {
     if !spec.chunks.trained.contains(&chunk) {

@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// Makes the state as small as `bytes` allow, at once and without reading anything anew: chunk
-    /// states are dropped or thinned, as the session's overflow policy says. A budget that is
+    /// states are dropped or thinned, as the session's eviction policy says. A budget that is
     /// larger than what the session has changes nothing. Snapshots made before are of a larger
     /// session and can't be gone back to.
     ///
@@ -61,9 +61,9 @@ impl Session {
     }
 
     fn shrink_to(&mut self, bytes: u64) -> Result<()> {
-        let Geometry { ring, window, chunk, kv, overflow } = self.geometry;
+        let Geometry { ring, window, chunk, kv, eviction } = self.geometry;
         let (chunk, window) = (Some(chunk), Some(window));
-        let options = Options { budget: Budget::Bytes(bytes), kv, overflow, chunk, window };
+        let options = Options { budget: Budget::Bytes(bytes), kv, eviction, chunk, window };
         let smaller = options.geometry(self.spec())?;
         if smaller.ring < ring {
             self.state.shrink(smaller.ring)?;

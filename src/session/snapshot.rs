@@ -12,8 +12,8 @@ pub struct Snapshot {
     model: Arc<Model>,
     geometry: Geometry,
     position: u64,
-    /// The books of the state, in numbers.
-    books: Vec<u64>,
+    /// The block tables of the state, in numbers.
+    tables: Vec<u64>,
     logits: Vec<f32>,
     image: Vec<u8>,
 }
@@ -26,7 +26,7 @@ impl Snapshot {
 
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        (self.image.capacity() + 8 * self.books.capacity() + 4 * self.logits.capacity()) as u64
+        (self.image.capacity() + 8 * self.tables.capacity() + 4 * self.logits.capacity()) as u64
     }
 }
 
@@ -38,9 +38,9 @@ impl Session {
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.fetch_logits()?;
         let position = self.position();
-        let ledgers = self.state.ledgers();
-        let bytes = self.geometry.image_bytes(self.spec(), ledgers);
-        let books = ledgers.encode();
+        let tables = self.state.tables();
+        let bytes = tables.image_bytes();
+        let numbers = tables.encode();
         let no_memory = || Error::OutOfMemory { bytes, what: "a snapshot of a session" };
         let mut image = Vec::new();
         image
@@ -54,7 +54,7 @@ impl Session {
         drop(computing);
         let model = Arc::clone(self.engine.model());
         let logits = self.logits.clone();
-        Ok(Snapshot { model, geometry: self.geometry, position, books, logits, image })
+        Ok(Snapshot { model, geometry: self.geometry, position, tables: numbers, logits, image })
     }
 
     /// Back, or forth, to a snapshot of this session or of another of the same model and budget.
@@ -77,11 +77,11 @@ impl Session {
         let pause = self.pause.clone();
         let _computing = pause.enter()?;
         self.leave_lost_engine()?;
-        let ledgers = self.state.ledgers().decode(to.position, &to.books);
-        let ledgers = ledgers.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
+        let saved = self.state.tables().decode(to.position, &to.tables);
+        let saved = saved.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];
         self.forget_logits();
-        self.state.import(ledgers, &mut |piece| take(&mut rest, piece))?;
+        self.state.import(saved, &mut |piece| take(&mut rest, piece))?;
         self.logits.extend_from_slice(&to.logits);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::Shared;
 use super::kernels::{Kept, Partial, Queries};
 use super::model::{Part, Pass, owner};
 use super::product::Product;
-use crate::chunk;
+use crate::cache;
 use crate::model::Layer;
 
 /// Rows that make it worth while to split one token's attention among threads.
@@ -27,7 +27,7 @@ impl<K: Kept> Pass<'_, '_, K> {
                 let (part, row) = owner(parts, t);
                 for (head, (k, v)) in heads.enumerate() {
                     rotate(k, turns);
-                    let [k_row, v_row] = part.cache.block_row(head, row);
+                    let [k_row, v_row] = part.cache.block_row(index, head, row);
                     shared.kernels.convert::<K>(k, k_row);
                     shared.kernels.convert::<K>(v, v_row);
                 }
@@ -49,8 +49,13 @@ impl<K: Kept> Pass<'_, '_, K> {
         self.scratch.wide.set_cols(q_dim);
         let (s, sequences) = (&*self.scratch, &*self.parts);
 
-        let visible =
-            |part: &Part<K>| chunk::rows(part.cache.ledgers.layer(index).visible(part.len - 1));
+        // Classes of KV heads may see different rows; parts are as many as the longest list asks for.
+        let visible = |part: &Part<K>| {
+            let tables = &part.cache.tables;
+            let classes = tables.layout().classes_of(index);
+            let rows = classes.map(|class| cache::rows(tables.class(class).visible(part.len - 1)));
+            rows.max().unwrap_or(0)
+        };
         let most_rows = sequences.iter().map(visible).max().unwrap_or(0);
         let parts = match tokens {
             1 => (most_rows / ROWS_OF_A_PART).clamp(1, s.parts),
@@ -63,9 +68,6 @@ impl<K: Kept> Pass<'_, '_, K> {
                 (task % kv_heads, task / kv_heads % parts, task / kv_heads / parts);
             let first = head * group;
             let (sequence, row_of_block) = owner(sequences, t);
-            let runs = sequence.cache.ledgers.layer(index).visible(row_of_block);
-            let rows = chunk::rows(runs);
-            let part_rows = part * rows / parts..(part + 1) * rows / parts;
             // SAFETY: each task has heads of a token, or of a part, of its own.
             unsafe {
                 let queries = Queries {
@@ -73,7 +75,10 @@ impl<K: Kept> Pass<'_, '_, K> {
                     heads: group,
                     head_dim: n,
                 };
-                let places = sequence.cache.places(index, head);
+                let (places, class) = sequence.cache.places(index, head);
+                let runs = sequence.cache.tables.class(class).visible(row_of_block);
+                let rows = cache::rows(runs);
+                let part_rows = part * rows / parts..(part + 1) * rows / parts;
                 let row = (t + part) * heads + first;
                 let mut into = Partial {
                     out: match parts {

@@ -2,47 +2,122 @@
 
 use super::buffer::Buffer;
 use super::kernels::{Element, Kept, Places, Rows};
-use crate::chunk::{Ledgers, Place};
-use crate::engine::Geometry;
+use crate::cache::{HeadRows, Layout, Place, Remap, Stretch, Tables};
 use crate::error::Result;
-use crate::model::ModelSpec;
+use std::sync::Arc;
 
-/// Keys and values of all layers in one place, `[layer][kv head][row][head_dim]`, and their scales
-/// where they have any, `[layer][kv head][row]`.
+/// Where the rows of a class of KV heads lie on a shelf.
+#[derive(Clone, Copy)]
+struct Board {
+    /// Rows of the classes before, and their values.
+    first_row: usize,
+    first_value: usize,
+    /// Rows of a head, and values of a row.
+    rows: usize,
+    width: usize,
+}
+
+impl Board {
+    /// Number of a row among all of the shelf.
+    fn row(&self, head: usize, slot: usize) -> usize {
+        self.first_row + head * self.rows + slot
+    }
+
+    /// Where the values of a row begin.
+    fn value(&self, head: usize, slot: usize) -> usize {
+        self.first_value + (head * self.rows + slot) * self.width
+    }
+}
+
+/// Keys and values of some classes in one place, `[class][head][row][head_dim]`, and their scales
+/// where they have any, `[class][head][row]`.
 struct Shelf<E: Element> {
     values: [Buffer<E>; 2],
     scales: [Buffer<f32>; 2],
-    rows: usize,
+    boards: Vec<Board>,
 }
 
 impl<E: Element> Shelf<E> {
-    fn new(heads: usize, rows: usize, head_dim: usize, what: &'static str) -> Result<Shelf<E>> {
-        let rows_of_all = heads.saturating_mul(rows);
-        let len = rows_of_all.saturating_mul(head_dim);
-        let scales = if E::SCALED { rows_of_all } else { 0 };
+    /// For classes of so many heads, with so many rows each, of such a width.
+    fn new(
+        classes: impl Iterator<Item = (usize, usize, usize)>,
+        what: &'static str,
+    ) -> Result<Shelf<E>> {
+        let (boards, rows, values) = boards(classes);
+        let scales = if E::SCALED { rows } else { 0 };
         Ok(Shelf {
-            values: [Buffer::new(len, what)?, Buffer::new(len, what)?],
+            values: [Buffer::new(values, what)?, Buffer::new(values, what)?],
             scales: [Buffer::new(scales, what)?, Buffer::new(scales, what)?],
-            rows,
+            boards,
         })
     }
 
     /// # Safety
     /// The rows are not written while the pointers are in use.
-    unsafe fn head(&self, index: usize, head_dim: usize) -> Rows<E> {
-        let len = self.rows * head_dim;
-        let scales = if E::SCALED { self.rows } else { 0 };
+    unsafe fn head(&self, class: usize, head: usize) -> Rows<E> {
+        let board = self.boards[class];
+        let (at, len) = (board.value(head, 0), board.rows * board.width);
+        let scales = if E::SCALED { (board.row(head, 0), board.rows) } else { (0, 0) };
         // SAFETY: passed on.
         unsafe {
             Rows {
-                first: self.values.each_ref().map(|v| v.read(index * len, len).as_ptr()),
-                scales: self.scales.each_ref().map(|s| s.read(index * scales, scales).as_ptr()),
+                first: self.values.each_ref().map(|v| v.read(at, len).as_ptr()),
+                scales: self.scales.each_ref().map(|s| s.read(scales.0, scales.1).as_ptr()),
             }
         }
     }
 
-    fn row(&mut self, side: usize, row: usize, head_dim: usize) -> &[E] {
-        &self.values[side].as_mut_slice()[row * head_dim..][..head_dim]
+    /// Rows of a head, one after the other.
+    fn rows(&mut self, of: &HeadRows) -> &mut [E] {
+        let board = self.boards[of.class];
+        let (at, len) = (board.value(of.head, of.slots.start), of.slots.len() * board.width);
+        &mut self.values[of.side].as_mut_slice()[at..][..len]
+    }
+
+    fn row(&mut self, class: usize, side: usize, head: usize, slot: usize) -> &mut [E] {
+        self.rows(&HeadRows { class, side, head, slots: slot..slot + 1 })
+    }
+
+    /// Their scales.
+    fn scales(&mut self, of: &HeadRows) -> &mut [f32] {
+        let at = self.boards[of.class].row(of.head, of.slots.start);
+        &mut self.scales[of.side].as_mut_slice()[at..][..of.slots.len()]
+    }
+
+    /// Copies a row to another of the same head.
+    fn copy(&mut self, class: usize, side: usize, head: usize, [from, to]: [usize; 2]) {
+        let board = self.boards[class];
+        let values = self.values[side].as_mut_slice();
+        let start = board.value(head, from);
+        values.copy_within(start..start + board.width, board.value(head, to));
+        if E::SCALED {
+            let scales = self.scales[side].as_mut_slice();
+            scales[board.row(head, to)] = scales[board.row(head, from)];
+        }
+    }
+
+    /// Makes heads shorter: they move towards the beginning, each by way of a copy, as its rows
+    /// were not in the order of their slots.
+    fn shrink(&mut self, remap: &Remap) {
+        let (boards, rows, values) = boards(rings(&remap.to));
+        for (class, side, head, slots) in remap.heads() {
+            let [old, new] = [&self.boards[class], &boards[class]];
+            let values = self.values[side].as_mut_slice();
+            let rows = slots.iter().map(|slot| old.value(head, *slot));
+            let moved: Vec<E> =
+                rows.flat_map(|at| values[at..at + old.width].iter().copied()).collect();
+            values[new.value(head, 0)..][..moved.len()].copy_from_slice(&moved);
+            if E::SCALED {
+                let scales = self.scales[side].as_mut_slice();
+                let moved: Vec<f32> =
+                    slots.iter().map(|slot| scales[old.row(head, *slot)]).collect();
+                scales[new.row(head, 0)..][..moved.len()].copy_from_slice(&moved);
+            }
+        }
+        self.values.iter_mut().for_each(|of_side| of_side.truncate(values));
+        let scales = if E::SCALED { rows } else { 0 };
+        self.scales.iter_mut().for_each(|of_side| of_side.truncate(scales));
+        self.boards = boards;
     }
 
     fn bytes(&self) -> usize {
@@ -51,57 +126,78 @@ impl<E: Element> Shelf<E> {
     }
 }
 
+/// One class after the other: their boards, and rows and values of all.
+fn boards(classes: impl Iterator<Item = (usize, usize, usize)>) -> (Vec<Board>, usize, usize) {
+    let (mut first_row, mut first_value) = (0_usize, 0_usize);
+    let boards = classes
+        .map(|(heads, rows, width)| {
+            let board = Board { first_row, first_value, rows, width };
+            let all = heads.saturating_mul(rows);
+            first_row = first_row.saturating_add(all);
+            first_value = first_value.saturating_add(all.saturating_mul(width));
+            board
+        })
+        .collect();
+    (boards, first_row, first_value)
+}
+
+/// Heads, slots and width of the rings of all classes.
+fn rings(layout: &Layout) -> impl Iterator<Item = (usize, usize, usize)> {
+    let classes = layout.classes().iter();
+    classes.map(|class| (class.heads.len(), class.ring, layout.shape(class).head_dim))
+}
+
 /// The memory of one sequence.
 pub(super) struct Cache<K: Kept> {
     ring: Shelf<K::Ring>,
     window: Shelf<K::Near>,
-    /// The tokens at hand, one layer's worth: not part of the state.
+    /// The tokens at hand, a board for each layer, all in the same place: not part of the state.
     block: Shelf<K::Near>,
     /// `[layer][side][head][N][I / H]`
     pub scan: Buffer<f32>,
     /// `[layer][side][C - 1][channels]`: inputs of the convolution, the oldest first.
     pub conv: Buffer<f32>,
-    pub ledgers: Ledgers,
-    layers: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    pub tables: Tables,
 }
 
 impl<K: Kept> Cache<K> {
-    pub fn new(spec: &ModelSpec, geometry: Geometry, block: usize) -> Result<Cache<K>> {
-        let layer = &spec.layers[0];
-        let heads = spec.layers.len() * layer.kv_heads;
-        let (scan, conv) = layer
-            .ssm
-            .map_or((0, 0), |ssm| (2 * ssm.inner * ssm.state, 2 * (ssm.conv - 1) * ssm.channels()));
-        let window = geometry.window + 1;
+    /// Empty, for blocks of at most `block` tokens.
+    pub fn new(layout: Arc<Layout>, block: usize) -> Result<Cache<K>> {
+        let layers = layout.layers();
+        let windows = layout.classes().iter();
+        let windows = windows.map(|c| (c.heads.len(), c.window + 1, layout.shape(c).head_dim));
+        // One layer at a time: the widest says how long the shelf is, and all begin at its start.
+        let widest = layers.iter().map(|of| of.kv_heads * of.head_dim).max().unwrap_or(0);
+        let mut of_block = Shelf::new([(1, block, widest)].into_iter(), "a block of tokens")?;
+        let board = |width| Board { first_row: 0, first_value: 0, rows: block, width };
+        of_block.boards = layers.iter().map(|of| board(of.head_dim)).collect();
+        let scan = layers.iter().map(|of| of.scan).sum();
+        let conv = layers.iter().map(|of| of.conv).sum();
         Ok(Cache {
-            ring: Shelf::new(heads, geometry.ring, layer.head_dim, "the ring of chunk states")?,
-            window: Shelf::new(heads, window, layer.head_dim, "the window")?,
-            block: Shelf::new(layer.kv_heads, block, layer.head_dim, "a block of tokens")?,
-            scan: Buffer::new(spec.layers.len() * scan, "scan states")?,
-            conv: Buffer::new(spec.layers.len() * conv, "convolution states")?,
-            ledgers: geometry.ledgers(spec, block),
-            layers: spec.layers.len(),
-            kv_heads: layer.kv_heads,
-            head_dim: layer.head_dim,
+            ring: Shelf::new(rings(&layout), "the ring of chunk states")?,
+            window: Shelf::new(windows, "the window")?,
+            block: of_block,
+            scan: Buffer::new(scan, "scan states")?,
+            conv: Buffer::new(conv, "convolution states")?,
+            tables: Tables::new(layout, block)?,
         })
     }
 
-    /// Where the rows of a key head lie.
+    /// Where the rows of a KV head of a layer lie, and the number of its class.
     ///
     /// # Safety
     /// None of them is written while the pointers are in use.
-    pub unsafe fn places(&self, layer: usize, head: usize) -> Places<K::Ring, K::Near> {
-        let index = layer * self.kv_heads + head;
+    pub unsafe fn places(&self, layer: usize, head: usize) -> (Places<K::Ring, K::Near>, usize) {
+        let (class, number) = self.tables.layout().place(layer, head);
         // SAFETY: passed on.
-        unsafe {
+        let places = unsafe {
             Places {
-                ring: self.ring.head(index, self.head_dim),
-                window: self.window.head(index, self.head_dim),
-                block: self.block.head(head, self.head_dim),
+                ring: self.ring.head(class, number),
+                window: self.window.head(class, number),
+                block: self.block.head(layer, head),
             }
-        }
+        };
+        (places, class)
     }
 
     /// The key and the value of a token of the block, to write.
@@ -109,130 +205,72 @@ impl<K: Kept> Cache<K> {
     /// # Safety
     /// Nobody else touches that row meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint rows for the threads of a region")]
-    pub unsafe fn block_row(&self, head: usize, token: usize) -> [&mut [K::Near]; 2] {
-        let at = (head * self.block.rows + token) * self.head_dim;
+    pub unsafe fn block_row(&self, layer: usize, head: usize, token: usize) -> [&mut [K::Near]; 2] {
+        let board = self.block.boards[layer];
+        let at = board.value(head, token);
         // SAFETY: passed on.
-        self.block.values.each_ref().map(|values| unsafe { values.write(at, self.head_dim) })
+        self.block.values.each_ref().map(|values| unsafe { values.write(at, board.width) })
     }
 
-    /// Moves what left the window to the ring, and the block to the window, as the layer's books
-    /// say.
+    /// Moves what left the window to the ring, and the block to the window, as the tables of the
+    /// layer's classes say.
     pub fn commit(&mut self, layer: usize) {
-        let ledger = self.ledgers.layer(layer);
-        let n = self.head_dim;
-        for head in 0..self.kv_heads {
-            let index = layer * self.kv_heads + head;
-            let (ring, window) = (index * self.ring.rows, index * self.window.rows);
-            for side in 0..2 {
-                for to_ring in ledger.moves() {
-                    let near = match to_ring.from {
-                        Place::Window => self.window.row(side, window + to_ring.row, n),
-                        _ => self.block.row(side, head * self.block.rows + to_ring.row, n),
-                    };
-                    let slot = ring + to_ring.slot;
-                    let kept = &mut self.ring.values[side].as_mut_slice()[slot * n..][..n];
-                    let scale = K::keep(near, kept);
-                    if K::Ring::SCALED {
-                        self.ring.scales[side].as_mut_slice()[slot] = scale;
-                    }
-                }
-                for (from, slot) in ledger.enter() {
-                    let near = self.block.row(side, head * self.block.rows + from, n);
-                    let at = (window + slot) * n;
-                    self.window.values[side].as_mut_slice()[at..][..n].copy_from_slice(near);
-                }
-                for (from, to) in ledger.compaction() {
-                    let (from, to) = (ring + from, ring + to);
-                    let values = self.ring.values[side].as_mut_slice();
-                    values.copy_within(from * n..(from + 1) * n, to * n);
-                    if K::Ring::SCALED {
-                        let scales = self.ring.scales[side].as_mut_slice();
-                        scales[to] = scales[from];
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes the ring as small as `ring` rows, and gives the rest of its memory back.
-    pub fn shrink(&mut self, ring: usize) {
-        if ring >= self.ring.rows {
-            return;
-        }
-        let n = self.head_dim;
-        let slots: Vec<Vec<usize>> = (0..self.layers)
-            .map(|layer| self.ledgers.layer(layer).order().flatten().collect())
-            .collect();
-        let kept = self.ledgers.shrink(ring);
-        let old = self.ring.rows;
-        let heads = self.layers * self.kv_heads;
-        for side in 0..2 {
-            // Heads move towards the beginning, each by way of a copy, as its states were not in
-            // the order of their slots.
-            let values = self.ring.values[side].as_mut_slice();
-            let scales = self.ring.scales[side].as_mut_slice();
-            for head in 0..heads {
-                let layer = head / self.kv_heads;
-                let slots = kept[layer].iter().map(|&state| head * old + slots[layer][state]);
-                let rows: Vec<K::Ring> =
-                    slots.clone().flat_map(|row| values[row * n..][..n].iter().copied()).collect();
-                values[head * ring * n..][..rows.len()].copy_from_slice(&rows);
-                if K::Ring::SCALED {
-                    let of_rows: Vec<f32> = slots.map(|row| scales[row]).collect();
-                    scales[head * ring..][..of_rows.len()].copy_from_slice(&of_rows);
-                }
-            }
-            self.ring.values[side].truncate(heads * ring * n);
-            self.ring.scales[side].truncate(if K::Ring::SCALED { heads * ring } else { 0 });
-        }
-        self.ring.rows = ring;
-    }
-
-    /// The pieces of the image, in the order that [`Geometry::image_bytes`] tells, to read or to
-    /// fill.
-    pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
-        let position = self.ledgers.position();
-        if position == 0 {
-            return Ok(());
-        }
-        let n = self.head_dim;
-        let in_window = usize::try_from(position).unwrap_or(usize::MAX).min(self.window.rows);
-        for layer in 0..self.layers {
-            let heads = layer * self.kv_heads..(layer + 1) * self.kv_heads;
-            let ledger = self.ledgers.layer(layer);
-            for side in 0..2 {
-                let values = self.ring.values[side].as_mut_slice();
-                for head in heads.clone() {
-                    for slots in ledger.order() {
-                        let rows = head * self.ring.rows + slots.start;
-                        let rows = &mut values[rows * n..][..slots.len() * n];
-                        each(bytemuck::cast_slice_mut(rows))?;
-                    }
-                }
-                if K::Ring::SCALED {
-                    let scales = self.ring.scales[side].as_mut_slice();
-                    for head in heads.clone() {
-                        for slots in ledger.order() {
-                            let rows = head * self.ring.rows + slots.start;
-                            each(bytemuck::cast_slice_mut(&mut scales[rows..][..slots.len()]))?;
+        let Cache { ring, window, block, tables, .. } = self;
+        for class in tables.layout().classes_of(layer) {
+            let table = tables.class(class);
+            // Numbers within the class, and within the layer, whose heads lie in the block.
+            for (head, &of_layer) in tables.layout().classes()[class].heads.iter().enumerate() {
+                for side in 0..2 {
+                    for m in table.moves() {
+                        let (row, slot) = (m.row as usize, m.slot as usize);
+                        let near = match m.from {
+                            Place::Ring => {
+                                ring.copy(class, side, head, [row, slot]);
+                                continue;
+                            }
+                            Place::Window => window.row(class, side, head, row),
+                            Place::Block => block.row(layer, side, of_layer, row),
+                        };
+                        let scale = K::keep(near, ring.row(class, side, head, slot));
+                        if K::Ring::SCALED {
+                            let slots = slot..slot + 1;
+                            ring.scales(&HeadRows { class, side, head, slots })[0] = scale;
                         }
                     }
+                    for (from, slot) in table.enter() {
+                        let near = block.row(layer, side, of_layer, from);
+                        window.row(class, side, head, slot).copy_from_slice(near);
+                    }
                 }
-            }
-            for values in &mut self.window.values {
-                let values = values.as_mut_slice();
-                for head in heads.clone() {
-                    let rows = &mut values[head * self.window.rows * n..][..in_window * n];
-                    each(bytemuck::cast_slice_mut(rows))?;
-                }
-            }
-            for states in [&mut self.scan, &mut self.conv] {
-                let states = states.as_mut_slice();
-                let len = states.len() / self.layers;
-                each(bytemuck::cast_slice_mut(&mut states[layer * len..][..len]))?;
             }
         }
-        Ok(())
+    }
+
+    /// Makes rings as small as `ring` rows, and gives the rest of their memory back.
+    pub fn shrink(&mut self, ring: usize) {
+        let remap = self.tables.shrink(ring);
+        self.ring.shrink(&remap);
+    }
+
+    /// The pieces of the image, in the order that [`Tables::image`] tells, to read or to fill.
+    pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        let Cache { ring, window, scan, conv, tables, .. } = self;
+        let before = |layer, values: fn(&crate::cache::LayerShape) -> usize| {
+            tables.layout().layers()[..layer].iter().map(values).sum::<usize>()
+        };
+        tables.image(&mut |stretch| match stretch {
+            Stretch::Ring(of) => each(bytemuck::cast_slice_mut(ring.rows(&of))),
+            Stretch::Scales(of) => each(bytemuck::cast_slice_mut(ring.scales(&of))),
+            Stretch::Window(of) => each(bytemuck::cast_slice_mut(window.rows(&of))),
+            Stretch::Scan(layer) => {
+                let (at, len) = (before(layer, |of| of.scan), tables.layout().layers()[layer].scan);
+                each(bytemuck::cast_slice_mut(&mut scan.as_mut_slice()[at..][..len]))
+            }
+            Stretch::Conv(layer) => {
+                let (at, len) = (before(layer, |of| of.conv), tables.layout().layers()[layer].conv);
+                each(bytemuck::cast_slice_mut(&mut conv.as_mut_slice()[at..][..len]))
+            }
+        })
     }
 
     /// Bytes of the state.
@@ -240,8 +278,11 @@ impl<K: Kept> Cache<K> {
         self.ring.bytes() + self.window.bytes() + self.scan.bytes() + self.conv.bytes()
     }
 
-    /// Bytes of the block at hand, and of the books.
+    /// Bytes of the block at hand, and of the tables.
     pub fn block_bytes(&self) -> usize {
-        self.block.bytes() + self.ledgers.bytes()
+        self.block.bytes() + self.tables.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,10 +156,10 @@ impl<K: Kept> Pass<'_, '_, K> {
         let fresh = self.scratch.fresh.as_mut_slice();
         let mut of_token = fresh.iter_mut().zip(&mut self.scratch.reset);
         for part in self.parts.iter() {
-            let ledgers = &part.cache.ledgers;
-            let in_chunk = ledgers.layer(index).in_chunk();
+            let tables = &part.cache.tables;
+            let in_chunk = tables.layer(index).in_chunk();
             for ((position, in_chunk), (fresh, reset)) in
-                (ledgers.position()..).zip(in_chunk).zip(&mut of_token)
+                (tables.position()..).zip(in_chunk).zip(&mut of_token)
             {
                 let since = if carry { position } else { *in_chunk };
                 *fresh = u32::try_from(since).unwrap_or(u32::MAX);

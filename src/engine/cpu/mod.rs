@@ -16,6 +16,7 @@ mod threads;
 pub use threads::default_threads;
 
 use super::{Engine, Geometry, KvType, State};
+use crate::cache::Tables;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use kernels::{Bytes, Half, Kept, Kernels, Single};
@@ -110,11 +111,12 @@ impl Cpu {
 pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -> Result<u64> {
     // Made and dropped again: no page is touched, and no second account of the sizes is kept.
     let scratch = Scratch::new(model, threads)?;
-    let books = geometry.ledgers(model.spec(), scratch.block).bytes() as u64;
+    let layout = Arc::new(geometry.layout(model.spec())?);
+    let tables = Tables::new(layout, scratch.block)?.bytes() as u64;
     // One layer's worth at a time: the widest.
     let layers = model.spec().layers.iter();
-    let block = layers.map(|l| geometry.kv.window_bytes(l.kv_heads, l.head_dim)).max().unwrap_or(0);
-    Ok(scratch.bytes() as u64 + books + scratch.block as u64 * block)
+    let block = layers.map(|l| geometry.kv.bytes(l.kv_heads, l.head_dim, 0, 1)).max().unwrap_or(0);
+    Ok(scratch.bytes() as u64 + tables + scratch.block as u64 * block)
 }
 
 impl Engine for Cpu {
@@ -150,10 +152,11 @@ impl Engine for Cpu {
 
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
         let shared = Arc::clone(&self.shared);
+        let layout = geometry.layout(shared.model.spec())?;
         Ok(match geometry.kv {
-            KvType::F32 => Box::new(Sequence::<Single>::new(shared, geometry)?),
-            KvType::F16 => Box::new(Sequence::<Half>::new(shared, geometry)?),
-            KvType::I8 => Box::new(Sequence::<Bytes>::new(shared, geometry)?),
+            KvType::F32 => Box::new(Sequence::<Single>::new(shared, layout)?),
+            KvType::F16 => Box::new(Sequence::<Half>::new(shared, layout)?),
+            KvType::I8 => Box::new(Sequence::<Bytes>::new(shared, layout)?),
         })
     }
 }

@@ -50,14 +50,14 @@ impl<K: Kept> Pass<'_, '_, K> {
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.embed(shared, tokens)?;
-        self.parts.iter_mut().for_each(|part| part.cache.ledgers.begin(part.len));
+        self.parts.iter_mut().for_each(|part| part.cache.tables.begin(part.len));
         self.prepare_turns(shared);
         for (index, layer) in shared.model.weights.layers.iter().enumerate() {
             self.keys_and_values(shared, index, layer, tokens.len());
             self.attention(shared, index, layer, tokens.len());
             self.feed_forward(shared, index, layer, tokens.len());
         }
-        self.parts.iter_mut().for_each(|part| part.cache.ledgers.finish());
+        self.parts.iter_mut().for_each(|part| part.cache.tables.finish());
         let first = match want {
             Want::Nothing => return Ok(()),
             Want::Last => tokens.len() - 1,
@@ -85,7 +85,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         let half = shared.frequencies.len();
         let mut turns = self.scratch.turns.as_mut_slice().chunks_exact_mut(2 * half);
         for part in self.parts.iter() {
-            let positions = (part.cache.ledgers.position()..).take(part.len);
+            let positions = (part.cache.tables.position()..).take(part.len);
             for (position, turns) in positions.zip(&mut turns) {
                 for (turn, frequency) in turns.chunks_exact_mut(2).zip(&shared.frequencies) {
                     let (sin, cos) = (position as f64 * frequency).sin_cos();

@@ -5,8 +5,8 @@ use super::cache::Cache;
 use super::kernels::Kept;
 use super::model::{Part, Pass};
 use super::scratch::Scratch;
-use crate::chunk::{Ledgers, Plan};
-use crate::engine::{Candidate, Geometry, State, Want, most_likely};
+use crate::cache::{Layout, Plan, Saved, Tables};
+use crate::engine::{Candidate, State, Want, most_likely};
 use crate::error::{Error, Result};
 use std::any::Any;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub(super) struct Sequence<K: Kept> {
 }
 
 impl<K: Kept> Sequence<K> {
-    pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence<K>> {
+    pub fn new(shared: Arc<Shared>, layout: Layout) -> Result<Sequence<K>> {
         let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
-        let cache = Cache::new(shared.model.spec(), geometry, scratch.block)?;
+        let cache = Cache::new(Arc::new(layout), scratch.block)?;
         Ok(Sequence { shared, cache, scratch })
     }
 
@@ -98,12 +98,12 @@ impl<K: Kept> State for Sequence<K> {
         Ok(())
     }
 
-    fn ledgers(&self) -> &Ledgers {
-        &self.cache.ledgers
+    fn tables(&self) -> &Tables {
+        &self.cache.tables
     }
 
-    fn set_plans(&mut self, plans: &[Plan]) {
-        self.cache.ledgers.set_plans(plans);
+    fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {
+        self.cache.tables.set_plans(plans)
     }
 
     fn shrink(&mut self, ring: usize) -> Result<()> {
@@ -113,7 +113,7 @@ impl<K: Kept> State for Sequence<K> {
 
     fn reset(&mut self) {
         // Nothing else: at position 0 no row is visible and every mixer starts from zero.
-        self.cache.ledgers.reset();
+        self.cache.tables.reset();
     }
 
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
@@ -122,10 +122,10 @@ impl<K: Kept> State for Sequence<K> {
 
     fn import(
         &mut self,
-        ledgers: Ledgers,
+        saved: Saved,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
-        self.cache.ledgers = ledgers;
+        self.cache.tables = saved.into_tables(&self.cache.tables)?;
         let taken = self.cache.pieces(source);
         if taken.is_err() {
             self.reset();

@@ -7,6 +7,7 @@
 
 mod adapter;
 mod attention;
+mod cache;
 mod cases;
 mod device;
 mod format;
@@ -23,7 +24,6 @@ mod recorder;
 mod scratch;
 mod sequence;
 mod shaders;
-mod state;
 mod supports;
 #[cfg(test)]
 mod tests;
@@ -152,7 +152,7 @@ pub fn device_bytes(model: &Model) -> u64 {
 }
 
 /// Bytes that a session of this geometry needs to compute, as [`State::scratch_bytes`] reports them.
-pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> u64 {
+pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> Result<u64> {
     scratch::bytes_of(model.spec(), geometry, weights::count_of(model))
 }
 

@@ -2,6 +2,7 @@
 //! single token, whose products take norms and rotations in, and that for a block of tokens. Names
 //! and shapes are those of `spec/architecture.md`.
 
+use super::cache::Memory;
 use super::device::Device;
 use super::kernel::Kernel;
 use super::params::{self, Finish};
@@ -9,7 +10,6 @@ use super::pipelines::Pipelines;
 use super::product::{Input, Product, Shape};
 use super::recorder::{Items, Program, Recorder};
 use super::scratch::{Rows, Scratch, top_passes};
-use super::state::Memory;
 use super::weights::{LayerWeights, Weights};
 use crate::error::Result;
 use crate::model::{LayerSpec, ModelSpec};
@@ -25,7 +25,7 @@ pub(super) struct Parts<'a> {
     pub weights: &'a Weights,
     pub scratch: &'a Scratch,
     pub memory: &'a Memory,
-    /// For each layer, the number of its books among those that differ.
+    /// For each layer, the number of its table among those that differ.
     pub schedules: &'a [usize],
 }
 

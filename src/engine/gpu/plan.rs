@@ -1,8 +1,8 @@
 //! What kernels must know about a block of tokens beside the tokens themselves: rotations, places
-//! within chunks, rows to see, rows to move. Put together here from the books, so that no shader
+//! within chunks, rows to see, rows to move. Put together here from the block tables, so that no shader
 //! does arithmetic on positions; the words are laid out as `shaders/shared/arena.wgsl` says.
 
-use crate::chunk::{Ledgers, Place, rows};
+use crate::cache::{Place, Tables, rows};
 
 /// Words before the lists.
 const HEADER: usize = 8;
@@ -69,19 +69,19 @@ impl Arena {
         }
     }
 
-    /// Writes the words for the block that `ledgers` have begun, of `tokens` tokens.
+    /// Writes the words for the block that `tables` have begun, of `tokens` tokens.
     /// `frequencies` are radians a position, `[head_dim / 2]`; with `carry` the mixers' states run
     /// on across chunks.
     pub fn lay_out(
         &mut self,
-        ledgers: &Ledgers,
+        tables: &Tables,
         tokens: usize,
         parts: usize,
         frequencies: &[f64],
         carry: bool,
     ) {
         self.begin(tokens, parts);
-        let start = ledgers.position();
+        let start = tables.position();
 
         self.list(TURNS);
         // Reduced in f64, angles stay exact after billions of tokens.
@@ -93,18 +93,18 @@ impl Arena {
         }
 
         self.list(SINCE);
-        for ledger in ledgers.distinct() {
-            for (in_chunk, position) in ledger.in_chunk().iter().zip(start..) {
+        for table in tables.distinct() {
+            for (in_chunk, position) in table.in_chunk().iter().zip(start..) {
                 let since = if carry { position } else { *in_chunk };
                 self.words.push(u32::try_from(since).unwrap_or(u32::MAX));
             }
         }
 
         self.list(SEEN);
-        let mut entry = self.reserve(4 * tokens * ledgers.distinct().len());
-        for ledger in ledgers.distinct() {
+        let mut entry = self.reserve(4 * tokens * tables.distinct().len());
+        for table in tables.distinct() {
             for t in 0..tokens {
-                let runs = ledger.visible(t);
+                let runs = table.visible(t);
                 self.set(entry, &[self.len(), runs.len(), rows(runs)]);
                 entry += 4;
                 for run in runs {
@@ -114,22 +114,19 @@ impl Arena {
         }
 
         self.list(MOVES);
-        let layers = self.reserve(2 * ledgers.of_layer().len());
-        for (number, ledger) in ledgers.distinct().iter().enumerate() {
+        let classes = self.reserve(2 * tables.of_class().len());
+        for (number, table) in tables.distinct().iter().enumerate() {
             let first = self.len();
             let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
-            for to_ring in ledger.moves() {
-                self.push([place(to_ring.from), to_ring.row as u32, ring, to_ring.slot as u32]);
+            for m in table.moves() {
+                self.push([place(m.from), m.row, ring, m.slot]);
             }
-            for (row, slot) in ledger.enter() {
+            for (row, slot) in table.enter() {
                 self.push([block, row as u32, window, slot as u32]);
             }
-            for (from, to) in ledger.compaction() {
-                self.push([ring, *from as u32, ring, *to as u32]);
-            }
             let count = (self.len() - first) / 4;
-            for (layer, _) in ledgers.of_layer().iter().enumerate().filter(|(_, n)| **n == number) {
-                self.set(layers + 2 * layer, &[first, count]);
+            for (class, _) in tables.of_class().iter().enumerate().filter(|(_, n)| **n == number) {
+                self.set(classes + 2 * class, &[first, count]);
             }
         }
     }

@@ -5,10 +5,12 @@ use super::device::{Device, SUBMIT};
 use super::format::PIECE;
 use super::plan::likely_words;
 use super::weights::padded;
+use crate::cache::Tables;
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
 use crate::model::ModelSpec;
 use std::ops::Deref;
+use std::sync::Arc;
 use wgpu::Buffer;
 
 /// Most tokens of a block.
@@ -126,11 +128,12 @@ fn block_of(per_token: usize, weights: u64) -> usize {
 }
 
 /// Bytes that a sequence of a model of `weights` weights will need: its buffers, what the host keeps
-/// of embeddings and words for kernels, and the books.
-pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> u64 {
+/// of embeddings and words for kernels, and the block tables.
+pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Result<u64> {
     let lengths = Lengths::of(spec, geometry, weights);
     let on_host = 4 * (lengths.block * lengths.widths.d as usize + lengths.arena);
-    lengths.bytes() + (on_host + geometry.ledgers(spec, lengths.block).bytes()) as u64
+    let tables = Tables::new(Arc::new(geometry.layout(spec)?), lengths.block)?.bytes();
+    Ok(lengths.bytes() + (on_host + tables) as u64)
 }
 
 /// Rows of activations, one a token.

@@ -1,11 +1,11 @@
 //! One sequence of tokens on the GPU: what is uploaded, submitted and read back for a block.
 
 use super::Shared;
+use super::cache::Memory;
 use super::model::{Parts, Programs};
 use super::plan::Arena;
 use super::scratch::{MOST_PARTS, Scratch};
-use super::state::Memory;
-use crate::chunk::{Ledgers, Plan, rows};
+use crate::cache::{Plan, Saved, Tables, rows};
 use crate::engine::{Candidate, Geometry, State, TOP, Want};
 use crate::error::{Error, Result};
 use crate::quant;
@@ -29,9 +29,9 @@ pub(super) struct Sequence {
     shared: Arc<Shared>,
     memory: Memory,
     scratch: Scratch,
-    /// None where buffers or the sharing of books have changed since: made anew by the next block.
+    /// None where buffers or the sharing of tables have changed since: made anew by the next block.
     programs: Option<Programs>,
-    ledgers: Ledgers,
+    tables: Tables,
     arena: Arena,
     /// Embeddings of the tokens at hand, `[tokens][d]`, padded.
     embedded: Vec<f32>,
@@ -46,8 +46,8 @@ impl Sequence {
         let spec = shared.model.spec();
         let memory = Memory::new(shared.device(), spec, geometry)?;
         let scratch = Scratch::new(shared.device(), spec, geometry, shared.weights.count())?;
-        let ledgers = geometry.ledgers(spec, scratch.block);
-        let programs = programs(&shared, &scratch, &memory, &ledgers)?;
+        let tables = Tables::new(Arc::new(geometry.layout(spec)?), scratch.block)?;
+        let programs = programs(&shared, &scratch, &memory, &tables)?;
         let embedded = vec![0.0; scratch.block * scratch.widths.d as usize];
         let arena = Arena::with_capacity(scratch.arena.size() as usize / 4);
         Ok(Sequence {
@@ -55,7 +55,7 @@ impl Sequence {
             memory,
             scratch,
             programs: Some(programs),
-            ledgers,
+            tables,
             arena,
             embedded,
             last_row: None,
@@ -87,7 +87,7 @@ impl Sequence {
         }
         if self.programs.is_none() {
             self.programs =
-                Some(programs(&self.shared, &self.scratch, &self.memory, &self.ledgers)?);
+                Some(programs(&self.shared, &self.scratch, &self.memory, &self.tables)?);
         }
         Ok(())
     }
@@ -108,18 +108,18 @@ impl Sequence {
             let row = &embedding.bytes()[*token as usize * stride..][..stride];
             quant::dequantise(embedding.dtype, row, &mut h[..embedding.cols])?;
         }
-        self.ledgers.begin(tokens.len());
+        self.tables.begin(tokens.len());
         let parts = self.parts(tokens.len());
         let carry = shared.model.spec().chunks.carry_state;
         let frequencies = &shared.frequencies;
-        self.arena.lay_out(&self.ledgers, tokens.len(), parts, frequencies, carry);
+        self.arena.lay_out(&self.tables, tokens.len(), parts, frequencies, carry);
         let device = shared.device();
         let bytes = 4 * self.arena.len() as u64;
         if bytes > self.scratch.arena.size() {
             // Chunk lengths that change often make for many runs.
             self.scratch.arena = device.storage(2 * bytes, "what kernels know of a block")?;
             self.programs = None;
-            self.programs = Some(programs(&shared, &self.scratch, &self.memory, &self.ledgers)?);
+            self.programs = Some(programs(&shared, &self.scratch, &self.memory, &self.tables)?);
         }
         let embedded = &self.embedded[..tokens.len() * width];
         device.scoped(bytes, "an upload", || {
@@ -135,7 +135,7 @@ impl Sequence {
         if tokens > 1 {
             return 1;
         }
-        let seen = self.ledgers.distinct().iter().map(|l| rows(l.visible(0))).max().unwrap_or(0);
+        let seen = self.tables.distinct().iter().map(|l| rows(l.visible(0))).max().unwrap_or(0);
         let most = (WORKGROUPS / self.shared.model.spec().layers[0].kv_heads).clamp(1, MOST_PARTS);
         (seen / ROWS_OF_A_PART).clamp(1, most)
     }
@@ -191,7 +191,7 @@ impl Sequence {
         })?;
         device.submit([commands])?;
         self.last_row = (read != Read::Nothing).then_some(0);
-        self.ledgers.finish();
+        self.tables.finish();
         Ok(())
     }
 
@@ -237,7 +237,7 @@ fn programs(
     shared: &Shared,
     scratch: &Scratch,
     memory: &Memory,
-    ledgers: &Ledgers,
+    tables: &Tables,
 ) -> Result<Programs> {
     Programs::new(&Parts {
         device: shared.device(),
@@ -247,7 +247,7 @@ fn programs(
         weights: &shared.weights,
         scratch,
         memory,
-        schedules: ledgers.of_layer(),
+        schedules: tables.of_class(),
     })
 }
 
@@ -322,33 +322,25 @@ impl State for Sequence {
         self
     }
 
-    fn ledgers(&self) -> &Ledgers {
-        &self.ledgers
+    fn tables(&self) -> &Tables {
+        &self.tables
     }
 
-    fn set_plans(&mut self, plans: &[Plan]) {
-        self.ledgers.set_plans(plans);
-        // Layers may share books otherwise than before.
+    fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {
+        self.tables.set_plans(plans)?;
+        // Layers may share tables otherwise than before.
         self.programs = None;
+        Ok(())
     }
 
     fn shrink(&mut self, ring: usize) -> Result<()> {
         if ring >= self.memory.geometry.ring {
             return Ok(());
         }
-        let layers = self.shared.model.spec().layers.len();
-        let slots: Vec<Vec<usize>> = (0..layers)
-            .map(|layer| self.ledgers.layer(layer).order().flatten().collect())
-            .collect();
-        let mut ledgers = self.ledgers.clone();
-        let slots: Vec<Vec<usize>> = ledgers
-            .shrink(ring)
-            .iter()
-            .zip(&slots)
-            .map(|(kept, slots)| kept.iter().map(|&state| slots[state]).collect())
-            .collect();
-        self.memory.shrink(self.shared.device(), ring, &slots)?;
-        self.ledgers = ledgers;
+        let mut tables = self.tables.clone();
+        let remap = tables.shrink(ring);
+        self.memory.shrink(self.shared.device(), ring, &remap)?;
+        self.tables = tables;
         // They hold the old buffers.
         self.programs = None;
         Ok(())
@@ -356,22 +348,23 @@ impl State for Sequence {
 
     fn reset(&mut self) {
         // Nothing else: at position 0 no row is visible and every mixer starts from zero.
-        self.ledgers.reset();
+        self.tables.reset();
         self.poisoned = false;
     }
 
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.check()?;
-        self.memory.export(self.shared.device(), &self.ledgers, sink)
+        self.memory.export(self.shared.device(), &self.tables, sink)
     }
 
     fn import(
         &mut self,
-        ledgers: Ledgers,
+        saved: Saved,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
-        let taken = self.memory.import(self.shared.device(), &ledgers, source);
-        self.ledgers = ledgers;
+        let tables = saved.into_tables(&self.tables)?;
+        let taken = self.memory.import(self.shared.device(), &tables, source);
+        self.tables = tables;
         self.last_row = None;
         self.programs = None;
         match &taken {
@@ -387,6 +380,6 @@ impl State for Sequence {
 
     fn scratch_bytes(&self) -> u64 {
         let on_host = 4 * (self.embedded.capacity() + self.arena.capacity());
-        self.scratch.bytes() + (on_host + self.ledgers.bytes()) as u64
+        self.scratch.bytes() + (on_host + self.tables.bytes()) as u64
     }
 }

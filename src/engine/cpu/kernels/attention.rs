@@ -6,7 +6,7 @@
 
 use super::super::simd::{LANES, Simd};
 use super::elementwise::lanes;
-use crate::chunk::{Place, Run, rows};
+use crate::cache::{Place, Run, rows};
 use std::ops::Range;
 
 /// Rows of a tile.

@@ -17,7 +17,7 @@ pub(super) use conv::{Conv, Strided};
 pub(super) use matmul::{PANEL, Panel, Target};
 pub(super) use scan::Head;
 
-use crate::chunk::Run;
+use crate::cache::Run;
 use crate::quant::DType;
 use half::f16;
 use std::ops::Range;

@@ -5,7 +5,7 @@ use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
 use super::activations::BLOCK;
 use super::scan::STRETCH;
 use super::*;
-use crate::chunk::{self, Place};
+use crate::cache::{self, Place};
 use crate::quant::{dequantise, quantise};
 use bytemuck::Zeroable;
 use half::{bf16, f16};
@@ -498,7 +498,7 @@ fn matrix_times_vector() {
     }
 }
 
-/// No sum of integers may overflow, whatever the weights and the activations.
+/// No sum of integers may eviction, whatever the weights and the activations.
 #[test]
 fn products_at_the_ends_of_the_ranges() {
     for dtype in DType::ALL.into_iter().filter(|t| t.is_quantised()) {
@@ -925,7 +925,7 @@ impl AttentionCase {
             window: near(1),
             block: near(2),
         };
-        let rows = chunk::rows(&self.runs);
+        let rows = cache::rows(&self.runs);
         let queries = Queries { q: self.q.as_ptr(), heads: self.heads, head_dim: self.head_dim };
         let size = self.heads * self.head_dim;
         let mut out = vec![UNTOUCHED; parts * size];

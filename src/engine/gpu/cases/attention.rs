@@ -2,7 +2,7 @@
 
 use super::numbers::Numbers;
 use super::{Case, arena, bits, floats, stored};
-use crate::chunk::{Place, Run};
+use crate::cache::{Place, Run};
 use crate::engine::KvType;
 use crate::engine::gpu::kernel::{Heads, Kernel};
 use crate::engine::gpu::params;
@@ -116,7 +116,7 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     let lists: Vec<Vec<Run>> = (0..tokens).map(|_| runs(numbers, rows)).collect();
     arena.push(vec![0; 4 * tokens as usize]);
     for list in &lists {
-        let seen = crate::chunk::rows(list);
+        let seen = crate::cache::rows(list);
         arena.push([at, list.len(), seen, 0].map(|n| n as u32));
         at += 4 * list.len();
     }

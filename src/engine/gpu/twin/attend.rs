@@ -1,7 +1,7 @@
 //! Attention over ring, window and block.
 
 use super::super::params::Attend;
-use crate::chunk::{Place, Run};
+use crate::cache::{Place, Run};
 
 /// One head of one token over the rows that `runs` name. `places` holds the values of ring, window
 /// and block, one a pair's half. Gives the sum of values, the greatest score and the sum of weights.

@@ -2,11 +2,11 @@
 //! states.
 
 use super::device::Device;
-use crate::chunk::Ledgers;
+use crate::cache::{HeadRows, Remap, Stretch, Tables};
 use crate::engine::{Geometry, KvType};
 use crate::error::Result;
 use crate::model::ModelSpec;
-use wgpu::{Buffer, CommandEncoder};
+use wgpu::Buffer;
 
 /// Most bytes of an image that are copied at a time.
 const STAGED: u64 = 32 << 20;
@@ -176,59 +176,67 @@ impl Memory {
         self.bytes
     }
 
-    /// The pieces of the image, in the order that [`Geometry::image_bytes`] tells.
-    fn pieces(&self, ledgers: &Ledgers) -> Vec<Piece<'_>> {
-        let mut pieces = Vec::new();
-        if ledgers.position() == 0 {
-            return pieces;
-        }
+    /// The pieces of the image, in the order that [`Tables::image`] tells. A layer has one class.
+    fn pieces(&self, tables: &Tables) -> Result<Vec<Piece<'_>>> {
         let (row, (ring_row, scale)) = (self.row_bytes(), self.ring_row_bytes());
         let in_image = if scale > 0 { self.head_dim as u64 } else { ring_row };
-        let slots = self.geometry.window + 1;
-        let in_window = usize::try_from(ledgers.position()).unwrap_or(usize::MAX).min(slots);
-        for layer in 0..self.layers {
-            let (shelf, number) = self.shelf(layer);
-            let of_layer = number as u64 * self.ring_bytes(self.geometry.ring);
-            let scales = of_layer + (2 * self.kv_heads * self.geometry.ring) as u64 * ring_row;
-            for side in 0..2 {
-                let heads = side * self.kv_heads..(side + 1) * self.kv_heads;
-                let mut stretches = |start: u64, row: (u64, u64)| {
-                    for head in heads.clone() {
-                        for slots in ledgers.layer(layer).order() {
-                            let first = (head * self.geometry.ring + slots.start) as u64;
-                            let (offset, bytes) =
-                                (start + row.0 * first, row.0 * slots.len() as u64);
-                            pieces.push(Piece { row, ..Piece::new(&shelf.ring, offset, bytes) });
-                        }
-                    }
-                };
-                stretches(of_layer, (ring_row, in_image));
-                if scale > 0 {
-                    stretches(scales, (scale, scale));
+        let mut pieces = Vec::new();
+        tables.image(&mut |stretch| {
+            let piece = match stretch {
+                Stretch::Ring(of) => {
+                    let (shelf, number) = self.shelf(of.class);
+                    let start = number as u64 * self.ring_bytes(self.geometry.ring);
+                    let first = self.row(&of, self.geometry.ring);
+                    let (offset, bytes) =
+                        (start + ring_row * first, ring_row * of.slots.len() as u64);
+                    Piece { row: (ring_row, in_image), ..Piece::new(&shelf.ring, offset, bytes) }
                 }
-            }
-            for head in 2 * self.kv_heads * number..2 * self.kv_heads * (number + 1) {
-                let first = (head * slots) as u64;
-                pieces.push(Piece::new(&shelf.window, row * first, row * in_window as u64));
-            }
-            if let Some(mixer) = self.mixers.get(layer) {
-                for (buffer, bytes) in [&mixer.scan, &mixer.conv].into_iter().zip(self.mixer_bytes)
-                {
-                    pieces.push(Piece::new(buffer, 0, bytes));
+                Stretch::Scales(of) => {
+                    let (shelf, number) = self.shelf(of.class);
+                    let start = self.scales_at(number, self.geometry.ring);
+                    let first = self.row(&of, self.geometry.ring);
+                    Piece::new(&shelf.ring, start + scale * first, scale * of.slots.len() as u64)
                 }
-            }
-        }
-        pieces.into_iter().flat_map(Piece::cut).collect()
+                Stretch::Window(of) => {
+                    let (shelf, number) = self.shelf(of.class);
+                    let slots = self.geometry.window + 1;
+                    let first = (2 * self.kv_heads * number * slots) as u64 + self.row(&of, slots);
+                    Piece::new(&shelf.window, row * first, row * of.slots.len() as u64)
+                }
+                Stretch::Scan(layer) => match self.mixers.get(layer) {
+                    Some(mixer) => Piece::new(&mixer.scan, 0, self.mixer_bytes[0]),
+                    None => return Ok(()),
+                },
+                Stretch::Conv(layer) => match self.mixers.get(layer) {
+                    Some(mixer) => Piece::new(&mixer.conv, 0, self.mixer_bytes[1]),
+                    None => return Ok(()),
+                },
+            };
+            pieces.extend(piece.cut());
+            Ok(())
+        })?;
+        Ok(pieces)
+    }
+
+    /// Number of the first of some rows among those of a layer with so many slots.
+    fn row(&self, of: &HeadRows, slots: usize) -> u64 {
+        ((of.side * self.kv_heads + of.head) * slots + of.slots.start) as u64
+    }
+
+    /// Where the scales of layer `number` of a shelf begin, whose rings have so many slots.
+    fn scales_at(&self, number: usize, slots: usize) -> u64 {
+        let rows = (2 * self.kv_heads * slots) as u64;
+        number as u64 * self.ring_bytes(slots) + rows * self.ring_row_bytes().0
     }
 
     /// Hands the image to `sink`, a command buffer for as much as is staged: for most states one.
     pub fn export(
         &self,
         device: &Device,
-        ledgers: &Ledgers,
+        tables: &Tables,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let pieces = self.pieces(ledgers);
+        let pieces = self.pieces(tables)?;
         let total: u64 = pieces.iter().map(|piece| piece.bytes).sum();
         if total == 0 {
             return Ok(());
@@ -271,16 +279,16 @@ impl Memory {
         Ok(())
     }
 
-    /// Takes over the image of a state that had the books `ledgers`.
+    /// Takes over the image of a state that had these tables.
     pub fn import(
         &self,
         device: &Device,
-        ledgers: &Ledgers,
+        tables: &Tables,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
         let mut in_flight = 0;
         let mut image = Vec::new();
-        for piece in self.pieces(ledgers) {
+        for piece in self.pieces(tables)? {
             let Piece { buffer, offset, bytes, row } = piece;
             if in_flight + bytes > STAGED {
                 device.submit([])?;
@@ -301,40 +309,41 @@ impl Memory {
         device.wait()
     }
 
-    /// Makes the ring as small as `ring` slots. `slots` are those of the states that each layer
-    /// keeps, in order.
-    pub fn shrink(&mut self, device: &Device, ring: usize, slots: &[Vec<usize>]) -> Result<()> {
+    /// Makes the rings as small as `ring` slots; `remap` says which rows stay.
+    pub fn shrink(&mut self, device: &Device, ring: usize, remap: &Remap) -> Result<()> {
         let geometry = Geometry { ring, ..self.geometry };
         let shelves = self.shelves_of(device, geometry)?;
         let (row, (ring_row, scale)) = (self.row_bytes(), self.ring_row_bytes());
         let old = self.geometry.ring;
-        let bytes = [old, ring].map(|slots| self.ring_bytes(slots));
-        let copy_layer = |encoder: &mut CommandEncoder, to: &Shelf, layer: usize| {
-            let (from, number) = self.shelf(layer);
-            let heads = 2 * self.kv_heads;
-            let starts = [number as u64 * bytes[0], (layer - to.first) as u64 * bytes[1]];
-            for head in 0..heads {
-                for (state, slot) in slots[layer].iter().enumerate() {
-                    let rows = [head * old + slot, head * ring + state].map(|row| row as u64);
-                    let [source, goal] = [0, 1].map(|i| starts[i] + ring_row * rows[i]);
-                    encoder.copy_buffer_to_buffer(&from.ring, source, &to.ring, goal, ring_row);
-                    if scale > 0 {
-                        let scales = [old, ring].map(|slots| (heads * slots) as u64 * ring_row);
-                        let [source, goal] =
-                            [0, 1].map(|i| starts[i] + scales[i] + scale * rows[i]);
-                        encoder.copy_buffer_to_buffer(&from.ring, source, &to.ring, goal, scale);
-                    }
-                }
-                let window = row * (self.geometry.window + 1) as u64;
-                let source = window * (number * heads + head) as u64;
-                let goal = window * ((layer - to.first) * heads + head) as u64;
-                encoder.copy_buffer_to_buffer(&from.window, source, &to.window, goal, window);
-            }
+        let new_shelf = |layer: usize| {
+            let shelf = &shelves[layer / shelves[0].layers];
+            (shelf, layer - shelf.first)
         };
         let commands = device.commands(|encoder| {
-            for shelf in &shelves {
-                (shelf.first..shelf.first + shelf.layers)
-                    .for_each(|layer| copy_layer(encoder, shelf, layer));
+            for (class, side, head, slots) in remap.heads() {
+                let ((from, number), (to, goal_number)) = (self.shelf(class), new_shelf(class));
+                let of = |slot: usize| HeadRows { class, side, head, slots: slot..slot + 1 };
+                let starts = [
+                    number as u64 * self.ring_bytes(old),
+                    goal_number as u64 * self.ring_bytes(ring),
+                ];
+                let scales = [self.scales_at(number, old), self.scales_at(goal_number, ring)];
+                for (state, slot) in slots.iter().enumerate() {
+                    let rows = [self.row(&of(*slot), old), self.row(&of(state), ring)];
+                    for (starts, bytes) in [(starts, ring_row), (scales, scale)] {
+                        if bytes > 0 {
+                            let [source, goal] = [0, 1].map(|i| starts[i] + bytes * rows[i]);
+                            encoder
+                                .copy_buffer_to_buffer(&from.ring, source, &to.ring, goal, bytes);
+                        }
+                    }
+                }
+            }
+            let window = 2 * self.kv_heads as u64 * row * (self.geometry.window + 1) as u64;
+            for layer in 0..self.layers {
+                let ((from, number), (to, goal)) = (self.shelf(layer), new_shelf(layer));
+                let [source, goal] = [number, goal].map(|number| window * number as u64);
+                encoder.copy_buffer_to_buffer(&from.window, source, &to.window, goal, window);
             }
         })?;
         device.submit([commands])?;

@@ -1,0 +1,84 @@
+//! Block tables in numbers, as a saved session has them, and back. Numbers of any making are refused
+//! or harmless.
+
+use super::schedule::Plan;
+use super::sequence::Span;
+use super::table::BlockTable;
+
+/// Numbers of a table beside its lists.
+const FIXED: usize = 6;
+/// At a million tokens a second no sequence of this century gets there; sums stay far from 64 bits.
+const FARTHEST: u64 = 1 << 56;
+
+impl BlockTable {
+    /// Most numbers that [`BlockTable::encode`] gives.
+    pub fn most_numbers(window: usize, ring: usize, position: u64) -> u64 {
+        let spans = position.min(ring as u64);
+        (FIXED as u64 + 2 + 3 * spans).saturating_add(window as u64 + 1)
+    }
+
+    /// Appends what a state can't be taken up without: position, chunk and offset of the plan and of
+    /// the next (equal where there is none), where the chunk at hand begins; the number of
+    /// boundaries in the window, and their positions; the number of spans of states in the ring, and
+    /// of each the first position, the step to the next, and how many there are.
+    pub fn encode(&self, numbers: &mut Vec<u64>) {
+        let (plan, next) = (self.schedule.plan, self.schedule.upcoming());
+        numbers.extend([self.position, plan.chunk(), plan.offset()]);
+        numbers.extend([next.chunk(), next.offset(), self.schedule.chunk_start]);
+        numbers.push(self.closed.len() as u64);
+        numbers.extend(&self.closed);
+        let spans = self.slots.positions().spans();
+        numbers.push(spans.len() as u64);
+        numbers.extend(spans.iter().flat_map(|span| [span.first, span.step, span.len]));
+    }
+
+    /// Takes what [`BlockTable::encode`] wrote from the beginning of `numbers`, if the table of such
+    /// a ring and window at `position` can be such. The states then lie in slots 0, 1, ….
+    pub fn decode(&mut self, position: u64, numbers: &mut &[u64]) -> Option<()> {
+        let (&[own, chunk, offset, next_chunk, next_offset, chunk_start], rest) =
+            numbers.split_first_chunk::<FIXED>()?;
+        let (closed, rest) = list(rest, 1)?;
+        let (spans, rest) = list(rest, 3)?;
+        let plan = Plan::new(chunk, offset).ok()?;
+        let next = Plan::new(next_chunk, next_offset).ok()?;
+        // What is older has left the window.
+        let oldest = position.saturating_sub(self.window + 1);
+        let sound = own == position
+            && position <= FARTHEST
+            && chunk_start <= position
+            && closed.is_sorted_by(|a, b| a < b)
+            && closed.iter().all(|b| (oldest..position).contains(b));
+        if !sound {
+            return None;
+        }
+        let mut positions = Vec::with_capacity(spans.len() / 3);
+        let mut first_free = 0;
+        for &[first, step, len] in spans.as_chunks::<3>().0 {
+            let last = len.checked_sub(1)?.checked_mul(step)?.checked_add(first)?;
+            if step == 0 || first < first_free || last >= oldest {
+                return None;
+            }
+            positions.push(Span { first, step, len });
+            first_free = last + 1;
+        }
+        // The sink is there as long as anything is.
+        if self.slots.ring() >= 2 && positions.first().is_some_and(|span| span.first != 0) {
+            return None;
+        }
+        self.reset();
+        self.slots.restore(&positions)?;
+        self.schedule.plan = plan;
+        self.schedule.next = (next != plan).then_some(next);
+        self.schedule.chunk_start = chunk_start;
+        self.position = position;
+        self.closed.extend(closed);
+        *numbers = rest;
+        Some(())
+    }
+}
+
+/// A number of items of `width` numbers, and the items.
+fn list(numbers: &[u64], width: usize) -> Option<(&[u64], &[u64])> {
+    let (&count, rest) = numbers.split_first()?;
+    rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(width)?)
+}

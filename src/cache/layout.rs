@@ -1,0 +1,211 @@
+//! Which KV heads remember what, and how many rows that takes: in each layer, KV heads fall into
+//! classes that remember alike.
+
+use super::{BlockTable, Eviction, MOST_RING, MOST_WINDOW, Plan};
+use crate::error::{Error, Result};
+use std::ops::Range;
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// Single precision.
+    F32,
+    /// Half precision.
+    F16,
+    /// Chunk states in integers of eight bits, with a scale for the key and one for the value of
+    /// each head; the window in half precision.
+    I8,
+}
+
+impl KvType {
+    /// Bytes of a key or a value in the ring, of a head of width `head_dim`, its scale apart.
+    pub(crate) fn ring_row(self, head_dim: usize) -> u64 {
+        head_dim as u64
+            * match self {
+                KvType::F32 => 4,
+                KvType::F16 => 2,
+                KvType::I8 => 1,
+            }
+    }
+
+    /// Bytes of the scale of a key or a value in the ring.
+    pub(crate) fn scale(self) -> u64 {
+        if self == KvType::I8 { 4 } else { 0 }
+    }
+
+    /// Bytes of a key or a value in the window.
+    pub(crate) fn window_row(self, head_dim: usize) -> u64 {
+        match self {
+            KvType::I8 => KvType::F16.ring_row(head_dim),
+            other => other.ring_row(head_dim),
+        }
+    }
+
+    /// Bytes of keys and values of `heads` heads in so many slots of the ring and of the window.
+    pub(crate) fn bytes(self, heads: usize, head_dim: usize, ring: u64, window: u64) -> u64 {
+        let both = 2 * heads as u64;
+        let ring = ring.saturating_mul(both * (self.ring_row(head_dim) + self.scale()));
+        ring.saturating_add(window.saturating_mul(both * self.window_row(head_dim)))
+    }
+}
+
+/// Sizes of a layer's keys and values and of its mixers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Values of the scan states of both mixers.
+    pub scan: usize,
+    /// Values of the inputs of both mixers' convolutions that are kept.
+    pub conv: usize,
+}
+
+impl LayerShape {
+    /// Bytes of the mixers' states.
+    pub fn mixer_bytes(&self) -> u64 {
+        4 * (self.scan as u64 + self.conv as u64)
+    }
+}
+
+/// KV heads of a layer that remember alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// The layer.
+    pub layer: usize,
+    /// Numbers of the KV heads, in ascending order.
+    pub heads: Vec<usize>,
+    /// Which tokens leave a state behind, to begin with.
+    pub plan: Plan,
+    /// Tokens before the current one that stay visible, `L`.
+    pub window: usize,
+    /// States that the ring holds, the sink counted.
+    pub ring: usize,
+    /// How a full ring makes room.
+    pub eviction: Eviction,
+    /// How keys and values are stored.
+    pub kv: KvType,
+}
+
+/// Classes of KV heads of all layers. What a state takes, what its image holds and what its tables
+/// are follow from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    layers: Vec<LayerShape>,
+    /// Layer by layer.
+    classes: Vec<Class>,
+    /// For each layer, which of the classes are its own.
+    of_layer: Vec<Range<usize>>,
+    /// For each KV head of each layer, one layer after the other: its class, and its number there.
+    of_head: Vec<(usize, usize)>,
+    /// For each layer, where its heads begin in `of_head`.
+    first_head: Vec<usize>,
+}
+
+impl Layout {
+    /// The layout of these layers and classes, which stand layer by layer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless every KV head of every layer is in exactly one class, and windows
+    /// and rings are within [`MOST_WINDOW`] and [`MOST_RING`].
+    pub fn new(layers: Vec<LayerShape>, classes: Vec<Class>) -> Result<Layout> {
+        let mut of_layer = Vec::with_capacity(layers.len());
+        let (mut of_head, mut first_head) = (Vec::new(), Vec::with_capacity(layers.len()));
+        let mut next = 0;
+        for (layer, shape) in layers.iter().enumerate() {
+            let own = classes[next..].iter().take_while(|class| class.layer == layer).count();
+            let own = next..next + own;
+            let mut places = vec![None; shape.kv_heads];
+            for (number, class) in own.clone().zip(&classes[own.clone()]) {
+                check("window", class.window, MOST_WINDOW)?;
+                check("ring", class.ring, MOST_RING)?;
+                for (index, &head) in class.heads.iter().enumerate() {
+                    let ascends = index == 0 || class.heads[index - 1] < head;
+                    match places.get_mut(head) {
+                        Some(place @ None) if ascends => *place = Some((number, index)),
+                        _ => return Err(no_partition(layer, shape.kv_heads)),
+                    }
+                }
+            }
+            first_head.push(of_head.len());
+            for place in places {
+                of_head.push(place.ok_or_else(|| no_partition(layer, shape.kv_heads))?);
+            }
+            next = own.end;
+            of_layer.push(own);
+        }
+        if let Some(class) = classes.get(next) {
+            return Err(Error::Argument(format!(
+                "a class of heads of layer {} stands where none of {} layers is to follow",
+                class.layer,
+                layers.len()
+            )));
+        }
+        Ok(Layout { layers, classes, of_layer, of_head, first_head })
+    }
+
+    /// Sizes of the layers.
+    pub fn layers(&self) -> &[LayerShape] {
+        &self.layers
+    }
+
+    /// All classes, layer by layer.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// Numbers of the classes of a layer.
+    pub fn classes_of(&self, layer: usize) -> Range<usize> {
+        self.of_layer[layer].clone()
+    }
+
+    /// The class of a KV head of a layer, and the head's number within the class.
+    pub fn place(&self, layer: usize, head: usize) -> (usize, usize) {
+        self.of_head[self.first_head[layer] + head]
+    }
+
+    /// The shape of the layer that a class belongs to.
+    pub fn shape(&self, class: &Class) -> LayerShape {
+        self.layers[class.layer]
+    }
+
+    /// The same with rings of at most `ring` states.
+    pub fn shrunk(&self, ring: usize) -> Layout {
+        let mut smaller = self.clone();
+        smaller.classes.iter_mut().for_each(|class| class.ring = class.ring.min(ring));
+        smaller
+    }
+
+    /// Bytes of a state: rings, windows, scans and convolutions of all layers. Sums beyond 64 bits
+    /// stay at the largest number.
+    pub fn state_bytes(&self) -> u64 {
+        let classes = self.classes.iter().map(|class| {
+            let (ring, window) = (class.ring as u64, class.window as u64 + 1);
+            class.kv.bytes(class.heads.len(), self.shape(class).head_dim, ring, window)
+        });
+        let mixers = self.layers.iter().map(LayerShape::mixer_bytes);
+        classes.chain(mixers).fold(0, u64::saturating_add)
+    }
+
+    /// Most numbers that the tables of a state at `position` are saved in.
+    pub fn most_numbers(&self, position: u64) -> u64 {
+        let of_class = |class: &Class| BlockTable::most_numbers(class.window, class.ring, position);
+        self.classes.iter().map(of_class).fold(0, u64::saturating_add)
+    }
+}
+
+fn check(what: &str, length: usize, most: usize) -> Result<()> {
+    if length <= most {
+        return Ok(());
+    }
+    Err(Error::Argument(format!(
+        "the length of a {what} must be between 0 and {most}, not {length}"
+    )))
+}
+
+fn no_partition(layer: usize, heads: usize) -> Error {
+    Error::Argument(format!(
+        "the classes of layer {layer} must hold each of its {heads} KV heads once, in ascending order"
+    ))
+}

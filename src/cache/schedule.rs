@@ -1,0 +1,93 @@
+//! Which positions close chunks.
+
+use crate::error::{Error, Result};
+
+/// Longest chunk, in tokens.
+pub const MOST_CHUNK: usize = 1 << 24;
+
+/// Chunks of equal length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    chunk: u64,
+    offset: u64,
+}
+
+impl Plan {
+    /// Chunks of `chunk` tokens, `P`, whose boundaries are moved by `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless `1 <= chunk <= MOST_CHUNK` and `offset < chunk`.
+    pub fn new(chunk: u64, offset: u64) -> Result<Plan> {
+        if !(1..=MOST_CHUNK as u64).contains(&chunk) {
+            return Err(Error::Argument(format!(
+                "a chunk length must be between 1 and {MOST_CHUNK}, not {chunk}"
+            )));
+        }
+        if offset >= chunk {
+            return Err(Error::Argument(format!(
+                "the offset of chunks of {chunk} tokens must be below {chunk}, not {offset}"
+            )));
+        }
+        Ok(Plan { chunk, offset })
+    }
+
+    /// Every token is a chunk.
+    pub const EVERY_TOKEN: Plan = Plan { chunk: 1, offset: 0 };
+
+    /// Tokens in a chunk, `P`.
+    pub fn chunk(self) -> u64 {
+        self.chunk
+    }
+
+    /// How far boundaries are moved; below the length of a chunk.
+    pub fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// Whether `position` closes a chunk. Position 0 is a chunk of its own.
+    pub fn is_boundary(self, position: u64) -> bool {
+        position == 0 || (position + self.offset + 1).is_multiple_of(self.chunk)
+    }
+}
+
+/// Chunks as a sequence meets them: their length may change from one to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Schedule {
+    pub plan: Plan,
+    /// The plan that takes over once the chunk at hand is closed.
+    pub next: Option<Plan>,
+    /// Where the chunk of the next token begins.
+    pub chunk_start: u64,
+}
+
+impl Schedule {
+    pub fn new(plan: Plan) -> Schedule {
+        Schedule { plan, next: None, chunk_start: 0 }
+    }
+
+    /// The token at `position`, the next one: how many of its chunk come before it, and whether it
+    /// closes the chunk.
+    pub fn token(&mut self, position: u64) -> (u64, bool) {
+        let in_chunk = position - self.chunk_start;
+        let closes = self.plan.is_boundary(position);
+        if closes {
+            self.chunk_start = position + 1;
+            self.plan = self.next.take().unwrap_or(self.plan);
+        }
+        (in_chunk, closes)
+    }
+
+    /// Another plan from the next chunk on; the next token is that at `position`.
+    pub fn set(&mut self, plan: Plan, position: u64) {
+        if position == self.chunk_start {
+            (self.plan, self.next) = (plan, None);
+        } else {
+            self.next = Some(plan);
+        }
+    }
+
+    /// The plan that the next chunk follows.
+    pub fn upcoming(&self) -> Plan {
+        self.next.unwrap_or(self.plan)
+    }
+}

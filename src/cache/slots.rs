@@ -1,0 +1,211 @@
+//! The states of a ring: a list of positions and slots, the oldest first.
+
+use super::policy::{Full, Policy};
+use super::sequence::{Sequence, Span};
+
+/// Most states of a ring.
+pub const MOST_RING: usize = u32::MAX as usize;
+
+/// Stretches of neighboring slots that the states may lie in before rows are moved together: each
+/// is a run of its own for every query.
+const MOST_STRETCHES: usize = 4;
+/// Spans that lists have room for from the start.
+const SPANS: usize = 16;
+/// Tables are made before anybody knows that there is memory for such a ring. Larger ones than this
+/// allocate when rows are moved together for the first time.
+const MOST_RESERVED: usize = 1 << 16;
+
+/// Which states there are, and in which slots of the ring they lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slots {
+    ring: usize,
+    /// Where the chunks of all states were closed.
+    positions: Sequence,
+    /// The slots of those in the ring. The others follow: they left the window within the block, and
+    /// lie where they lay.
+    slots: Sequence,
+    /// Slots without a state, in the order in which they are to be taken.
+    free: Sequence,
+    /// Empty; memory for evictions and for [`Slots::pack`].
+    gone: Sequence,
+    slot_of: Vec<u32>,
+    state_in: Vec<u32>,
+}
+
+impl Slots {
+    /// An empty ring of `ring` slots.
+    pub fn new(ring: usize) -> Slots {
+        let list = Sequence::default;
+        let (slot_of, state_in) = Default::default();
+        let (positions, slots, free, gone) = (list(), list(), list(), list());
+        let mut new = Slots { ring, positions, slots, free, gone, slot_of, state_in };
+        new.reset();
+        new
+    }
+
+    /// Makes room, so that nothing is allocated later unless a policy leaves states in many spans.
+    pub fn reserve(&mut self, policy: &dyn Policy) {
+        let lists = [&mut self.positions, &mut self.slots, &mut self.free, &mut self.gone];
+        lists.into_iter().for_each(|list| list.reserve(SPANS));
+        let packed = self.packed_at_once(policy);
+        self.slot_of.reserve(packed);
+        self.state_in.reserve(packed);
+    }
+
+    /// Rows that are moved together at once, of which there is memory for.
+    pub fn packed_at_once(&self, policy: &dyn Policy) -> usize {
+        if policy.scatters() { self.ring.min(MOST_RESERVED) } else { 0 }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let lists = [&self.positions, &self.slots, &self.free, &self.gone];
+        lists.map(Sequence::bytes).iter().sum::<usize>()
+            + 4 * (self.slot_of.capacity() + self.state_in.capacity())
+    }
+
+    pub fn reset(&mut self) {
+        self.positions.clear();
+        self.slots.clear();
+        self.free.clear();
+        self.free.push_range(0..self.ring as u64);
+    }
+
+    pub fn ring(&self) -> usize {
+        self.ring
+    }
+
+    /// States, those of the block that left the window included.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Where the chunks of the states were closed.
+    pub fn positions(&self) -> &Sequence {
+        &self.positions
+    }
+
+    /// The slots of the states in the ring.
+    pub fn slots(&self) -> &Sequence {
+        &self.slots
+    }
+
+    /// Positions of the states that are not in the ring yet.
+    pub fn outside(&self) -> impl Iterator<Item = u64> {
+        self.positions.iter_from(self.slots.len())
+    }
+
+    /// The state of the chunk that was closed at `position` leaves the window.
+    pub fn retire(&mut self, position: u64, policy: &dyn Policy) {
+        if self.ring == 0 {
+            return;
+        }
+        if self.len() >= self.ring {
+            self.evict(policy);
+        }
+        self.positions.push(position);
+    }
+
+    /// The states that are to go from a ring that is not empty go. The first state of a ring of two
+    /// or more is the sink and stays.
+    fn evict(&mut self, policy: &dyn Policy) {
+        let sinks = usize::from(self.ring >= 2).min(self.len() - 1);
+        let mut full = Full { positions: &self.positions, sinks, gone: &mut self.gone };
+        policy.evict(&mut full);
+        if self.gone.len() == 0 {
+            self.gone.push(sinks as u64);
+        }
+        self.positions.remove(&self.gone, |_| {});
+        let free = &mut self.free;
+        self.slots.remove(&self.gone, |slot| free.push(slot));
+        self.gone.clear();
+    }
+
+    /// Moves the rows in the ring together where they lie in too many stretches: `each` gets slots
+    /// from and to, one move after the other.
+    pub fn pack(&mut self, mut each: impl FnMut(u32, u32)) {
+        const NONE: u32 = u32::MAX;
+        if self.slots.ranges().nth(MOST_STRETCHES).is_none() {
+            return;
+        }
+        let Some(hole) = self.free.get(0) else { return };
+        let mut hole = hole as usize;
+        let held = self.slots.len();
+        let (slot_of, state_in) = (&mut self.slot_of, &mut self.state_in);
+        slot_of.extend(self.slots.iter().map(|slot| slot as u32));
+        state_in.resize(held, NONE);
+        for (state, slot) in (0..).zip(&*slot_of) {
+            if let Some(there) = state_in.get_mut(*slot as usize) {
+                *there = state;
+            }
+        }
+        // State by state goes to the slot of its number; one that lies there makes way to the hole.
+        for state in 0..held {
+            let slot = slot_of[state] as usize;
+            if slot == state {
+                continue;
+            }
+            let other = state_in[state];
+            if other != NONE {
+                each(state as u32, hole as u32);
+                slot_of[other as usize] = hole as u32;
+                if let Some(there) = state_in.get_mut(hole) {
+                    *there = other;
+                }
+            }
+            each(slot as u32, state as u32);
+            if let Some(left) = state_in.get_mut(slot) {
+                *left = NONE;
+            }
+            hole = slot;
+        }
+        slot_of.clear();
+        state_in.clear();
+        self.lie_in_order();
+    }
+
+    /// Gives the states outside the ring their slots: `each` gets position and slot.
+    pub fn settle(&mut self, mut each: impl FnMut(u64, u32)) {
+        for position in self.positions.iter_from(self.slots.len()) {
+            // As many slots are free as there are states outside, since no more than the ring holds
+            // are kept.
+            let Some(slot) = self.free.pop_first() else { break };
+            self.slots.push(slot);
+            each(position, slot as u32);
+        }
+    }
+
+    /// Makes the ring smaller, and gives the slots of the states that are kept. They are then said to
+    /// lie in slots 0, 1, ….
+    pub fn shrink(&mut self, ring: usize, policy: &dyn Policy) -> Vec<usize> {
+        self.ring = self.ring.min(ring);
+        while self.len() > self.ring {
+            self.evict(policy);
+        }
+        let kept = self.slots.iter().map(|slot| slot as usize).collect();
+        self.lie_in_order();
+        kept
+    }
+
+    /// An empty ring takes states at positions that ascend, into slots 0, 1, …, unless they are more
+    /// than it holds.
+    pub fn restore(&mut self, positions: &[Span]) -> Option<()> {
+        self.reset();
+        positions.iter().for_each(|span| self.positions.push_span(*span));
+        if self.len() > self.ring {
+            return None;
+        }
+        self.slots.push_range(0..self.len() as u64);
+        self.lie_in_order();
+        Some(())
+    }
+
+    /// The states in the ring lie in slots 0, 1, ….
+    fn lie_in_order(&mut self) {
+        let held = self.slots.len() as u64;
+        self.slots.clear();
+        self.slots.push_range(0..held);
+        self.free.clear();
+        self.free.push_range(held..self.ring as u64);
+    }
+}

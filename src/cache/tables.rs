@@ -1,0 +1,179 @@
+//! The block tables of a sequence. Classes whose tables say the same share them.
+
+use super::{BlockTable, Layout, Plan, Remap};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// The block tables of all classes of KV heads of a sequence.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    layout: Arc<Layout>,
+    distinct: Vec<BlockTable>,
+    /// For each class, which of `distinct` is its own.
+    of_class: Vec<usize>,
+    /// Tokens that a block has at most.
+    most: usize,
+}
+
+impl Tables {
+    /// The tables of a sequence that holds nothing yet, for blocks of at most `most` tokens.
+    ///
+    /// # Errors
+    /// As [`BlockTable::new`].
+    pub fn new(layout: Arc<Layout>, most: usize) -> Result<Tables> {
+        let each = layout
+            .classes()
+            .iter()
+            .map(|class| BlockTable::new(class.plan, class.window, class.ring, class.eviction));
+        let each = each.collect::<Result<_>>()?;
+        Ok(Tables::shared(layout, each, most))
+    }
+
+    fn shared(layout: Arc<Layout>, of_each_class: Vec<BlockTable>, most: usize) -> Tables {
+        let mut distinct: Vec<BlockTable> = Vec::new();
+        let mut of_class = Vec::with_capacity(of_each_class.len());
+        for table in of_each_class {
+            let known = distinct.iter().position(|other| *other == table);
+            of_class.push(known.unwrap_or(distinct.len()));
+            if known.is_none() {
+                distinct.push(table);
+            }
+        }
+        distinct.iter_mut().for_each(|table| table.reserve(most));
+        Tables { layout, distinct, of_class, most }
+    }
+
+    /// Which heads remember what.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Tokens taken in.
+    pub fn position(&self) -> u64 {
+        self.distinct.first().map_or(0, BlockTable::position)
+    }
+
+    /// The table of a class.
+    pub fn class(&self, class: usize) -> &BlockTable {
+        &self.distinct[self.of_class[class]]
+    }
+
+    /// The table of the first class of a layer, whose chunks the layer's mixers follow.
+    pub fn layer(&self, layer: usize) -> &BlockTable {
+        self.class(self.layout.classes_of(layer).start)
+    }
+
+    /// Tables that differ.
+    pub fn distinct(&self) -> &[BlockTable] {
+        &self.distinct
+    }
+
+    /// For each class, its index in [`Tables::distinct`].
+    pub fn of_class(&self) -> &[usize] {
+        &self.of_class
+    }
+
+    /// Tokens that a block has at most, at least 1.
+    pub fn room(&self) -> usize {
+        self.most
+    }
+
+    /// As [`BlockTable::begin`], for all classes.
+    pub fn begin(&mut self, len: usize) {
+        self.distinct.iter_mut().for_each(|table| table.begin(len));
+    }
+
+    /// As [`BlockTable::finish`], for all classes.
+    pub fn finish(&mut self) {
+        self.distinct.iter_mut().for_each(BlockTable::finish);
+    }
+
+    /// Back to the start.
+    pub fn reset(&mut self) {
+        self.distinct.iter_mut().for_each(BlockTable::reset);
+    }
+
+    /// Most states in a ring.
+    pub fn most_rows(&self) -> usize {
+        self.distinct.iter().map(BlockTable::rows).max().unwrap_or(0)
+    }
+
+    fn of_each_class(&self) -> Vec<BlockTable> {
+        self.of_class.iter().map(|&index| self.distinct[index].clone()).collect()
+    }
+
+    /// Other chunk lengths from the next chunk on: a plan for each class.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there are more plans than classes, or fewer.
+    pub fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {
+        let (found, wanted) = (plans.len(), self.of_class.len());
+        if found != wanted {
+            return Err(Error::Argument(format!(
+                "{found} chunk plans for {wanted} classes of KV heads"
+            )));
+        }
+        let mut each = self.of_each_class();
+        each.iter_mut().zip(plans).for_each(|(table, plan)| table.set_plan(*plan));
+        *self = Tables::shared(Arc::clone(&self.layout), each, self.most);
+        Ok(())
+    }
+
+    /// As [`BlockTable::shrink`], for all classes: what becomes of their rows.
+    pub fn shrink(&mut self, ring: usize) -> Remap {
+        let kept: Vec<_> = self.distinct.iter_mut().map(|table| table.shrink(ring)).collect();
+        let kept = self.of_class.iter().map(|&index| kept[index].clone()).collect();
+        let to = Arc::new(self.layout.shrunk(ring));
+        let from = std::mem::replace(&mut self.layout, Arc::clone(&to));
+        Remap { from, to, kept }
+    }
+
+    /// Bytes that the tables themselves take.
+    pub fn bytes(&self) -> usize {
+        self.distinct.iter().map(BlockTable::bytes).sum()
+    }
+
+    /// The tables of every class in numbers.
+    pub fn encode(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        (0..self.of_class.len()).for_each(|class| self.class(class).encode(&mut numbers));
+        numbers
+    }
+
+    /// What [`Tables::encode`] gave for a state of the same layout at `position`; none if that can't
+    /// be such.
+    pub fn decode(&self, position: u64, mut numbers: &[u64]) -> Option<Saved> {
+        let mut each = self.of_each_class();
+        each.iter_mut().try_for_each(|table| table.decode(position, &mut numbers))?;
+        let tables = Tables::shared(Arc::clone(&self.layout), each, self.most);
+        numbers.is_empty().then_some(Saved(tables))
+    }
+}
+
+/// The tables of a state that was saved: checked against a layout, and good for states of that
+/// layout only.
+#[derive(Clone, Debug)]
+pub struct Saved(Tables);
+
+impl Saved {
+    /// Bytes of the image that goes with them.
+    pub fn image_bytes(&self) -> u64 {
+        self.0.image_bytes()
+    }
+
+    /// The tables for a state that has the tables `of` now.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if that state is of another layout.
+    pub(crate) fn into_tables(self, of: &Tables) -> Result<Tables> {
+        if self.0.layout != of.layout {
+            return Err(Error::Argument(
+                "a state was saved with other windows, rings or classes of KV heads than this one has"
+                    .into(),
+            ));
+        }
+        let mut tables = Tables { most: of.most, ..self.0 };
+        tables.distinct.iter_mut().for_each(|table| table.reserve(of.most));
+        Ok(tables)
+    }
+}

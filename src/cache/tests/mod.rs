@@ -1,0 +1,50 @@
+use super::policy::Policy;
+use super::*;
+
+mod drop_oldest;
+mod hostile;
+mod layout;
+mod specification;
+mod thin;
+mod toy;
+
+fn plan(chunk: u64, offset: u64) -> Plan {
+    Plan::new(chunk, offset).unwrap()
+}
+
+#[test]
+fn a_transformer_sees_everything() {
+    let mut table = BlockTable::new(Plan::EVERY_TOKEN, 0, 64, Eviction::Drop).unwrap();
+    table.begin(28);
+    assert_eq!(rows(table.visible(27)), 28);
+    assert_eq!(table.visible(27).len(), 1);
+}
+
+#[test]
+fn chunks_begin_after_boundaries() {
+    for (chunk, offset) in [(1, 0), (4, 0), (4, 3), (7, 2)] {
+        let plan = plan(chunk, offset);
+        let mut table = BlockTable::new(plan, 0, 0, Eviction::Drop).unwrap();
+        table.begin(50);
+        let mut index = 0;
+        for position in 0..50 {
+            assert_eq!(table.in_chunk()[position as usize], index, "{plan:?} at {position}");
+            index = if plan.is_boundary(position) { 0 } else { index + 1 };
+        }
+    }
+}
+
+#[test]
+fn decode_needs_few_runs_and_no_memory() {
+    for eviction in [Eviction::Drop, Eviction::Thin] {
+        let mut table = BlockTable::new(plan(8, 3), 64, 128, eviction).unwrap();
+        table.reserve(1);
+        let bytes = table.bytes();
+        for _ in 0..5000 {
+            table.begin(1);
+            assert!(table.visible(0).len() <= 8, "{:?}", table.visible(0));
+            table.finish();
+        }
+        assert_eq!(table.bytes(), bytes, "{eviction}");
+    }
+}
