@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = Arc::new(Cpu::new(model, None)?);
     let options = Options { budget: Budget::Bytes(4 << 20), ..Options::default() };
     let session = Session::open(engine, options)?;
-    let sampler = Sampler::new(Sampling::default())?;
+    let sampler = Sampler::new(Sampling::chat(&language.tokenizer)?)?;
     let mut chat = Conversation::new(session, sampler, language, None);
 
     print!("> ");

@@ -74,6 +74,26 @@ fn an_instruction_that_was_read_ahead_answers_alike() {
 }
 
 #[test]
+fn tokens_of_an_instruction_that_was_read_ahead_are_recent() {
+    let fixture = Fixture::new();
+    let sampling = Sampling::greedy().with_presence_penalty(2.0).with_repeat_last(1000);
+    let chat = || {
+        let mut chat =
+            fixture.chat(Some("Say the word garden, the word garden, and nothing else."));
+        chat.set_sampler(Sampler::new(sampling.clone()).unwrap());
+        chat
+    };
+    let want = answer(&mut chat(), "What is green?");
+    let mut ahead = chat();
+    ahead.prepare().unwrap();
+    let recent = ahead.into_parts().1.recent();
+    assert!(!recent.is_empty());
+    let mut ahead = chat();
+    ahead.prepare().unwrap();
+    assert_eq!(answer(&mut ahead, "What is green?"), want);
+}
+
+#[test]
 fn a_chat_goes_on_from_a_snapshot_and_in_a_fork() {
     let fixture = Fixture::new();
     let mut chat = fixture.chat(None);

@@ -40,6 +40,9 @@ pub struct Args {
     /// Tokens that an answer may have
     #[arg(short = 'n', long = "limit", default_value_t = 512, value_name = "N")]
     limit: usize,
+    /// Let messages that spell special tokens, such as <|im_end|>, become these tokens
+    #[arg(long)]
+    parse_special: bool,
     /// Go on from the chat in this file, if it is there, and keep the chat in it
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -66,10 +69,11 @@ Ctrl-C stops an answer";
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.open(&args.model.path()?)?;
     let model = engine.model();
-    let (sampler, _) = args.sampling.sampler(model.spec().vocab)?;
     let tokenizer = Arc::new(common::tokenizer(model)?);
+    let (sampler, _) = args.sampling.sampler(model.spec().vocab, &tokenizer, true)?;
     let template = Arc::new(common::chat_template(model, &tokenizer)?);
-    let origin = Origin { engine, sampler, language: Language { tokenizer, template } };
+    let language = Language { tokenizer, template };
+    let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let input = Input::open()?;
     let talk = match &args.save {
@@ -85,7 +89,10 @@ pub fn run(args: Args) -> Result<()> {
         _ => {
             let session = Session::open(Arc::clone(&origin.engine), args.memory.options())?;
             let Origin { sampler, language, .. } = &origin;
-            Conversation::new(session, sampler.clone(), language.clone(), args.system)
+            let mut talk =
+                Conversation::new(session, sampler.clone(), language.clone(), args.system);
+            talk.set_parse_special(origin.parse_special);
+            talk
         }
     };
     let interrupt = match input {
@@ -110,12 +117,15 @@ struct Origin {
     engine: Arc<dyn Engine>,
     sampler: Sampler,
     language: Language,
+    parse_special: bool,
 }
 
 impl Origin {
     fn load(&self, path: &Path) -> Result<Conversation> {
         let (sampler, language) = (self.sampler.clone(), self.language.clone());
-        Ok(Conversation::resume(Arc::clone(&self.engine), path, sampler, language)?)
+        let mut talk = Conversation::resume(Arc::clone(&self.engine), path, sampler, language)?;
+        talk.set_parse_special(self.parse_special);
+        Ok(talk)
     }
 }
 

@@ -18,7 +18,8 @@ use std::time::Instant;
 /// The prompt is -p, --file, --tokens or else standard input; one newline at the end of a file or
 /// of standard input is not part of it. The model goes on from it as it is, or with --chat answers
 /// it. The text goes to standard output as it is made, until the model ends it or -n tokens are
-/// there. Names of special tokens, such as <|im_end|>, count as these tokens.
+/// there. In a prompt names of special tokens, such as <|im_end|>, count as these tokens; in a
+/// message (--chat) they are text, unless --parse-special is given.
 ///
 /// A prompt may be longer than the session remembers: its oldest parts are forgotten. Ctrl-C stops
 /// with the text so far and exit code 130.
@@ -65,6 +66,9 @@ struct PromptArgs {
     /// Answer the prompt: it is the user's message in the model's chat template
     #[arg(long)]
     chat: bool,
+    /// Let a message that spells special tokens, such as <|im_end|>, become these tokens
+    #[arg(long, requires = "chat")]
+    parse_special: bool,
     /// An instruction before the message
     #[arg(long, value_name = "TEXT", requires = "chat", allow_hyphen_values = true)]
     system: Option<String>,
@@ -96,8 +100,9 @@ struct Memory {
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.open(&args.model.path()?)?;
     let model = engine.model();
-    let (mut sampler, seed) = args.sampling.sampler(model.spec().vocab)?;
     let tokenizer = common::tokenizer(model)?;
+    let (mut sampler, seed) =
+        args.sampling.sampler(model.spec().vocab, &tokenizer, args.prompt.chat)?;
     let mut session = Session::open(engine.clone(), args.memory.options())?;
     let (prompt, tokens) = args.prompt.read(model, &tokenizer)?;
     let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;
@@ -216,7 +221,8 @@ impl PromptArgs {
         let template = common::chat_template(model, tokenizer)?;
         let mut messages: Vec<Message> = self.system.iter().map(Message::system).collect();
         messages.push(Message::user(text));
-        let tokens = Chat::new(tokenizer, &template).encode(&messages, true)?;
+        let chat = Chat::new(tokenizer, &template).parse_special(self.parse_special);
+        let tokens = chat.encode(&messages, true)?;
         Ok((template.render(&messages, true)?, tokens))
     }
 }

@@ -2,40 +2,77 @@
 
 use anyhow::Result;
 use attamba::Error;
-use attamba::sample::{Sampler, Sampling};
+use attamba::sample::{Sampler, Sampling, Stage};
+use attamba::text::Tokenizer;
 use clap::Args;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// How tokens are chosen.
+/// How tokens are chosen. What is not given is as the subcommand has it.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
     /// Always take the most likely token: the same as --temperature 0
     #[arg(long, conflicts_with = "temperature")]
     greedy: bool,
-    /// Divide logits by this before the draw; 0 takes the most likely token
-    #[arg(long, value_name = "X", default_value_t = Sampling::default().temperature)]
-    #[arg(allow_negative_numbers = true)]
-    temperature: f32,
-    /// Keep only the K most likely tokens; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = Sampling::default().top_k)]
-    top_k: usize,
+    /// Divide logits by this before the draw; 0 takes the most likely token [default: 0.8]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Keep only the K most likely tokens; 0 keeps all [default: 40]
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
     /// Keep only the most likely tokens that together have this probability; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p)]
-    #[arg(allow_negative_numbers = true)]
-    top_p: f32,
+    /// [default: 0.95]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f32>,
     /// Keep only tokens at least this many times as likely as the most likely; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().min_p)]
-    #[arg(allow_negative_numbers = true)]
-    min_p: f32,
-    /// Make recent tokens less likely: above 1; 1 is off
-    #[arg(long, value_name = "X", default_value_t = Sampling::default().repeat_penalty)]
-    #[arg(allow_negative_numbers = true)]
-    repeat_penalty: f32,
-    /// How many tokens are recent, those of the prompt counted
-    #[arg(long, value_name = "N", default_value_t = Sampling::default().repeat_last)]
-    repeat_last: usize,
+    /// [default: 0.05]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+    /// Keep only the most typical tokens that together have this probability; 1 keeps all
+    /// [default: 1]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    typical_p: Option<f32>,
+    /// How probable it is that XTC removes the most likely tokens; 0 is off [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    xtc_probability: Option<f32>,
+    /// XTC removes tokens of at least this probability, all but the least likely [default: 0.1]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    xtc_threshold: Option<f32>,
+    /// DRY: how much less likely tokens become that go on with a repetition; 0 is off
+    /// [default: 0.8 in a chat, 0 otherwise]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    dry_multiplier: Option<f32>,
+    /// DRY: by which factor that grows with each repeated token [default: 1.75]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    dry_base: Option<f32>,
+    /// DRY: repetitions shorter than N tokens are not looked at [default: 2]
+    #[arg(long, value_name = "N")]
+    dry_allowed_length: Option<usize>,
+    /// DRY: look for repetitions in the last N tokens; 0 is off [default: 1024]
+    #[arg(long, value_name = "N")]
+    dry_penalty_last_n: Option<usize>,
+    /// DRY: no repetition reaches across TEXT; may be given several times; "none" for no such text
+    /// [default: line end, colon, quote, asterisk]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    dry_sequence_breaker: Vec<String>,
+    /// Divide the logits of recent tokens by this: above 1 they become less likely; 1 is off
+    /// [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    repeat_penalty: Option<f32>,
+    /// How many tokens are recent to the penalties, those of the prompt counted [default: 64]
+    #[arg(long, value_name = "N", alias = "repeat-last")]
+    repeat_last_n: Option<usize>,
+    /// Subtract this from the logit of a recent token for each time it occurs; 0 is off [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    frequency_penalty: Option<f32>,
+    /// Subtract this from the logits of recent tokens; 0 is off [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    presence_penalty: Option<f32>,
+    /// The stages to run, in this order; one that is not named does not run [default:
+    /// penalties,dry,top-k,typical-p,top-p,min-p,xtc,temperature]
+    #[arg(long, value_name = "LIST")]
+    samplers: Option<String>,
     /// Add VALUE to the logit of token ID, -inf to forbid it; may be given several times
     #[arg(long, value_name = "ID=VALUE", value_parser = bias)]
     bias: Vec<(u32, f32)>,
@@ -45,24 +82,49 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// A sampler for a vocabulary of `vocab` entries, with its seed.
-    pub fn sampler(&self, vocab: usize) -> Result<(Sampler, u64)> {
+    /// A sampler for a vocabulary of `vocab` entries, with its seed; in a `chat` with DRY as a default.
+    pub fn sampler(
+        &self,
+        vocab: usize,
+        tokenizer: &Tokenizer,
+        chat: bool,
+    ) -> Result<(Sampler, u64)> {
         if let Some(&(token, _)) = self.bias.iter().find(|(token, _)| *token as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab }.into());
         }
+        let of_chat = Sampling::chat(tokenizer)?;
+        let mut s = if chat { of_chat.clone() } else { Sampling::default() };
+        let set = |field: &mut f32, given: Option<f32>| *field = given.unwrap_or(*field);
+        set(&mut s.temperature, if self.greedy { Some(0.0) } else { self.temperature });
+        set(&mut s.top_p, self.top_p);
+        set(&mut s.min_p, self.min_p);
+        set(&mut s.typical_p, self.typical_p);
+        set(&mut s.xtc_probability, self.xtc_probability);
+        set(&mut s.xtc_threshold, self.xtc_threshold);
+        set(&mut s.dry_multiplier, self.dry_multiplier);
+        set(&mut s.dry_base, self.dry_base);
+        set(&mut s.repeat_penalty, self.repeat_penalty);
+        set(&mut s.frequency_penalty, self.frequency_penalty);
+        set(&mut s.presence_penalty, self.presence_penalty);
+        let set = |field: &mut usize, given: Option<usize>| *field = given.unwrap_or(*field);
+        set(&mut s.top_k, self.top_k);
+        set(&mut s.dry_allowed_length, self.dry_allowed_length);
+        set(&mut s.dry_penalty_last_n, self.dry_penalty_last_n);
+        set(&mut s.repeat_last, self.repeat_last_n);
+        s.dry_breakers = match &self.dry_sequence_breaker[..] {
+            [] => of_chat.dry_breakers,
+            [none] if none == "none" => Vec::new(),
+            texts => tokenizer.dry_breakers(texts)?,
+        };
+        if let Some(list) = &self.samplers {
+            let names = list.split([',', ';']).map(str::trim).filter(|name| !name.is_empty());
+            s.stages = names.map(str::parse::<Stage>).collect::<attamba::Result<_>>()?;
+        }
+        s.bias.clone_from(&self.bias);
         // The keys of a hasher are the randomness that the standard library has.
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let sampling = Sampling::default()
-            .with_bias(self.bias.clone())
-            .with_repeat_penalty(self.repeat_penalty)
-            .with_repeat_last(self.repeat_last)
-            .with_top_k(self.top_k)
-            .with_top_p(self.top_p)
-            .with_min_p(self.min_p)
-            .with_temperature(if self.greedy { 0.0 } else { self.temperature })
-            .with_seed(seed);
         log::info!("seed {seed}");
-        Ok((Sampler::new(sampling)?, seed))
+        Ok((Sampler::new(s.with_seed(seed))?, seed))
     }
 }
 

@@ -60,7 +60,8 @@ enum attamba_status
     ATTAMBA_STATUS_STATE = 4,
     // The system refused to open, read or write a file.
     ATTAMBA_STATUS_IO = 5,
-    // The file is not a GGUF file, or contradicts itself.
+    // The file is not a GGUF file, contradicts itself, or computes numbers that no token can be
+    // chosen by.
     ATTAMBA_STATUS_FILE = 6,
     // The file, or the option, asks for something that this build does not do.
     ATTAMBA_STATUS_UNSUPPORTED = 7,
@@ -203,6 +204,37 @@ typedef int32_t attamba_policy;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// A stage of the chain that tokens are chosen by.
+enum attamba_stage
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Repetition, frequency and presence penalty.
+    ATTAMBA_STAGE_PENALTIES = 0,
+    // DRY.
+    ATTAMBA_STAGE_DRY = 1,
+    // Top-k.
+    ATTAMBA_STAGE_TOP_K = 2,
+    // Typical-p.
+    ATTAMBA_STAGE_TYPICAL_P = 3,
+    // Top-p.
+    ATTAMBA_STAGE_TOP_P = 4,
+    // Min-p.
+    ATTAMBA_STAGE_MIN_P = 5,
+    // XTC.
+    ATTAMBA_STAGE_XTC = 6,
+    // The temperature.
+    ATTAMBA_STAGE_TEMPERATURE = 7,
+};
+#ifndef __cplusplus
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
+typedef enum attamba_stage attamba_stage;
+#else
+typedef int32_t attamba_stage;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // How much is noted.
 enum attamba_log_level
 #if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
@@ -251,14 +283,16 @@ typedef struct attamba_bias {
     float bias;
 } attamba_bias;
 
-// How tokens are chosen; attamba_sampling_init sets the defaults. The steps run in the order of the
-// fields from `repeat_penalty` on, and every field counts as it stands.
+// How tokens are chosen; attamba_sampling_init or attamba_sampling_init_chat sets the defaults, and
+// every field counts as it stands. Fields that `struct_size` leaves out are off.
+//
+// The stages run in the order of attamba_stage, which is that of llama.cpp, or as `stages` has them.
 typedef struct attamba_sampling {
     // sizeof(attamba_sampling).
     uint32_t struct_size;
-    // Recent tokens that `repeat_penalty` looks at.
+    // Recent tokens that the three penalties look at; 0 turns them off.
     uint32_t repeat_last;
-    // Seed of the draws; a seed means the same for ever.
+    // Seed of the draws; a seed means the same in every version.
     uint64_t seed;
     // Logits of recent tokens are divided by it where positive, else multiplied; 1 is off.
     float repeat_penalty;
@@ -276,6 +310,35 @@ typedef struct attamba_sampling {
     const struct attamba_bias *bias;
     // How many there are.
     uint64_t bias_count;
+    // Subtracted from the logit of a recent token for each of its occurrences; 0 is off.
+    float frequency_penalty;
+    // Subtracted from the logit of a recent token; 0 is off.
+    float presence_penalty;
+    // Only the most typical tokens that together have this probability are kept; 1 keeps all.
+    float typical_p;
+    // How probable it is that XTC acts on a token; 0 is off.
+    float xtc_probability;
+    // Of the tokens of at least this probability XTC keeps only the least likely; above 0.5 it is off.
+    float xtc_threshold;
+    // DRY: a token that would make a repetition of n tokens longer loses
+    // `dry_multiplier * dry_base ^ (n - dry_allowed_length)` of its logit; 0 is off.
+    float dry_multiplier;
+    // At least 1.
+    float dry_base;
+    // Shorter repetitions are not looked at.
+    uint32_t dry_allowed_length;
+    // How many tokens DRY looks for repetitions in; 0 turns it off.
+    uint32_t dry_penalty_last_n;
+    // How many `stages` there are.
+    uint32_t stage_count;
+    // Stages, each an attamba_stage, in the order in which they run; read when the struct is handed
+    // over. NULL for all of them in the order of their numbers.
+    const int32_t *stages;
+    // Texts that no repetition reaches across, UTF-8 with a zero byte behind; read when the struct is
+    // handed over. NULL for line end, colon, quote and asterisk. Special tokens always are such.
+    const char *const *dry_breakers;
+    // How many there are; 0 with a pointer for none.
+    uint64_t dry_breaker_count;
 } attamba_sampling;
 
 // Called while a model is loaded, on the thread that loads it, with the part that is done, 0 to 1.
@@ -336,8 +399,14 @@ typedef struct attamba_session_options {
     int32_t policy;
     // Tokens a chunk; 0 for what the model was trained with. Other lengths work, but worse.
     uint32_t chunk;
-    // How tokens are chosen; NULL for the defaults of attamba_sampling_init.
+    // How tokens are chosen; NULL for the defaults, of attamba_sampling_init for raw text and of
+    // attamba_sampling_init_chat in a chat.
     const struct attamba_sampling *sampling;
+    // Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these tokens.
+    // For messages that the application writes itself. With 0 they are text like any other.
+    int32_t parse_special;
+    // 0.
+    uint32_t reserved;
 } attamba_session_options;
 
 // How a session stands, and how fast its last answer was.
@@ -454,11 +523,17 @@ attamba_status attamba_log_set(int32_t level,
                                attamba_log_fn log,
                                void *user);
 
-// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults:
-// temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalty, seed 0.
+// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults for
+// raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, seed 0.
 //
 // Any thread.
 attamba_status attamba_sampling_init(struct attamba_sampling *sampling);
+
+// The same with the defaults for a chat: those of attamba_sampling_init with DRY, of multiplier 0.8,
+// without which small models often end in a loop.
+//
+// Any thread.
+attamba_status attamba_sampling_init_chat(struct attamba_sampling *sampling);
 
 // Opens the model file at `path`, which ends with a zero byte. The file is mapped, not copied: it
 // must not be shortened while the model, or a session of it, is open.
@@ -572,7 +647,8 @@ attamba_status attamba_session_close(struct attamba_session *session);
 // One thread at a time.
 attamba_status attamba_session_reset(const struct attamba_session *session);
 
-// Chooses tokens otherwise from now on; NULL for the defaults. The tokens that a repetition penalty
+// Chooses tokens otherwise from now on; NULL for the defaults, of attamba_sampling_init for raw text
+// and of attamba_sampling_init_chat in a chat. The tokens that a repetition penalty
 // has counted so far stay counted.
 //
 // One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session goes on
@@ -613,7 +689,7 @@ attamba_status attamba_session_get_info(const struct attamba_session *session,
 attamba_status attamba_session_save(const struct attamba_session *session, const char *path);
 
 // Takes up the session that was saved at `path`, with the budget that it had; nothing is computed
-// anew. Of `options` the engine and the sampling count.
+// anew. Of `options` the engine, the sampling and `parse_special` count.
 //
 // `*session` gets the handle, which attamba_session_close takes back, or NULL on an error.
 //
@@ -635,8 +711,9 @@ attamba_status attamba_session_instruct(const struct attamba_session *session,
                                         size_t bytes);
 
 // Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and hands the text of the
-// answer to `each` as it comes. What the template writes around messages is fed as well; a message
-// that spells a special token, such as `<|im_end|>`, becomes that token.
+// answer to `each` as it comes. What the template writes around messages is fed as well. A message that
+// spells a special token, such as `<|im_end|>`, is text all the same, unless the session was opened
+// with `parse_special`.
 //
 // `*finish`, unless `finish` is NULL, says why the answer ended. The chat goes on from it, except
 // after ATTAMBA_FINISH_DROPPED.

@@ -42,8 +42,9 @@ pub unsafe extern "C" fn attamba_session_instruct(
 }
 
 /// Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and hands the text of the
-/// answer to `each` as it comes. What the template writes around messages is fed as well; a message
-/// that spells a special token, such as `<|im_end|>`, becomes that token.
+/// answer to `each` as it comes. What the template writes around messages is fed as well. A message that
+/// spells a special token, such as `<|im_end|>`, is text all the same, unless the session was opened
+/// with `parse_special`.
 ///
 /// `*finish`, unless `finish` is NULL, says why the answer ended. The chat goes on from it, except
 /// after ATTAMBA_FINISH_DROPPED.
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn attamba_session_messages(
         let each = each.ok_or_else(|| Failure::argument("the message function is NULL"))?;
         session.work(|work| {
             let Work::Chat(chat) = work else { return Ok(()) };
-            for message in chat.messages() {
+            for message in chat.talk.messages() {
                 let (role, text) = (&message.role, &message.content);
                 // SAFETY: the caller's function, while the caller waits; the texts are alive.
                 let go_on = unsafe {

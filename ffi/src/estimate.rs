@@ -154,7 +154,7 @@ impl Memory {
         let session = work.session()?;
         let held = session.memory();
         let checkpoints = match work {
-            Work::Chat(chat) => chat.checkpoint_bytes(),
+            Work::Chat(chat) => chat.talk.checkpoint_bytes(),
             _ => 0,
         };
         let weights = weights(model);

@@ -142,7 +142,7 @@ pub unsafe extern "C" fn attamba_session_generate(
     guard::on(&SESSIONS, session, |session| {
         let mut sink = Sink::new(each, user)?;
         let why = session.work(|work| {
-            let Raw { session: inner, sampler } = work.raw()?;
+            let Raw { session: inner, sampler, .. } = work.raw()?;
             if inner.position() == 0 {
                 return Err(Failure::new(Status::State, "nothing has been fed yet"));
             }

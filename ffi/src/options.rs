@@ -2,11 +2,13 @@
 
 use crate::error::{Failure, Result};
 use crate::input;
+use crate::model::Model;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
+use crate::work::{AsChat, Raw, Samplers};
 use runtime::engine::{Choice, KvType, Wanted};
-use runtime::sample::Sampling as Sampler;
-use runtime::session::{Budget as Bound, Eviction, Options};
+use runtime::sample::{self, Sampler, Sampling as Options};
+use runtime::session::{self, Budget as Bound, Eviction, Session};
 use std::ffi::{c_char, c_void};
 
 /// Which engine computes.
@@ -123,8 +125,14 @@ pub struct SessionOptions {
     pub policy: i32,
     /// Tokens a chunk; 0 for what the model was trained with. Other lengths work, but worse.
     pub chunk: u32,
-    /// How tokens are chosen; NULL for the defaults of attamba_sampling_init.
+    /// How tokens are chosen; NULL for the defaults, of attamba_sampling_init for raw text and of
+    /// attamba_sampling_init_chat in a chat.
     pub sampling: *const Sampling,
+    /// Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these tokens.
+    /// For messages that the application writes itself. With 0 they are text like any other.
+    pub parse_special: i32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: as above.
@@ -138,12 +146,21 @@ unsafe impl Versioned for SessionOptions {
         policy: 0,
         chunk: 0,
         sampling: std::ptr::null(),
+        parse_special: 0,
+        reserved: 0,
     };
 }
 
 impl SessionOptions {
+    /// The inside of a session that has begun nothing.
+    pub fn raw(&self, session: Session, samplers: Samplers) -> Raw {
+        let parse_special = input::truth(self.parse_special);
+        let as_chat = AsChat { sampler: samplers.chat, parse_special };
+        Raw { session, sampler: samplers.raw, as_chat }
+    }
+
     /// What the library is asked for.
-    pub fn options(&self) -> Result<Options> {
+    pub fn options(&self) -> Result<session::Options> {
         use Budget::{Bytes, Context, States, Tokens};
         let kind =
             known("budget_kind", self.budget_kind, [Context, States, Tokens, Bytes], |b| b as i32)?;
@@ -170,7 +187,8 @@ impl SessionOptions {
                 Policy::Thin => Eviction::Thin,
             };
         let given = |tokens: u32| (tokens != 0).then_some(tokens as usize);
-        Ok(Options { budget, kv, eviction, chunk: given(self.chunk), ..Options::default() })
+        let default = session::Options::default();
+        Ok(session::Options { budget, kv, eviction, chunk: given(self.chunk), ..default })
     }
 }
 
@@ -184,16 +202,40 @@ pub struct Bias {
     pub bias: f32,
 }
 
-/// How tokens are chosen; attamba_sampling_init sets the defaults. The steps run in the order of the
-/// fields from `repeat_penalty` on, and every field counts as it stands.
+/// A stage of the chain that tokens are chosen by.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Repetition, frequency and presence penalty.
+    Penalties = 0,
+    /// DRY.
+    Dry = 1,
+    /// Top-k.
+    TopK = 2,
+    /// Typical-p.
+    TypicalP = 3,
+    /// Top-p.
+    TopP = 4,
+    /// Min-p.
+    MinP = 5,
+    /// XTC.
+    Xtc = 6,
+    /// The temperature.
+    Temperature = 7,
+}
+
+/// How tokens are chosen; attamba_sampling_init or attamba_sampling_init_chat sets the defaults, and
+/// every field counts as it stands. Fields that `struct_size` leaves out are off.
+///
+/// The stages run in the order of attamba_stage, which is that of llama.cpp, or as `stages` has them.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sampling {
     /// sizeof(attamba_sampling).
     pub struct_size: u32,
-    /// Recent tokens that `repeat_penalty` looks at.
+    /// Recent tokens that the three penalties look at; 0 turns them off.
     pub repeat_last: u32,
-    /// Seed of the draws; a seed means the same for ever.
+    /// Seed of the draws; a seed means the same in every version.
     pub seed: u64,
     /// Logits of recent tokens are divided by it where positive, else multiplied; 1 is off.
     pub repeat_penalty: f32,
@@ -211,6 +253,35 @@ pub struct Sampling {
     pub bias: *const Bias,
     /// How many there are.
     pub bias_count: u64,
+    /// Subtracted from the logit of a recent token for each of its occurrences; 0 is off.
+    pub frequency_penalty: f32,
+    /// Subtracted from the logit of a recent token; 0 is off.
+    pub presence_penalty: f32,
+    /// Only the most typical tokens that together have this probability are kept; 1 keeps all.
+    pub typical_p: f32,
+    /// How probable it is that XTC acts on a token; 0 is off.
+    pub xtc_probability: f32,
+    /// Of the tokens of at least this probability XTC keeps only the least likely; above 0.5 it is off.
+    pub xtc_threshold: f32,
+    /// DRY: a token that would make a repetition of n tokens longer loses
+    /// `dry_multiplier * dry_base ^ (n - dry_allowed_length)` of its logit; 0 is off.
+    pub dry_multiplier: f32,
+    /// At least 1.
+    pub dry_base: f32,
+    /// Shorter repetitions are not looked at.
+    pub dry_allowed_length: u32,
+    /// How many tokens DRY looks for repetitions in; 0 turns it off.
+    pub dry_penalty_last_n: u32,
+    /// How many `stages` there are.
+    pub stage_count: u32,
+    /// Stages, each an attamba_stage, in the order in which they run; read when the struct is handed
+    /// over. NULL for all of them in the order of their numbers.
+    pub stages: *const i32,
+    /// Texts that no repetition reaches across, UTF-8 with a zero byte behind; read when the struct is
+    /// handed over. NULL for line end, colon, quote and asterisk. Special tokens always are such.
+    pub dry_breakers: *const *const c_char,
+    /// How many there are; 0 with a pointer for none.
+    pub dry_breaker_count: u64,
 }
 
 // SAFETY: as above.
@@ -227,39 +298,115 @@ unsafe impl Versioned for Sampling {
         reserved: 0,
         bias: std::ptr::null(),
         bias_count: 0,
+        frequency_penalty: 0.0,
+        presence_penalty: 0.0,
+        typical_p: 1.0,
+        xtc_probability: 0.0,
+        xtc_threshold: 0.1,
+        dry_multiplier: 0.0,
+        dry_base: 1.75,
+        dry_allowed_length: 2,
+        dry_penalty_last_n: 1024,
+        stage_count: 0,
+        stages: std::ptr::null(),
+        dry_breakers: std::ptr::null(),
+        dry_breaker_count: 0,
     };
 }
 
 impl Sampling {
-    /// A sampler of the caller's numbers.
+    /// The defaults for a chat.
+    const CHAT: Sampling = Sampling { dry_multiplier: 0.8, ..Sampling::DEFAULT };
+
+    /// Samplers of the caller's numbers, or of the defaults for null.
     ///
     /// # Safety
-    /// `from` as in [`versioned::read`], and its `bias` is null or points to as many as it says.
-    pub unsafe fn sampler(from: *const Sampling) -> Result<runtime::sample::Sampler> {
-        // SAFETY: as the caller guarantees, here and below.
-        let numbers = unsafe { versioned::read(from) }?;
-        let count = usize::try_from(numbers.bias_count).unwrap_or(usize::MAX);
-        let bias = unsafe { input::slice(numbers.bias, count, "the bias") }?;
-        let bias = bias.iter().map(|one| (one.token, one.bias)).collect();
-        numbers.with(bias)
+    /// `from` as in [`versioned::read`], and what it points to is null or as many as it says.
+    pub unsafe fn samplers(from: *const Sampling, model: &Model) -> Result<Samplers> {
+        if from.is_null() {
+            let raw = Sampler::new(Options::default())?;
+            let chat = match &model.language {
+                Ok(language) => Sampler::new(Options::chat(&language.tokenizer)?)?,
+                // Such a model has no chats.
+                Err(_) => raw.clone(),
+            };
+            return Ok(Samplers { raw, chat });
+        }
+        // SAFETY: as the caller guarantees.
+        let sampler = unsafe { versioned::read(from)?.sampler(model) }?;
+        Ok(Samplers { raw: sampler.clone(), chat: sampler })
     }
 
-    fn with(&self, bias: Vec<(u32, f32)>) -> Result<runtime::sample::Sampler> {
-        let sampling = Sampler::default()
-            .with_bias(bias)
+    /// # Safety
+    /// What the struct points to is null or as many as it says.
+    unsafe fn sampler(&self, model: &Model) -> Result<Sampler> {
+        let length = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        // SAFETY: as the caller guarantees, here and below.
+        let bias = unsafe { input::slice(self.bias, length(self.bias_count), "the bias") }?;
+        let bias = bias.iter().map(|one| (one.token, one.bias)).collect();
+        let mut options = self.options().with_bias(bias);
+        if !self.stages.is_null() {
+            let stages = self.stage_count as usize;
+            let stages = unsafe { input::slice(self.stages, stages, "the stages") }?;
+            options.stages = stages.iter().map(|&stage| Stage::of(stage)).collect::<Result<_>>()?;
+        }
+        if self.dry_multiplier > 0.0 {
+            let tokenizer = &model.language()?.tokenizer;
+            options.dry_breakers = if self.dry_breakers.is_null() {
+                Options::chat(tokenizer)?.dry_breakers
+            } else {
+                let count = length(self.dry_breaker_count);
+                let texts = unsafe { input::slice(self.dry_breakers, count, "dry_breakers") }?;
+                let text = |&text: &*const c_char| unsafe { input::name(text, "a DRY breaker") };
+                let texts = texts.iter().map(text).collect::<Result<Vec<_>>>()?;
+                let texts: Vec<String> = texts.into_iter().flatten().collect();
+                tokenizer.dry_breakers(&texts)?
+            };
+        }
+        Ok(Sampler::new(options)?)
+    }
+
+    /// The numbers alone.
+    fn options(&self) -> Options {
+        Options::default()
             .with_repeat_penalty(self.repeat_penalty)
+            .with_frequency_penalty(self.frequency_penalty)
+            .with_presence_penalty(self.presence_penalty)
             .with_repeat_last(self.repeat_last as usize)
+            .with_dry_multiplier(self.dry_multiplier)
+            .with_dry_base(self.dry_base)
+            .with_dry_allowed_length(self.dry_allowed_length as usize)
+            .with_dry_penalty_last_n(self.dry_penalty_last_n as usize)
             .with_top_k(self.top_k as usize)
+            .with_typical_p(self.typical_p)
             .with_top_p(self.top_p)
             .with_min_p(self.min_p)
+            .with_xtc_probability(self.xtc_probability)
+            .with_xtc_threshold(self.xtc_threshold)
             .with_temperature(self.temperature)
-            .with_seed(self.seed);
-        Ok(runtime::sample::Sampler::new(sampling)?)
+            .with_seed(self.seed)
     }
 }
 
-/// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults:
-/// temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalty, seed 0.
+impl Stage {
+    fn of(value: i32) -> Result<sample::Stage> {
+        use Stage::{Dry, MinP, Penalties, Temperature, TopK, TopP, TypicalP, Xtc};
+        let all = [Penalties, Dry, TopK, TypicalP, TopP, MinP, Xtc, Temperature];
+        Ok(match known("a stage", value, all, |stage| stage as i32)? {
+            Penalties => sample::Stage::Penalties,
+            Dry => sample::Stage::Dry,
+            TopK => sample::Stage::TopK,
+            TypicalP => sample::Stage::TypicalP,
+            TopP => sample::Stage::TopP,
+            MinP => sample::Stage::MinP,
+            Xtc => sample::Stage::Xtc,
+            Temperature => sample::Stage::Temperature,
+        })
+    }
+}
+
+/// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults for
+/// raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, seed 0.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -267,6 +414,18 @@ pub unsafe extern "C" fn attamba_sampling_init(sampling: *mut Sampling) -> Statu
     crate::guard::call(|| {
         // SAFETY: the caller's struct is as long as it says.
         unsafe { versioned::write(Sampling::DEFAULT, sampling) }
+    })
+}
+
+/// The same with the defaults for a chat: those of attamba_sampling_init with DRY, of multiplier 0.8,
+/// without which small models often end in a loop.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_sampling_init_chat(sampling: *mut Sampling) -> Status {
+    crate::guard::call(|| {
+        // SAFETY: the caller's struct is as long as it says.
+        unsafe { versioned::write(Sampling::CHAT, sampling) }
     })
 }
 
@@ -333,16 +492,8 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_library() {
-        let ours = Sampling::DEFAULT;
-        let theirs = Sampler::default();
-        assert_eq!(ours.repeat_penalty, theirs.repeat_penalty);
-        assert_eq!(ours.repeat_last as usize, theirs.repeat_last);
-        assert_eq!(ours.top_k as usize, theirs.top_k);
-        assert_eq!(ours.top_p, theirs.top_p);
-        assert_eq!(ours.min_p, theirs.min_p);
-        assert_eq!(ours.temperature, theirs.temperature);
-        assert_eq!(ours.seed, theirs.seed);
+        assert_eq!(Sampling::DEFAULT.options(), Options::default());
         let options = SessionOptions::DEFAULT.options().expect("the defaults make sense");
-        assert_eq!(options, Options::default());
+        assert_eq!(options, session::Options::default());
     }
 }

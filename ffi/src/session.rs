@@ -10,7 +10,7 @@ use crate::model::{Model, attamba_model};
 use crate::options::{Engine, Sampling, SessionOptions};
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
-use crate::work::{Raw, Work, broken};
+use crate::work::{Chat, Samplers, Work, broken};
 use runtime::conversation::Conversation;
 use runtime::session::{Cancel, Pause, Shrink};
 use std::ffi::c_char;
@@ -188,10 +188,10 @@ pub unsafe extern "C" fn attamba_session_open(
         unsafe {
             buffer::result(std::ptr::null_mut(), session);
             let options: SessionOptions = versioned::read(options)?;
-            let sampler = Sampling::sampler(options.sampling)?;
+            let samplers = Sampling::samplers(options.sampling, model)?;
             let engine = model.engines.get(Engine::of(options.engine)?)?;
             let opened = runtime::session::Session::open(engine, options.options()?)?;
-            let work = Work::Raw(Box::new(Raw { session: opened, sampler }));
+            let work = Work::Raw(Box::new(options.raw(opened, samplers)));
             let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
             buffer::result(handle, session);
         }
@@ -220,7 +220,8 @@ pub unsafe extern "C" fn attamba_session_reset(session: *const attamba_session) 
     guard::on(&SESSIONS, session, |session| session.work(Work::reset))
 }
 
-/// Chooses tokens otherwise from now on; NULL for the defaults. The tokens that a repetition penalty
+/// Chooses tokens otherwise from now on; NULL for the defaults, of attamba_sampling_init for raw text
+/// and of attamba_sampling_init_chat in a chat. The tokens that a repetition penalty
 /// has counted so far stay counted.
 ///
 /// One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session goes on
@@ -232,8 +233,8 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
 ) -> Status {
     guard::on(&SESSIONS, session, |session| {
         // SAFETY: the caller's struct is as long as it says.
-        let sampler = unsafe { Sampling::sampler(sampling) }?;
-        session.work(|work| work.set_sampler(sampler))
+        let samplers = unsafe { Sampling::samplers(sampling, &session.model) }?;
+        session.work(|work| work.set_samplers(samplers))
     })
 }
 
@@ -289,8 +290,8 @@ pub unsafe extern "C" fn attamba_session_get_info(
                 ..SessionInfo::DEFAULT
             };
             if let Work::Chat(chat) = work {
-                let (prompt, answer) = chat.speed();
-                value.messages = chat.messages().len() as u64;
+                let (prompt, answer) = chat.talk.speed();
+                value.messages = chat.talk.messages().len() as u64;
                 value.prompt_tokens = prompt.tokens as u64;
                 value.prompt_seconds = prompt.time.as_secs_f64();
                 value.answer_tokens = answer.tokens as u64;
@@ -323,7 +324,7 @@ pub unsafe extern "C" fn attamba_session_save(
         session.work(|work| {
             match work {
                 Work::Raw(raw) => raw.session.save(&path, b"")?,
-                Work::Chat(chat) => chat.save(&path)?,
+                Work::Chat(chat) => chat.talk.save(&path)?,
                 Work::Nothing => return Err(broken()),
             }
             Ok(())
@@ -332,7 +333,7 @@ pub unsafe extern "C" fn attamba_session_save(
 }
 
 /// Takes up the session that was saved at `path`, with the budget that it had; nothing is computed
-/// anew. Of `options` the engine and the sampling count.
+/// anew. Of `options` the engine, the sampling and `parse_special` count.
 ///
 /// `*session` gets the handle, which attamba_session_close takes back, or NULL on an error.
 ///
@@ -352,14 +353,17 @@ pub unsafe extern "C" fn attamba_session_load(
             buffer::result(std::ptr::null_mut(), session);
             let path = input::path(path)?;
             let options: SessionOptions = versioned::read(options)?;
-            let sampler = Sampling::sampler(options.sampling)?;
+            let samplers = Sampling::samplers(options.sampling, model)?;
             let engine = model.engines.get(Engine::of(options.engine)?)?;
             let (loaded, note) = runtime::session::Session::resume(engine, &path)?;
             let work = if note.is_empty() {
-                Work::Raw(Box::new(Raw { session: loaded, sampler }))
+                Work::Raw(Box::new(options.raw(loaded, samplers)))
             } else {
                 let language = model.language()?.clone();
-                Work::Chat(Box::new(Conversation::from_saved(loaded, &note, sampler, language)?))
+                let Samplers { raw, chat } = samplers;
+                let mut talk = Conversation::from_saved(loaded, &note, chat, language)?;
+                talk.set_parse_special(input::truth(options.parse_special));
+                Work::Chat(Box::new(Chat { talk, raw }))
             };
             let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
             buffer::result(handle, session);

@@ -6,7 +6,7 @@ use crate::guard;
 use crate::handle::{Handle, LastError, SESSIONS, SNAPSHOTS};
 use crate::session::{Session, attamba_session, check_place};
 use crate::status::Status;
-use crate::work::{Raw, Work, broken};
+use crate::work::{Chat, Raw, Work, broken};
 use runtime::{conversation, session};
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn attamba_session_snapshot(
                 Work::Raw(raw) => {
                     Kept::Raw { session: raw.session.snapshot()?, recent: raw.sampler.recent() }
                 }
-                Work::Chat(chat) => Kept::Chat(chat.snapshot()?),
+                Work::Chat(chat) => Kept::Chat(chat.talk.snapshot()?),
                 Work::Nothing => return Err(broken()),
             })
         })?;
@@ -87,7 +87,7 @@ fn rewind(work: &mut Work, kept: &Kept) -> Result<()> {
             raw.session.rewind(session)?;
             raw.sampler.recall(recent);
         }
-        (Work::Chat(chat), Kept::Chat(snapshot)) => chat.rewind(snapshot)?,
+        (Work::Chat(chat), Kept::Chat(snapshot)) => chat.talk.rewind(snapshot)?,
         (Work::Nothing, _) => return Err(broken()),
         _ => {
             return Err(Failure::new(
@@ -118,9 +118,13 @@ pub unsafe extern "C" fn attamba_session_fork(
             Ok(match work {
                 Work::Raw(raw) => {
                     let (session, sampler) = (raw.session.fork()?, raw.sampler.clone());
-                    Work::Raw(Box::new(Raw { session, sampler }))
+                    let as_chat = raw.as_chat.clone();
+                    Work::Raw(Box::new(Raw { session, sampler, as_chat }))
                 }
-                Work::Chat(chat) => Work::Chat(Box::new(chat.fork()?)),
+                Work::Chat(chat) => {
+                    let (talk, raw) = (chat.talk.fork()?, chat.raw.clone());
+                    Work::Chat(Box::new(Chat { talk, raw }))
+                }
                 Work::Nothing => return Err(broken()),
             })
         })?;

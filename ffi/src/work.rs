@@ -10,7 +10,7 @@ use runtime::session::Session;
 /// round once it has been reset.
 pub enum Work {
     Raw(Box<Raw>),
-    Chat(Box<Conversation>),
+    Chat(Box<Chat>),
     /// Between two of the others, and for ever if a panic came in between.
     Nothing,
 }
@@ -19,6 +19,29 @@ pub enum Work {
 pub struct Raw {
     pub session: Session,
     pub sampler: Sampler,
+    /// What a chat would be.
+    pub as_chat: AsChat,
+}
+
+/// A chat.
+pub struct Chat {
+    pub talk: Conversation,
+    /// How tokens would be chosen for raw text.
+    pub raw: Sampler,
+}
+
+/// What a chat is begun with.
+#[derive(Clone)]
+pub struct AsChat {
+    pub sampler: Sampler,
+    /// Whether messages that spell special tokens become these.
+    pub parse_special: bool,
+}
+
+/// How tokens are chosen: for raw text, and in a chat.
+pub struct Samplers {
+    pub raw: Sampler,
+    pub chat: Sampler,
 }
 
 impl Work {
@@ -26,7 +49,7 @@ impl Work {
     pub fn session(&self) -> Result<&Session> {
         match self {
             Work::Raw(raw) => Ok(&raw.session),
-            Work::Chat(chat) => Ok(chat.session()),
+            Work::Chat(chat) => Ok(chat.talk.session()),
             Work::Nothing => Err(broken()),
         }
     }
@@ -57,20 +80,17 @@ impl Work {
             self.begin_chat(language, None)?;
         }
         match self {
-            Work::Chat(chat) => Ok(chat),
+            Work::Chat(chat) => Ok(&mut chat.talk),
             _ => Err(broken()),
         }
     }
 
     /// A new chat with an instruction, whatever was before.
     pub fn begin_chat(&mut self, language: &Language, instruction: Option<String>) -> Result<()> {
-        let Raw { session, sampler } = self.take()?;
-        *self = Work::Chat(Box::new(Conversation::new(
-            session,
-            sampler,
-            language.clone(),
-            instruction,
-        )));
+        let Raw { session, sampler: raw, as_chat } = self.take()?;
+        let mut talk = Conversation::new(session, as_chat.sampler, language.clone(), instruction);
+        talk.set_parse_special(as_chat.parse_special);
+        *self = Work::Chat(Box::new(Chat { talk, raw }));
         Ok(())
     }
 
@@ -84,13 +104,17 @@ impl Work {
     }
 
     /// Chooses tokens otherwise from now on.
-    pub fn set_sampler(&mut self, sampler: Sampler) -> Result<()> {
+    pub fn set_samplers(&mut self, samplers: Samplers) -> Result<()> {
         match self {
             Work::Raw(raw) => {
-                let before = std::mem::replace(&mut raw.sampler, sampler);
+                let before = std::mem::replace(&mut raw.sampler, samplers.raw);
                 raw.sampler.recall(&before.recent());
+                raw.as_chat.sampler = samplers.chat;
             }
-            Work::Chat(chat) => chat.set_sampler(sampler),
+            Work::Chat(chat) => {
+                chat.talk.set_sampler(samplers.chat);
+                chat.raw = samplers.raw;
+            }
             Work::Nothing => return Err(broken()),
         }
         Ok(())
@@ -107,7 +131,7 @@ impl Work {
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         match self {
             Work::Raw(raw) => raw.session.shrink(bytes)?,
-            Work::Chat(chat) => chat.shrink(bytes)?,
+            Work::Chat(chat) => chat.talk.shrink(bytes)?,
             Work::Nothing => return Err(broken()),
         }
         Ok(())
@@ -117,8 +141,10 @@ impl Work {
         match std::mem::replace(self, Work::Nothing) {
             Work::Raw(raw) => Ok(*raw),
             Work::Chat(chat) => {
-                let (session, sampler) = chat.into_parts();
-                Ok(Raw { session, sampler })
+                let Chat { talk, raw } = *chat;
+                let parse_special = talk.parse_special();
+                let (session, sampler) = talk.into_parts();
+                Ok(Raw { session, sampler: raw, as_chat: AsChat { sampler, parse_special } })
             }
             Work::Nothing => Err(broken()),
         }

@@ -102,6 +102,7 @@ fuzz_target!(|input: &[u8]| {
         bos: switches.id(0),
         eos: switches.id(1),
         eot: switches.id(2),
+        eom: None,
         unknown: switches.id(3),
         padding: switches.id(4),
         add_bos: switches.boolean(0),

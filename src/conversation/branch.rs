@@ -62,6 +62,7 @@ impl Conversation {
             messages: self.messages.clone(),
             fed: self.fed.clone(),
             checkpoints: Checkpoints::default(),
+            parse_special: self.parse_special,
             prompt: self.prompt,
             answer: self.answer,
         })

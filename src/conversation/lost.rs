@@ -7,7 +7,6 @@
 use super::Conversation;
 use crate::error::{Error, Result};
 use crate::session::Session;
-use crate::text::Chat;
 
 impl Conversation {
     /// Does `work` on the session, and once more on another engine where the first is lost.
@@ -50,7 +49,7 @@ impl Conversation {
             Some((_, Err(e))) => return Err(e),
         };
         let language = self.language.clone();
-        let chat = Chat::new(&language.tokenizer, &language.template);
+        let chat = self.chat_of(&language);
         let begun = text.get(..begun).unwrap_or_default();
         let turn = chat.rest(text.to_owned(), begun)?;
         if turn.restart {

@@ -73,6 +73,7 @@ pub struct Conversation {
     /// The text that the session has taken in; empty if it is to begin anew.
     fed: String,
     checkpoints: Checkpoints,
+    parse_special: bool,
     prompt: Speed,
     answer: Speed,
 }
@@ -105,6 +106,7 @@ impl Conversation {
             messages: Vec::new(),
             fed: String::new(),
             checkpoints: Checkpoints::default(),
+            parse_special: false,
             prompt: Speed::default(),
             answer: Speed::default(),
         }
@@ -124,6 +126,17 @@ impl Conversation {
     pub fn set_sampler(&mut self, sampler: Sampler) {
         let before = std::mem::replace(&mut self.sampler, sampler);
         self.sampler.recall(&before.recent());
+    }
+
+    /// Whether messages that spell special tokens, such as `<|im_end|>`, become these tokens from now
+    /// on: see [`Chat::parse_special`]. Not so at first.
+    pub fn set_parse_special(&mut self, yes: bool) {
+        self.parse_special = yes;
+    }
+
+    /// What [`Conversation::set_parse_special`] has been told.
+    pub fn parse_special(&self) -> bool {
+        self.parse_special
     }
 
     /// The messages so far, the instruction included.
@@ -203,8 +216,8 @@ impl Conversation {
         }
         self.session.begin();
         let language = self.language.clone();
-        let text = language.template.render(&self.messages, false)?;
-        let chat = Chat::new(&language.tokenizer, &language.template);
+        let chat = self.chat_of(&language);
+        let text = chat.render(&self.messages, false)?;
         let tokens = chat.encode(&self.messages, false)?;
         self.session.reset();
         let fed = self.session.go_on(&tokens);
@@ -273,7 +286,7 @@ impl Conversation {
     fn attempt(&mut self, limit: usize, each: &mut dyn FnMut(&str) -> bool) -> Result<Outcome> {
         let start = Instant::now();
         let language = self.language.clone();
-        let chat = Chat::new(&language.tokenizer, &language.template);
+        let chat = self.chat_of(&language);
         let turn = chat.turn(&self.messages, &self.fed)?;
         if turn.restart {
             self.session.reset();
@@ -298,7 +311,7 @@ impl Conversation {
         let Answer { text: answer, tokens, outcome, whole } =
             self.generate(&turn.text, limit, each)?;
         self.answer = Speed { tokens, time: start.elapsed() };
-        self.fed = turn.text + &answer;
+        self.fed = turn.text + &chat.mark(&answer);
         let message = self.as_written(answer)?;
         self.messages.push(message);
         if !whole {
@@ -379,6 +392,10 @@ impl Conversation {
         Ok(Answer { text: answer, tokens: tokens.len(), outcome, whole })
     }
 
+    fn chat_of<'a>(&self, language: &'a Language) -> Chat<'a> {
+        Chat::new(&language.tokenizer, &language.template).parse_special(self.parse_special)
+    }
+
     /// The answer as a message. Many templates put the space that a model begins its answer with
     /// before the message themselves; with it in the message they would write it twice, and the
     /// session would have to take in the whole chat anew.
@@ -387,7 +404,7 @@ impl Conversation {
         if trimmed.len() < answer.len() {
             let mut chat = self.messages.clone();
             chat.push(Message::assistant(trimmed));
-            if self.language.template.render(&chat, false)?.starts_with(&self.fed) {
+            if self.chat_of(&self.language).begins_with(&chat, &self.fed)? {
                 return Ok(Message::assistant(trimmed));
             }
         }

@@ -102,10 +102,11 @@ impl Candidates {
         self.lowered = true;
     }
 
-    /// Divides the logits by `by`, which is above 0. They count from the greatest on, lest they
-    /// overflow.
+    /// Divides the logits by `by`, which is above 0. Where the greatest would overflow they count from
+    /// that one on.
     pub fn scale(&mut self, by: f32) {
         let best = self.best();
+        let best = if (best / by).is_finite() { 0.0 } else { best };
         for candidate in &mut self.list {
             candidate.logit = (candidate.logit - best) / by;
         }

@@ -76,14 +76,43 @@ impl Added {
         Ok(())
     }
 
+    /// Whether `text` begins with a special token, or is the beginning of one.
+    pub(super) fn begins_special(&self, vocabulary: &Vocabulary, text: &[u8]) -> bool {
+        if self.ids.is_empty() || !text.first().is_some_and(|&byte| self.begins[byte as usize]) {
+            return false;
+        }
+        let special = |id: &u32| vocabulary.kind(*id).is_some_and(Kind::is_special);
+        let mut range = &self.ids[..];
+        for (depth, byte) in text.iter().enumerate() {
+            range = self.narrowed(vocabulary, range, depth, *byte);
+            // The shortest comes first.
+            let Some(first) = range.first() else { return false };
+            if vocabulary.text(*first).len() == depth + 1 && special(first) {
+                return true;
+            }
+        }
+        range.iter().any(special)
+    }
+
+    /// Of `range`, whose tokens have the same `depth` bytes first, those that go on with `byte`.
+    fn narrowed<'a>(
+        &self,
+        vocabulary: &Vocabulary,
+        range: &'a [u32],
+        depth: usize,
+        byte: u8,
+    ) -> &'a [u32] {
+        let at = |id: &u32| vocabulary.text(*id).get(depth).copied();
+        let range = &range[range.partition_point(|id| at(id) < Some(byte))..];
+        &range[..range.partition_point(|id| at(id) == Some(byte))]
+    }
+
     /// The longest added token that `text` begins with: narrows the sorted list byte by byte.
     fn longest(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
         let mut range = &self.ids[..];
         let mut best = None;
         for (depth, byte) in text.iter().enumerate() {
-            let at = |id: &u32| vocabulary.text(*id).get(depth);
-            range = &range[range.partition_point(|id| at(id) < Some(byte))..];
-            range = &range[..range.partition_point(|id| at(id) == Some(byte))];
+            range = self.narrowed(vocabulary, range, depth, *byte);
             let Some(&first) = range.first() else { break };
             if vocabulary.text(first).len() == depth + 1 {
                 best = Some(first);

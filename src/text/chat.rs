@@ -1,18 +1,20 @@
 //! A chat as tokens: whole, or only what a session has not seen yet.
 
+use super::marks;
 use super::template::{ChatTemplate, Message};
 use super::tokenizer::Tokenizer;
 use crate::error::Result;
+use std::borrow::Cow;
 
 /// A tokenizer and a template that belong together.
 ///
-/// As everywhere in the field, the rendered text is read as one: a message that spells a special
-/// token such as `<|im_end|>` becomes that token. Who passes on messages of strangers should
-/// look for that.
+/// What a message says is text: only the template's own words become special tokens, so that a message
+/// that spells `<|im_end|>` does not end its turn. [`Chat::parse_special`] changes that.
 #[derive(Clone, Copy, Debug)]
 pub struct Chat<'a> {
     tokenizer: &'a Tokenizer,
     template: &'a ChatTemplate,
+    parse_special: bool,
 }
 
 /// What a session is to be fed for the next answer.
@@ -24,20 +26,51 @@ pub struct Turn {
     /// turn, and in a later one if the template writes earlier turns anew.
     pub restart: bool,
     /// The text that the session has seen once it is fed. Append the answer as it comes and hand
-    /// it to the next turn.
+    /// it to the next turn. Where messages spell special tokens it has marks in it: U+FDD0.
     pub text: String,
 }
 
 impl<'a> Chat<'a> {
     /// Pairs them.
     pub fn new(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a> {
-        Chat { tokenizer, template }
+        Chat { tokenizer, template, parse_special: false }
+    }
+
+    /// With `yes`, a message that spells a special token becomes that token, as the whole rendered
+    /// text is read as one. For messages that an application writes itself.
+    #[must_use]
+    pub fn parse_special(self, yes: bool) -> Chat<'a> {
+        Chat { parse_special: yes, ..self }
     }
 
     /// The tokens of a whole chat; with `add_generation_prompt` they end where the answer begins.
     /// The BOS token comes first if the model expects it, once: templates may write it too.
     pub fn encode(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>> {
-        self.whole(&self.template.render(messages, add_generation_prompt)?)
+        self.whole(&self.render(messages, add_generation_prompt)?)
+    }
+
+    /// The text of a chat, with marks where messages spell special tokens.
+    pub(crate) fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String> {
+        if self.parse_special {
+            return self.template.render(messages, add_generation_prompt);
+        }
+        let marked: Vec<Message> =
+            messages.iter().map(|m| Message::new(&*m.role, self.mark(&m.content))).collect();
+        self.template.render(&marked, add_generation_prompt)
+    }
+
+    /// The text of an answer as [`Chat::render`] has it in its place.
+    pub(crate) fn mark<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.parse_special { Cow::Borrowed(text) } else { self.tokenizer.mark(text) }
+    }
+
+    /// Whether the text of the chat begins with `fed`.
+    pub(crate) fn begins_with(&self, messages: &[Message], fed: &str) -> Result<bool> {
+        Ok(marks::after(&self.render(messages, false)?, fed).is_some())
     }
 
     /// What to feed for the answer to `messages`, of which the session has seen the text `fed`.
@@ -64,14 +97,14 @@ impl<'a> Chat<'a> {
     /// # }
     /// ```
     pub fn turn(&self, messages: &[Message], fed: &str) -> Result<Turn> {
-        self.rest(self.template.render(messages, true)?, fed)
+        self.rest(self.render(messages, true)?, fed)
     }
 
     /// As [`Chat::turn`], of a text that was rendered before.
     pub(crate) fn rest(&self, text: String, fed: &str) -> Result<Turn> {
-        match text.strip_prefix(fed) {
+        match marks::after(&text, fed) {
             Some(new) if !fed.is_empty() => {
-                let tokens = self.tokenizer.encode(new, true)?;
+                let tokens = self.tokenizer.encode_marked(new)?;
                 Ok(Turn { tokens, restart: false, text })
             }
             _ => Ok(Turn { tokens: self.whole(&text)?, restart: true, text }),
@@ -79,7 +112,7 @@ impl<'a> Chat<'a> {
     }
 
     fn whole(&self, text: &str) -> Result<Vec<u32>> {
-        let mut tokens = self.tokenizer.encode(text, true)?;
+        let mut tokens = self.tokenizer.encode_marked(text)?;
         if let Some(bos) = self.tokenizer.bos()
             && self.tokenizer.add_bos()
             && tokens.first() != Some(&bos)

@@ -16,6 +16,7 @@ impl<'a> TextSource<'a> {
             bos: gguf.u32("tokenizer.ggml.bos_token_id")?,
             eos: gguf.u32("tokenizer.ggml.eos_token_id")?,
             eot: gguf.u32("tokenizer.ggml.eot_token_id")?,
+            eom: gguf.u32("tokenizer.ggml.eom_token_id")?,
             unknown: gguf.u32("tokenizer.ggml.unknown_token_id")?,
             padding: gguf.u32("tokenizer.ggml.padding_token_id")?,
             add_bos: gguf.bool("tokenizer.ggml.add_bos_token")?,

@@ -86,8 +86,15 @@ fn vocabulary(
                 Error::Tokenizer(format!("token {id} ({token:?}) has the unknown type {number}"))
             })?,
             // Without types, the tokens with a role are those that are not text.
-            None if [source.bos, source.eos, source.eot, source.unknown, source.padding]
-                .contains(&Some(id as u32)) =>
+            None if [
+                source.bos,
+                source.eos,
+                source.eot,
+                source.eom,
+                source.unknown,
+                source.padding,
+            ]
+            .contains(&Some(id as u32)) =>
             {
                 Kind::Control
             }

@@ -2,6 +2,7 @@
 
 use super::added::Added;
 use super::bytelevel;
+use super::marks::MARK;
 use super::spm::SPACE;
 use super::tokenizer::{Encoder, Parts};
 use super::vocabulary::{Kind, MAX_TOKENS, Vocabulary};
@@ -80,6 +81,12 @@ impl Hub {
             let added =
                 if special { self.inner.get_added_vocabulary() } else { &self.without_special };
             let mut pieces = added.extract_and_normalize(self.inner.get_normalizer(), text);
+            if text.contains(MARK) {
+                pieces.normalize(|piece| {
+                    piece.filter(|c| c != MARK);
+                    Ok(())
+                })?;
+            }
             if let Some(pretokenizer) = self.inner.get_pre_tokenizer() {
                 pretokenizer.pre_tokenize(&mut pieces)?;
             }

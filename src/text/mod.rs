@@ -12,15 +12,18 @@
 
 mod added;
 mod bpe;
+mod breakers;
 mod bytelevel;
 mod chat;
 mod classes;
 mod clock;
+mod ends;
 mod from_gguf;
 mod ggml;
 mod hub;
 mod index;
 mod json;
+mod marks;
 mod merge;
 mod pretokenize;
 mod source;

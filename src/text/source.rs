@@ -27,6 +27,8 @@ pub struct TextSource<'a> {
     pub eos: Option<u32>,
     /// `tokenizer.ggml.eot_token_id`: ends a turn.
     pub eot: Option<u32>,
+    /// `tokenizer.ggml.eom_token_id`: ends a message within a turn, such as a call of a tool.
+    pub eom: Option<u32>,
     /// `tokenizer.ggml.unknown_token_id`.
     pub unknown: Option<u32>,
     /// `tokenizer.ggml.padding_token_id`. Nothing here pads; it counts only as a token that is no

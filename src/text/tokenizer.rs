@@ -2,22 +2,20 @@
 
 use super::added::{Added, Fragment};
 use super::bpe::Bpe;
+use super::ends;
 use super::hub::Hub;
+use super::marks::{MARK, marked, unmarked};
 use super::merge::Merger;
 use super::source::TextSource;
 use super::spm::Spm;
 use super::vocabulary::{Kind, Vocabulary};
 use super::{ggml, json};
 use crate::error::{Error, Result};
-
-/// Names of tokens that end a turn or a text wherever a vocabulary has them as special tokens,
-/// whatever the file's metadata says: many files name only one of two.
-const ENDS: [&str; 6] =
-    ["<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "</s>", "<end_of_turn>"];
+use std::borrow::Cow;
 
 /// The tokenizer of a model. It may be shared between threads.
 pub struct Tokenizer {
-    parts: Parts,
+    pub(super) parts: Parts,
     bos: Option<u32>,
     eos: Option<u32>,
     eot: Option<u32>,
@@ -66,6 +64,7 @@ impl Tokenizer {
             ("bos", source.bos),
             ("eos", source.eos),
             ("eot", source.eot),
+            ("eom", source.eom),
             ("unknown", source.unknown),
         ];
         for (name, id) in named {
@@ -77,7 +76,7 @@ impl Tokenizer {
         }
 
         parts.vocabulary.shrink();
-        let ends = parts.ends(&[source.eos, source.eot]);
+        let ends = ends::of(source, &parts.vocabulary, &parts.added);
         Ok(Tokenizer {
             bos: source.bos,
             eos: source.eos,
@@ -106,27 +105,80 @@ impl Tokenizer {
                 text.len()
             )));
         }
+        let mut tokens = Vec::new();
+        if let Encoder::Hub(hub) = &self.parts.encoder {
+            hub.encode(text, special, &mut tokens)?;
+        } else {
+            self.append(text, special, &mut Merger::default(), &mut tokens)?;
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of `text`, in which special tokens are found except where marks break them; the
+    /// marks go.
+    pub(super) fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
+        if !text.contains(MARK) {
+            return self.encode(text, true);
+        }
         let Parts { vocabulary, added, encoder, .. } = &self.parts;
         let mut tokens = Vec::new();
         if let Encoder::Hub(hub) = encoder {
-            hub.encode(text, special, &mut tokens)?;
+            hub.encode(text, true, &mut tokens)?;
             return Ok(tokens);
         }
         let mut merger = Merger::default();
+        // The special tokens first. What is between them then is text, whatever it spells.
+        let mut done = 0;
+        let mut each = |from: usize, to: usize, token: Option<u32>| {
+            self.append(&unmarked(&text[from..to]), false, &mut merger, &mut tokens)?;
+            tokens.extend(token);
+            Ok(())
+        };
+        let mut at = 0;
+        added.fragments(vocabulary, text, true, |fragment| {
+            match fragment {
+                Fragment::Text(t) => at += t.len(),
+                Fragment::Token(id) => {
+                    let end = at + vocabulary.text(id).len();
+                    if vocabulary.kind(id).is_some_and(Kind::is_special) {
+                        each(done, at, Some(id))?;
+                        done = end;
+                    }
+                    at = end;
+                }
+            }
+            Ok(())
+        })?;
+        each(done, text.len(), None)?;
+        Ok(tokens)
+    }
+
+    /// `text` with marks where it spells special tokens.
+    pub(super) fn mark<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        marked(text, &self.parts.added, &self.parts.vocabulary)
+    }
+
+    fn append(
+        &self,
+        text: &str,
+        special: bool,
+        merger: &mut Merger,
+        tokens: &mut Vec<u32>,
+    ) -> Result<()> {
+        let Parts { vocabulary, added, encoder, .. } = &self.parts;
         added.fragments(vocabulary, text, special, |fragment| {
             match (fragment, encoder) {
                 (Fragment::Token(id), _) => tokens.push(id),
                 (Fragment::Text(t), Encoder::Bpe(e)) => {
-                    e.encode(vocabulary, t, &mut merger, &mut tokens);
+                    e.encode(vocabulary, t, merger, tokens);
                 }
                 (Fragment::Text(t), Encoder::Spm(e)) => {
-                    e.encode(vocabulary, t, &mut merger, &mut tokens)?;
+                    e.encode(vocabulary, t, merger, tokens)?;
                 }
                 (Fragment::Text(_), Encoder::Hub(_)) => {}
             }
             Ok(())
-        })?;
-        Ok(tokens)
+        })
     }
 
     /// The text of `tokens`, that of special tokens included; an incomplete or invalid code
@@ -185,8 +237,9 @@ impl Tokenizer {
         self.add_eos
     }
 
-    /// Whether generation ends with this token: EOS, EOT, and the special tokens that are named
-    /// `<|im_end|>`, `<|eot_id|>`, `<|end|>`, `<|endoftext|>`, `</s>` or `<end_of_turn>`.
+    /// Whether generation ends with this token: the file's EOS, EOT and EOM. What the file does not
+    /// name, the end of a text, of a turn or of a message, the special tokens with the usual names
+    /// stand for, such as `<|endoftext|>`, `<|im_end|>` and `<|eom_id|>`.
     pub fn is_end(&self, token: u32) -> bool {
         self.ends.contains(&token)
     }
@@ -204,17 +257,6 @@ impl Parts {
             self.vocabulary.of_kind(&kinds).find(|&id| self.vocabulary.text(id) == text)
         };
         self.added.find(&self.vocabulary, text).or_else(ordinary)
-    }
-
-    fn ends(&self, named: &[Option<u32>]) -> Vec<u32> {
-        let known = ENDS
-            .iter()
-            .filter_map(|name| self.added.find(&self.vocabulary, name.as_bytes()))
-            .filter(|&id| self.vocabulary.kind(id).is_some_and(Kind::is_special));
-        let mut ends: Vec<u32> = named.iter().flatten().copied().chain(known).collect();
-        ends.sort_unstable();
-        ends.dedup();
-        ends
     }
 }
 

@@ -173,6 +173,40 @@ int main(int argc, char **argv)
     again.stop_after = 0;
     OK(attamba_session_chat(session, "Hello!", 6, 4, collect, &again, NULL));
 
+    /* What a message says is text, unless it is asked for as tokens. */
+    const char *spells = "<|user|><|user|><|user|>";
+    uint64_t prompt_tokens[2];
+    for (int parses = 0; parses < 2; parses++) {
+        attamba_session *other = NULL;
+        options.parse_special = parses;
+        OK(attamba_session_open(model, &options, &other));
+        OK(attamba_session_chat(other, spells, strlen(spells), 4, collect, &again, NULL));
+        OK(attamba_session_get_info(other, &stand));
+        prompt_tokens[parses] = stand.prompt_tokens;
+        OK(attamba_session_close(other));
+    }
+    options.parse_special = 0;
+    CHECK(prompt_tokens[1] + 3 <= prompt_tokens[0]);
+
+    /* Stages in an order of the caller's, DRY with breakers of its own. */
+    int32_t stages[] = {ATTAMBA_STAGE_DRY, ATTAMBA_STAGE_MIN_P, ATTAMBA_STAGE_TEMPERATURE};
+    const char *breakers[] = {".", "!"};
+    attamba_sampling own = {sizeof own};
+    OK(attamba_sampling_init_chat(&own));
+    CHECK(own.dry_multiplier > 0);
+    own.stages = stages;
+    own.stage_count = 3;
+    own.dry_breakers = breakers;
+    own.dry_breaker_count = 2;
+    OK(attamba_session_set_sampling(session, &own));
+    OK(attamba_session_chat(session, "Hello!", 6, 4, collect, &again, NULL));
+    stages[2] = ATTAMBA_STAGE_DRY;
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_set_sampling(session, &own));
+    stages[2] = 99;
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_set_sampling(session, &own));
+    OK(attamba_session_set_sampling(session, NULL));
+    OK(attamba_session_set_sampling(session, &sampling));
+
     /* Raw text, by way of tokens. */
     uint32_t tokens[64];
     OK(attamba_model_tokenize(model, "Once upon a time", 16, 0, tokens, 64, &length));

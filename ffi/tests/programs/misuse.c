@@ -121,6 +121,7 @@ static void bad_arguments(attamba_model *model, attamba_session *session, const 
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_get_memory(session, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_get_info(model, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_sampling_init(NULL));
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_sampling_init_chat(NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_set_sampling(session, &sampling));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_tokenize(model, NULL, 3, 0, NULL, 0, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_tokenize(model, "\xFF", 1, 0, NULL, 0, NULL));

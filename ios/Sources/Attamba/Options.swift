@@ -82,15 +82,19 @@ public struct SessionOptions: Sendable {
     public var policy = Policy.drop
     /// Tokens per chunk; 0 for the length that the model was trained with.
     public var chunk: UInt32 = 0
-    public var sampling = Sampling()
+    /// How tokens are chosen; nil for the defaults: `Sampling.chat` in a chat, else `Sampling()`.
+    public var sampling: Sampling?
+    /// Whether messages of a chat that spell special tokens, such as `<|im_end|>`, become these tokens;
+    /// only for messages that the application writes itself.
+    public var parseSpecial = false
 
     public init(budget: Budget = .context) {
         self.budget = budget
     }
 
     /// Passes the options to a function in their C form.
-    func withC<T>(_ body: (UnsafePointer<attamba_session_options>) throws -> T) rethrows -> T {
-        try sampling.withC { sampling in
+    func withC<T>(_ body: (UnsafePointer<attamba_session_options>) throws -> T) throws -> T {
+        let pass = { (sampling: UnsafePointer<attamba_sampling>?) throws -> T in
             var options = attamba_session_options()
             options.struct_size = UInt32(MemoryLayout<attamba_session_options>.size)
             options.engine = engine.rawValue
@@ -99,9 +103,26 @@ public struct SessionOptions: Sendable {
             options.policy = policy.rawValue
             options.chunk = chunk
             options.sampling = sampling
+            options.parse_special = parseSpecial ? 1 : 0
             return try body(&options)
         }
+        guard let sampling else {
+            return try pass(nil)
+        }
+        return try sampling.withC { try pass($0) }
     }
+}
+
+/// A stage of the chain that tokens are chosen by; they run in this order by default.
+public enum Stage: Int32, CaseIterable, Sendable {
+    case penalties
+    case dry
+    case topK
+    case typicalP
+    case topP
+    case minP
+    case xtc
+    case temperature
 }
 
 /// How tokens are chosen.
@@ -114,9 +135,30 @@ public struct Sampling: Sendable {
     public var topP: Float = 0.95
     /// Keeps only tokens whose probability is at least this fraction of the most likely token's.
     public var minP: Float = 0.05
-    /// 1 is off.
+    /// Divides the logits of recent tokens; 1 is off.
     public var repeatPenalty: Float = 1
+    /// How many tokens are recent to the three penalties.
     public var repeatLast: UInt32 = 64
+    /// Subtracted from the logit of a recent token for each of its occurrences; 0 is off.
+    public var frequencyPenalty: Float = 0
+    /// Subtracted from the logit of a recent token; 0 is off.
+    public var presencePenalty: Float = 0
+    /// Keeps only the most typical tokens that together have this probability; 1 for all.
+    public var typicalP: Float = 1
+    /// Probability that XTC acts on a token; 0 is off.
+    public var xtcProbability: Float = 0
+    /// Of the tokens of at least this probability XTC keeps only the least likely.
+    public var xtcThreshold: Float = 0.1
+    /// DRY: how much less likely tokens become that continue a repetition; 0 is off.
+    public var dryMultiplier: Float = 0
+    /// The factor by which that grows with each repeated token.
+    public var dryBase: Float = 1.75
+    /// Shorter repetitions, in tokens, are ignored.
+    public var dryAllowedLength: UInt32 = 2
+    /// How many tokens DRY looks for repetitions in.
+    public var dryPenaltyLastN: UInt32 = 1024
+    /// The stages that run, in their order; those not listed do not run.
+    public var stages = Stage.allCases
     /// The same seed gives the same result in every version.
     public var seed: UInt64 = 0
     /// Added to the logits of some tokens; minus infinity forbids one.
@@ -124,21 +166,43 @@ public struct Sampling: Sendable {
 
     public init() {}
 
-    func withC<T>(_ body: (UnsafePointer<attamba_sampling>) throws -> T) rethrows -> T {
+    /// The defaults for a chat: with DRY, without which small models often end in a loop.
+    public static var chat: Sampling {
+        var sampling = Sampling()
+        sampling.dryMultiplier = 0.8
+        return sampling
+    }
+
+    func withC<T>(_ body: (UnsafePointer<attamba_sampling>) throws -> T) throws -> T {
+        let stages = self.stages.map(\.rawValue)
         let bias = self.bias.map { attamba_bias(token: $0.key, bias: $0.value) }
         return try bias.withUnsafeBufferPointer { bias in
-            var sampling = attamba_sampling()
-            sampling.struct_size = UInt32(MemoryLayout<attamba_sampling>.size)
-            sampling.repeat_last = repeatLast
-            sampling.seed = seed
-            sampling.repeat_penalty = repeatPenalty
-            sampling.top_k = topK
-            sampling.top_p = topP
-            sampling.min_p = minP
-            sampling.temperature = temperature
-            sampling.bias = bias.baseAddress
-            sampling.bias_count = UInt64(bias.count)
-            return try body(&sampling)
+            try stages.withUnsafeBufferPointer { stages in
+                var sampling = attamba_sampling()
+                sampling.struct_size = UInt32(MemoryLayout<attamba_sampling>.size)
+                try check(attamba_sampling_init(&sampling))
+                sampling.repeat_last = repeatLast
+                sampling.seed = seed
+                sampling.repeat_penalty = repeatPenalty
+                sampling.top_k = topK
+                sampling.top_p = topP
+                sampling.min_p = minP
+                sampling.temperature = temperature
+                sampling.bias = bias.baseAddress
+                sampling.bias_count = UInt64(bias.count)
+                sampling.frequency_penalty = frequencyPenalty
+                sampling.presence_penalty = presencePenalty
+                sampling.typical_p = typicalP
+                sampling.xtc_probability = xtcProbability
+                sampling.xtc_threshold = xtcThreshold
+                sampling.dry_multiplier = dryMultiplier
+                sampling.dry_base = dryBase
+                sampling.dry_allowed_length = dryAllowedLength
+                sampling.dry_penalty_last_n = dryPenaltyLastN
+                sampling.stages = stages.baseAddress
+                sampling.stage_count = UInt32(stages.count)
+                return try body(&sampling)
+            }
         }
     }
 }

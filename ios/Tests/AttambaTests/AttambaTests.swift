@@ -137,10 +137,12 @@ final class AttambaTests: XCTestCase {
     func testCharactersAreNeverCut() async throws {
         let model = try model()
         var options = SessionOptions(budget: .states(64))
-        options.sampling.temperature = 0
+        var sampling = Sampling()
+        sampling.temperature = 0
         for token in try model.tokenize("\u{1F642}") {
-            options.sampling.bias[token] = 1000
+            sampling.bias[token] = 1000
         }
+        options.sampling = sampling
         let session = try model.session(options)
         try await session.feed("A face: ")
         // The engine sorts out a character's bytes in any order: what is not valid text comes

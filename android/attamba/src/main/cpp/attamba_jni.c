@@ -371,18 +371,22 @@ NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray t
     return array;
 }
 
+/* How many numbers SessionOptions has, and of Sampling how many whole ones and how many others. */
+enum { OPTIONS = 7, WHOLE = 5, FLOATS = 11, STAGES = ATTAMBA_STAGE_TEMPERATURE + 1 };
+
 /* What the options of a session point to. */
 struct sampling {
     attamba_sampling numbers;
     attamba_bias *bias;
+    int32_t stages[STAGES];
 };
 
 /* The options of a session, in the order of SessionOptions.numbers(). */
 static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_options *options)
 {
-    jlong n[6];
+    jlong n[OPTIONS];
 
-    (*env)->GetLongArrayRegion(env, numbers, 0, 6, n);
+    (*env)->GetLongArrayRegion(env, numbers, 0, OPTIONS, n);
     if ((*env)->ExceptionCheck(env)) {
         return 0;
     }
@@ -394,21 +398,28 @@ static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_opti
     options->kv = (int32_t)n[3];
     options->policy = (int32_t)n[4];
     options->chunk = (uint32_t)n[5];
+    options->parse_special = (int32_t)n[6];
     return 1;
 }
 
-/* The sampling of a session, which follows in SessionOptions.numbers(); floats in the order of
- * Sampling.numbers(). Its bias is freed by the caller. */
+/* The sampling of a session, if there is one, which follows in SessionOptions.numbers(); floats in the
+ * order of Sampling.numbers(). Its bias is freed by the caller. */
 static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats, jintArray biased,
-                            struct sampling *sampling)
+                            struct sampling *sampling, attamba_session_options *options)
 {
-    jsize count = (*env)->GetArrayLength(env, biased), i;
-    jlong n[3];
-    jfloat f[4];
+    jsize count, stages, i;
+    jlong n[WHOLE], stage;
+    jfloat f[FLOATS];
+    attamba_sampling *to = &sampling->numbers;
 
     memset(sampling, 0, sizeof *sampling);
-    (*env)->GetLongArrayRegion(env, numbers, 6, 3, n);
-    (*env)->GetFloatArrayRegion(env, floats, 0, 4, f);
+    if (floats == NULL || biased == NULL) {
+        return 1;
+    }
+    count = (*env)->GetArrayLength(env, biased);
+    stages = (*env)->GetArrayLength(env, numbers) - (OPTIONS + WHOLE);
+    (*env)->GetLongArrayRegion(env, numbers, OPTIONS, WHOLE, n);
+    (*env)->GetFloatArrayRegion(env, floats, 0, FLOATS, f);
     if ((*env)->ExceptionCheck(env)) {
         return 0;
     }
@@ -417,22 +428,41 @@ static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats,
         jint token = 0;
         (*env)->GetIntArrayRegion(env, biased, i, 1, &token);
         if (!(*env)->ExceptionCheck(env)) {
-            (*env)->GetFloatArrayRegion(env, floats, 4 + i, 1, &sampling->bias[i].bias);
+            (*env)->GetFloatArrayRegion(env, floats, FLOATS + i, 1, &sampling->bias[i].bias);
         }
         sampling->bias[i].token = (uint32_t)token;
     }
-    sampling->numbers.struct_size = sizeof sampling->numbers;
-    sampling->numbers.seed = (uint64_t)n[0];
-    sampling->numbers.repeat_last = (uint32_t)n[1];
-    sampling->numbers.top_k = (uint32_t)n[2];
-    sampling->numbers.repeat_penalty = f[0];
-    sampling->numbers.top_p = f[1];
-    sampling->numbers.min_p = f[2];
-    sampling->numbers.temperature = f[3];
-    if (sampling->bias != NULL) {
-        sampling->numbers.bias = sampling->bias;
-        sampling->numbers.bias_count = (uint64_t)count;
+    for (i = 0; i < stages && i < STAGES && !(*env)->ExceptionCheck(env); i++) {
+        (*env)->GetLongArrayRegion(env, numbers, OPTIONS + WHOLE + i, 1, &stage);
+        sampling->stages[i] = (int32_t)stage;
     }
+    to->struct_size = sizeof *to;
+    if (failed(env, attamba_sampling_init(to))) {
+        return 0;
+    }
+    to->seed = (uint64_t)n[0];
+    to->repeat_last = (uint32_t)n[1];
+    to->top_k = (uint32_t)n[2];
+    to->dry_allowed_length = (uint32_t)n[3];
+    to->dry_penalty_last_n = (uint32_t)n[4];
+    to->repeat_penalty = f[0];
+    to->top_p = f[1];
+    to->min_p = f[2];
+    to->temperature = f[3];
+    to->frequency_penalty = f[4];
+    to->presence_penalty = f[5];
+    to->typical_p = f[6];
+    to->xtc_probability = f[7];
+    to->xtc_threshold = f[8];
+    to->dry_multiplier = f[9];
+    to->dry_base = f[10];
+    to->stages = sampling->stages;
+    to->stage_count = (uint32_t)(stages < STAGES ? stages : STAGES);
+    if (sampling->bias != NULL) {
+        to->bias = sampling->bias;
+        to->bias_count = (uint64_t)count;
+    }
+    options->sampling = to;
     return !(*env)->ExceptionCheck(env);
 }
 
@@ -486,13 +516,12 @@ NATIVE(jlong, sessionOpen)(JNIEnv *env, jobject self, jlong model, jlongArray nu
                            jfloatArray floats, jintArray biased)
 {
     attamba_session_options options;
-    struct sampling sampling = {{0}, NULL};
+    struct sampling sampling = {{0}, NULL, {0}};
     attamba_session *session = NULL;
 
     (void)self;
     if (session_options(env, numbers, &options) &&
-        session_sampling(env, numbers, floats, biased, &sampling)) {
-        options.sampling = &sampling.numbers;
+        session_sampling(env, numbers, floats, biased, &sampling, &options)) {
         failed(env, attamba_session_open(model_of(model), &options, &session));
     }
     free(sampling.bias);
@@ -503,14 +532,13 @@ NATIVE(jlong, sessionLoad)(JNIEnv *env, jobject self, jlong model, jbyteArray pa
                            jfloatArray floats, jintArray biased)
 {
     attamba_session_options options;
-    struct sampling sampling = {{0}, NULL};
+    struct sampling sampling = {{0}, NULL, {0}};
     attamba_session *session = NULL;
     char *text = from_java(env, path, NULL);
 
     (void)self;
     if (text != NULL && session_options(env, numbers, &options) &&
-        session_sampling(env, numbers, floats, biased, &sampling)) {
-        options.sampling = &sampling.numbers;
+        session_sampling(env, numbers, floats, biased, &sampling, &options)) {
         failed(env, attamba_session_load(model_of(model), text, &options, &session));
     }
     free(sampling.bias);

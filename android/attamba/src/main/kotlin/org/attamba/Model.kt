@@ -33,7 +33,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
     public fun session(options: SessionOptions = SessionOptions()): Session {
         val (numbers, sampling) = options.numbers() to options.sampling
         return Session(
-            Native.sessionOpen(handle.get(), numbers, sampling.numbers(), sampling.biased())
+            Native.sessionOpen(handle.get(), numbers, sampling?.numbers(), sampling?.biased())
         )
     }
 
@@ -45,8 +45,8 @@ public class Model private constructor(number: Long) : AutoCloseable {
                 handle.get(),
                 path.utf8(),
                 numbers,
-                sampling.numbers(),
-                sampling.biased(),
+                sampling?.numbers(),
+                sampling?.biased(),
             )
         )
     }

@@ -57,16 +57,16 @@ internal object Native {
     external fun sessionOpen(
         model: Long,
         options: LongArray,
-        sampling: FloatArray,
-        biased: IntArray,
+        sampling: FloatArray?,
+        biased: IntArray?,
     ): Long
 
     external fun sessionLoad(
         model: Long,
         path: ByteArray,
         options: LongArray,
-        sampling: FloatArray,
-        biased: IntArray,
+        sampling: FloatArray?,
+        biased: IntArray?,
     ): Long
 
     external fun sessionClose(session: Long)

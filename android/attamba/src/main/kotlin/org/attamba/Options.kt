@@ -60,8 +60,15 @@ public data class SessionOptions(
     val policy: Policy = Policy.DROP,
     /** Tokens per chunk; 0 for the length that the model was trained with. */
     val chunk: Int = 0,
-    val sampling: Sampling = Sampling(),
+    /** How tokens are chosen; null for the defaults: [Sampling.chat] in a chat, else `Sampling()`. */
+    val sampling: Sampling? = null,
+    /**
+     * Whether messages of a chat that spell special tokens, such as `<|im_end|>`, become these
+     * tokens; only for messages that the application writes itself.
+     */
+    val parseSpecial: Boolean = false,
 ) {
+    /** Then, if there is a [sampling], its whole numbers and its stages. */
     internal fun numbers(): LongArray =
         longArrayOf(
             engine.code.toLong(),
@@ -70,10 +77,20 @@ public data class SessionOptions(
             kv.code.toLong(),
             policy.code.toLong(),
             chunk.toLong(),
-            sampling.seed,
-            sampling.repeatLast.toLong(),
-            sampling.topK.toLong(),
-        )
+            if (parseSpecial) 1 else 0,
+        ) + (sampling?.whole() ?: longArrayOf())
+}
+
+/** A stage of the chain that tokens are chosen by; they run in this order by default. */
+public enum class Stage(internal val code: Int) {
+    PENALTIES(0),
+    DRY(1),
+    TOP_K(2),
+    TYPICAL_P(3),
+    TOP_P(4),
+    MIN_P(5),
+    XTC(6),
+    TEMPERATURE(7),
 }
 
 /** How tokens are chosen. */
@@ -86,19 +103,66 @@ public data class Sampling(
     val topP: Float = 0.95f,
     /** Keeps only tokens whose probability is at least this fraction of the most likely token's. */
     val minP: Float = 0.05f,
-    /** 1 is off. */
+    /** Divides the logits of recent tokens; 1 is off. */
     val repeatPenalty: Float = 1f,
+    /** How many tokens are recent to the three penalties. */
     val repeatLast: Int = 64,
     /** Added to the logits of some tokens; minus infinity forbids one. */
     val bias: Map<Int, Float> = emptyMap(),
     /** The same seed gives the same result in every version. */
     val seed: Long = 0,
+    /** Subtracted from the logit of a recent token for each of its occurrences; 0 is off. */
+    val frequencyPenalty: Float = 0f,
+    /** Subtracted from the logit of a recent token; 0 is off. */
+    val presencePenalty: Float = 0f,
+    /** Keeps only the most typical tokens that together have this probability; 1 for all. */
+    val typicalP: Float = 1f,
+    /** Probability that XTC acts on a token; 0 is off. */
+    val xtcProbability: Float = 0f,
+    /** Of the tokens of at least this probability XTC keeps only the least likely. */
+    val xtcThreshold: Float = 0.1f,
+    /** DRY: how much less likely tokens become that continue a repetition; 0 is off. */
+    val dryMultiplier: Float = 0f,
+    /** The factor by which that grows with each repeated token. */
+    val dryBase: Float = 1.75f,
+    /** Shorter repetitions, in tokens, are ignored. */
+    val dryAllowedLength: Int = 2,
+    /** How many tokens DRY looks for repetitions in. */
+    val dryPenaltyLastN: Int = 1024,
+    /** The stages that run, in their order; those not listed do not run. */
+    val stages: List<Stage> = Stage.entries,
 ) {
-    /** Penalty, top-p, min-p, temperature; then the values added to [biased]. */
+    /** In the order of session_sampling; then the values added to [biased]. */
     internal fun numbers(): FloatArray =
-        floatArrayOf(repeatPenalty, topP, minP, temperature) + bias.values.toFloatArray()
+        floatArrayOf(
+            repeatPenalty,
+            topP,
+            minP,
+            temperature,
+            frequencyPenalty,
+            presencePenalty,
+            typicalP,
+            xtcProbability,
+            xtcThreshold,
+            dryMultiplier,
+            dryBase,
+        ) + bias.values.toFloatArray()
 
     internal fun biased(): IntArray = bias.keys.toIntArray()
+
+    internal fun whole(): LongArray =
+        longArrayOf(
+            seed,
+            repeatLast.toLong(),
+            topK.toLong(),
+            dryAllowedLength.toLong(),
+            dryPenaltyLastN.toLong(),
+        ) + stages.map { it.code.toLong() }.toLongArray()
+
+    public companion object {
+        /** The defaults for a chat: with DRY, without which small models often end in a loop. */
+        public val chat: Sampling = Sampling(dryMultiplier = 0.8f)
+    }
 }
 
 /** Memory that a model and a session take, in bytes. */
