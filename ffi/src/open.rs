@@ -85,6 +85,7 @@ const SPELLING: f32 = 0.05;
 unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     // SAFETY: as the caller guarantees, here and below.
     let wanted = unsafe { options.wanted() }?;
+    // SAFETY: as above.
     let report = |done| unsafe { options.report(done) };
     // How far between two of the parts.
     let between = |from: f32, to: f32, done: u64, all: u64| {

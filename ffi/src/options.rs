@@ -341,12 +341,13 @@ impl Sampling {
     /// What the struct points to is null or as many as it says.
     unsafe fn sampler(&self, model: &Model) -> Result<Sampler> {
         let length = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        // SAFETY: as the caller guarantees, here and below.
+        // SAFETY: as the caller guarantees.
         let bias = unsafe { input::slice(self.bias, length(self.bias_count), "the bias") }?;
         let bias = bias.iter().map(|one| (one.token, one.bias)).collect();
         let mut options = self.options().with_bias(bias);
         if !self.stages.is_null() {
             let stages = self.stage_count as usize;
+            // SAFETY: as above.
             let stages = unsafe { input::slice(self.stages, stages, "the stages") }?;
             options.stages = stages.iter().map(|&stage| Stage::of(stage)).collect::<Result<_>>()?;
         }
@@ -356,7 +357,9 @@ impl Sampling {
                 Options::chat(tokenizer)?.dry_breakers
             } else {
                 let count = length(self.dry_breaker_count);
+                // SAFETY: as above.
                 let texts = unsafe { input::slice(self.dry_breakers, count, "dry_breakers") }?;
+                // SAFETY: as above.
                 let text = |&text: &*const c_char| unsafe { input::name(text, "a DRY breaker") };
                 let texts = texts.iter().map(text).collect::<Result<Vec<_>>>()?;
                 let texts: Vec<String> = texts.into_iter().flatten().collect();

@@ -59,6 +59,7 @@ pub unsafe extern "C" fn attamba_session_snapshot(
             })
         })?;
         let handle = SNAPSHOTS.add(Snapshot { kept, error: LastError::default() });
+        // SAFETY: the header asks for null or a place for the handle.
         unsafe { buffer::result(handle, snapshot) };
         Ok(())
     })
@@ -129,6 +130,7 @@ pub unsafe extern "C" fn attamba_session_fork(
             })
         })?;
         let handle = SESSIONS.add(Session::new(Arc::clone(&session.model), second)?);
+        // SAFETY: the header asks for null or a place for the handle.
         unsafe { buffer::result(handle, fork) };
         Ok(())
     })

@@ -82,7 +82,7 @@ impl<K: Kept> Pass<'_, '_, K> {
                 let row = (t + part) * heads + first;
                 let mut into = Partial {
                     out: match parts {
-                        1 => &mut s.wide.row_mut(t).x[first * n..][..group * n],
+                        1 => s.wide.values_mut(t, first * n, group * n),
                         _ => s.parts_out.write(part * q_dim + first * n, group * n),
                     },
                     max: s.max.write(row, group),

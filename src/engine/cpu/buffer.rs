@@ -48,14 +48,21 @@ impl<T: Pod> Buffer<T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
+    /// Where `len` values from `start` on lie. For values that are not side by side, and for those
+    /// that several threads look at: unlike a slice, a pointer claims nothing.
+    #[track_caller]
+    pub fn at(&self, start: usize, len: usize) -> *mut T {
+        self.check(start, len);
+        self.start.as_ptr().wrapping_add(start)
+    }
+
     /// `len` values from `start` on, to read.
     ///
     /// # Safety
     /// Nobody writes them meanwhile.
     pub unsafe fn read(&self, start: usize, len: usize) -> &[T] {
-        self.check(start, len);
         // SAFETY: in bounds, and unwritten by contract.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(start), len) }
+        unsafe { std::slice::from_raw_parts(self.at(start, len), len) }
     }
 
     /// `len` values from `start` on, to write.
@@ -64,9 +71,8 @@ impl<T: Pod> Buffer<T> {
     /// Nobody else reads or writes them meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint parts for the threads of a region")]
     pub unsafe fn write(&self, start: usize, len: usize) -> &mut [T] {
-        self.check(start, len);
         // SAFETY: in bounds, and untouched by others by contract.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(start), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.at(start, len), len) }
     }
 
     #[track_caller]

@@ -70,10 +70,11 @@ impl<K: Kept> Pass<'_, '_, K> {
                     past: part.cache.conv.read((2 * index + side) * past_len, past_len),
                     channels,
                 };
-                let at = m[side].projected.read(part.first * width + ssm.inner, 1).as_ptr();
+                let extent = (part.len - 1) * width + channels;
+                let at = m[side].projected.at(part.first * width + ssm.inner, extent);
                 let input = Strided { at, stride: width };
-                let out = m[side].conv.write(part.first * channels, part.len * channels);
-                let (out, fresh) = (out.as_mut_ptr(), fresh.read(part.first, part.len));
+                let out = m[side].conv.at(part.first * channels, part.len * channels);
+                let fresh = fresh.read(part.first, part.len);
                 shared.kernels.conv(&conv, first, STRIP.min(channels - first), input, fresh, out);
             }
         });
@@ -104,9 +105,9 @@ impl<K: Kept> Pass<'_, '_, K> {
                     let raw = m.projected.read(t * width + width - ssm.heads + head, 1)[0];
                     *dt = softplus(raw + mixer.dt_bias[head]);
                 }
-                let from = |at: usize| {
-                    let at = m.conv.read(part.first * channels + at, 1).as_ptr();
-                    Strided { at, stride: channels }
+                let from = |at: usize, count: usize| {
+                    let extent = (part.len - 1) * channels + count;
+                    Strided { at: m.conv.at(part.first * channels + at, extent), stride: channels }
                 };
                 let head_len = head_width * ssm.state;
                 let state = (2 * index + side) * state_len + head * head_len;
@@ -116,13 +117,13 @@ impl<K: Kept> Pass<'_, '_, K> {
                     a: mixer.a[head],
                     d: mixer.d[head],
                     dt,
-                    x: from(head * head_width),
-                    b: from(ssm.inner + group * ssm.state),
-                    c: from(ssm.inner + (ssm.groups + group) * ssm.state),
+                    x: from(head * head_width, head_width),
+                    b: from(ssm.inner + group * ssm.state, ssm.state),
+                    c: from(ssm.inner + (ssm.groups + group) * ssm.state, ssm.state),
                     reset: &reset[part.first..][..part.len],
                 };
                 let y = part.first * ssm.inner + task % ssm.heads * head_width;
-                let y = m.y.write(y, 1).as_mut_ptr();
+                let y = m.y.at(y, (part.len - 1) * ssm.inner + head_width);
                 let scan = part.cache.scan.write(state, head_len);
                 shared.kernels.scan(&head, scan, y, ssm.inner);
             }

@@ -33,7 +33,8 @@ impl Shared {
         let share = rows.div_ceil(8 * self.pool.threads()).next_multiple_of(PANEL);
         let step = if by_panel { PANEL } else { share.min(MOST_ROWS) };
         let tasks = products.iter().map(|p| p.w.rows.div_ceil(step)).sum();
-        self.pool.run(tasks, &|mut index, thread| {
+        let work = products.iter().map(|p| p.w.rows * p.w.cols).sum::<usize>() * tokens;
+        self.region(tasks, work, &|mut index, thread| {
             for product in products {
                 let own = product.w.rows.div_ceil(step);
                 if index >= own {
@@ -91,10 +92,10 @@ impl Shared {
         let stride = p.w.row_bytes();
         let weights = &p.w.bytes()[first * stride..][..count * stride];
         assert_eq!(p.x.cols(), p.w.cols);
-        // SAFETY: the caller's rows. The last token's are within the buffer, so all are.
+        // SAFETY: the caller's rows.
         unsafe {
-            p.out.write((tokens - 1) * p.w.rows + first, count);
-            let out = p.out.write(first, 1).as_mut_ptr();
+            // From the first row of the first token to the last of the last.
+            let out = p.out.at(first, (tokens - 1) * p.w.rows + count);
             let target = Target { out, stride: p.w.rows, add: p.add };
             self.kernels.matmul(p.w.dtype, weights, p.x, tokens, panel, target);
         }

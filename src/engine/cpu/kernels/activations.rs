@@ -86,16 +86,24 @@ impl Activations {
     pub fn row(&self, index: usize) -> Row {
         assert!(index < self.rows, "row {index} of {}", self.rows);
         let blocks = self.cols.div_ceil(BLOCK);
-        // SAFETY: only pointers are taken, to within the buffers.
-        unsafe {
-            Row {
-                x: self.x.read(index * self.cols, self.cols).as_ptr(),
-                q: self.q.read(index * blocks * BLOCK, blocks * BLOCK).as_ptr(),
-                scale: self.scale.read(index * blocks, blocks).as_ptr(),
-                sum: self.sum.read(index * blocks, blocks).as_ptr(),
-                half_sums: self.half_sums.read(2 * index * blocks, 2 * blocks).as_ptr(),
-            }
+        Row {
+            x: self.x.at(index * self.cols, self.cols),
+            q: self.q.at(index * blocks * BLOCK, blocks * BLOCK),
+            scale: self.scale.at(index * blocks, blocks),
+            sum: self.sum.at(index * blocks, blocks),
+            half_sums: self.half_sums.at(2 * index * blocks, 2 * blocks),
         }
+    }
+
+    /// `len` values of row `index` from `start` on, to write.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these values meanwhile.
+    #[allow(clippy::mut_from_ref, reason = "disjoint parts for the threads of a region")]
+    pub unsafe fn values_mut(&self, index: usize, start: usize, len: usize) -> &mut [f32] {
+        assert!(start + len <= self.cols, "{len} values from {start} on in a row of {}", self.cols);
+        // SAFETY: passed on to the caller.
+        unsafe { self.x.write(index * self.cols + start, len) }
     }
 
     /// Row `index`, to write.

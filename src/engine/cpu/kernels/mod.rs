@@ -1,5 +1,9 @@
 //! The kernels, each written once over [`Simd`](super::simd::Simd), and the table that holds them
 //! compiled for each instruction set. The machine's best is chosen at run time.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "kernels are unsafe functions over raw rows; the contract of each stands at its head, and its body hands it on"
+)]
 
 mod activations;
 mod attention;

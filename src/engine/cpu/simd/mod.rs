@@ -1,6 +1,10 @@
 //! The machine as the kernels see it: sixteen f32 lanes, sixteen i32 lanes and 64 bytes, whatever
 //! registers they are made of. Each kernel is written once over [`Simd`]; each instruction set
 //! implements some thirty one-line operations.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "every function is an operation of `Simd`, whose contract stands there"
+)]
 
 /// `[f(a), f(b)]` without a closure. What calls intrinsics must be inlined into the function that was
 /// compiled for the instruction set; `inline(always)` sees to that, and a closure can't have it.
