@@ -57,7 +57,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     dry_sequence_breaker: Vec<String>,
     /// Divide the logits of recent tokens by this: above 1 they become less likely; 1 is off
-    /// [default: 1]
+    /// [default: 1.05 in a chat, 1 otherwise]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     repeat_penalty: Option<f32>,
     /// How many tokens are recent to the penalties, those of the prompt counted [default: 64]

@@ -530,7 +530,7 @@ attamba_status attamba_log_set(int32_t level,
 attamba_status attamba_sampling_init(struct attamba_sampling *sampling);
 
 // The same with the defaults for a chat: those of attamba_sampling_init with DRY, of multiplier 0.8,
-// without which small models often end in a loop.
+// and a repetition penalty of 1.05, without which small models often end in a loop.
 //
 // Any thread.
 attamba_status attamba_sampling_init_chat(struct attamba_sampling *sampling);

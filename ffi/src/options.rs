@@ -316,7 +316,8 @@ unsafe impl Versioned for Sampling {
 
 impl Sampling {
     /// The defaults for a chat.
-    const CHAT: Sampling = Sampling { dry_multiplier: 0.8, ..Sampling::DEFAULT };
+    const CHAT: Sampling =
+        Sampling { dry_multiplier: 0.8, repeat_penalty: 1.05, ..Sampling::DEFAULT };
 
     /// Samplers of the caller's numbers, or of the defaults for null.
     ///
@@ -421,7 +422,7 @@ pub unsafe extern "C" fn attamba_sampling_init(sampling: *mut Sampling) -> Statu
 }
 
 /// The same with the defaults for a chat: those of attamba_sampling_init with DRY, of multiplier 0.8,
-/// without which small models often end in a loop.
+/// and a repetition penalty of 1.05, without which small models often end in a loop.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -496,6 +497,14 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_library() {
         assert_eq!(Sampling::DEFAULT.options(), Options::default());
+        let file = runtime::gguf::Gguf::open(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../models/attamba-stories.gguf").as_ref(),
+        )
+        .expect("the bundled model");
+        let source = runtime::text::TextSource::from_gguf(&file).expect("a tokenizer");
+        let tokenizer = runtime::text::Tokenizer::new(&source).expect("a tokenizer");
+        let chat = Options::chat(&tokenizer).expect("defaults").with_dry_breakers(Vec::new());
+        assert_eq!(Sampling::CHAT.options(), chat);
         let options = SessionOptions::DEFAULT.options().expect("the defaults make sense");
         assert_eq!(options, session::Options::default());
     }

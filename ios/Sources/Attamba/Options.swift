@@ -166,10 +166,11 @@ public struct Sampling: Sendable {
 
     public init() {}
 
-    /// The defaults for a chat: with DRY, without which small models often end in a loop.
+    /// The defaults for a chat: small models often end in a loop without DRY and a penalty.
     public static var chat: Sampling {
         var sampling = Sampling()
         sampling.dryMultiplier = 0.8
+        sampling.repeatPenalty = 1.05
         return sampling
     }
 

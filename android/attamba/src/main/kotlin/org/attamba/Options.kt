@@ -160,8 +160,8 @@ public data class Sampling(
         ) + stages.map { it.code.toLong() }.toLongArray()
 
     public companion object {
-        /** The defaults for a chat: with DRY, without which small models often end in a loop. */
-        public val chat: Sampling = Sampling(dryMultiplier = 0.8f)
+        /** The defaults for a chat: small models often end in a loop without DRY and a penalty. */
+        public val chat: Sampling = Sampling(repeatPenalty = 1.05f, dryMultiplier = 0.8f)
     }
 }
 
