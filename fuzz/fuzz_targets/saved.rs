@@ -8,7 +8,7 @@ mod models;
 
 use attamba::Error;
 use attamba::engine::{Engine, KvType};
-use attamba::session::{Budget, Options, Eviction, Session};
+use attamba::session::{Budget, Eviction, Options, Session};
 use libfuzzer_sys::fuzz_target;
 use models::Sizes;
 use std::path::PathBuf;
