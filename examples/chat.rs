@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: chat MODEL")?;
-    let model = Arc::new(Model::open(path.as_ref())?);
+    let model = Arc::new(Model::read(path)?);
     let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
     let template = model.gguf().str("tokenizer.chat_template")?;
     let template = ChatTemplate::for_tokenizer(template, &tokenizer)?;

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let mut next = || args.next().ok_or("usage: document MODEL DOCUMENT QUESTION...");
     let (model, document) = (next()?, next()?);
-    let model = Arc::new(Model::open(model.as_ref())?);
+    let model = Arc::new(Model::read(model)?);
     let language = language(&model)?;
     let engine: Arc<dyn Engine> = Arc::new(Cpu::new(model, None)?);
     let saved = PathBuf::from(format!("{document}.session"));

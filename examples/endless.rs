@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     let mut number = |default: u64| args.next().map_or(default, |n| n.parse().expect("a number"));
     let (tokens, budget): (u64, u64) = (number(200_000), number(4) << 20);
 
-    let engine = Arc::new(Cpu::new(Arc::new(Model::open(path.as_ref())?), None)?);
+    let engine = Arc::new(Cpu::new(Arc::new(Model::read(path)?), None)?);
     let options = Options { budget: Budget::Bytes(budget), kv: KvType::F16, ..Options::default() };
     let mut session = Session::open(engine, options)?;
     let memory = session.memory();

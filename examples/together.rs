@@ -6,7 +6,6 @@ use attamba::engine::Engine;
 use attamba::engine::cpu::Cpu;
 use attamba::model::Model;
 use attamba::session::{Budget, Options, Session};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +17,7 @@ const ROUNDS: usize = 5;
 
 fn main() -> attamba::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| BUNDLED.to_owned());
-    let engine: Arc<dyn Engine> =
-        Arc::new(Cpu::new(Arc::new(Model::open(Path::new(&path))?), None)?);
+    let engine: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::new(Model::read(path)?), None)?);
     println!("{}, {}\n", engine.model().name(), engine.describe());
     println!("| sessions | one after the other, tokens/s | together, tokens/s | ratio |");
     println!("|--:|--:|--:|--:|");

@@ -75,11 +75,12 @@ pub fn weights(model: &Model) -> Weights {
     });
     let factors = weights.rotary_factors.iter().flatten().map(Vec::len).sum::<usize>();
     let values = of_layers.sum::<usize>() + weights.output_norm.len() + factors;
-    Weights {
-        mapped: model.gguf().tensors().iter().map(|t| t.bytes() as u64).sum(),
-        copied: 4 * values as u64,
-        device: 0,
-    }
+    let gguf = model.gguf();
+    let (mapped, read) = match gguf.is_mapped() {
+        true => (gguf.tensors().map(|t| t.data().len() as u64).sum(), 0),
+        false => (0, gguf.file_bytes() as u64),
+    };
+    Weights { mapped, copied: read + 4 * values as u64, device: 0 }
 }
 
 /// Bytes of the weights of `model` with the GPU engine.

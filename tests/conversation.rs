@@ -29,7 +29,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        let model = Arc::new(Model::open(&bundled()).unwrap());
+        let model = Arc::new(Model::read(bundled()).unwrap());
         let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
         let template = model.gguf().str("tokenizer.chat_template").unwrap();
         let template = ChatTemplate::for_tokenizer(template, &tokenizer).unwrap();
@@ -208,7 +208,7 @@ fn nothing_is_computed_while_a_chat_is_paused() {
 
 #[test]
 fn a_model_is_read_ahead_until_somebody_says_no() {
-    let model = Model::open(&bundled()).unwrap();
+    let model = Model::read(bundled()).unwrap();
     let size = std::fs::metadata(bundled()).unwrap().len();
     let mut last = 0;
     model

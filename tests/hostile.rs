@@ -15,7 +15,6 @@ use common::models::{File, Meta, Numbers, Sizes, Tensor, open};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 /// A system that has no more than this for any one purpose, so that what an absurd size asks for
@@ -587,9 +586,13 @@ fn a_model_inside_another_file_is_the_same_model() {
         file.write_all(&vec![b'G'; before]).unwrap();
         file.write_all(&bytes).unwrap();
         let (start, length) = (before as u64, bytes.len() as u64);
-        assert_eq!(logits(Gguf::from_file(&file, start, None).unwrap()), want);
+        assert_eq!(logits(Gguf::read_file(&file, start, None).unwrap()), want);
+        // SAFETY: nobody else has the file, which grows, but keeps what is mapped.
+        assert_eq!(logits(unsafe { Gguf::map_file(&file, start, None) }.unwrap()), want);
         file.write_all(b"and more").unwrap();
-        assert_eq!(logits(Gguf::from_file(&file, start, Some(length)).unwrap()), want);
+        assert_eq!(logits(Gguf::read_file(&file, start, Some(length)).unwrap()), want);
+        // SAFETY: as above.
+        assert_eq!(logits(unsafe { Gguf::map_file(&file, start, Some(length)) }.unwrap()), want);
 
         let end = start + length + 8;
         for (start, length) in [
@@ -602,9 +605,14 @@ fn a_model_inside_another_file_is_the_same_model() {
             (start, Some(length / 2)),
             (start + 1, None),
         ] {
-            let result = Gguf::from_file(&file, start, length);
-            let Err(Error::Gguf(text)) = result else { panic!("{start}, {length:?}: {result:?}") };
-            assert!((10..LONGEST_TEXT).contains(&text.len()), "{text}");
+            // SAFETY: as above.
+            let mapped = unsafe { Gguf::map_file(&file, start, length) };
+            for result in [mapped, Gguf::read_file(&file, start, length)] {
+                let Err(Error::Gguf(text)) = result else {
+                    panic!("{start}, {length:?}: {result:?}")
+                };
+                assert!((10..LONGEST_TEXT).contains(&text.len()), "{text}");
+            }
         }
     }
 }
@@ -618,8 +626,10 @@ fn paths_that_are_no_model_are_errors_with_the_path() {
     std::fs::write(&text, "a letter to a friend").unwrap();
     let absent = folder.path().join("absent.gguf");
     for path in [&empty, &text, &absent, &folder.path().to_path_buf()] {
-        let e = Model::open(Path::new(path)).unwrap_err();
         let last = path.file_name().unwrap().to_str().unwrap();
-        assert!(e.to_string().contains(last), "{e}");
+        // SAFETY: nobody else has the files.
+        for e in [Model::read(path).unwrap_err(), unsafe { Model::map(path) }.unwrap_err()] {
+            assert!(e.to_string().contains(last), "{e}");
+        }
     }
 }

@@ -26,7 +26,7 @@ struct Chats {
 impl Chats {
     fn new() -> Chats {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let model = Arc::new(Model::open(&folder.join("attamba-stories.gguf")).unwrap());
+        let model = Arc::new(Model::read(folder.join("attamba-stories.gguf")).unwrap());
         let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
         let template = model.gguf().str("tokenizer.chat_template").unwrap();
         let template = ChatTemplate::for_tokenizer(template, &tokenizer).unwrap();

@@ -35,7 +35,7 @@ fn models(folder: &str) -> Vec<PathBuf> {
 fn bundled_json() -> &'static str {
     static JSON: LazyLock<String> = LazyLock::new(|| {
         let json = |path: PathBuf| {
-            let gguf = Gguf::open(&path).unwrap();
+            let gguf = Gguf::read(&path).unwrap();
             gguf.str("tokenizer.huggingface.json").unwrap().map(str::to_owned)
         };
         let found = models("models").into_iter().find_map(json);
@@ -206,7 +206,7 @@ fn fetched_tokenizers_equal_the_package() {
         println!("skipped: models/fetched is empty; models/fetch.sh smollm2 fills it");
     }
     for path in fetched {
-        let gguf = Gguf::open(&path).unwrap();
+        let gguf = Gguf::read(&path).unwrap();
         let source = TextSource::from_gguf(&gguf).unwrap();
         let (Some("gpt2"), Some(pre)) = (source.model, source.pre) else {
             println!("skipped: {} has no gpt2 tokenizer", path.display());
@@ -765,7 +765,7 @@ fn a_turn_is_only_what_is_new() {
 fn with_chatml() -> Vec<(String, Tokenizer)> {
     let mut all = vec![("SentencePiece".to_owned(), chatml_source(None, None))];
     for path in models("models").into_iter().chain(models("models/fetched")) {
-        let gguf = Gguf::open(&path).unwrap();
+        let gguf = Gguf::read(&path).unwrap();
         let tokenizer = Tokenizer::new(&TextSource::from_gguf(&gguf).unwrap()).unwrap();
         if tokenizer.id_of("<|im_end|>").is_some() {
             all.push((path.display().to_string(), tokenizer));

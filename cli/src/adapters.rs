@@ -3,7 +3,6 @@
 use crate::common::{ModelArgs, printable};
 use anyhow::Result;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
-use attamba::model::Model;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -37,7 +36,7 @@ pub fn run(args: Args) -> Result<()> {
         Adapter::find(Some(&wanted).filter(|name| !name.is_empty()).map(String::as_str))?;
         return Ok(());
     }
-    let model = Arc::new(Model::open(&args.model.path()?)?);
+    let model = args.model.open()?;
     for adapter in adapters {
         writeln!(out, "{} ({})", printable(&adapter.describe()), adapter.kind())?;
         for (ability, value) in adapter.abilities() {

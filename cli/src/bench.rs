@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     let path = args.model.path()?;
-    let engine = args.engine.open(&path)?;
+    let engine = args.engine.start(args.model.open()?)?;
     let format = if args.json { Format::Json } else { args.format };
     let mut out = std::io::stdout().lock();
     let mut all = Vec::new();

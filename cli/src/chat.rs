@@ -67,7 +67,7 @@ const HELP: &str = "\
 Ctrl-C stops an answer";
 
 pub fn run(args: Args) -> Result<()> {
-    let engine = args.engine.open(&args.model.path()?)?;
+    let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let tokenizer = Arc::new(common::tokenizer(model)?);
     let (sampler, _) = args.sampling.sampler(model.spec().vocab, &tokenizer, true)?;

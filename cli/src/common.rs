@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use attamba::engine::{Choice, Engine, KvType, Wanted};
+use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::session::{Budget, Eviction, Options};
 use attamba::text::{ChatTemplate, TextSource, Tokenizer};
@@ -70,12 +71,6 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
-    /// Opens the model at `path` on the engine.
-    pub fn open(&self, path: &Path) -> Result<Arc<dyn Engine>> {
-        let model = Arc::new(Model::open(path)?);
-        self.start(model)
-    }
-
     /// Starts the engine with a model that is open.
     pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
         let (adapter, threads) = (self.adapter.clone(), self.threads);
@@ -89,9 +84,42 @@ pub struct ModelArgs {
     /// Model file [default: $ATTAMBA_MODEL, else the bundled model]
     #[arg(short, long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// How a model file is read.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FileArgs {
+    /// Read the model into memory instead of mapping its file, which must not be written to while
+    /// it is mapped
+    #[arg(long)]
+    pub no_mmap: bool,
+}
+
+impl FileArgs {
+    /// Opens the file at `path`.
+    pub fn gguf(self, path: &Path) -> attamba::Result<Gguf> {
+        match self.no_mmap {
+            true => Gguf::read(path),
+            // SAFETY: the help of the option tells the user what not to do to the file; this
+            // program only ever replaces files as a whole.
+            false => unsafe { Gguf::map(path) },
+        }
+    }
+
+    /// Opens the model at `path`.
+    pub fn model(self, path: &Path) -> attamba::Result<Model> {
+        Model::from_gguf(self.gguf(path)?)
+    }
 }
 
 impl ModelArgs {
+    /// Opens the model.
+    pub fn open(&self) -> Result<Arc<Model>> {
+        Ok(Arc::new(self.file.model(&self.path()?)?))
+    }
+
     /// The file to open.
     pub fn path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.model {

@@ -98,7 +98,7 @@ struct Memory {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let engine = args.engine.open(&args.model.path()?)?;
+    let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let tokenizer = common::tokenizer(model)?;
     let (mut sampler, seed) =

@@ -3,7 +3,7 @@
 use crate::common::{MemoryArgs, ModelArgs, printable, size};
 use anyhow::Result;
 use attamba::engine::{Geometry, KvType};
-use attamba::gguf::{Gguf, TensorInfo, Value};
+use attamba::gguf::{Gguf, Tensor, Value};
 use attamba::model::{Model, ModelSpec};
 use attamba::quant::DType;
 use attamba::session::Options;
@@ -118,16 +118,23 @@ pub fn run(args: Args) -> Result<()> {
         Some(path) => path.clone(),
         None => args.model.path()?,
     };
-    let gguf = Gguf::open(&path)?;
-    // The model maps the file once more, which costs nothing; this one is for what can't be run.
-    let model = Model::open(&path);
+    let model = args.model.file.model(&path);
+    let other;
+    let gguf = match &model {
+        Ok(model) => model.gguf(),
+        // What can't be run can still be looked at.
+        Err(_) => {
+            other = args.model.file.gguf(&path)?;
+            &other
+        }
+    };
     let options = args.memory.options();
-    let report = Report::new(&path, &gguf, &model, options)?;
+    let report = Report::new(&path, gguf, &model, options)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let mut whole = serde_json::to_value(&report)?;
         if args.tensors {
-            whole["tensors"] = gguf.tensors().iter().map(tensor_json).collect();
+            whole["tensors"] = gguf.tensors().map(tensor_json).collect();
         }
         if args.metadata {
             let entries = gguf.metadata().map(|(key, value)| (key.to_owned(), value_json(value)));
@@ -143,7 +150,7 @@ pub fn run(args: Args) -> Result<()> {
             }
         }
         if args.tensors {
-            write_tensors(&mut out, gguf.tensors())?;
+            write_tensors(&mut out, gguf)?;
         }
     }
     Ok(out.flush()?)
@@ -167,7 +174,7 @@ impl Report {
             architecture: text("general.architecture"),
             runs: spec.is_some(),
             reason: model.as_ref().err().map(ToString::to_string),
-            parameters: gguf.tensors().iter().map(TensorInfo::len).sum(),
+            parameters: gguf.tensors().map(Tensor::len).sum(),
             tensor_count: gguf.tensors().len(),
             types: types(gguf),
             sizes: spec.map(Sizes::new),
@@ -332,15 +339,15 @@ impl SessionReport {
 
 /// Tensors and bytes of each type, in the order of the types' numbers.
 fn types(gguf: &Gguf) -> Vec<TypeReport> {
-    let mut ids: Vec<u32> = gguf.tensors().iter().map(|t| t.type_id).collect();
+    let mut ids: Vec<u32> = gguf.tensors().map(|t| t.type_id()).collect();
     ids.sort_unstable();
     ids.dedup();
     let of = |id: u32| {
-        let same = || gguf.tensors().iter().filter(|t| t.type_id == id);
+        let same = || gguf.tensors().filter(|t| t.type_id() == id);
         TypeReport {
             r#type: type_name(id),
             tensors: same().count(),
-            bytes: same().map(|t| t.bytes() as u64).sum(),
+            bytes: same().map(|t| t.data().len() as u64).sum(),
         }
     };
     ids.into_iter().map(of).collect()
@@ -350,26 +357,27 @@ fn type_name(id: u32) -> String {
     DType::from_id(id).map_or_else(|| format!("type {id}"), |t| t.name().to_owned())
 }
 
-fn write_tensors(out: &mut impl Write, tensors: &[TensorInfo]) -> Result<()> {
+fn write_tensors(out: &mut impl Write, gguf: &Gguf) -> Result<()> {
     writeln!(out, "\ntensors:")?;
-    let widest = tensors.iter().map(|t| t.name.chars().count()).max().unwrap_or(0).min(48);
-    for t in tensors {
-        let shape: Vec<String> = t.dims.iter().rev().map(u64::to_string).collect();
+    let widest = gguf.tensors().map(|t| t.name().chars().count()).max().unwrap_or(0).min(48);
+    for t in gguf.tensors() {
+        let shape: Vec<String> = t.dims().iter().rev().map(u64::to_string).collect();
         writeln!(
             out,
             "  {:<widest$}  {:>16}  {:<7} {:>12}",
-            printable(&t.name),
+            printable(t.name()),
             format!("[{}]", shape.join(", ")),
-            type_name(t.type_id),
-            t.bytes()
+            type_name(t.type_id()),
+            t.data().len()
         )?;
     }
     Ok(())
 }
 
-fn tensor_json(t: &TensorInfo) -> serde_json::Value {
-    let shape: Vec<u64> = t.dims.iter().rev().copied().collect();
-    json!({ "name": t.name, "shape": shape, "type": type_name(t.type_id), "bytes": t.bytes() })
+fn tensor_json(t: Tensor) -> serde_json::Value {
+    let shape: Vec<u64> = t.dims().iter().rev().copied().collect();
+    let bytes = t.data().len();
+    json!({ "name": t.name(), "shape": shape, "type": type_name(t.type_id()), "bytes": bytes })
 }
 
 fn value_json(value: Value) -> serde_json::Value {

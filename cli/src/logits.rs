@@ -1,11 +1,12 @@
 //! `attamba logits`: what the engine computes, for comparison with other programs.
 
-use crate::common::{EngineArgs, Kv, token_ids};
+use crate::common::{EngineArgs, FileArgs, Kv, token_ids};
 use anyhow::{Context, Result, bail};
 use attamba::session::{Budget, Options, Session};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Write the logits of a token sequence
 ///
@@ -30,6 +31,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     kv: Kv,
     #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -41,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.split.contains(&0) {
         bail!("blocks of no tokens were asked for: --split {:?}", args.split);
     }
-    let engine = args.engine.open(&args.model)?;
+    let engine = args.engine.start(Arc::new(args.file.model(&args.model)?))?;
     let budget = Budget::States(args.ring.unwrap_or(tokens.len()));
     let mut session =
         Session::open(engine, Options { budget, kv: args.kv.into(), ..Options::default() })?;

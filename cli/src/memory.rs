@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Show what a session costs as its text grows, beside a transformer
@@ -118,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.contexts.contains(&0) {
         bail!("a text of 0 tokens costs nothing; --contexts takes numbers from 1 on");
     }
-    let model = Model::open(&path)?;
+    let model = args.model.open()?;
     let variants = variants(&args, &path, &model)?;
     let mut cells = Vec::new();
     for &tokens in &args.contexts {
@@ -146,7 +147,7 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
     let spec = model.spec();
     let mut variants = vec![match &args.baseline {
         Some(baseline) => {
-            let spec = Model::open(baseline)?.spec().clone();
+            let spec = args.model.file.model(baseline)?.spec().clone();
             if !spec.is_transformer() {
                 bail!("{} is no transformer; --baseline takes one", baseline.display());
             }
@@ -218,6 +219,9 @@ fn measure(args: &Args, variant: &Variant, tokens: u64) -> Result<Measured> {
     };
     let mut command = Command::new(program);
     command.args(["memory", "--kv", kv, "--engine", "cpu", "-m"]).arg(&variant.path);
+    if args.model.file.no_mmap {
+        command.arg("--no-mmap");
+    }
     command.arg(format!("--one={},{},{tokens}", variant.chunk, variant.window));
     if let Some(threads) = args.engine.threads {
         command.args(["--threads", &threads.to_string()]);
@@ -238,7 +242,7 @@ fn measure_here(
     window: usize,
     tokens: u64,
 ) -> Result<Measured> {
-    let engine = args.engine.open(path)?;
+    let engine = args.engine.start(Arc::new(args.model.file.model(path)?))?;
     let spec = engine.model().spec();
     let variant =
         Variant { name: String::new(), path: path.to_owned(), spec: spec.clone(), chunk, window };

@@ -1,8 +1,8 @@
 //! `attamba merge`: a model out of its base and what training has changed of it.
 
-use crate::common::{self, size};
+use crate::common::{self, FileArgs, size};
 use anyhow::{Context, Result, bail};
-use attamba::gguf::{Gguf, TensorInfo, Writer};
+use attamba::gguf::{Gguf, Tensor, Writer};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fs::File;
@@ -33,11 +33,13 @@ pub struct Args {
     /// Replace OUT if it is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    file: FileArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
     common::check_output(&args.output, &[&args.base, &args.delta], args.force)?;
-    let delta = Gguf::open(&args.delta)?;
+    let delta = args.file.gguf(&args.delta)?;
     let wanted = delta.str(BASE_SHA256)?.with_context(|| {
         format!("{} is not a delta: it lacks the key {BASE_SHA256}", args.delta.display())
     })?;
@@ -51,7 +53,7 @@ pub fn run(args: Args) -> Result<()> {
             args.base.display()
         );
     }
-    let base = Gguf::open(&args.base)?;
+    let base = args.file.gguf(&args.base)?;
     write(&base, &delta, &args.output)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     let mut out = io::stdout().lock();
@@ -60,10 +62,9 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
-    let changed: HashSet<&str> = delta.tensors().iter().map(|t| &*t.name).collect();
-    let kept = base.tensors().iter().filter(|t| !changed.contains(&*t.name)).map(|t| (base, t));
-    let sources: Vec<(&Gguf, &TensorInfo)> =
-        kept.chain(delta.tensors().iter().map(|t| (delta, t))).collect();
+    let changed: HashSet<&str> = delta.tensors().map(Tensor::name).collect();
+    let kept = base.tensors().filter(|t| !changed.contains(t.name()));
+    let sources: Vec<Tensor> = kept.chain(delta.tensors()).collect();
 
     let mut writer = Writer::default();
     writer.copy_metadata(delta, |key| !key.starts_with("attamba.delta."));
@@ -73,13 +74,12 @@ fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
     writer.copy_metadata(base, |key| {
         !key.starts_with(&shape) && key != "general.file_type" && delta.get(key).is_none()
     });
-    for (_, tensor) in &sources {
+    for &tensor in &sources {
         writer.tensor_like(tensor)?;
     }
     writer.write_file(path, |index, sink| {
-        let (file, tensor) = sources[index];
-        sink.write_all(file.data(tensor))?;
-        file.release(tensor);
+        sink.write_all(sources[index].data())?;
+        sources[index].release();
         Ok(())
     })?;
     Ok(())

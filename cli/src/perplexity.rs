@@ -72,7 +72,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.context == 1 {
         bail!("windows of 1 token leave nothing to score: -c 2 is the least");
     }
-    let engine = args.engine.open(&args.model.path()?)?;
+    let engine = args.engine.start(args.model.open()?)?;
     let tokenizer = common::tokenizer(engine.model())?;
     let text = common::read_text(&args.file)?;
     let tokens = tokenizer.encode(&text, false)?;

@@ -1,9 +1,9 @@
 //! `attamba quantize`: a model file in another format.
 
-use crate::common::{self, size};
+use crate::common::{self, FileArgs, size};
 use crate::interrupt::{Interrupt, Interrupted, Second};
 use anyhow::Result;
-use attamba::gguf::{Gguf, TensorInfo, Writer};
+use attamba::gguf::{Tensor, Writer};
 use attamba::quant::{self, DType};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
@@ -39,6 +39,8 @@ pub struct Args {
     /// Replace OUT if it is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    file: FileArgs,
     /// Threads [default: the performance cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -46,7 +48,7 @@ pub struct Args {
 
 /// What becomes of one tensor.
 struct Plan<'a> {
-    tensor: &'a TensorInfo,
+    tensor: Tensor<'a>,
     from: DType,
     /// What the user asked for.
     wanted: DType,
@@ -58,8 +60,8 @@ struct Plan<'a> {
 
 pub fn run(args: Args) -> Result<()> {
     common::check_output(&args.output, &[&args.input], args.force)?;
-    let gguf = Gguf::open(&args.input)?;
-    let plans = gguf.tensors().iter().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
+    let gguf = args.file.gguf(&args.input)?;
+    let plans = gguf.tensors().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
     if plans.iter().any(|p| p.from.is_quantised() && p.to != p.from) {
         common::note(format_args!(
             "{} is quantised already: what it has lost does not come back",
@@ -74,22 +76,22 @@ pub fn run(args: Args) -> Result<()> {
     // The version of ggml's block formats; it has been 2 since 2023.
     writer.set_u32("general.quantization_version", 2);
     for plan in &plans {
-        let shape = plan.tensor.dims.iter().rev().map(|&d| usize::try_from(d));
-        writer.tensor(&plan.tensor.name, &shape.collect::<Result<Vec<_>, _>>()?, plan.to);
+        let shape = plan.tensor.dims().iter().rev().map(|&d| usize::try_from(d));
+        writer.tensor(plan.tensor.name(), &shape.collect::<Result<Vec<_>, _>>()?, plan.to)?;
     }
 
     let threads = args.threads.map_or_else(attamba::engine::cpu::default_threads, usize::from);
     let interrupt = Interrupt::install(None, Second::Waits)?;
-    let bar = ProgressBar::new(plans.iter().map(|p| p.tensor.bytes() as u64).sum());
+    let bar = ProgressBar::new(plans.iter().map(|p| p.tensor.data().len() as u64).sum());
     bar.set_style(ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}, {eta} left")?);
     let written = writer.write_file(&args.output, |index, sink| {
         let plan = &plans[index];
-        plan.write(gguf.data(plan.tensor), threads, sink, &mut |bytes| {
+        plan.write(plan.tensor.data(), threads, sink, &mut |bytes| {
             bar.inc(bytes);
             // Any error will do: it makes the writer remove the unfinished file.
             if interrupt.is_set() { Err(io::Error::other(Interrupted)) } else { Ok(()) }
         })?;
-        gguf.release(plan.tensor);
+        plan.tensor.release();
         Ok(())
     });
     bar.finish_and_clear();
@@ -117,7 +119,7 @@ fn tell_of_others(plans: &[Plan]) {
     others.sort_by_key(|p| (p.columns, p.wanted as u32));
     for same in others.chunk_by(|a, b| (a.columns, a.wanted) == (b.columns, b.wanted)) {
         let Plan { tensor, wanted, to, columns, .. } = same[0];
-        let name = common::printable(&tensor.name);
+        let name = common::printable(tensor.name());
         let more = match same.len() {
             1 => String::new(),
             n => format!(" and {} more", n - 1),
@@ -129,16 +131,16 @@ fn tell_of_others(plans: &[Plan]) {
 }
 
 impl Plan<'_> {
-    fn new<'a>(tensor: &'a TensorInfo, args: &Args) -> Result<Plan<'a>> {
+    fn new<'a>(tensor: Tensor<'a>, args: &Args) -> Result<Plan<'a>> {
         let from = tensor.dtype()?;
-        let columns = usize::try_from(tensor.dims.first().copied().unwrap_or(1))?;
-        let is_matrix = tensor.dims.len() == 2
-            && tensor.name.ends_with(".weight")
-            && !tensor.name.contains("conv1d");
+        let columns = usize::try_from(tensor.dims().first().copied().unwrap_or(1))?;
+        let is_matrix = tensor.dims().len() == 2
+            && tensor.name().ends_with(".weight")
+            && !tensor.name().contains("conv1d");
         if !is_matrix {
             return Ok(Plan { tensor, from, wanted: from, to: from, columns });
         }
-        let is_embedding = matches!(&*tensor.name, "token_embd.weight" | "output.weight");
+        let is_embedding = matches!(tensor.name(), "token_embd.weight" | "output.weight");
         let four_bits = matches!(args.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4_K);
         let wanted = match (is_embedding, args.embedding) {
             (true, Some(chosen)) => chosen,

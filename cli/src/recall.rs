@@ -163,7 +163,7 @@ pub fn run(args: Args) -> Result<()> {
     depths.sort_unstable();
     depths.dedup();
     let own = args.facts.as_deref().map(facts::read).transpose()?;
-    let engine = args.engine.open(&args.model.path()?)?;
+    let engine = args.engine.start(args.model.open()?)?;
     let tokenizer = common::tokenizer(engine.model())?;
     let book = match &args.text {
         Some(path) => common::read_text(path)?,

@@ -363,6 +363,11 @@ typedef struct attamba_model_options {
     // fastest. A program that acts as a GPU is taken only if it is named, or if ATTAMBA_ENGINE_GPU
     // is asked for and there is nothing else.
     const char *adapter;
+    // Not 0: read the file into memory instead of mapping it, so that it may change while the model
+    // is open. The system cannot reclaim that memory.
+    int32_t in_memory;
+    // 0.
+    uint32_t reserved;
 } attamba_model_options;
 
 // Sizes of a model.
@@ -535,8 +540,10 @@ attamba_status attamba_sampling_init(struct attamba_sampling *sampling);
 // Any thread.
 attamba_status attamba_sampling_init_chat(struct attamba_sampling *sampling);
 
-// Opens the model file at `path`, which ends with a zero byte. The file is mapped, not copied: it
-// must not be shortened while the model, or a session of it, is open.
+// Opens the model file at `path`, which ends with a zero byte. Unless the options say `in_memory`,
+// the file is mapped, not copied: while the model or a session of it is open, nobody may write to
+// the file or shorten it, neither this process nor another. What happens then is undefined; at best
+// the system ends the process. The file may be deleted, and another put in its place.
 //
 // `*model` gets the handle, which attamba_model_close takes back, or NULL on an error.
 //

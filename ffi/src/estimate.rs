@@ -5,7 +5,6 @@ use crate::error::Failure;
 use crate::error::Result;
 use crate::guard;
 use crate::handle::SESSIONS;
-use crate::input;
 use crate::open;
 use crate::options::{self, Engine, ModelOptions, SessionOptions};
 use crate::session::attamba_session;
@@ -72,7 +71,7 @@ pub unsafe extern "C" fn attamba_estimate(
     memory: *mut Memory,
 ) -> Status {
     // SAFETY: the caller's arguments are as the header says, here and below.
-    unsafe { estimate(loading, options, memory, || Ok(Gguf::open(&input::path(path)?)?)) }
+    unsafe { estimate(loading, options, memory, |loading| open::from_path(path, loading)) }
 }
 
 /// As attamba_estimate, of a model that lies where attamba_model_open_fd finds it.
@@ -86,7 +85,9 @@ pub unsafe extern "C" fn attamba_estimate_fd(
     memory: *mut Memory,
 ) -> Status {
     // SAFETY: as above.
-    unsafe { estimate(loading, options, memory, || open::from_fd(fd, offset, length)) }
+    unsafe {
+        estimate(loading, options, memory, |loading| open::from_fd(fd, offset, length, loading))
+    }
 }
 
 /// # Safety
@@ -95,12 +96,12 @@ unsafe fn estimate(
     loading: *const ModelOptions,
     options: *const SessionOptions,
     memory: *mut Memory,
-    gguf: impl FnOnce() -> Result<Gguf>,
+    gguf: impl FnOnce(&ModelOptions) -> Result<Gguf>,
 ) -> Status {
     guard::call(|| {
         // SAFETY: as the caller guarantees.
         let (loading, options) = unsafe { (options::model(loading)?, versioned::read(options)?) };
-        let model = Model::from_gguf(gguf()?)?;
+        let model = Model::from_gguf(gguf(&loading)?)?;
         let threads = loading.threads().unwrap_or_else(default_threads);
         let engine = match Engine::of(options.engine)? {
             Engine::Auto => Engine::of(loading.engine)?,

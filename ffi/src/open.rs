@@ -15,8 +15,10 @@ use runtime::text::{ChatTemplate, TextSource, Tokenizer};
 use std::ffi::c_char;
 use std::sync::Arc;
 
-/// Opens the model file at `path`, which ends with a zero byte. The file is mapped, not copied: it
-/// must not be shortened while the model, or a session of it, is open.
+/// Opens the model file at `path`, which ends with a zero byte. Unless the options say `in_memory`,
+/// the file is mapped, not copied: while the model or a session of it is open, nobody may write to
+/// the file or shorten it, neither this process nor another. What happens then is undefined; at best
+/// the system ends the process. The file may be deleted, and another put in its place.
 ///
 /// `*model` gets the handle, which attamba_model_close takes back, or NULL on an error.
 ///
@@ -30,7 +32,7 @@ pub unsafe extern "C" fn attamba_model_open(
     model: *mut *mut attamba_model,
 ) -> Status {
     // SAFETY: the caller's arguments are as the header says.
-    unsafe { open(options, model, || Ok(Gguf::open(&input::path(path)?)?)) }
+    unsafe { open(options, model, |options| from_path(path, options)) }
 }
 
 /// As attamba_model_open, of `length` bytes from byte `offset` of an open file on: a model inside
@@ -49,7 +51,7 @@ pub unsafe extern "C" fn attamba_model_open_fd(
     model: *mut *mut attamba_model,
 ) -> Status {
     // SAFETY: as above.
-    unsafe { open(options, model, || from_fd(fd, offset, length)) }
+    unsafe { open(options, model, |options| from_fd(fd, offset, length, options)) }
 }
 
 /// # Safety
@@ -57,7 +59,7 @@ pub unsafe extern "C" fn attamba_model_open_fd(
 unsafe fn open(
     options: *const ModelOptions,
     out: *mut *mut attamba_model,
-    gguf: impl FnOnce() -> Result<Gguf>,
+    gguf: impl FnOnce(&ModelOptions) -> Result<Gguf>,
 ) -> Status {
     guard::call(|| {
         if out.is_null() {
@@ -67,7 +69,7 @@ unsafe fn open(
         unsafe {
             buffer::result(std::ptr::null_mut(), out);
             let options = options::model(options)?;
-            let handle = MODELS.add(load(&options, gguf()?)?);
+            let handle = MODELS.add(load(&options, gguf(&options)?)?);
             buffer::result(handle, out);
         }
         Ok(())
@@ -116,8 +118,22 @@ fn language(file: &runtime::model::Model) -> runtime::Result<Language> {
     Ok(Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
 }
 
+/// # Safety
+/// `path` is null or points to bytes that end with a zero byte; the file is as the header says.
+pub unsafe fn from_path(path: *const c_char, options: &ModelOptions) -> Result<Gguf> {
+    // SAFETY: as the caller guarantees.
+    let path = unsafe { input::path(path) }?;
+    Ok(match options.in_memory() {
+        true => Gguf::read(&path)?,
+        // SAFETY: as the caller guarantees.
+        false => unsafe { Gguf::map(&path) }?,
+    })
+}
+
+/// # Safety
+/// The file is as the header says.
 #[cfg(unix)]
-pub fn from_fd(fd: i32, offset: u64, length: u64) -> Result<Gguf> {
+pub unsafe fn from_fd(fd: i32, offset: u64, length: u64, options: &ModelOptions) -> Result<Gguf> {
     use std::os::fd::BorrowedFd;
     if fd < 0 {
         return Err(Failure::argument(format!("{fd} is no file descriptor")));
@@ -129,10 +145,15 @@ pub fn from_fd(fd: i32, offset: u64, length: u64) -> Result<Gguf> {
         Failure::new(Status::Io, format!("file descriptor {fd} can't be duplicated: {e}"))
     })?;
     let length = (length != 0).then_some(length);
-    Ok(Gguf::from_file(&owned.into(), offset, length)?)
+    let file = owned.into();
+    Ok(match options.in_memory() {
+        true => Gguf::read_file(&file, offset, length)?,
+        // SAFETY: as the caller guarantees.
+        false => unsafe { Gguf::map_file(&file, offset, length) }?,
+    })
 }
 
 #[cfg(not(unix))]
-pub fn from_fd(_fd: i32, _offset: u64, _length: u64) -> Result<Gguf> {
+pub unsafe fn from_fd(_: i32, _: u64, _: u64, _: &ModelOptions) -> Result<Gguf> {
     Err(Failure::new(Status::Unsupported, "this system has no file descriptors"))
 }

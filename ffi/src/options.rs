@@ -91,6 +91,11 @@ pub struct ModelOptions {
     /// fastest. A program that acts as a GPU is taken only if it is named, or if ATTAMBA_ENGINE_GPU
     /// is asked for and there is nothing else.
     pub adapter: *const c_char,
+    /// Not 0: read the file into memory instead of mapping it, so that it may change while the model
+    /// is open. The system cannot reclaim that memory.
+    pub in_memory: i32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid (a function pointer is only called as C's own),
@@ -104,6 +109,8 @@ unsafe impl Versioned for ModelOptions {
         progress: None,
         progress_user: std::ptr::null_mut(),
         adapter: std::ptr::null(),
+        in_memory: 0,
+        reserved: 0,
     };
 }
 
@@ -455,6 +462,10 @@ pub fn known<T: Copy, const N: usize>(
 }
 
 impl ModelOptions {
+    pub fn in_memory(&self) -> bool {
+        input::truth(self.in_memory)
+    }
+
     pub fn preloads(&self) -> bool {
         input::truth(self.preload)
     }
@@ -497,9 +508,10 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_library() {
         assert_eq!(Sampling::DEFAULT.options(), Options::default());
-        let file = runtime::gguf::Gguf::open(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../models/attamba-stories.gguf").as_ref(),
-        )
+        let file = runtime::gguf::Gguf::read(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../models/attamba-stories.gguf"
+        ))
         .expect("the bundled model");
         let source = runtime::text::TextSource::from_gguf(&file).expect("a tokenizer");
         let tokenizer = runtime::text::Tokenizer::new(&source).expect("a tokenizer");

@@ -17,14 +17,14 @@ impl Gguf {
             hash.update(entry.key.as_bytes());
             hash.update(self.source.bytes().get(entry.raw.clone()).unwrap_or_default());
         }
-        for tensor in &self.tensors {
-            let data = self.data(tensor);
-            hash.update(&(tensor.name.len() as u64).to_le_bytes());
-            hash.update(tensor.name.as_bytes());
-            for number in [u64::from(tensor.type_id), tensor.dims.len() as u64] {
+        for tensor in self.tensors() {
+            let data = tensor.data();
+            hash.update(&(tensor.name().len() as u64).to_le_bytes());
+            hash.update(tensor.name().as_bytes());
+            for number in [u64::from(tensor.type_id()), tensor.dims().len() as u64] {
                 hash.update(&number.to_le_bytes());
             }
-            for dim in &tensor.dims {
+            for dim in tensor.dims() {
                 hash.update(&dim.to_le_bytes());
             }
             let sample = SAMPLE.min(data.len());
@@ -43,7 +43,7 @@ mod tests {
     fn file(name: &str, value: f32) -> u128 {
         let mut writer = Writer::new("attamba");
         writer.set_str("general.name", name);
-        writer.tensor("a.weight", &[2, 1000], DType::F32);
+        writer.tensor("a.weight", &[2, 1000], DType::F32).unwrap();
         let mut bytes = std::io::Cursor::new(Vec::new());
         let data: Vec<u8> = [value; 2000].iter().flat_map(|x| x.to_le_bytes()).collect();
         writer.write(&mut bytes, |_, out| out.write_all(&data)).unwrap();

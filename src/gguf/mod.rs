@@ -8,73 +8,36 @@
 mod fingerprint;
 mod parse;
 mod source;
+mod tensor;
 mod value;
 mod write;
 
+pub use tensor::Tensor;
 pub use value::{Array, Value, ValueType};
 pub use write::Writer;
 
 use crate::error::{Error, Result};
-use crate::quant::DType;
 use source::Source;
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use tensor::TensorEntry;
 
-/// One entry of the tensor table.
-#[derive(Clone, Debug)]
-pub struct TensorInfo {
-    /// Name as written in the file.
-    pub name: String,
-    /// Dimensions in file order: the first is the length of a row.
-    pub dims: Vec<u64>,
-    /// The number of the element type; [`DType::from_id`] knows those that can be read.
-    pub type_id: u32,
-    /// First byte, counted from the start of the tensor data.
-    pub offset: u64,
-    /// Bytes of the data within the file; nothing if the type is unknown.
-    range: Option<Range<usize>>,
-}
-
-impl TensorInfo {
-    /// The element type, or an error that names the tensor.
-    pub fn dtype(&self) -> Result<DType> {
-        DType::from_id(self.type_id).ok_or_else(|| {
-            Error::Unsupported(format!(
-                "tensor {} has GGUF type {}, which this runtime does not read",
-                self.name, self.type_id
-            ))
-        })
-    }
-
-    /// Number of values.
-    pub fn len(&self) -> u64 {
-        self.dims.iter().product()
-    }
-
-    /// Whether the tensor holds no value.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of the data in the file; 0 where the type is unknown.
-    pub fn bytes(&self) -> usize {
-        self.range.as_ref().map_or(0, ExactSizeIterator::len)
-    }
-}
-
-/// An open GGUF file. Cheap to keep: the data stays in the page cache.
+/// An open GGUF file: a map of it, or a copy in memory.
 ///
-/// The file must not be shortened while it is open: like every memory map, the process would be
-/// killed by the system on the next touch of a page that is gone.
+/// A map ([`Gguf::map`], [`Gguf::map_file`]) costs nothing to open and little to keep: its pages are
+/// read when they are touched, shared with every process that maps the same file, and dropped by
+/// the system where memory is short. It is `unsafe` because the file must not change meanwhile. A
+/// copy ([`Gguf::read`], [`Gguf::read_file`]) asks for no such promise, and takes the time and the
+/// memory of the whole file.
 pub struct Gguf {
     source: Source,
     version: u32,
     alignment: u64,
     metadata: Vec<Entry>,
     by_key: HashMap<String, usize>,
-    tensors: Vec<TensorInfo>,
+    tensors: Vec<TensorEntry>,
     by_name: HashMap<String, usize>,
 }
 
@@ -85,28 +48,52 @@ struct Entry {
 }
 
 impl Gguf {
-    /// Maps the file at `path` and reads its tables.
-    pub fn open(path: &Path) -> Result<Gguf> {
-        let io = |source| Error::Io { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.is_dir() {
-            return Err(Error::Gguf(format!("{} is a directory", path.display())));
-        }
-        Self::from_file(&file, 0, None).map_err(|e| match e {
-            Error::Io { source, .. } => io(source),
-            Error::Gguf(text) => Error::Gguf(format!("{}: {text}", path.display())),
-            other => other,
-        })
+    /// Maps the file at `path`.
+    ///
+    /// # Safety
+    /// As long as this value lives, nobody may write to the file or shorten it, neither this process
+    /// nor another: bytes that Rust takes for constant would change, which is undefined behavior,
+    /// and a touch of a page that is gone ends the process. To delete the file, or to put another
+    /// in its place under its name (as [`Writer::write_file`] does), is safe.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file can't be opened or mapped, [`Error::Gguf`] if it is not a sound one.
+    pub unsafe fn map(path: impl AsRef<Path>) -> Result<Gguf> {
+        // SAFETY: passed on to the caller.
+        at_path(path.as_ref(), |file| unsafe { Gguf::map_file(file, 0, None) })
     }
 
     /// Maps `length` bytes (by default all that follow) of an open file from byte `offset` on:
     /// for a GGUF that lies inside another file, such as an Android asset. Alignment counts from
     /// the start of the GGUF, so any offset will do. The file may be closed afterwards.
-    pub fn from_file(file: &File, offset: u64, length: Option<u64>) -> Result<Gguf> {
-        Self::parse(Source::map(file, offset, length)?)
+    ///
+    /// # Safety
+    /// As [`Gguf::map`], for this part of the file.
+    ///
+    /// # Errors
+    /// As [`Gguf::map`]; and [`Error::Gguf`] if the file has no such bytes.
+    pub unsafe fn map_file(file: &File, offset: u64, length: Option<u64>) -> Result<Gguf> {
+        // SAFETY: passed on to the caller.
+        Self::parse(unsafe { Source::map(file, offset, length) }?)
     }
 
-    /// Reads a GGUF that lies in memory.
+    /// Reads the file at `path` into memory.
+    ///
+    /// # Errors
+    /// As [`Gguf::map`]; and [`Error::OutOfMemory`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Gguf> {
+        at_path(path.as_ref(), |file| Gguf::read_file(file, 0, None))
+    }
+
+    /// Reads a part of an open file into memory, as [`Gguf::map_file`] maps it.
+    ///
+    /// # Errors
+    /// As [`Gguf::map_file`]; and [`Error::OutOfMemory`].
+    pub fn read_file(file: &File, offset: u64, length: Option<u64>) -> Result<Gguf> {
+        Self::parse(Source::read(file, offset, length)?)
+    }
+
+    /// Takes a GGUF that lies in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Gguf> {
         Self::parse(Source::Owned(bytes))
     }
@@ -119,6 +106,11 @@ impl Gguf {
     /// Alignment of tensor data, in bytes.
     pub fn alignment(&self) -> u64 {
         self.alignment
+    }
+
+    /// Whether the file is mapped, and not in memory.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::Map(_))
     }
 
     /// Size of the whole file, in bytes.
@@ -187,13 +179,13 @@ impl Gguf {
     }
 
     /// The tensors in file order.
-    pub fn tensors(&self) -> &[TensorInfo] {
-        &self.tensors
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'_>> {
+        (0..self.tensors.len()).map(|index| self.tensor_at(index))
     }
 
     /// The tensor called `name`, if it is there.
-    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        Some(&self.tensors[self.tensor_index(name)?])
+    pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
+        Some(self.tensor_at(self.tensor_index(name)?))
     }
 
     /// Where the tensor called `name` stands in [`Gguf::tensors`].
@@ -201,23 +193,9 @@ impl Gguf {
         self.by_name.get(name).copied()
     }
 
-    /// The bytes of a tensor of this file; empty if its type is unknown.
-    pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
-        tensor.range.clone().and_then(|r| self.source.bytes().get(r)).unwrap_or_default()
-    }
-
-    /// Tells the system that the pages of `tensor` will not be needed soon, so that they no longer
-    /// count as resident. They come back from the file when touched.
-    pub fn release(&self, tensor: &TensorInfo) {
-        self.release_part(tensor, 0..tensor.bytes());
-    }
-
-    /// As [`Gguf::release`], for the bytes `part` of the tensor's data.
-    pub fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
-        if let Some(range) = &tensor.range {
-            let place = |at: usize| range.start + at.min(range.len());
-            self.source.release(place(part.start)..place(part.end));
-        }
+    /// The tensor at an index from [`Gguf::tensor_index`] of this file.
+    pub(crate) fn tensor_at(&self, index: usize) -> Tensor<'_> {
+        Tensor { gguf: self, entry: &self.tensors[index] }
     }
 
     fn decode(&self, entry: &Entry) -> Option<Value<'_>> {
@@ -253,6 +231,20 @@ impl Gguf {
             _ => None,
         })
     }
+}
+
+/// Opens the file at `path` for `open`; errors name it.
+fn at_path(path: &Path, open: impl FnOnce(&File) -> Result<Gguf>) -> Result<Gguf> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_dir() {
+        return Err(Error::Gguf(format!("{} is a directory", path.display())));
+    }
+    open(&file).map_err(|e| match e {
+        Error::Io { source, .. } => io(source),
+        Error::Gguf(text) => Error::Gguf(format!("{}: {text}", path.display())),
+        other => other,
+    })
 }
 
 impl std::fmt::Debug for Gguf {

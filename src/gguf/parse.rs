@@ -2,22 +2,23 @@
 //! is held against a cap and against the bytes that are left before anything is allocated.
 
 use super::source::Source;
+use super::tensor::{self, TensorEntry};
 use super::value::{Array, Value, ValueType};
-use super::{Entry, Gguf, TensorInfo};
+use super::{Entry, Gguf};
 use crate::error::{Error, Result};
 use crate::quant::DType;
 use std::collections::HashMap;
 
 /// The largest public models have some 3,000 tensors and 100 metadata entries; a cap keeps the
 /// tables of a hostile file within a few megabytes.
-const MAX_TENSORS: u64 = 1 << 16;
-const MAX_METADATA: u64 = 1 << 16;
+pub(super) const MAX_TENSORS: u64 = 1 << 16;
+pub(super) const MAX_METADATA: u64 = 1 << 16;
 /// GGUF's own limit on the length of a key.
-const MAX_KEY_BYTES: usize = (1 << 16) - 1;
+pub(super) const MAX_KEY_BYTES: usize = (1 << 16) - 1;
 /// GGUF asks for 64; room is left for writers that are not that strict.
-const MAX_NAME_BYTES: usize = 256;
+pub(super) const MAX_NAME_BYTES: usize = 256;
 /// GGUF's limit today.
-const MAX_DIMS: u32 = 4;
+pub(super) const MAX_DIMS: u32 = 4;
 /// GGUF's default where `general.alignment` is absent.
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// Alignments serve memory maps; nothing is gained beyond the largest page in use.
@@ -99,7 +100,7 @@ impl Gguf {
 }
 
 /// Checks that the data of `tensor` lies within the file, and notes where.
-fn locate(tensor: &mut TensorInfo, start: u64, available: u64, alignment: u64) -> Result<()> {
+fn locate(tensor: &mut TensorEntry, start: u64, available: u64, alignment: u64) -> Result<()> {
     let name = &tensor.name;
     let refuse = |text: String| Err(Error::Gguf(format!("tensor {name} {text}")));
     if !tensor.offset.is_multiple_of(alignment) {
@@ -108,32 +109,27 @@ fn locate(tensor: &mut TensorInfo, start: u64, available: u64, alignment: u64) -
             tensor.offset
         ));
     }
-    let Some(len) = tensor.dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d)) else {
-        return refuse(format!("has dimensions {:?}, whose product overflows", tensor.dims));
-    };
+    if let Err(text) = tensor::values(&tensor.dims) {
+        return refuse(text);
+    }
     // A type that can't be read is an error only once a model asks for the tensor.
     let Some(dtype) = DType::from_id(tensor.type_id) else { return Ok(()) };
-    let row = tensor.dims.first().copied().unwrap_or(1);
-    if !row.is_multiple_of(dtype.block_len() as u64) {
-        return refuse(format!(
-            "has rows of {row} values, {dtype} comes in blocks of {}",
-            dtype.block_len()
-        ));
-    }
-    let bytes = usize::try_from(len).ok().and_then(|len| dtype.bytes_of(len));
-    let end = bytes.and_then(|b| tensor.offset.checked_add(b as u64));
-    match (bytes, end) {
-        (Some(bytes), Some(end)) if end <= available => {
+    let bytes = match tensor::bytes(&tensor.dims, dtype) {
+        Ok(bytes) => bytes,
+        Err(text) => return refuse(text),
+    };
+    match tensor.offset.checked_add(bytes as u64) {
+        Some(end) if end <= available => {
             // Both fit usize, since the whole file does.
             let first = (start + tensor.offset) as usize;
             tensor.range = Some(first..first + bytes);
             Ok(())
         }
-        (_, Some(end)) => refuse(format!(
+        Some(end) => refuse(format!(
             "ends at byte {end} of the tensor data, of which the file holds {available}: \
              it is cut short"
         )),
-        _ => refuse(format!("has dimensions {:?}, too many bytes for any file", tensor.dims)),
+        None => refuse(format!("of {bytes} bytes begins at offset {}", tensor.offset)),
     }
 }
 
@@ -266,7 +262,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn tensor_info(&mut self) -> Result<TensorInfo> {
+    fn tensor_info(&mut self) -> Result<TensorEntry> {
         let name = self.name("tensor name", MAX_NAME_BYTES)?;
         let dims = self.u32()?;
         if dims > MAX_DIMS {
@@ -277,7 +273,7 @@ impl<'a> Cursor<'a> {
         let dims = (0..dims).map(|_| self.u64()).collect::<Result<Vec<_>>>()?;
         let type_id = self.u32()?;
         let offset = self.u64()?;
-        Ok(TensorInfo { name, dims, type_id, offset, range: None })
+        Ok(TensorEntry { name, dims, type_id, offset, range: None })
     }
 }
 
@@ -293,8 +289,8 @@ mod tests {
         w.set_str("general.name", "sample");
         w.set_strs("tokens", &["a", "bc", ""]);
         w.set_bool("flag", true);
-        w.tensor("odd", &[3], DType::F32);
-        w.tensor("quants", &[2, 64], DType::Q8_0);
+        w.tensor("odd", &[3], DType::F32).unwrap();
+        w.tensor("quants", &[2, 64], DType::Q8_0).unwrap();
         let mut out = Vec::new();
         w.write(&mut out, |index, sink| {
             let bytes: Vec<u8> = if index == 0 {
@@ -317,9 +313,9 @@ mod tests {
         assert_eq!(g.strs("tokens").unwrap(), Some(vec!["a", "bc", ""]));
         assert_eq!(g.bool("flag").unwrap(), Some(true));
         let t = g.tensor("quants").unwrap();
-        assert_eq!(t.dims, [64, 2]);
-        assert_eq!(g.data(t), &[7; 136]);
-        assert_eq!(&g.data(g.tensor("odd").unwrap())[4..8], &2f32.to_le_bytes());
+        assert_eq!(t.dims(), [64, 2]);
+        assert_eq!(t.data(), &[7; 136]);
+        assert_eq!(&g.tensor("odd").unwrap().data()[4..8], &2f32.to_le_bytes());
     }
 
     #[test]
@@ -364,12 +360,22 @@ mod tests {
         std::io::Write::write_all(&mut file, b"seven..").unwrap();
         std::io::Write::write_all(&mut file, &body).unwrap();
         std::io::Write::write_all(&mut file, b"tail").unwrap();
-        let g = Gguf::from_file(&file, 7, Some(body.len() as u64)).unwrap();
-        assert_eq!(g.data(g.tensor("quants").unwrap()), &[7; 136]);
-        g.release(g.tensor("quants").unwrap());
-        assert_eq!(g.data(g.tensor("quants").unwrap()), &[7; 136]);
-        assert!(Gguf::from_file(&file, 7, Some(1 << 40)).is_err());
-        assert!(Gguf::from_file(&file, u64::MAX, Some(2)).is_err());
+        let length = Some(body.len() as u64);
+        // SAFETY: nobody else has the file.
+        for g in [unsafe { Gguf::map_file(&file, 7, length) }, Gguf::read_file(&file, 7, length)] {
+            let g = g.unwrap();
+            let quants = g.tensor("quants").unwrap();
+            assert_eq!(quants.data(), &[7; 136]);
+            quants.release();
+            quants.release_part(100..usize::MAX);
+            quants.release_part(std::ops::Range { start: usize::MAX, end: 100 });
+            assert_eq!(quants.data(), &[7; 136]);
+        }
+        for (offset, length) in [(7, 1 << 40), (u64::MAX, 2), (0, u64::MAX)] {
+            // SAFETY: as above.
+            assert!(unsafe { Gguf::map_file(&file, offset, Some(length)) }.is_err());
+            assert!(Gguf::read_file(&file, offset, Some(length)).is_err());
+        }
     }
 
     proptest! {
@@ -383,7 +389,7 @@ mod tests {
                     let _ = value.to_string();
                 }
                 for t in g.tensors() {
-                    let _ = g.data(t).len();
+                    let _ = t.data().len();
                 }
             }
         }

@@ -1,71 +1,145 @@
-//! Where the bytes of a GGUF come from: a read-only memory map, or memory.
+//! Where the bytes of a GGUF lie: in a read-only map of the file, or in memory.
 
 use crate::error::{Error, Result};
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
 pub(super) enum Source {
+    /// Pages of the file, which the system may drop and read again.
     Map(Mmap),
+    /// A copy of the file, aligned to pages.
+    Copy(Mmap),
+    /// What a caller had in memory.
     Owned(Vec<u8>),
 }
 
 impl Source {
-    pub(super) fn map(file: &File, offset: u64, length: Option<u64>) -> Result<Source> {
-        let io = |source| Error::Io { path: PathBuf::from("(open file)"), source };
-        let size = file.metadata().map_err(io)?.len();
-        let length = length.unwrap_or(size.saturating_sub(offset));
-        let inside = offset.checked_add(length).is_some_and(|end| end <= size);
-        if !inside {
-            return Err(Error::Gguf(format!(
-                "{length} bytes from offset {offset} were asked for, the file has {size}"
-            )));
-        }
-        if length == 0 {
-            return Err(Error::Gguf("the file is empty".into()));
-        }
-        let length = usize::try_from(length).map_err(|_| {
-            Error::Gguf(format!("{length} bytes do not fit this machine's address space"))
-        })?;
-        // SAFETY: the map is private and read-only. Its contents may change under us only if
-        // another process rewrites the file, which `Gguf` documents as forbidden.
-        let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file) }.map_err(io)?;
-        Ok(Source::Map(map))
+    /// Maps a part of the file.
+    ///
+    /// # Safety
+    /// Nobody changes that part of the file while the map lives.
+    pub(super) unsafe fn map(file: &File, offset: u64, length: Option<u64>) -> Result<Source> {
+        let length = part(file, offset, length)?;
+        // SAFETY: the map is shared with the file, which by contract nobody changes.
+        let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file) };
+        Ok(Source::Map(map.map_err(failed)?))
+    }
+
+    /// Reads a part of the file into memory.
+    pub(super) fn read(file: &File, offset: u64, length: Option<u64>) -> Result<Source> {
+        let length = part(file, offset, length)?;
+        // Anonymous pages: aligned for every kernel, and none to be had is an error, not an abort.
+        let mut bytes = MmapMut::map_anon(length)
+            .map_err(|_| Error::OutOfMemory { bytes: length as u64, what: "the model file" })?;
+        read_exact_at(file, &mut bytes, offset).map_err(failed)?;
+        Ok(Source::Copy(bytes.make_read_only().map_err(failed)?))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Source::Map(map) => map,
+            Source::Map(map) | Source::Copy(map) => map,
             Source::Owned(bytes) => bytes,
         }
     }
 
-    /// Drops the resident pages that lie wholly inside `range`.
+    /// Drops the resident pages of the file that lie wholly inside `range`, of what is mapped.
     pub(super) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Source::Map(map) = self {
-            // The largest page in use on the supported systems (Apple, Android) is 16 KiB.
-            const PAGE: usize = 16 << 10;
-            let base = map.as_ptr() as usize;
-            let start = (base + range.start).next_multiple_of(PAGE);
-            let end = (base + range.end) / PAGE * PAGE;
-            if start < end {
-                // SAFETY: a private read-only file map never loses data by DONTNEED: the pages
-                // are read from the file again.
-                let advised = unsafe {
-                    map.unchecked_advise_range(
-                        memmap2::UncheckedAdvice::DontNeed,
-                        start - base,
-                        end - start,
-                    )
-                };
-                if let Err(e) = advised {
-                    log::debug!("releasing pages of the model file: {e}");
-                }
+            let pages = whole_pages(map.as_ptr() as usize, map.len(), range);
+            if pages.is_empty() {
+                return;
+            }
+            // SAFETY: within the map, which is read-only and of a file: a page that is dropped is
+            // read from the file again, which by contract has not changed.
+            let advised = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    pages.start,
+                    pages.len(),
+                )
+            };
+            if let Err(e) = advised {
+                log::debug!("releasing pages of the model file: {e}");
             }
         }
         #[cfg(not(unix))]
         let _ = range;
+    }
+}
+
+/// Bytes of `length` (by default all) from `offset` on, which the file must have.
+fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
+    let size = file.metadata().map_err(failed)?.len();
+    let length = length.unwrap_or(size.saturating_sub(offset));
+    let inside = offset.checked_add(length).is_some_and(|end| end <= size);
+    if !inside {
+        return Err(Error::Gguf(format!(
+            "{length} bytes from offset {offset} were asked for, the file has {size}"
+        )));
+    }
+    if length == 0 {
+        return Err(Error::Gguf("the file is empty".into()));
+    }
+    // No object of Rust is larger than isize::MAX.
+    match isize::try_from(length) {
+        Ok(length) => Ok(length.unsigned_abs()),
+        Err(_) => {
+            Err(Error::Gguf(format!("{length} bytes do not fit this machine's address space")))
+        }
+    }
+}
+
+fn failed(source: io::Error) -> Error {
+    Error::Io { path: PathBuf::from("(open file)"), source }
+}
+
+/// Leaves the position of the file, which others may share, alone.
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
+}
+
+/// The bytes of `range` that fill pages, of `length` bytes that are mapped at the address `base`.
+#[cfg(unix)]
+fn whole_pages(base: usize, length: usize, range: Range<usize>) -> Range<usize> {
+    // The largest page in use on the supported systems (Apple, Android) is 16 KiB.
+    const PAGE: usize = 16 << 10;
+    let place = |at: usize| base + at.min(length);
+    let start = place(range.start).next_multiple_of(PAGE) - base;
+    let end = (place(range.end) / PAGE * PAGE).saturating_sub(base);
+    start..end.max(start)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn only_whole_pages_inside_the_map_are_released(
+            base in 0..1usize << 40,
+            length in 1..1usize << 20,
+            start in prop_oneof![0..1usize << 21, Just(usize::MAX)],
+            end in prop_oneof![0..1usize << 21, Just(usize::MAX)],
+        ) {
+            let pages = whole_pages(base, length, start..end);
+            if !pages.is_empty() {
+                prop_assert!(pages.start >= start && pages.end <= end && pages.end <= length);
+                prop_assert_eq!((base + pages.start) % (16 << 10), 0);
+                prop_assert_eq!(pages.len() % (16 << 10), 0);
+            }
+        }
     }
 }

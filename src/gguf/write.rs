@@ -1,12 +1,16 @@
 //! Writes GGUF version 3. Tensor data streams through, so a file may be larger than memory.
 
-use super::{Gguf, TensorInfo, ValueType};
-use crate::error::Result;
+use super::parse::{MAX_DIMS, MAX_KEY_BYTES, MAX_METADATA, MAX_NAME_BYTES, MAX_TENSORS};
+use super::{Gguf, Tensor, ValueType, tensor};
+use crate::error::{Error, Result};
 use crate::quant::DType;
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// Where `general.alignment` is absent; so the key is never written.
 const ALIGNMENT: u64 = 32;
+const ALIGNMENT_KEY: &str = "general.alignment";
 
 /// Collects metadata and the tensor table, then writes the file in one pass.
 #[derive(Default)]
@@ -14,6 +18,9 @@ pub struct Writer {
     /// Key, and type number with payload.
     metadata: Vec<(String, Vec<u8>)>,
     tensors: Vec<Planned>,
+    names: HashSet<String>,
+    /// Bytes of the tensors' data, padding included.
+    end: u64,
 }
 
 struct Planned {
@@ -22,6 +29,8 @@ struct Planned {
     dims: Vec<u64>,
     dtype: DType,
     bytes: u64,
+    /// From the start of the tensor data.
+    offset: u64,
 }
 
 impl Writer {
@@ -42,9 +51,7 @@ impl Writer {
     /// Sets the keys of `from` that `wanted` says yes to, to the values that they have there.
     pub fn copy_metadata(&mut self, from: &Gguf, wanted: impl Fn(&str) -> bool) {
         for (key, _) in from.metadata() {
-            // Data is laid out anew.
-            if key != "general.alignment"
-                && wanted(key)
+            if wanted(key)
                 && let Some(raw) = from.raw(key)
             {
                 self.put(key, raw.to_vec());
@@ -91,8 +98,12 @@ impl Writer {
         self.put(key, raw);
     }
 
-    /// A key set twice keeps its place and takes the new value.
+    /// A key set twice keeps its place and takes the new value. Data is laid out anew, whatever
+    /// alignment another file had.
     fn put(&mut self, key: &str, raw: Vec<u8>) {
+        if key == ALIGNMENT_KEY {
+            return;
+        }
         match self.metadata.iter_mut().find(|(k, _)| k == key) {
             Some(entry) => entry.1 = raw,
             None => self.metadata.push((key.to_owned(), raw)),
@@ -102,42 +113,60 @@ impl Writer {
     /// Announces a tensor with the name, the shape and the type of `tensor` of another file.
     ///
     /// # Errors
-    /// If it is of a type that isn't known here.
-    pub fn tensor_like(&mut self, tensor: &TensorInfo) -> Result<()> {
-        self.tensors.push(Planned {
-            name: tensor.name.clone(),
-            dims: tensor.dims.clone(),
-            dtype: tensor.dtype()?,
-            bytes: tensor.bytes() as u64,
-        });
-        Ok(())
+    /// [`Error::Unsupported`] if it is of a type that isn't known here, [`Error::Gguf`] as
+    /// [`Writer::tensor`].
+    pub fn tensor_like(&mut self, tensor: Tensor<'_>) -> Result<()> {
+        self.announce(tensor.name(), tensor.dims().to_vec(), tensor.dtype()?)
     }
 
     /// Announces a tensor of `shape` (rows first, as the model's documentation writes shapes). Its
     /// data is asked for in the order of these calls.
     ///
-    /// # Panics
-    /// If a row is not a whole number of blocks of `dtype`: the caller chose both.
-    pub fn tensor(&mut self, name: &str, shape: &[usize], dtype: DType) {
-        let row = shape.last().copied().unwrap_or(1);
-        let rows: usize = shape.iter().rev().skip(1).product();
-        let row_bytes = dtype.bytes_of(row);
-        assert!(row_bytes.is_some(), "tensor {name}: rows of {row} values in {dtype}");
-        self.tensors.push(Planned {
-            name: name.to_owned(),
-            dims: shape.iter().rev().map(|&d| d as u64).collect(),
-            dtype,
-            bytes: row_bytes.unwrap_or(0) as u64 * rows as u64,
-        });
+    /// # Errors
+    /// [`Error::Gguf`] if no reader would take it: a row that is not a whole number of blocks of
+    /// `dtype`, more than 4 dimensions, more bytes than can be counted, a name of more than 256
+    /// bytes or one that is taken.
+    pub fn tensor(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<()> {
+        self.announce(name, shape.iter().rev().map(|&d| d as u64).collect(), dtype)
+    }
+
+    fn announce(&mut self, name: &str, dims: Vec<u64>, dtype: DType) -> Result<()> {
+        let refuse = |text: String| Error::Gguf(format!("tensor {name} {text}"));
+        if name.len() > MAX_NAME_BYTES {
+            let bytes = name.len();
+            return Err(Error::Gguf(format!(
+                "a tensor name of {bytes} bytes; the cap is {MAX_NAME_BYTES}"
+            )));
+        }
+        if dims.len() > MAX_DIMS as usize {
+            return Err(refuse(format!("has {} dimensions; the cap is {MAX_DIMS}", dims.len())));
+        }
+        if self.names.contains(name) {
+            return Err(refuse("occurs twice".into()));
+        }
+        let bytes = tensor::bytes(&dims, dtype).map_err(refuse)? as u64;
+        let padded = bytes.checked_next_multiple_of(ALIGNMENT);
+        let Some(end) = padded.and_then(|padded| self.end.checked_add(padded)) else {
+            return Err(refuse(format!("of {bytes} bytes makes the file larger than any")));
+        };
+        self.names.insert(name.to_owned());
+        self.tensors.push(Planned { name: name.to_owned(), dims, dtype, bytes, offset: self.end });
+        self.end = end;
+        Ok(())
     }
 
     /// Writes everything to `out`. `fill(index, sink)` is called once a tensor, in the order in
     /// which they were announced, and must write exactly its bytes.
+    ///
+    /// # Errors
+    /// Those of `out` and of `fill`; another where the data is not as long as announced, or there are
+    /// more tensors or entries, or longer keys, than readers take.
     pub fn write(
         &self,
         out: &mut dyn Write,
         mut fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.check()?;
         let mut out = Counted { inner: out, written: 0 };
         out.write_all(b"GGUF")?;
         out.write_all(&3u32.to_le_bytes())?;
@@ -147,7 +176,6 @@ impl Writer {
             out.write_all(&string(key))?;
             out.write_all(raw)?;
         }
-        let mut offset = 0u64;
         for t in &self.tensors {
             out.write_all(&string(&t.name))?;
             out.write_all(&(t.dims.len() as u32).to_le_bytes())?;
@@ -155,8 +183,7 @@ impl Writer {
                 out.write_all(&d.to_le_bytes())?;
             }
             out.write_all(&(t.dtype as u32).to_le_bytes())?;
-            out.write_all(&offset.to_le_bytes())?;
-            offset += t.bytes.next_multiple_of(ALIGNMENT);
+            out.write_all(&t.offset.to_le_bytes())?;
         }
         out.pad()?;
         for (index, t) in self.tensors.iter().enumerate() {
@@ -174,8 +201,27 @@ impl Writer {
         out.flush()
     }
 
+    /// What readers take at most.
+    fn check(&self) -> io::Result<()> {
+        let longest = self.metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+        for (number, most, what) in [
+            (self.tensors.len() as u64, MAX_TENSORS, "tensors"),
+            (self.metadata.len() as u64, MAX_METADATA, "metadata entries"),
+            (longest as u64, MAX_KEY_BYTES as u64, "bytes of a key"),
+        ] {
+            if number > most {
+                let text = format!("{number} {what}; the cap is {most}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the file at `path` by way of a temporary neighbour, so that the old file, if there is
     /// one, stays whole until the new one is.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what [`Writer::write`] says.
     pub fn write_file(
         &self,
         path: &Path,
@@ -218,5 +264,79 @@ impl Write for Counted<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    proptest! {
+        /// Whatever is announced, the writer either refuses it or writes a file that says the same.
+        #[test]
+        fn what_is_announced_is_refused_or_read_back(
+            entries in prop::collection::vec((".{0,20}|general\\.alignment|k{65534,65537}", any::<u32>()), 0..6),
+            tensors in prop::collection::vec(
+                (
+                    "[a-c]|.{0,20}|n{254,260}",
+                    prop::collection::vec(
+                        prop_oneof![0..9usize, select(&[32, 64, 256, 1 << 31, 1 << 40, usize::MAX][..])],
+                        0..6,
+                    ),
+                    select(&DType::ALL[..]),
+                ),
+                0..6,
+            ),
+            extra in prop_oneof![9 => Just(0usize), 1 => Just(1)],
+        ) {
+            let mut writer = Writer::new("test");
+            entries.iter().for_each(|(key, value)| writer.set_u32(key, *value));
+            let mut taken = Vec::new();
+            for (name, shape, dtype) in &tensors {
+                if writer.tensor(name, shape, *dtype).is_ok() {
+                    taken.push((name, shape, *dtype));
+                }
+            }
+            // What no test could hold is only announced.
+            if writer.end > 1 << 20 {
+                return Ok(());
+            }
+            let mut out = Vec::new();
+            let written = writer.write(&mut out, |index, sink| {
+                let bytes = writer.tensors[index].bytes as usize + extra;
+                sink.write_all(&vec![index as u8; bytes])
+            });
+            let too_long = entries.iter().any(|(key, _)| key.len() > MAX_KEY_BYTES);
+            prop_assert_eq!(written.is_ok(), !too_long && (extra == 0 || taken.is_empty()));
+            if written.is_err() {
+                return Ok(());
+            }
+            let read = Gguf::from_bytes(out).unwrap();
+            for (key, _) in &entries {
+                let last = entries.iter().rfind(|(other, _)| other == key).map(|(_, value)| *value);
+                let expected = if key == ALIGNMENT_KEY { None } else { last };
+                prop_assert_eq!(read.u32(key).unwrap(), expected);
+            }
+            prop_assert_eq!(read.tensors().len(), taken.len());
+            for (tensor, (name, shape, dtype)) in read.tensors().zip(taken) {
+                prop_assert_eq!(tensor.name(), name);
+                let dims: Vec<_> = tensor.dims().iter().rev().map(|&d| d as usize).collect();
+                prop_assert_eq!(&dims, shape);
+                prop_assert_eq!(tensor.dtype().unwrap(), dtype);
+                let index = read.tensor_index(name).unwrap() as u8;
+                prop_assert!(tensor.data().iter().all(|&byte| byte == index));
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_fills_no_blocks_is_an_error() {
+        let mut writer = Writer::new("test");
+        let message = writer.tensor("a", &[2, 31], DType::Q8_0).unwrap_err().to_string();
+        assert!(message.contains("tensor a has rows of 31 values"), "{message}");
+        let message = writer.tensor("b", &[usize::MAX, 2], DType::F32).unwrap_err().to_string();
+        assert!(message.contains("overflows"), "{message}");
     }
 }

@@ -27,12 +27,33 @@ pub struct Model {
 }
 
 impl Model {
-    /// Maps the file at `path`.
-    pub fn open(path: &Path) -> Result<Model> {
-        Model::from_gguf(Gguf::open(path)?)
+    /// Maps the file at `path`: weights are read when they are needed, and shared with every process
+    /// that maps the same file.
+    ///
+    /// # Safety
+    /// As long as the model or an engine of it lives, nobody may write to the file or shorten it:
+    /// see [`Gguf::map`].
+    ///
+    /// # Errors
+    /// Those of [`Gguf::map`] and of [`Model::from_gguf`].
+    pub unsafe fn map(path: impl AsRef<Path>) -> Result<Model> {
+        // SAFETY: passed on to the caller.
+        Model::from_gguf(unsafe { Gguf::map(path) }?)
+    }
+
+    /// Reads the file at `path` into memory.
+    ///
+    /// # Errors
+    /// Those of [`Gguf::read`] and of [`Model::from_gguf`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Model> {
+        Model::from_gguf(Gguf::read(path)?)
     }
 
     /// Takes a GGUF that is open already.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if a key or a tensor is missing or of the wrong kind,
+    /// [`Error::Unsupported`] if the model asks for what is not computed here.
     pub fn from_gguf(gguf: Gguf) -> Result<Model> {
         Model::of_families(gguf, arch::FAMILIES)
     }

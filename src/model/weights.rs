@@ -4,7 +4,7 @@
 use super::arch::Names;
 use super::spec::{LayerSpec, ModelSpec, RotaryTable, Ssm};
 use crate::error::{Error, Result};
-use crate::gguf::{Gguf, TensorInfo};
+use crate::gguf::{Gguf, Tensor};
 use crate::quant::{self, DType};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct Matrix {
 impl Matrix {
     /// The rows, one after the other.
     pub fn bytes(&self) -> &[u8] {
-        self.gguf.data(self.info())
+        self.tensor().data()
     }
 
     /// Bytes of a row.
@@ -36,18 +36,18 @@ impl Matrix {
     /// Tells the system that the pages of some rows will not be needed soon.
     pub fn release(&self, rows: std::ops::Range<usize>) {
         let stride = self.row_bytes();
-        self.gguf.release_part(self.info(), rows.start * stride..rows.end * stride);
+        self.tensor().release_part(rows.start * stride..rows.end * stride);
     }
 
     /// The entry of the tensor table.
-    pub fn info(&self) -> &TensorInfo {
-        &self.gguf.tensors()[self.tensor]
+    pub fn tensor(&self) -> Tensor<'_> {
+        self.gguf.tensor_at(self.tensor)
     }
 }
 
 impl std::fmt::Debug for Matrix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} [{}, {}] {}", self.info().name, self.rows, self.cols, self.dtype)
+        write!(f, "{} [{}, {}] {}", self.tensor().name(), self.rows, self.cols, self.dtype)
     }
 }
 
@@ -176,10 +176,10 @@ impl Finder<'_> {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<usize> {
         let found = self.gguf.tensor_index(name);
         let index = found.ok_or_else(|| Error::Model(format!("tensor {name} is missing")))?;
-        let info = &self.gguf.tensors()[index];
-        let same = info.dims.iter().rev().copied().eq(shape.iter().map(|&n| n as u64));
+        let info = self.gguf.tensor_at(index);
+        let same = info.dims().iter().rev().copied().eq(shape.iter().map(|&n| n as u64));
         if !same {
-            let found: Vec<_> = info.dims.iter().rev().collect();
+            let found: Vec<_> = info.dims().iter().rev().collect();
             return Err(Error::Model(format!(
                 "tensor {name} has shape {found:?}, the metadata asks for {shape:?}"
             )));
@@ -191,15 +191,15 @@ impl Finder<'_> {
 
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
         let tensor = self.tensor(name, &[rows, cols])?;
-        let dtype = self.gguf.tensors()[tensor].dtype()?;
+        let dtype = self.gguf.tensor_at(tensor).dtype()?;
         Ok(Matrix { dtype, rows, cols, gguf: Arc::clone(self.gguf), tensor })
     }
 
     fn vector(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let index = self.tensor(name, shape)?;
-        let info = &self.gguf.tensors()[index];
+        let info = self.gguf.tensor_at(index);
         let mut values = vec![0.0; shape.iter().product()];
-        quant::dequantise(info.dtype()?, self.gguf.data(info), &mut values)?;
+        quant::dequantise(info.dtype()?, info.data(), &mut values)?;
         Ok(values)
     }
 
@@ -274,12 +274,12 @@ impl Finder<'_> {
 
     /// A tensor that nobody asked for (a bias, an expert) would change the function computed.
     fn refuse_the_rest(&self) -> Result<()> {
-        let mut rest = self.gguf.tensors().iter().filter(|t| !self.taken.contains(&t.name));
+        let mut rest = self.gguf.tensors().filter(|t| !self.taken.contains(t.name()));
         match rest.next() {
             None => Ok(()),
             Some(first) => Err(Error::Unsupported(format!(
                 "tensor {} has no part in this architecture ({} more like it)",
-                first.name,
+                first.name(),
                 rest.count()
             ))),
         }

@@ -103,7 +103,7 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
     Case {
         name: case["name"].as_str().unwrap().to_owned(),
         kind: case["kind"].as_str().unwrap().to_owned(),
-        model: Arc::new(Model::open(&path(&case["file"])).unwrap()),
+        model: Arc::new(Model::read(path(&case["file"])).unwrap()),
         tokens: case["tokens"]
             .as_array()
             .unwrap()
@@ -167,15 +167,15 @@ pub fn converted(from: &Gguf, dtype: DType, seed: u64) -> Vec<u8> {
     let mut numbers = Numbers::new(seed);
     let mut data = Vec::new();
     for tensor in from.tensors() {
-        let shape: Vec<usize> = tensor.dims.iter().rev().map(|&n| n as usize).collect();
-        let matrix = shape.len() == 2 && !tensor.name.contains("conv1d");
-        let plain = from.data(tensor);
+        let shape: Vec<usize> = tensor.dims().iter().rev().map(|&n| n as usize).collect();
+        let matrix = shape.len() == 2 && !tensor.name().contains("conv1d");
+        let plain = tensor.data();
         if !matrix {
-            writer.tensor(&tensor.name, &shape, DType::F32);
+            writer.tensor(tensor.name(), &shape, DType::F32).unwrap();
             data.push(plain.to_vec());
             continue;
         }
-        writer.tensor(&tensor.name, &shape, dtype);
+        writer.tensor(tensor.name(), &shape, dtype).unwrap();
         let mut values = vec![0.0; tensor.len() as usize];
         dequantise(DType::F32, plain, &mut values).unwrap();
         let mut blocks = vec![0; dtype.bytes_of(values.len()).unwrap()];

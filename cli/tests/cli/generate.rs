@@ -13,6 +13,7 @@ fn greedy_and_a_seed_give_the_same_text_every_time() {
     assert!(greedy.len() > 20, "{greedy}");
     assert_eq!(greedy, generate(&["--greedy", "--threads", "1"]));
     assert_eq!(greedy, generate(&["--temperature", "0", "--raw"]));
+    assert_eq!(greedy, generate(&["--greedy", "--no-mmap"]));
     let seven = generate(&["--seed", "7"]);
     assert_eq!(seven, generate(&["--seed", "7"]));
     assert_ne!(seven, generate(&["--seed", "8"]));

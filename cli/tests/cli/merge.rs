@@ -12,15 +12,15 @@ const CHANGED: &str = "blk.0.attn_q.weight";
 
 /// A delta that replaces [`CHANGED`] by nothing but halves and belongs to the file of that checksum.
 fn delta(folder: &Path, checksum: &str) -> PathBuf {
-    let base = Gguf::open(random_model().as_ref()).unwrap();
+    let base = Gguf::read(random_model()).unwrap();
     let mut writer = Writer::new("attamba");
     writer.copy_metadata(&base, |key| key.starts_with("attamba."));
     writer.set_str("general.name", "changed");
     writer.set_str("attamba.delta.base_name", "random.gguf");
     writer.set_str("attamba.delta.base_sha256", checksum);
     let tensor = base.tensor(CHANGED).unwrap();
-    let shape: Vec<usize> = tensor.dims.iter().rev().map(|&d| d as usize).collect();
-    writer.tensor(CHANGED, &shape, DType::F32);
+    let shape: Vec<usize> = tensor.dims().iter().rev().map(|&d| d as usize).collect();
+    writer.tensor(CHANGED, &shape, DType::F32).unwrap();
     let path = folder.join("delta.gguf");
     let halves = 0.5f32.to_le_bytes().repeat(tensor.len() as usize);
     writer.write_file(&path, |_, sink| sink.write_all(&halves)).unwrap();
@@ -39,19 +39,18 @@ fn a_merged_file_has_the_tensors_of_the_delta_and_the_rest_of_the_base() {
     let delta = delta(folder.path(), &sha256(random_model()));
     let out = folder.path().join("whole.gguf");
     let out = out.to_str().unwrap();
-    let said = attamba(["merge", random_model(), delta.to_str().unwrap(), out]).ok();
+    let said = attamba(["merge", "--no-mmap", random_model(), delta.to_str().unwrap(), out]).ok();
     assert!(said.starts_with(out), "{said}");
 
-    let (base, whole) =
-        (Gguf::open(random_model().as_ref()).unwrap(), Gguf::open(out.as_ref()).unwrap());
+    let (base, whole) = (Gguf::read(random_model()).unwrap(), Gguf::read(out).unwrap());
     assert_eq!(whole.tensors().len(), base.tensors().len());
     for tensor in base.tensors() {
-        let merged = whole.tensor(&tensor.name).unwrap();
-        assert_eq!(merged.dims, tensor.dims);
-        let same = whole.data(merged) == base.data(tensor);
-        assert_eq!(same, tensor.name != CHANGED, "{}", tensor.name);
+        let merged = whole.tensor(tensor.name()).unwrap();
+        assert_eq!(merged.dims(), tensor.dims());
+        let same = merged.data() == tensor.data();
+        assert_eq!(same, tensor.name() != CHANGED, "{}", tensor.name());
     }
-    let halves = whole.data(whole.tensor(CHANGED).unwrap());
+    let halves = whole.tensor(CHANGED).unwrap().data();
     assert!(halves.chunks(4).all(|value| value == 0.5f32.to_le_bytes()));
     assert_eq!(whole.str("general.name").unwrap(), Some("changed"));
     assert_eq!(whole.get("attamba.delta.base_sha256"), None);

@@ -94,6 +94,10 @@ int main(int argc, char **argv)
     OK(attamba_estimate(argv[1], &loading, &options, &before));
     CHECK(before.weights > 0 && before.state > 0 && before.state <= options.budget);
     CHECK(before.device == 0);
+    loading.in_memory = 1;
+    OK(attamba_estimate(argv[1], &loading, &options, &held));
+    CHECK(held.weights == 0 && held.copied >= before.copied + before.weights);
+    loading.in_memory = 0;
     loading.engine = ATTAMBA_ENGINE_GPU;
     OK(attamba_estimate(argv[1], &loading, &options, &held));
     CHECK(held.device > 0 && held.state == before.state && held.scratch > 0);

@@ -16,6 +16,7 @@ int main(int argc, char **argv)
         attamba_session_options options = {sizeof options};
 
         loading.threads = 1;
+        loading.in_memory = cycle % 2;
         options.budget_kind = ATTAMBA_BUDGET_STATES;
         options.budget = 8;
         OK(attamba_model_open(argv[1], &loading, &model));

@@ -54,6 +54,9 @@ public struct ModelOptions: Sendable {
     public var preload = false
     /// Part of the name of the GPU to use; by default the fastest.
     public var adapter: String?
+    /// Reads the file into memory instead of mapping it, so that it may change while the model is
+    /// open. The system cannot reclaim that memory.
+    public var inMemory = false
 
     public init() {}
 
@@ -64,6 +67,7 @@ public struct ModelOptions: Sendable {
         options.engine = engine.rawValue
         options.threads = threads
         options.preload = preload ? 1 : 0
+        options.in_memory = inMemory ? 1 : 0
         guard let adapter else {
             return try body(&options)
         }

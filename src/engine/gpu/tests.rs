@@ -107,7 +107,7 @@ fn a_limit_that_is_too_small_is_named() {
 #[test]
 fn weights_in_many_parts_are_the_same_weights() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
-    let model = Arc::new(Model::open(&path).unwrap());
+    let model = Arc::new(Model::read(&path).unwrap());
     for adapter in adapters() {
         let logits = [None, Some(100_000)].map(|binding| {
             let mut device = Device::open(&adapter).unwrap();
@@ -129,7 +129,7 @@ fn weights_in_many_parts_are_the_same_weights() {
 #[test]
 fn a_block_in_several_submits_is_the_same_block() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
-    let model = Arc::new(Model::open(&path).unwrap());
+    let model = Arc::new(Model::read(&path).unwrap());
     let tokens: Vec<u32> = (1..42).collect();
     for adapter in adapters() {
         let runs = [None, Some(50_000_000), Some(1)].map(|work| {
@@ -170,7 +170,7 @@ fn a_buffer_can_be_read_after_a_read_that_failed() {
 #[test]
 fn an_error_after_a_change_of_plans_is_reported_and_harms_nothing() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
-    let model = Arc::new(Model::open(&path).unwrap());
+    let model = Arc::new(Model::read(&path).unwrap());
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
         let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));

@@ -151,7 +151,7 @@ impl<'a> Keys<'a> {
         }
         let embedding = self.gguf.tensor("token_embd.weight");
         embedding
-            .and_then(|tensor| usize::try_from(*tensor.dims.get(1)?).ok())
+            .and_then(|tensor| usize::try_from(*tensor.dims().get(1)?).ok())
             .ok_or_else(|| missing("token_embd.weight"))
     }
 

@@ -89,7 +89,7 @@ private class HostTest(private val file: File, private val folder: File) {
     private suspend fun chatIsSavedAndResumed() {
         var last = 0f
         val opened =
-            Model.open(file.path, ModelOptions(Engine.CPU, 2, preload = true)) { done ->
+            Model.open(file.path, ModelOptions(Engine.CPU, 2, preload = true, inMemory = true)) { done ->
                 assertTrue(done >= last)
                 last = done
                 true

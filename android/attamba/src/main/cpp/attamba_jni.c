@@ -248,13 +248,14 @@ NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
 
 /* `adapter` stays owned by the caller. */
 static attamba_model_options loading(jint engine, const char *adapter, jint threads, jboolean preload,
-                                     struct callback *progress)
+                                     jboolean in_memory, struct callback *progress)
 {
     attamba_model_options options = {0};
     options.struct_size = sizeof options;
     options.engine = engine;
     options.threads = (uint32_t)threads;
     options.preload = preload;
+    options.in_memory = in_memory;
     options.adapter = adapter;
     if (progress->function != NULL) {
         options.progress = hand_progress;
@@ -264,13 +265,13 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
 }
 
 NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jbyteArray adapter,
-                         jint threads, jboolean preload, jobject progress)
+                         jint threads, jboolean preload, jboolean in_memory, jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
     char *text = from_java(env, path, NULL);
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
-    attamba_model_options options = loading(engine, name, threads, preload, &callback);
+    attamba_model_options options = loading(engine, name, threads, preload, in_memory, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {
@@ -282,12 +283,13 @@ NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine
 }
 
 NATIVE(jlong, modelOpenFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length, jint engine,
-                           jbyteArray adapter, jint threads, jboolean preload, jobject progress)
+                           jbyteArray adapter, jint threads, jboolean preload, jboolean in_memory,
+                           jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
-    attamba_model_options options = loading(engine, name, threads, preload, &callback);
+    attamba_model_options options = loading(engine, name, threads, preload, in_memory, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {

@@ -69,7 +69,8 @@ public class Model private constructor(number: Long) : AutoCloseable {
         public fun log(level: Int): Unit = Native.log(level)
 
         /**
-         * Opens the model file at [path]. [progress] receives the progress of loading and may cancel
+         * Opens the model file at [path]. Unless the options say `inMemory`, the file is mapped and
+         * must be neither written to nor shortened while the model is open. [progress] receives the progress of loading and may cancel
          * it, which throws [AttambaException.Status.CANCELLED].
          */
         public fun open(
@@ -77,9 +78,11 @@ public class Model private constructor(number: Long) : AutoCloseable {
             options: ModelOptions = ModelOptions(),
             progress: Progress? = null,
         ): Model {
-            val (engine, threads, preload, adapter) = options
+            val (engine, threads, preload, adapter, inMemory) = options
             val (code, gpu) = engine.code to adapter?.utf8()
-            return Model(Native.modelOpen(path.utf8(), code, gpu, threads, preload, progress))
+            return Model(
+                Native.modelOpen(path.utf8(), code, gpu, threads, preload, inMemory, progress)
+            )
         }
 
         /**
@@ -93,10 +96,20 @@ public class Model private constructor(number: Long) : AutoCloseable {
             options: ModelOptions = ModelOptions(),
             progress: Progress? = null,
         ): Model {
-            val (engine, threads, preload, adapter) = options
+            val (engine, threads, preload, adapter, inMemory) = options
             val (code, gpu) = engine.code to adapter?.utf8()
             return Model(
-                Native.modelOpenFd(fd, offset, length, code, gpu, threads, preload, progress)
+                Native.modelOpenFd(
+                    fd,
+                    offset,
+                    length,
+                    code,
+                    gpu,
+                    threads,
+                    preload,
+                    inMemory,
+                    progress,
+                )
             )
         }
 

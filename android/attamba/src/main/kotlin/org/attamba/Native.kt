@@ -18,6 +18,7 @@ internal object Native {
         adapter: ByteArray?,
         threads: Int,
         preload: Boolean,
+        inMemory: Boolean,
         progress: Progress?,
     ): Long
 
@@ -29,6 +30,7 @@ internal object Native {
         adapter: ByteArray?,
         threads: Int,
         preload: Boolean,
+        inMemory: Boolean,
         progress: Progress?,
     ): Long
 

@@ -50,6 +50,11 @@ public data class ModelOptions(
     val preload: Boolean = false,
     /** Part of the name of the GPU to use; by default the fastest. */
     val adapter: String? = null,
+    /**
+     * Reads the file into memory instead of mapping it, so that it may change while the model is
+     * open. The system cannot reclaim that memory.
+     */
+    val inMemory: Boolean = false,
 )
 
 /** How a session is opened. */

@@ -1,0 +1,115 @@
+//! Tensors of an open file.
+
+use super::Gguf;
+use crate::error::{Error, Result};
+use crate::quant::DType;
+use std::ops::Range;
+
+/// One entry of the tensor table.
+pub(super) struct TensorEntry {
+    pub name: String,
+    /// In file order.
+    pub dims: Vec<u64>,
+    pub type_id: u32,
+    /// First byte, counted from the start of the tensor data.
+    pub offset: u64,
+    /// Bytes of the data within the file; nothing if the type is unknown.
+    pub range: Option<Range<usize>>,
+}
+
+/// A tensor of an open file.
+#[derive(Clone, Copy)]
+pub struct Tensor<'a> {
+    pub(super) gguf: &'a Gguf,
+    pub(super) entry: &'a TensorEntry,
+}
+
+impl<'a> Tensor<'a> {
+    /// Name as written in the file.
+    pub fn name(self) -> &'a str {
+        &self.entry.name
+    }
+
+    /// Dimensions in file order: the first is the length of a row.
+    pub fn dims(self) -> &'a [u64] {
+        &self.entry.dims
+    }
+
+    /// The number of the element type; [`DType::from_id`] knows those that can be read.
+    pub fn type_id(self) -> u32 {
+        self.entry.type_id
+    }
+
+    /// The element type.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], with the tensor's name, if this runtime does not read it.
+    pub fn dtype(self) -> Result<DType> {
+        DType::from_id(self.type_id()).ok_or_else(|| {
+            Error::Unsupported(format!(
+                "tensor {} has GGUF type {}, which this runtime does not read",
+                self.name(),
+                self.type_id()
+            ))
+        })
+    }
+
+    /// Number of values.
+    pub fn len(self) -> u64 {
+        self.dims().iter().product()
+    }
+
+    /// Whether the tensor holds no value.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of the values, row by row; empty if the type is unknown.
+    pub fn data(self) -> &'a [u8] {
+        let range = self.entry.range.clone();
+        range.and_then(|range| self.gguf.source.bytes().get(range)).unwrap_or_default()
+    }
+
+    /// Tells the system that the pages of the tensor will not be needed soon, so that they no
+    /// longer count as resident. They come back from the file when touched. Of a file that was read
+    /// into memory nothing is released.
+    pub fn release(self) {
+        self.release_part(0..usize::MAX);
+    }
+
+    /// As [`Tensor::release`], for the bytes `part` of the data; what lies beyond it is left out.
+    pub fn release_part(self, part: Range<usize>) {
+        if let Some(range) = &self.entry.range {
+            let place = |at: usize| range.start + at.min(range.len());
+            self.gguf.source.release(place(part.start)..place(part.end));
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, dims) = (self.name(), self.dims());
+        match DType::from_id(self.type_id()) {
+            Some(dtype) => write!(f, "{name} {dims:?} {dtype}"),
+            None => write!(f, "{name} {dims:?} of type {}", self.type_id()),
+        }
+    }
+}
+
+/// Values of a tensor, or what is wrong with its dimensions.
+pub(super) fn values(dims: &[u64]) -> std::result::Result<u64, String> {
+    dims.iter()
+        .try_fold(1u64, |n, &d| n.checked_mul(d))
+        .ok_or_else(|| format!("has dimensions {dims:?}, whose product overflows"))
+}
+
+/// Bytes of a tensor's data, or why there can be none such.
+pub(super) fn bytes(dims: &[u64], dtype: DType) -> std::result::Result<usize, String> {
+    let values = values(dims)?;
+    let (row, block) = (dims.first().copied().unwrap_or(1), dtype.block_len());
+    if !row.is_multiple_of(block as u64) {
+        return Err(format!("has rows of {row} values, {dtype} comes in blocks of {block}"));
+    }
+    let bytes = usize::try_from(values).ok().and_then(|values| dtype.bytes_of(values));
+    bytes.ok_or_else(|| format!("has dimensions {dims:?}, too many bytes for any file"))
+}
