@@ -5,7 +5,7 @@ use crate::engine::cpu;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
 use crate::error::Result;
-use crate::model::{Mixer, Model, ModelSpec};
+use crate::model::{Layer, Model, ModelSpec};
 use crate::session::{Memory, Options};
 
 /// Bytes of the weights of a model.
@@ -60,21 +60,9 @@ impl Estimate {
 /// Bytes of the weights of `model` on the CPU.
 pub fn weights(model: &Model) -> Weights {
     let weights = &model.weights;
-    let of_mixer = |m: &Mixer| {
-        // The convolution is kept a second time, tap by tap.
-        2 * m.conv.len()
-            + m.conv_bias.len()
-            + m.dt_bias.len()
-            + m.a.len()
-            + m.d.len()
-            + m.norm.len()
-    };
-    let of_layers = weights.layers.iter().map(|layer| {
-        let mixers = layer.attention.mixers.iter().flatten().map(of_mixer);
-        layer.attention.norm.len() + layer.ffn_norm.len() + mixers.sum::<usize>()
-    });
+    let layers = weights.layers.iter().map(Layer::copied).sum::<usize>();
     let factors = weights.rotary_factors.iter().flatten().map(Vec::len).sum::<usize>();
-    let values = of_layers.sum::<usize>() + weights.output_norm.len() + factors;
+    let values = layers + weights.output_norm.len() + factors;
     let gguf = model.gguf();
     let (mapped, read) = match gguf.is_mapped() {
         true => (gguf.tensors().map(|t| t.data().len() as u64).sum(), 0),

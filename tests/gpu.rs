@@ -42,10 +42,21 @@ fn drivers() -> &'static [Driver] {
 #[test]
 fn weights_take_the_bytes_that_were_foretold() {
     let driver = &drivers()[0];
-    for case in suite() {
+    // Toys are for the CPU engine: see `models_that_have_no_kernels_are_refused`.
+    for case in suite().iter().filter(|case| !case.kind.starts_with("toy")) {
         let engine = Gpu::new(Arc::clone(&case.model), driver).unwrap();
         assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);
         assert!(engine.device_bytes() > 0);
+    }
+}
+
+#[test]
+fn models_that_have_no_kernels_are_refused() {
+    for case in suite().iter().filter(|case| case.name.starts_with("toy 00")) {
+        let Err(e) = Gpu::new(Arc::clone(&case.model), &drivers()[0]) else {
+            panic!("{} was not refused", case.name);
+        };
+        assert!(matches!(e, Failure::Unsupported(_)), "{e}");
     }
 }
 

@@ -272,10 +272,19 @@ fn absurd_sizes_are_refused_with_the_number() {
         ("ssm.time_step_rank", Meta::U32(0), &["attamba.ssm.time_step_rank", "0"]),
         ("ssm.conv_kernel", Meta::U32(0), &["attamba.ssm.conv_kernel", "0"]),
         ("ssm.conv_kernel", Meta::U32(5), &["conv1d", "[8, 4]", "[8, 5]"]),
-        ("rope.scaling.type", Meta::Str("yarn".into()), &["yarn"]),
-        ("rope.scale_linear", Meta::F32(4.0), &["rope scaling", "4"]),
-        ("expert_count", Meta::U32(8), &["8 experts"]),
-        ("attention.sliding_window", Meta::U32(64), &["sliding window", "64"]),
+        ("attention.head_count", Meta::U32s(vec![2]), &["attention.head_count", "1", "2 numbers"]),
+        ("attention.head_count", Meta::U32s(vec![2, 0]), &["attamba.attention.head_count", "0"]),
+        ("attention.head_count_kv", Meta::U32s(vec![2, 1]), &["1 key heads", "4", "8"]),
+        ("attention.head_count_kv", Meta::U32s(vec![2, 0]), &["0 key heads"]),
+        ("feed_forward_length", Meta::U32s(vec![6, 7]), &["blk.1.ffn_gate", "[6, 8]", "[7, 8]"]),
+        ("rope.scaling.type", Meta::Str("longrope".into()), &["rope.scaling.type", "longrope"]),
+        ("rope.scaling.factor", Meta::F32(f32::INFINITY), &["rope.scaling.factor", "inf"]),
+        ("rope.scaling.factor", Meta::F32(-2.0), &["rope.scaling.factor", "-2"]),
+        ("rope.scaling.yarn_ext_factor", Meta::F32(0.5), &["yarn_ext_factor", "0.5"]),
+        ("rope.scaling.yarn_log_multiplier", Meta::F32(0.1), &["yarn_log_multiplier", "0.1"]),
+        ("rope.scale_linear", Meta::F32(0.0), &["rope.scale_linear", "0"]),
+        ("expert_count", Meta::U32(8), &["expert_count", "8"]),
+        ("attention.sliding_window", Meta::U32(64), &["attention.sliding_window", "64"]),
     ];
     for (key, value, words) in cases {
         let mut file = attamba.clone();

@@ -4,6 +4,7 @@ pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod or_cpu;
+mod rotary;
 mod start;
 
 pub use or_cpu::OrCpu;
@@ -13,7 +14,7 @@ pub use crate::cache::KvType;
 
 use crate::cache::{Class, Eviction, LayerShape, Layout, MOST_RING, Plan, Saved, Tables};
 use crate::error::{Error, Result};
-use crate::model::{LayerSpec, Model, ModelSpec, RotaryTable};
+use crate::model::{LayerSpec, Model, ModelSpec};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -254,19 +255,6 @@ pub trait State: Send {
 
     /// Bytes of what the state needs to compute.
     fn scratch_bytes(&self) -> u64;
-}
-
-/// Rotary frequencies of a table, radians per position, `[width / 2]`.
-fn rotary_frequencies(model: &Model, table: usize) -> Vec<f64> {
-    let factors = model.weights.rotary_factors[table].as_deref();
-    let RotaryTable { width, base, .. } = model.spec().rotary[table];
-    let half = width / 2;
-    (0..half)
-        .map(|j| {
-            let factor = factors.map_or(1.0, |f| f64::from(f[j]));
-            f64::from(base).powf(-(j as f64) / half as f64) / factor
-        })
-        .collect()
 }
 
 /// Fills `top` with the [`TOP`] most likely tokens: see [`State::forward_top`].

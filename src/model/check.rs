@@ -1,6 +1,6 @@
 //! What every model must satisfy, whatever its family says: engines rely on it.
 
-use super::spec::{LayerSpec, ModelSpec, RotaryTable, Ssm};
+use super::spec::{LayerSpec, ModelSpec, RotaryTable, Scaling, Ssm};
 use crate::error::{Error, Result};
 
 /// Wider heads are not in use; the bound keeps a query head within a kernel's stack frame.
@@ -16,12 +16,26 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
             "the vocabulary is empty: vocab_size or the rows of token_embd.weight are 0".into(),
         ));
     }
+    if spec.layers.is_empty() {
+        return Err(Error::Model("a model without layers".into()));
+    }
+    let scale = spec.embedding_scale;
+    if !scale.is_finite() || scale <= 0.0 {
+        return Err(Error::Model(format!("embeddings times {scale}")));
+    }
+    if let Some(cap) = spec.logit_cap.filter(|cap| !cap.is_finite() || *cap <= 0.0) {
+        return Err(Error::Model(format!("logits capped at {cap}")));
+    }
     spec.rotary.iter().try_for_each(rotary)?;
     spec.layers.iter().try_for_each(|l| layer(spec, l))?;
+    alike(&spec.layers)?;
     chunks(spec)
 }
 
 fn rotary(table: &RotaryTable) -> Result<()> {
+    if let Scaling::Yarn { original: 0, .. } = table.scaling {
+        return Err(Error::Model("rope.scaling.original_context_length is 0".into()));
+    }
     if table.width == 0 || table.width % 2 == 1 {
         return Err(Error::Unsupported(format!(
             "a rotation of {} values; an even number can be run",
@@ -54,8 +68,11 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     }
     if let Some(window) = layer.window {
         return Err(Error::Unsupported(format!(
-            "a sliding window of {window} tokens in a transformer"
+            "attention.sliding_window = {window}: layers with a window of their own"
         )));
+    }
+    if !layer.projected_kv && (layer.biases.k || layer.biases.v) {
+        return Err(Error::Model("biases of keys and values without W_k and W_v".into()));
     }
     if !layer.projected_kv && layer.kv_dim() != spec.d {
         return Err(Error::Model(format!(
@@ -65,6 +82,17 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
         )));
     }
     layer.ssm.iter().try_for_each(mixer)
+}
+
+/// What a state keeps is the same for every layer.
+fn alike(layers: &[LayerSpec]) -> Result<()> {
+    let kept = |l: &LayerSpec| (l.kv_heads, l.head_dim, l.ssm);
+    match layers.iter().position(|layer| kept(layer) != kept(&layers[0])) {
+        None => Ok(()),
+        Some(other) => Err(Error::Unsupported(format!(
+            "layers whose key heads or mixers differ, as those of 0 and {other} do"
+        ))),
+    }
 }
 
 fn mixer(ssm: &Ssm) -> Result<()> {

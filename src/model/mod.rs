@@ -1,6 +1,7 @@
 //! What a decoder is: its description layer by layer, read and checked, and its weights as named,
 //! shaped views of the file. Nothing is computed here.
 
+#[doc(hidden)]
 pub mod arch;
 mod check;
 mod spec;
@@ -10,7 +11,7 @@ pub use spec::{
     Activation, Biases, ChunkSpec, LayerSpec, ModelSpec, Norms, Pairs, RotaryTable, Rotation,
     Scaling, Ssm,
 };
-pub use weights::{Attention, Layer, Matrix, Mixer, Projections, Weights};
+pub use weights::{Attention, Layer, Matrix, Mixer, Projection, Weights};
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
@@ -58,7 +59,8 @@ impl Model {
         Model::of_families(gguf, arch::FAMILIES)
     }
 
-    /// As [`Model::from_gguf`], of one of `families`.
+    /// As [`Model::from_gguf`], of one of `families`: how a test brings a family of its own.
+    #[doc(hidden)]
     pub fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
         let gguf = Arc::new(gguf);
         let (family, spec) = arch::read(&gguf, families)?;

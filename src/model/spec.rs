@@ -43,7 +43,7 @@ pub enum Scaling {
         factor: f32,
     },
     /// Low frequencies divided by a factor, high ones as they are, a ramp between (YaRN, arXiv
-    /// 2309.00071). Queries and keys both grow by `1 + 0.1 ln factor`.
+    /// 2309.00071).
     Yarn {
         /// The factor.
         factor: f32,
@@ -53,6 +53,8 @@ pub enum Scaling {
         fast: f32,
         /// Rotations below which it is divided by the whole factor.
         slow: f32,
+        /// Queries and keys both grow by this times `1 + 0.1 ln factor`.
+        magnitude: f32,
     },
 }
 
@@ -150,6 +152,27 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
+    /// A transformer's layer: a norm before attention and one before a feed-forward network with a
+    /// SiLU gate, interleaved pairs rotated by the first table, nothing else.
+    pub fn plain(heads: usize, kv_heads: usize, head_dim: usize, ffn: usize) -> LayerSpec {
+        let norms = Norms { before: true, after: false };
+        LayerSpec {
+            heads,
+            kv_heads,
+            head_dim,
+            window: None,
+            biases: Biases::default(),
+            qk_norm: false,
+            rotation: Some(Rotation { table: 0, pairs: Pairs::Interleaved }),
+            attention_norms: norms,
+            ffn_norms: norms,
+            ffn,
+            activation: Activation::Silu,
+            projected_kv: true,
+            ssm: None,
+        }
+    }
+
     /// Width of the queries of a token over all query heads.
     pub fn q_dim(&self) -> usize {
         self.heads * self.head_dim

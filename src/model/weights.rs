@@ -72,28 +72,41 @@ pub struct Mixer {
     pub w_out: Matrix,
 }
 
-/// Key and value projections, `[kv_dim, d]` each.
+impl Mixer {
+    fn copied(&self) -> usize {
+        // The CPU engine keeps the convolution a second time, tap by tap.
+        let conv = [&self.conv, &self.conv];
+        let rest = [&self.conv_bias, &self.dt_bias, &self.a, &self.d, &self.norm];
+        conv.into_iter().chain(rest).map(Vec::len).sum()
+    }
+}
+
+/// A projection of attention: `W x`, or `W x + b`.
 #[derive(Debug)]
-pub struct Projections {
-    /// `W_k`
-    pub k: Matrix,
-    /// `W_v`
-    pub v: Matrix,
+pub struct Projection {
+    /// `W`
+    pub w: Matrix,
+    /// `b`, `[rows of W]`
+    pub bias: Option<Vec<f32>>,
 }
 
 /// The attention of a layer.
 #[derive(Debug)]
 pub struct Attention {
-    /// `[d]`
-    pub norm: Vec<f32>,
+    /// Of what is read from the residual stream, `[d]`.
+    pub norm: Option<Vec<f32>>,
     /// `[heads * head_dim, d]`
-    pub q: Matrix,
-    /// Where keys and values are projected.
-    pub kv: Option<Projections>,
+    pub q: Projection,
+    /// Where keys and values are projected: `[kv_dim, d]` each.
+    pub kv: Option<[Projection; 2]>,
     /// The mixers of keys and of values; none in a transformer.
     pub mixers: Option<[Mixer; 2]>,
+    /// Norms of the heads of queries and of keys, `[head_dim]` each.
+    pub head_norms: Option<[Vec<f32>; 2]>,
     /// `[d, heads * head_dim]`
-    pub output: Matrix,
+    pub output: Projection,
+    /// Of what is added to the residual stream, `[d]`.
+    pub post_norm: Option<Vec<f32>>,
 }
 
 /// One layer.
@@ -101,28 +114,41 @@ pub struct Attention {
 pub struct Layer {
     /// Attention.
     pub attention: Attention,
-    /// `[d]`
-    pub ffn_norm: Vec<f32>,
+    /// Of what the feed-forward network reads, `[d]`.
+    pub ffn_norm: Option<Vec<f32>>,
     /// `[F, d]`
     pub ffn_gate: Matrix,
     /// `[F, d]`
     pub ffn_up: Matrix,
     /// `[d, F]`
     pub ffn_down: Matrix,
+    /// Of what it adds, `[d]`.
+    pub ffn_post_norm: Option<Vec<f32>>,
 }
 
 impl Layer {
     /// Every matrix of the layer, in the order in which a token meets them.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let attention = &self.attention;
-        let projections = attention.kv.iter().flat_map(|p| [&p.k, &p.v]);
+        let projections = attention.kv.iter().flatten().map(|p| &p.w);
         let mixers = attention.mixers.iter().flatten().flat_map(|m| [&m.w_in, &m.w_out]);
-        std::iter::once(&attention.q).chain(projections).chain(mixers).chain([
-            &attention.output,
+        std::iter::once(&attention.q.w).chain(projections).chain(mixers).chain([
+            &attention.output.w,
             &self.ffn_gate,
             &self.ffn_up,
             &self.ffn_down,
         ])
+    }
+
+    /// Values of the layer that do not stay in the file.
+    pub fn copied(&self) -> usize {
+        let a = &self.attention;
+        let norms = [&a.norm, &a.post_norm, &self.ffn_norm, &self.ffn_post_norm];
+        let biases = a.kv.iter().flatten().chain([&a.q, &a.output]).flat_map(|p| &p.bias);
+        let vectors =
+            norms.into_iter().flatten().chain(biases).chain(a.head_norms.iter().flatten());
+        vectors.map(Vec::len).sum::<usize>()
+            + a.mixers.iter().flatten().map(Mixer::copied).sum::<usize>()
     }
 }
 
@@ -218,13 +244,14 @@ impl Finder<'_> {
 
     fn layer(&mut self, index: usize, d: usize, spec: &LayerSpec) -> Result<Layer> {
         let names = self.names;
-        let name = |part: &str| format!("blk.{index}.{part}.weight");
-        let (q_dim, kv_dim) = (spec.q_dim(), spec.kv_dim());
+        let (q_dim, kv_dim, biases) = (spec.q_dim(), spec.kv_dim(), spec.biases);
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let weight = |part: &str| format!("blk.{index}.{part}.weight");
         let kv = match spec.projected_kv {
-            true => Some(Projections {
-                k: self.matrix(&name(names.k), kv_dim, d)?,
-                v: self.matrix(&name(names.v), kv_dim, d)?,
-            }),
+            true => Some([
+                self.projection(&name(names.k), kv_dim, d, biases.k)?,
+                self.projection(&name(names.v), kv_dim, d, biases.v)?,
+            ]),
             false => None,
         };
         let mixers = match &spec.ssm {
@@ -233,19 +260,48 @@ impl Finder<'_> {
             }
             None => None,
         };
+        let head_norms = match spec.qk_norm {
+            true => Some([
+                self.vector(&weight(names.q_norm), &[spec.head_dim])?,
+                self.vector(&weight(names.k_norm), &[spec.head_dim])?,
+            ]),
+            false => None,
+        };
+        let mut norm =
+            |wanted: bool, part: &str| wanted.then(|| self.vector(&weight(part), &[d])).transpose();
+        let (attention, ffn) = (spec.attention_norms, spec.ffn_norms);
+        let before = norm(attention.before, names.attention_norm)?;
+        let after = norm(attention.after, names.attention_post_norm)?;
+        let ffn_before = norm(ffn.before, names.ffn_norm)?;
+        let ffn_after = norm(ffn.after, names.ffn_post_norm)?;
         Ok(Layer {
             attention: Attention {
-                norm: self.vector(&name(names.attention_norm), &[d])?,
-                q: self.matrix(&name(names.q), q_dim, d)?,
+                norm: before,
+                q: self.projection(&name(names.q), q_dim, d, biases.q)?,
                 kv,
                 mixers,
-                output: self.matrix(&name(names.o), d, q_dim)?,
+                head_norms,
+                output: self.projection(&name(names.o), d, q_dim, biases.o)?,
+                post_norm: after,
             },
-            ffn_norm: self.vector(&name(names.ffn_norm), &[d])?,
-            ffn_gate: self.matrix(&name(names.gate), spec.ffn, d)?,
-            ffn_up: self.matrix(&name(names.up), spec.ffn, d)?,
-            ffn_down: self.matrix(&name(names.down), d, spec.ffn)?,
+            ffn_norm: ffn_before,
+            ffn_gate: self.matrix(&weight(names.gate), spec.ffn, d)?,
+            ffn_up: self.matrix(&weight(names.up), spec.ffn, d)?,
+            ffn_down: self.matrix(&weight(names.down), d, spec.ffn)?,
+            ffn_post_norm: ffn_after,
         })
+    }
+
+    fn projection(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        biased: bool,
+    ) -> Result<Projection> {
+        let w = self.matrix(&format!("{name}.weight"), rows, cols)?;
+        let bias = biased.then(|| self.vector(&format!("{name}.bias"), &[rows])).transpose()?;
+        Ok(Projection { w, bias })
     }
 
     fn mixer(&mut self, index: usize, side: &str, width: usize, ssm: &Ssm) -> Result<Mixer> {

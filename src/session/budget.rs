@@ -68,26 +68,12 @@ impl Options {
 mod tests {
     use super::*;
     use crate::engine::KvType;
-    use crate::model::{Activation, Biases, ChunkSpec, LayerSpec, Norms, Ssm};
+    use crate::model::{ChunkSpec, LayerSpec, Ssm};
     use proptest::prelude::*;
 
     fn spec(window: usize) -> ModelSpec {
-        let norms = Norms { before: true, after: false };
-        let layer = LayerSpec {
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 16,
-            window: None,
-            biases: Biases::default(),
-            qk_norm: false,
-            rotation: None,
-            attention_norms: norms,
-            ffn_norms: norms,
-            ffn: 128,
-            activation: Activation::Silu,
-            projected_kv: true,
-            ssm: Some(Ssm { inner: 32, state: 8, groups: 1, heads: 2, conv: 4 }),
-        };
+        let ssm = Some(Ssm { inner: 32, state: 8, groups: 1, heads: 2, conv: 4 });
+        let layer = LayerSpec { ssm, ..LayerSpec::plain(4, 2, 16, 128) };
         ModelSpec {
             family: "attamba",
             d: 64,

@@ -5,9 +5,11 @@
 
 use super::models::{Numbers, Sizes, Tensor};
 use super::python::run_python;
+use super::toy::TOY;
 use attamba::engine::Engine;
 use attamba::gguf::{Gguf, Writer};
 use attamba::model::Model;
+use attamba::model::arch::FAMILIES;
 use attamba::quant::{DType, dequantise, quantise};
 use attamba::session::{Options, Session};
 use serde_json::{Value, json};
@@ -94,6 +96,8 @@ pub fn suite() -> &'static [Case] {
 }
 
 pub fn read_case(folder: &Path, case: &Value) -> Case {
+    let kind = case["kind"].as_str().unwrap().to_owned();
+    let families = if kind.starts_with("toy") { &[TOY] } else { FAMILIES };
     let path = |name: &Value| -> PathBuf { folder.join(name.as_str().unwrap()) };
     let runs = case["runs"].as_array().unwrap().iter().map(|run| {
         let bytes = std::fs::read(path(&run["logits"])).unwrap();
@@ -102,8 +106,10 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
     });
     Case {
         name: case["name"].as_str().unwrap().to_owned(),
-        kind: case["kind"].as_str().unwrap().to_owned(),
-        model: Arc::new(Model::read(path(&case["file"])).unwrap()),
+        kind,
+        model: Arc::new(
+            Model::of_families(Gguf::read(path(&case["file"])).unwrap(), families).unwrap(),
+        ),
         tokens: case["tokens"]
             .as_array()
             .unwrap()

@@ -86,37 +86,103 @@ def random_cases():
         )
 
 
-def with_factors(factors):
-    """RoPE whose frequencies are divided by the factors of a file, by complex numbers."""
+def toy(m):
+    """A family for tests alone, in which everything that a family can change is a key."""
+    bases = m.get("rope.freq_bases")
+    return dict(
+        reference.decoder(m),
+        pairs="half-split" if m.get("half_split", False) else "interleaved",
+        activation=reference.gelu_tanh if m.get("gelu", False) else reference.silu,
+        embedding_scale=m.get("embedding_scale", 1.0),
+        logit_cap=m.get("logit_cap", 0.0) or None,
+        rotary=[(bases[0], m.w("rope_freqs.weight", 1.0), reference.rope_scaling(m))] + [(b,) for b in bases[1:]],
+        # 0 stands for none.
+        rotation=[table - 1 if table else None for table in m.get("rope.tables")],
+    )
 
-    def rope(x, position, freq_base):
-        half = x.shape[-1] // 2
-        angle = position * freq_base ** (-np.arange(half) / half) / factors
-        turned = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * angle)
-        return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
 
-    return rope
+reference.FAMILIES["toy"] = toy
+
+
+def toy_cases():
+    """A toy with everything at once, and toys of random parts."""
+    rng = np.random.default_rng(20261128)
+
+    def some(probability=0.5):
+        return bool(rng.random() < probability)
+
+    for number in range(28):
+        everything = number == 0
+        quant = BLOCKS[number % 5] if number >= 20 else FLOATS[number % len(FLOATS)]
+        sizes = random_sizes(rng, quant, True)
+        layers = sizes["layers"] = 4 if everything else sizes["layers"]
+        mixers = not everything and some(0.3)
+        norms = [(1, 1), (1, 0), (0, 1)][0 if everything else rng.integers(3)]
+        sizes.update(
+            arch="toy",
+            mixers=int(mixers),
+            attn_bias="qkvo" if everything else "".join(side for side in "qkvo" if some()),
+            qk_norm=int(everything or some()),
+            pre_norm=norms[0],
+            post_norm=norms[1],
+        )
+        if mixers and not sizes["projected"]:
+            sizes.update(kv_heads=sizes["heads"], attn_bias=sizes["attn_bias"].replace("k", "").replace("v", ""))
+        if everything or some():
+            sizes["ffn"] = [sizes["ffn"] + 32 * (layer % 2) for layer in range(layers)]
+        if not mixers and (everything or some()):
+            sizes["heads"] = [sizes["heads"] * (1 + layer % 2) for layer in range(layers)]
+        keys = dict(
+            half_split=everything or some(),
+            gelu=everything or some(),
+            embedding_scale=float(everything or some()) * 3.5 + 1.0,
+            logit_cap=float(everything or some()) * 5.0,
+            scaling=["yarn", "none", "linear"][number % 3],
+            tables=[0, 1, 2, 1] if everything else [int(n) for n in rng.integers(3, size=layers)],
+        )
+        yield dict(
+            name=f"toy {number:02} {sizes} {keys}",
+            file=f"toy-{number:02}.gguf",
+            kind="toy blocks" if quant in BLOCKS else "toy",
+            tokens=[int(t) for t in rng.integers(sizes["vocab"], size=int(rng.integers(40, 120)))],
+            rings=[None, RINGS[number % len(RINGS)]],
+            sizes=sizes,
+            keys=keys,
+        )
+
+
+def write_keys(writer, sizes, keys):
+    """The keys of a toy."""
+    for side in "qkvo":
+        writer.add_bool(f"toy.bias.{side}", side in sizes["attn_bias"])
+    for norm in ("qk_norm", "pre_norm", "post_norm"):
+        writer.add_bool(f"toy.{norm}", bool(sizes[norm]))
+    for name in ("half_split", "gelu"):
+        writer.add_bool(f"toy.{name}", keys[name])
+    for name in ("embedding_scale", "logit_cap"):
+        writer.add_float32(f"toy.{name}", keys[name])
+    writer.add_array("toy.rope.freq_bases", [10000.0, 300.0])
+    writer.add_array("toy.rope.tables", keys["tables"])
+    writer.add_string("toy.rope.scaling.type", keys["scaling"])
+    writer.add_float32("toy.rope.scaling.factor", 4.0)
+    writer.add_uint32("toy.rope.scaling.original_context_length", 40)
 
 
 def judge(case):
     path = os.path.join(folder, case["file"])
     if "sizes" in case:
-        reference.make(path, 7, case.pop("sizes"))
-    plain = reference.rope
-    factors = reference.Model(path).w("rope_freqs.weight")
-    if factors is not None:
-        reference.rope = with_factors(factors)
+        sizes, keys = case.pop("sizes"), case.pop("keys", None)
+        reference.make(path, 7, sizes, lambda writer: keys and write_keys(writer, sizes, keys))
     runs = []
     for ring in case.pop("rings"):
         name = f"{case['file']}.{ring}.f32"
         reference.logits(path, case["tokens"], ring).astype("<f4").tofile(os.path.join(folder, name))
         runs.append(dict(ring=ring, logits=name))
-    reference.rope = plain
     return dict(case, runs=runs)
 
 
 with open(os.path.join(folder, "given.json")) as given:
-    cases = json.load(given) + list(random_cases())
+    cases = json.load(given) + list(random_cases()) + list(toy_cases())
 # The longest first, so that no process is left with one at the end.
 cases.sort(key=lambda case: -len(case["tokens"]))
 with multiprocessing.get_context("fork").Pool() as pool:

@@ -23,7 +23,8 @@ impl<K: Kept> Pass<'_, '_, K> {
         let kv_dim = shared.model.spec().layers[index].kv_dim();
         self.find_resets(shared, index);
         let s = &mut *self.scratch;
-        let Some(m) = &mut s.mixers else { return };
+        let (Some(m), Some(conv)) = (&mut s.mixers, &shared.conv[index]) else { return };
+        m.iter_mut().for_each(|m| m.gated.set_cols(ssm.inner));
         if projected {
             for (side, m) in m.iter_mut().enumerate() {
                 m.u.set_cols(kv_dim);
@@ -32,12 +33,8 @@ impl<K: Kept> Pass<'_, '_, K> {
                     x.copy_from_slice(unsafe { s.kv[side].read(t * kv_dim, kv_dim) });
                 });
             }
-            let products = [0, 1].map(|side| Product {
-                w: &mixers[side].w_in,
-                x: &m[side].u,
-                out: &m[side].projected,
-                add: false,
-            });
+            let products =
+                [0, 1].map(|side| Product::new(&mixers[side].w_in, &m[side].u, &m[side].projected));
             shared.multiply(tokens, &s.panels, &products);
         } else {
             for t in 0..tokens {
@@ -65,7 +62,7 @@ impl<K: Kept> Pass<'_, '_, K> {
             unsafe {
                 let conv = Conv {
                     taps: ssm.conv,
-                    weight: &shared.conv[index][side],
+                    weight: &conv[side],
                     bias: &mixers[side].conv_bias,
                     past: part.cache.conv.read((2 * index + side) * past_len, past_len),
                     channels,
@@ -142,12 +139,8 @@ impl<K: Kept> Pass<'_, '_, K> {
                 }
             });
         }
-        let products = [0, 1].map(|side| Product {
-            w: &mixers[side].w_out,
-            x: &m[side].gated,
-            out: &s.kv[side],
-            add: true,
-        });
+        let products = [0, 1]
+            .map(|side| Product::new(&mixers[side].w_out, &m[side].gated, &s.kv[side]).added());
         shared.multiply(tokens, &s.panels, &products);
     }
 

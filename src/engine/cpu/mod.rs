@@ -15,6 +15,7 @@ mod threads;
 
 pub use threads::default_threads;
 
+use super::rotary::Rotary;
 use super::{Engine, Geometry, KvType, State};
 use crate::cache::Tables;
 use crate::error::{Error, Result};
@@ -38,10 +39,11 @@ struct Shared {
     model: Arc<Model>,
     kernels: &'static Kernels,
     pool: Pool,
-    /// Convolution weights `[C][channels]`, tap by tap, of the two mixers of each layer.
-    conv: Vec<[Vec<f32>; 2]>,
-    /// Rotary frequencies, radians a position, `[head_dim / 2]`.
-    frequencies: Vec<f64>,
+    /// Convolution weights `[C][channels]`, tap by tap, of the two mixers of each layer that has
+    /// them.
+    conv: Vec<Option<[Vec<f32>; 2]>>,
+    /// The rotary tables.
+    rotary: Vec<Rotary>,
     /// Whether any matrix multiplies quantised activations.
     quantised: bool,
 }
@@ -89,9 +91,9 @@ impl Cpu {
             .weights
             .layers
             .iter()
-            .flat_map(|layer| &layer.attention.mixers)
-            .map(|sides| {
-                sides.each_ref().map(|mixer| transposed(&mixer.conv, mixer.conv_bias.len()))
+            .map(|layer| {
+                let sides = layer.attention.mixers.as_ref()?.each_ref();
+                Some(sides.map(|mixer| transposed(&mixer.conv, mixer.conv_bias.len())))
             })
             .collect();
         let quantised = model.matrices().any(|m| m.dtype.is_quantised());
@@ -99,7 +101,7 @@ impl Cpu {
             kernels,
             pool: Pool::new(threads),
             conv,
-            frequencies: super::rotary_frequencies(&model, 0),
+            rotary: Rotary::tables(&model),
             quantised,
             model,
         };

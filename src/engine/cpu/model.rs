@@ -5,13 +5,14 @@
 //! attention go part by part.
 
 use super::Shared;
+use super::buffer::Buffer;
 use super::cache::Cache;
 use super::kernels::{Activations, Kept};
 use super::product::Product;
 use super::scratch::Scratch;
 use crate::engine::Want;
 use crate::error::Result;
-use crate::model::Layer;
+use crate::model::{Activation, Layer, LayerSpec};
 use crate::quant;
 
 /// Work, in multiplications, below which a region is not worth the wake-up of other threads.
@@ -67,31 +68,32 @@ impl<K: Kept> Pass<'_, '_, K> {
         Ok(())
     }
 
-    /// `h = embedding[token]`
+    /// `h = embedding[token]`, scaled where the model says so.
     fn embed(&mut self, shared: &Shared, tokens: &[u32]) -> Result<()> {
         let embedding = &shared.model.weights.embedding;
+        let scale = shared.model.spec().embedding_scale;
         let stride = embedding.row_bytes();
         let rows = self.scratch.h.as_mut_slice().chunks_exact_mut(embedding.cols);
         for (token, h) in tokens.iter().zip(rows) {
             let row = &embedding.bytes()[*token as usize * stride..][..stride];
             quant::dequantise(embedding.dtype, row, h)?;
+            if scale != 1.0 {
+                h.iter_mut().for_each(|h| *h *= scale);
+            }
         }
         Ok(())
     }
 
-    /// The rotations of this block's positions. Angles are reduced in f64, so that they stay exact
-    /// after billions of tokens.
+    /// The rotations of this block's positions.
     fn prepare_turns(&mut self, shared: &Shared) {
-        let half = shared.frequencies.len();
-        let mut turns = self.scratch.turns.as_mut_slice().chunks_exact_mut(2 * half);
-        for part in self.parts.iter() {
-            let positions = (part.cache.tables.position()..).take(part.len);
-            for (position, turns) in positions.zip(&mut turns) {
-                for (turn, frequency) in turns.chunks_exact_mut(2).zip(&shared.frequencies) {
-                    let (sin, cos) = (position as f64 * frequency).sin_cos();
-                    turn[0] = cos as f32;
-                    turn[1] = sin as f32;
-                }
+        for (table, turns) in shared.rotary.iter().zip(&mut self.scratch.turns) {
+            let width = 2 * table.frequencies.len();
+            let mut turns = turns.as_mut_slice().chunks_exact_mut(width);
+            for part in self.parts.iter() {
+                let positions = (part.cache.tables.position()..).take(part.len);
+                positions
+                    .zip(&mut turns)
+                    .for_each(|(position, turns)| table.turns(position, turns));
             }
         }
     }
@@ -100,23 +102,18 @@ impl<K: Kept> Pass<'_, '_, K> {
     fn keys_and_values(&mut self, shared: &Shared, index: usize, layer: &Layer, tokens: usize) {
         let spec = &shared.model.spec().layers[index];
         let attention = &layer.attention;
-        self.norm(shared, &attention.norm, 0..tokens);
+        self.norm(shared, attention.norm.as_deref(), 0..tokens);
         let s = &mut *self.scratch;
-        let query = Product { w: &attention.q, x: &s.x, out: &s.q, add: false };
+        let query = Product::of(&attention.q, &s.x, &s.q);
         match (&attention.kv, &attention.mixers) {
             (Some(kv), _) => {
-                let k = Product { w: &kv.k, x: &s.x, out: &s.kv[0], add: false };
-                let v = Product { w: &kv.v, x: &s.x, out: &s.kv[1], add: false };
+                let [k, v] = [0, 1].map(|side| Product::of(&kv[side], &s.x, &s.kv[side]));
                 shared.multiply(tokens, &s.panels, &[query, k, v]);
             }
             (None, Some(mixers)) => {
                 if let Some(m) = &s.mixers {
-                    let [k, v] = [0, 1].map(|side| Product {
-                        w: &mixers[side].w_in,
-                        x: &s.x,
-                        out: &m[side].projected,
-                        add: false,
-                    });
+                    let [k, v] = [0, 1]
+                        .map(|side| Product::new(&mixers[side].w_in, &s.x, &m[side].projected));
                     shared.multiply(tokens, &s.panels, &[query, k, v]);
                 }
             }
@@ -125,25 +122,28 @@ impl<K: Kept> Pass<'_, '_, K> {
         if let (Some(mixers), Some(ssm)) = (&attention.mixers, &spec.ssm) {
             self.mix(shared, index, mixers, ssm, attention.kv.is_some(), tokens);
         }
-        self.rotate_and_store(shared, index, tokens);
+        self.rotate_and_store(shared, index, layer, tokens);
     }
 
-    /// `h += Wdown (silu(Wgate y) * (Wup y))`
+    /// `h += Wdown (act(Wgate y) * (Wup y))`
     fn feed_forward(&mut self, shared: &Shared, index: usize, layer: &Layer, tokens: usize) {
-        let ffn = shared.model.spec().layers[index].ffn;
-        self.norm(shared, &layer.ffn_norm, 0..tokens);
+        let LayerSpec { ffn, activation, .. } = shared.model.spec().layers[index];
+        self.norm(shared, layer.ffn_norm.as_deref(), 0..tokens);
         let s = &mut *self.scratch;
-        let gate = Product { w: &layer.ffn_gate, x: &s.x, out: &s.gate, add: false };
-        let up = Product { w: &layer.ffn_up, x: &s.x, out: &s.up, add: false };
+        let gate = Product::new(&layer.ffn_gate, &s.x, &s.gate);
+        let up = Product::new(&layer.ffn_up, &s.x, &s.up);
         shared.multiply(tokens, &s.panels, &[gate, up]);
         s.wide.set_cols(ffn);
         shared.quantise_rows(&s.wide, tokens, |t, out| {
             // SAFETY: nobody writes `gate` and `up` in this region.
             let (gate, up) = unsafe { (s.gate.read(t * ffn, ffn), s.up.read(t * ffn, ffn)) };
-            shared.kernels.swiglu(gate, up, out);
+            match activation {
+                Activation::Silu => shared.kernels.swiglu(gate, up, out),
+                Activation::GeluTanh => shared.kernels.geglu(gate, up, out),
+            }
         });
-        let product = Product { w: &layer.ffn_down, x: &s.wide, out: &s.h, add: true };
-        shared.multiply(tokens, &s.panels, &[product]);
+        let down = |out| Product::new(&layer.ffn_down, &s.wide, out);
+        shared.add_to_stream(s, &down, layer.ffn_post_norm.as_deref(), tokens);
     }
 
     /// The logits of tokens `first..tokens`, a few at a time.
@@ -159,10 +159,13 @@ impl<K: Kept> Pass<'_, '_, K> {
         let mut t = first;
         while t < tokens {
             let end = tokens.min(t + self.scratch.logit_rows);
-            self.norm(shared, &weights.output_norm, t..end);
+            self.norm(shared, Some(&weights.output_norm), t..end);
             let s = &mut *self.scratch;
-            let product = Product { w: &weights.head, x: &s.x, out: &s.logits, add: false };
+            let product = Product::new(&weights.head, &s.x, &s.logits);
             shared.multiply(end - t, &s.panels, &[product]);
+            if let Some(cap) = shared.model.spec().logit_cap {
+                shared.cap(&s.logits, (end - t) * vocab, cap);
+            }
             for (i, logits) in s.logits.as_mut_slice().chunks_exact(vocab).take(end - t).enumerate()
             {
                 sink(t + i, logits);
@@ -172,20 +175,57 @@ impl<K: Kept> Pass<'_, '_, K> {
         }
     }
 
-    /// `x = RMSNorm(h) * weight` for some tokens of the block, the first in row 0.
-    fn norm(&mut self, shared: &Shared, weight: &[f32], tokens: std::ops::Range<usize>) {
-        let d = weight.len();
+    /// `x = RMSNorm(h) * weight`, or `x = h` without a norm, for some tokens of the block, the first
+    /// in row 0.
+    fn norm(&mut self, shared: &Shared, weight: Option<&[f32]>, tokens: std::ops::Range<usize>) {
+        let (d, eps) = (shared.model.spec().d, shared.model.spec().eps);
         let s = &mut *self.scratch;
         s.x.set_cols(d);
         shared.quantise_rows(&s.x, tokens.len(), |t, x| {
             // SAFETY: nobody writes `h` in this region.
             let h = unsafe { s.h.read((tokens.start + t) * d, d) };
-            shared.kernels.rms_norm(h, weight, shared.model.spec().eps, x);
+            match weight {
+                Some(weight) => shared.kernels.rms_norm(h, weight, eps, x),
+                None => x.copy_from_slice(h),
+            }
         });
     }
 }
 
 impl Shared {
+    /// Adds a product to the residual stream, `h += W x`, normed first where there is a norm.
+    pub(super) fn add_to_stream<'a>(
+        &self,
+        s: &'a Scratch,
+        product: &dyn Fn(&'a Buffer<f32>) -> Product<'a>,
+        norm: Option<&[f32]>,
+        tokens: usize,
+    ) {
+        let Some(weight) = norm else {
+            return self.multiply(tokens, &s.panels, &[product(&s.h).added()]);
+        };
+        self.multiply(tokens, &s.panels, &[product(&s.branch)]);
+        let (d, eps) = (weight.len(), self.model.spec().eps);
+        self.region(tokens, tokens * d, &|t, _| {
+            // SAFETY: each task has a token of its own.
+            let (branch, h) = unsafe { (s.branch.write(t * d, d), s.h.write(t * d, d)) };
+            self.kernels.rms_norm_in_place(branch, weight, eps);
+            h.iter_mut().zip(branch).for_each(|(h, branch)| *h += *branch);
+        });
+    }
+
+    /// `cap * tanh(logit / cap)` for so many logits.
+    fn cap(&self, logits: &Buffer<f32>, count: usize, cap: f32) {
+        // Work for a thread of some microseconds.
+        const PIECE: usize = 1 << 13;
+        self.region(count.div_ceil(PIECE), count, &|piece, _| {
+            let first = piece * PIECE;
+            // SAFETY: each task has logits of its own.
+            let logits = unsafe { logits.write(first, PIECE.min(count - first)) };
+            self.kernels.cap(logits, cap);
+        });
+    }
+
     /// Fills rows of activations by `fill(row, values)` and quantises them.
     pub(super) fn quantise_rows(
         &self,

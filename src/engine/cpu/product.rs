@@ -3,19 +3,45 @@
 use super::Shared;
 use super::buffer::Buffer;
 use super::kernels::{Activations, PANEL, Panel, Target};
-use crate::model::Matrix;
+use crate::model::{Matrix, Projection};
 use std::sync::Mutex;
 
-/// `out = W x`, or `out += W x`, for every token of a block.
+/// `out = W x + b`, or `out += W x + b`, for every token of a block.
 pub(super) struct Product<'a> {
     /// The matrix.
-    pub w: &'a Matrix,
+    w: &'a Matrix,
+    /// What is added to the product of each token, if anything.
+    bias: Option<&'a [f32]>,
     /// Its inputs.
-    pub x: &'a Activations,
+    x: &'a Activations,
     /// `[tokens][rows of W]`
-    pub out: &'a Buffer<f32>,
+    out: &'a Buffer<f32>,
     /// Add to what `out` holds.
-    pub add: bool,
+    add: bool,
+}
+
+impl<'a> Product<'a> {
+    /// `out = W x`
+    pub fn new(w: &'a Matrix, x: &'a Activations, out: &'a Buffer<f32>) -> Product<'a> {
+        Product { w, bias: None, x, out, add: false }
+    }
+
+    /// `out = W x + b`
+    pub fn of(p: &'a Projection, x: &'a Activations, out: &'a Buffer<f32>) -> Product<'a> {
+        Product { bias: p.bias.as_deref(), ..Product::new(&p.w, x, out) }
+    }
+
+    /// Adds the bias to rows of a token's product, the first of which is `first`.
+    fn add_bias(&self, out: &mut [f32], first: usize) {
+        if let Some(bias) = self.bias {
+            out.iter_mut().zip(&bias[first..]).for_each(|(out, bias)| *out += bias);
+        }
+    }
+
+    /// Adds to what `out` holds.
+    pub fn added(self) -> Product<'a> {
+        Product { add: true, ..self }
+    }
 }
 
 /// From this many tokens on, unpacking weights into panels is cheaper than reading them again and
@@ -75,6 +101,7 @@ impl Shared {
                 } else {
                     self.kernels.matvec(p.w.dtype, weights, p.w.cols, p.x.row(t), out);
                 }
+                p.add_bias(out, first);
             }
         }
     }
@@ -98,6 +125,10 @@ impl Shared {
             let out = p.out.at(first, (tokens - 1) * p.w.rows + count);
             let target = Target { out, stride: p.w.rows, add: p.add };
             self.kernels.matmul(p.w.dtype, weights, p.x, tokens, panel, target);
+            if p.bias.is_some() {
+                (0..tokens)
+                    .for_each(|t| p.add_bias(p.out.write(t * p.w.rows + first, count), first));
+            }
         }
     }
 }

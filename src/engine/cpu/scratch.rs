@@ -23,8 +23,8 @@ pub(super) struct Scratch {
     pub block: usize,
     /// Residual stream, `[B][d]`.
     pub h: Buffer<f32>,
-    /// Cosine and sine of each rotation, `[B][head_dim / 2][2]`.
-    pub turns: Buffer<f32>,
+    /// Cosine and sine of each rotation: for each rotary table `[B][width / 2][2]`.
+    pub turns: Vec<Buffer<f32>>,
     /// Normed input of attention, of the feed-forward network and of the head, `[B][d]`.
     pub x: Activations,
     /// Output of attention, `[B][heads * head_dim]`, then what the feed-forward network's last
@@ -38,6 +38,8 @@ pub(super) struct Scratch {
     pub gate: Buffer<f32>,
     /// `[B][F]`
     pub up: Buffer<f32>,
+    /// What a half of a layer adds to the residual stream, `[B][d]`, where it is normed first.
+    pub branch: Buffer<f32>,
     /// For keys and for values, where the model has mixers.
     pub mixers: Option<[MixerScratch; 2]>,
     /// Greatest score of each head of each token, or of each part: `[max(B, parts)][heads]`.
@@ -128,16 +130,20 @@ impl Scratch {
             true => None,
             false => Some([MixerScratch::new(block, spec)?, MixerScratch::new(block, spec)?]),
         };
+        let turns = spec.rotary.iter().map(|table| Buffer::new(block * table.width, what));
+        let normed_after = |l: &LayerSpec| l.attention_norms.after || l.ffn_norms.after;
+        let branch = if spec.layers.iter().any(normed_after) { block * d } else { 0 };
         Ok(Scratch {
             block,
             h: Buffer::new(block * d, what)?,
-            turns: Buffer::new(block * spec.most(|l| l.head_dim), what)?,
+            turns: turns.collect::<Result<_>>()?,
             x: Activations::new(block, d)?,
             wide: Activations::new(block, wide)?,
             q: Buffer::new(block * q, what)?,
             kv: [Buffer::new(block * kv, what)?, Buffer::new(block * kv, what)?],
             gate: Buffer::new(block * ffn, what)?,
             up: Buffer::new(block * ffn, what)?,
+            branch: Buffer::new(branch, what)?,
             mixers,
             max: Buffer::new(block.max(parts) * heads, what)?,
             sum: Buffer::new(block.max(parts) * heads, what)?,
@@ -154,10 +160,10 @@ impl Scratch {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let buffers = [&self.h, &self.turns, &self.q, &self.gate, &self.up, &self.max, &self.sum];
+        let buffers = [&self.h, &self.branch, &self.q, &self.gate, &self.up, &self.max, &self.sum];
         let more = [&self.parts_out, &self.logits, &self.kv[0], &self.kv[1]];
         let panels = self.panels.iter().map(|p| super::lock(p).bytes());
-        buffers.iter().chain(&more).map(|b| b.bytes()).sum::<usize>()
+        buffers.into_iter().chain(more).chain(&self.turns).map(Buffer::bytes).sum::<usize>()
             + self.x.bytes()
             + self.wide.bytes()
             + self.mixers.iter().flatten().map(MixerScratch::bytes).sum::<usize>()

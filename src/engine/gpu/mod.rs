@@ -34,6 +34,7 @@ mod weights;
 
 pub use adapter::{Adapter, may_be_there};
 
+use super::rotary::Rotary;
 use super::{Counters, Engine, Geometry, KvType, State};
 use crate::error::Result;
 use crate::model::Model;
@@ -133,9 +134,10 @@ impl Gpu {
         driver: &Driver,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Gpu> {
-        supports::layer_of(model.spec())?;
+        let table = supports::layer_of(model.spec())?.rotation.map_or(0, |r| r.table);
         let weights = Weights::upload(&driver.device, &model, progress)?;
-        let frequencies = super::rotary_frequencies(&model, 0);
+        let tables = Rotary::tables(&model).into_iter();
+        let frequencies = tables.map(|t| t.frequencies).nth(table).unwrap_or_default();
         let driver = driver.clone();
         let shared = Arc::new(Shared { model, weights, driver, frequencies });
         log::debug!("{} bytes of weights on the GPU", shared.weights.bytes());

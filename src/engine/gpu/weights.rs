@@ -139,9 +139,9 @@ fn bytes_of_rows(format: Format, cols: usize, rows: u32) -> u64 {
 
 fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
     let attention = &layer.attention;
-    let mut first = vec![&attention.q];
+    let mut first = vec![&attention.q.w];
     match (&attention.kv, &attention.mixers) {
-        (Some(kv), _) => first.extend([&kv.k, &kv.v]),
+        (Some(kv), _) => first.extend(kv.each_ref().map(|p| &p.w)),
         (None, Some(mixers)) => first.extend(mixers.each_ref().map(|m| &m.w_in)),
         (None, None) => {}
     }
@@ -164,15 +164,20 @@ fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
     let interleaved = Format::of(layer.ffn_gate.dtype) == Format::of(layer.ffn_up.dtype);
     let pair = [&layer.ffn_gate, &layer.ffn_up];
     Ok(LayerWeights {
-        attn_norm: upload.floats(&attention.norm, "a norm")?,
+        attn_norm: norm(upload, &attention.norm)?,
         first: stacks(upload, &first)?,
         mixers,
-        output: stacks(upload, &[&attention.output])?,
-        ffn_norm: upload.floats(&layer.ffn_norm, "a norm")?,
+        output: stacks(upload, &[&attention.output.w])?,
+        ffn_norm: norm(upload, &layer.ffn_norm)?,
         gate_up: if interleaved { vec![by_turns(upload, pair)?] } else { stacks(upload, &pair)? },
         interleaved,
         down: stacks(upload, &[&layer.ffn_down])?,
     })
+}
+
+/// A norm that [`supports`](super::supports) has seen to.
+fn norm(upload: &mut Upload, weight: &Option<Vec<f32>>) -> Result<Buffer> {
+    upload.floats(weight.as_deref().unwrap_or_default(), "a norm")
 }
 
 /// The constants of one side, in the order of `shaders/shared/mixer.wgsl`.

@@ -8,6 +8,15 @@ pub const FAMILY: Family = Family { name: "attamba", names: &Names::USUAL, read 
 
 fn read(keys: &Keys) -> Result<ModelSpec> {
     let mut spec = keys.decoder()?;
+    read_mixers(keys, &mut spec)?;
+    Ok(spec)
+}
+
+/// Gives a decoder the mixers and the chunk schedule that `keys` tell of.
+///
+/// # Errors
+/// [`Error::Model`] for a key that is missing or holds nonsense.
+pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
     let projected_kv = keys.truth("attention.projected_kv")?;
     let ssm = Ssm {
         inner: keys.positive("ssm.inner_size")?,
@@ -31,5 +40,5 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
     if spec.chunks.trained.contains(&0) {
         return Err(Error::Model("chunk.trained_lengths holds 0".into()));
     }
-    Ok(spec)
+    Ok(())
 }

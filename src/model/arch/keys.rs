@@ -1,11 +1,8 @@
 //! Metadata of one family's files, read by type and within bounds.
 
 use crate::error::{Error, Result};
-use crate::gguf::Gguf;
-use crate::model::spec::{
-    Activation, Biases, ChunkSpec, LayerSpec, ModelSpec, Norms, Pairs, RotaryTable, Rotation,
-    Scaling,
-};
+use crate::gguf::{Gguf, Value};
+use crate::model::spec::{ChunkSpec, LayerSpec, ModelSpec, RotaryTable, Scaling};
 
 /// Beyond any size in use, and small enough that a product of two is far from overflow: sizes are
 /// multiplied before the tensors that prove them are looked for.
@@ -79,28 +76,68 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// A finite number, where the file has it.
+    pub fn number(&self, key: &str) -> Result<Option<f32>> {
+        match self.gguf.f32(&self.full(key))? {
+            Some(x) if !x.is_finite() => Err(Error::Model(format!("{} is {x}", self.full(key)))),
+            found => Ok(found),
+        }
+    }
+
+    /// A list of finite numbers, where the file has it.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>> {
+        let numbers = self.gguf.f32s(&self.full(key))?;
+        if let Some(x) = numbers.iter().flatten().find(|x| !x.is_finite()) {
+            return Err(Error::Model(format!("{} holds {x}", self.full(key))));
+        }
+        Ok(numbers)
+    }
+
+    /// A size of at most 2^24 of each of `layers` layers, where the file has it: a list, or one
+    /// number for all.
+    pub fn per_layer(&self, key: &str, layers: usize) -> Result<Option<Vec<usize>>> {
+        if !matches!(self.gguf.get(&self.full(key)), Some(Value::Array(_))) {
+            return Ok(self.optional(key)?.map(|size| vec![size; layers]));
+        }
+        let sizes = self.sizes(key)?;
+        match sizes.as_ref().map(Vec::len) {
+            Some(found) if found != layers => Err(Error::Model(format!(
+                "{} holds {found} where {layers} numbers are expected, one per layer",
+                self.full(key)
+            ))),
+            _ => Ok(sizes),
+        }
+    }
+
     /// A truth value, false where the file has none.
     pub fn truth(&self, key: &str) -> Result<bool> {
         Ok(self.gguf.bool(&self.full(key))?.unwrap_or(false))
     }
 
-    /// What the keys that most families share say: a decoder of equal layers, each with a norm
-    /// before attention and one before a feed-forward network with a SiLU gate, interleaved pairs
-    /// rotated by one table, no biases. A family changes what is otherwise with it.
+    /// What the keys that most families share say: a decoder of plain layers ([`LayerSpec::plain`])
+    /// and one rotary table. A family changes what is otherwise with it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] names a key that asks for what cannot be run, [`Error::Model`] one that
     /// is missing or holds nonsense.
     pub fn decoder(&self) -> Result<ModelSpec> {
-        self.refuse_what_cannot_be_run()?;
+        self.refuse_experts()?;
         let layers = self.positive("block_count")?;
         if layers > MAX_LAYERS {
             return Err(Error::Model(format!("{layers} layers; the cap is {MAX_LAYERS}")));
         }
         let d = self.positive("embedding_length")?;
-        let heads = self.positive("attention.head_count")?;
-        let kv_heads = self.optional("attention.head_count_kv")?.unwrap_or(heads);
-        let head_dim = self.optional("attention.key_length")?.unwrap_or(d / heads);
+        let positive = |key: &str| match self.per_layer(key, layers)? {
+            None => Err(missing(&self.full(key))),
+            Some(sizes) if sizes.contains(&0) => {
+                Err(Error::Model(format!("{} is 0", self.full(key))))
+            }
+            Some(sizes) => Ok(sizes),
+        };
+        let heads = positive("attention.head_count")?;
+        let kv_heads = self.per_layer("attention.head_count_kv", layers)?;
+        let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
+        let head_dim = self.optional("attention.key_length")?.unwrap_or(d / heads[0]);
         let value_dim = self.optional("attention.value_length")?.unwrap_or(head_dim);
         if value_dim != head_dim {
             return Err(Error::Unsupported(format!(
@@ -108,27 +145,18 @@ impl<'a> Keys<'a> {
             )));
         }
         let width = self.optional("rope.dimension_count")?.unwrap_or(head_dim);
-        let norms = Norms { before: true, after: false };
-        let layer = LayerSpec {
-            heads,
-            kv_heads,
-            head_dim,
-            window: self.optional("attention.sliding_window")?.filter(|&window| window > 0),
-            biases: Biases::default(),
-            qk_norm: false,
-            rotation: Some(Rotation { table: 0, pairs: Pairs::Interleaved }),
-            attention_norms: norms,
-            ffn_norms: norms,
-            ffn: self.positive("feed_forward_length")?,
-            activation: Activation::Silu,
-            projected_kv: true,
-            ssm: None,
+        let ffn = positive("feed_forward_length")?;
+        let window = self.optional("attention.sliding_window")?.filter(|&window| window > 0);
+        let layer = |((heads, kv_heads), ffn)| LayerSpec {
+            window,
+            ..LayerSpec::plain(heads, kv_heads, head_dim, ffn)
         };
+        let context = self.positive("context_length")?;
         Ok(ModelSpec {
             family: self.family,
             d,
             vocab: self.vocab()?,
-            context: self.positive("context_length")?,
+            context,
             eps: self.real("attention.layer_norm_rms_epsilon", 1e-5)?,
             embedding_scale: 1.0,
             logit_cap: None,
@@ -136,12 +164,42 @@ impl<'a> Keys<'a> {
             rotary: vec![RotaryTable {
                 width,
                 base: self.real("rope.freq_base", 10000.0)?,
-                scaling: Scaling::None,
+                scaling: self.rope_scaling(context)?,
                 factors: self.gguf.tensor("rope_freqs.weight").map(|_| "rope_freqs.weight"),
             }],
-            layers: vec![layer; layers],
+            layers: heads.into_iter().zip(kv_heads).zip(ffn).map(layer).collect(),
             chunks: ChunkSpec::of_one_token(layers),
         })
+    }
+
+    /// How rotary frequencies are scaled; files from before `rope.scaling` had a linear factor alone.
+    fn rope_scaling(&self, context: usize) -> Result<Scaling> {
+        let linear = self.real("rope.scale_linear", 1.0)?;
+        let factor = self.real("rope.scaling.factor", linear)?;
+        let kind = self.gguf.str(&self.full("rope.scaling.type"))?;
+        for (key, usual) in [("yarn_ext_factor", 1.0), ("yarn_log_multiplier", 0.0)] {
+            let key = format!("rope.scaling.{key}");
+            if let Some(other) = self.number(&key)?.filter(|&x| x != usual) {
+                return Err(Error::Unsupported(format!("{} = {other}", self.full(&key))));
+            }
+        }
+        match kind {
+            Some("none") => Ok(Scaling::None),
+            None | Some("linear") if factor == 1.0 => Ok(Scaling::None),
+            None | Some("linear") => Ok(Scaling::Linear { factor }),
+            Some("yarn") => Ok(Scaling::Yarn {
+                factor,
+                original: self.optional("rope.scaling.original_context_length")?.unwrap_or(context),
+                fast: self.real("rope.scaling.yarn_beta_fast", 32.0)?,
+                slow: self.real("rope.scaling.yarn_beta_slow", 1.0)?,
+                magnitude: self.real("rope.scaling.attn_factor", 1.0)?,
+            }),
+            Some(other) => Err(Error::Unsupported(format!(
+                "{} = {:?}; none, linear and yarn can be run",
+                self.full("rope.scaling.type"),
+                beginning(other)
+            ))),
+        }
     }
 
     /// Entries of the vocabulary: as the file says, or as many as the embedding has rows.
@@ -155,25 +213,14 @@ impl<'a> Keys<'a> {
             .ok_or_else(|| missing("token_embd.weight"))
     }
 
-    /// Names what would change the function computed and is not implemented.
-    fn refuse_what_cannot_be_run(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Unsupported(text));
-        if let Some(kind) = self.gguf.str(&self.full("rope.scaling.type"))?
-            && kind != "none"
-        {
-            return refuse(format!("rope scaling {:?}", beginning(kind)));
+    fn refuse_experts(&self) -> Result<()> {
+        match self.optional("expert_count")? {
+            Some(experts) if experts > 0 => Err(Error::Unsupported(format!(
+                "{} = {experts}: a mixture of experts",
+                self.full("expert_count")
+            ))),
+            _ => Ok(()),
         }
-        if let Some(scale) = self.gguf.f32(&self.full("rope.scale_linear"))?
-            && scale != 1.0
-        {
-            return refuse(format!("linear rope scaling by {scale}"));
-        }
-        if let Some(experts) = self.optional("expert_count")?
-            && experts > 0
-        {
-            return refuse(format!("a mixture of {experts} experts"));
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The families of models that can be run, one file each: how the metadata of a family's files
 //! becomes a [`ModelSpec`], and how its tensors are named. Nothing outside asks for a family's name.
 
-mod attamba;
+pub mod attamba;
 mod keys;
 mod llama;
 mod names;

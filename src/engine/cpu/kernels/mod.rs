@@ -38,8 +38,10 @@ pub(super) struct Kernels {
     quantise: unsafe fn(&mut RowMut),
     matvec: unsafe fn(DType, *const u8, usize, Row, &mut [f32]),
     matmul: unsafe fn(DType, *const u8, usize, &Activations, usize, &mut Panel, Target),
-    rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    rms_norm: unsafe fn(*const f32, &[f32], f32, *mut f32),
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
+    geglu: unsafe fn(&[f32], &[f32], &mut [f32]),
+    cap: unsafe fn(&mut [f32], f32),
     conv: unsafe fn(&Conv, usize, usize, Strided, &[u32], *mut f32),
     scan: unsafe fn(&Head, &mut [f32], *mut f32, usize),
     attend_f32: Attend<f32, f32>,
@@ -78,12 +80,20 @@ macro_rules! kernels_for {
                 unsafe { matmul::matmul::<$simd>(t, w, rows, x, tokens, panel, target) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+            unsafe fn rms_norm(x: *const f32, weight: &[f32], eps: f32, out: *mut f32) {
                 unsafe { elementwise::rms_norm::<$simd>(x, weight, eps, out) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
                 unsafe { elementwise::swiglu::<$simd>(gate, up, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn geglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+                unsafe { elementwise::geglu::<$simd>(gate, up, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn cap(x: &mut [f32], cap: f32) {
+                unsafe { elementwise::cap::<$simd>(x, cap) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn conv(
@@ -154,6 +164,8 @@ macro_rules! kernels_for {
                 matmul,
                 rms_norm,
                 swiglu,
+                geglu,
+                cap,
                 conv,
                 scan,
                 attend_f32,
@@ -276,14 +288,37 @@ impl Kernels {
 
     /// [`elementwise::rms_norm`]
     pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-        // SAFETY: lengths are checked by the kernel.
-        unsafe { (self.rms_norm)(x, weight, eps, out) }
+        assert!(x.len() == weight.len() && x.len() == out.len());
+        // SAFETY: both are as long as the weights.
+        unsafe { (self.rms_norm)(x.as_ptr(), weight, eps, out.as_mut_ptr()) }
+    }
+
+    /// [`elementwise::rms_norm`] where `x` lies.
+    pub fn rms_norm_in_place(&self, x: &mut [f32], weight: &[f32], eps: f32) {
+        assert!(x.len() == weight.len());
+        // SAFETY: it is as long as the weights; both pointers are made from one.
+        unsafe {
+            let x = x.as_mut_ptr();
+            (self.rms_norm)(x, weight, eps, x);
+        }
     }
 
     /// [`elementwise::swiglu`]
     pub fn swiglu(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
         // SAFETY: lengths are checked by the kernel.
         unsafe { (self.swiglu)(gate, up, out) }
+    }
+
+    /// [`elementwise::geglu`]
+    pub fn geglu(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        // SAFETY: lengths are checked by the kernel.
+        unsafe { (self.geglu)(gate, up, out) }
+    }
+
+    /// [`elementwise::cap`]
+    pub fn cap(&self, x: &mut [f32], cap: f32) {
+        // SAFETY: one slice, and nothing else.
+        unsafe { (self.cap)(x, cap) }
     }
 
     /// [`conv::conv`]

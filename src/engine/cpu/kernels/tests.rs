@@ -11,6 +11,7 @@ use bytemuck::Zeroable;
 use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::f64::consts::PI;
 
 mod isolation;
 
@@ -568,7 +569,7 @@ fn a_panel_keeps_nothing_of_the_last_product() {
 // Norms and activations.
 
 #[test]
-fn rms_norm_and_swiglu() {
+fn norms_gates_and_the_cap() {
     let mut numbers = Numbers(5);
     for len in (1..=50).chain([64, 100, 576, 2048]) {
         let [x, weight] = [0, 1].map(|_| inputs(&mut numbers, len));
@@ -584,6 +585,35 @@ fn rms_norm_and_swiglu() {
                 let what = format!("{}: rms_norm of {len}", k.name);
                 assert_close(&what, out[i], exact, rounding(len) * exact.abs());
             }
+            let mut in_place = x.clone();
+            k.rms_norm_in_place(&mut in_place, &weight, 1e-5);
+            assert_eq!(in_place, out, "{}: rms_norm of {len} in place", k.name);
+            k.geglu(&gate, &weight, &mut out);
+            for i in 0..len {
+                let (gate, up) = (f64::from(gate[i]), f64::from(weight[i]));
+                // 1 + tanh(y) without the cancellation at negative y.
+                let twice = (8.0 / PI).sqrt() * (gate + 0.044715 * gate.powi(3));
+                let exact = gate / (1.0 + (-twice).exp()) * up;
+                // An exponential passes the rounding of its exponent on by the exponent's size.
+                let relative = rounding(1) * (1.0 + 4.0 * twice.abs().min(88.0)) + EXP_ERROR;
+                let tolerance = relative * exact.abs() + CLAMPED * (gate * up).abs();
+                assert_close(&format!("{}: geglu, gate {gate}", k.name), out[i], exact, tolerance);
+            }
+            let mut capped = gate.clone();
+            k.cap(&mut capped, 30.0);
+            for i in 0..len {
+                let exact = 30.0 * (f64::from(gate[i]) / 30.0).tanh();
+                let tolerance = 30.0 * (rounding(1) + EXP_ERROR);
+                assert_close(
+                    &format!("{}: {} capped", k.name, gate[i]),
+                    capped[i],
+                    exact,
+                    tolerance,
+                );
+            }
+            capped.fill(f32::NAN);
+            k.cap(&mut capped, 30.0);
+            assert!(capped.iter().all(|x| x.is_nan()), "{}: what is no number stays none", k.name);
             k.swiglu(&gate, &weight, &mut out);
             for i in 0..len {
                 let (gate, up) = (f64::from(gate[i]), f64::from(weight[i]));

@@ -1,0 +1,42 @@
+//! A family of models for tests alone, in which everything that a family can change is a key. That
+//! one file is all it takes to add a family.
+
+use ::attamba::Result;
+use ::attamba::model::arch::{Family, Keys, Names, attamba};
+use ::attamba::model::{Activation, ModelSpec, Norms, Pairs, RotaryTable, Rotation, Scaling};
+
+pub const TOY: Family = Family { name: "toy", names: &Names::USUAL, read };
+
+fn read(keys: &Keys) -> Result<ModelSpec> {
+    let mut spec = keys.decoder()?;
+    let some = |x: f32, none: f32| (x != none).then_some(x);
+    spec.embedding_scale = keys.number("embedding_scale")?.unwrap_or(1.0);
+    spec.logit_cap = keys.number("logit_cap")?.and_then(|cap| some(cap, 0.0));
+    let bases = keys.numbers("rope.freq_bases")?.unwrap_or_default();
+    let first = spec.rotary.remove(0);
+    spec.rotary = bases.iter().map(|&base| RotaryTable { base, ..first.clone() }).collect();
+    for local in &mut spec.rotary[1..] {
+        (local.scaling, local.factors) = (Scaling::None, None);
+    }
+    // 0 stands for none.
+    let tables = keys.sizes("rope.tables")?.unwrap_or_default();
+    let norms = Norms { before: keys.truth("pre_norm")?, after: keys.truth("post_norm")? };
+    for (layer, table) in spec.layers.iter_mut().zip(tables) {
+        let half_split = keys.truth("half_split")?;
+        let pairs = if half_split { Pairs::HalfSplit } else { Pairs::Interleaved };
+        layer.rotation = table.checked_sub(1).map(|table| Rotation { table, pairs });
+        layer.biases.q = keys.truth("bias.q")?;
+        layer.biases.k = keys.truth("bias.k")?;
+        layer.biases.v = keys.truth("bias.v")?;
+        layer.biases.o = keys.truth("bias.o")?;
+        layer.qk_norm = keys.truth("qk_norm")?;
+        (layer.attention_norms, layer.ffn_norms) = (norms, norms);
+        if keys.truth("gelu")? {
+            layer.activation = Activation::GeluTanh;
+        }
+    }
+    if keys.optional("chunk.length")?.is_some() {
+        attamba::read_mixers(keys, &mut spec)?;
+    }
+    Ok(spec)
+}
