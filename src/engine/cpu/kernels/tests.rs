@@ -499,7 +499,7 @@ fn matrix_times_vector() {
     }
 }
 
-/// No sum of integers may eviction, whatever the weights and the activations.
+/// No sum of integers may overflow, whatever the weights and the activations.
 #[test]
 fn products_at_the_ends_of_the_ranges() {
     for dtype in DType::ALL.into_iter().filter(|t| t.is_quantised()) {
