@@ -1,5 +1,5 @@
 // One token's product with a stack of matrices, four rows at a time: `y = W x`, where RMSNorm may
-// come before and one of four things may be done with the rows.
+// come before and one of six things may be done with the rows.
 
 #import HALF
 #import sums
@@ -7,6 +7,7 @@
 #import KV
 #import arena
 #import silu
+#import gelu_tanh
 #import dot16
 
 struct Params {
@@ -26,7 +27,7 @@ struct Params {
     // Values that the norm is taken over, and what it adds to the mean square.
     cols: f32,
     eps: f32,
-    // With FINISH == ROPE, where rows are those of `q | k | v`: the number of the stack's first.
+    // With FINISH == ROPE or SPLIT, where rows are those of `q | k | v`: the number of the stack's first.
     role: u32,
     // Rows from which on keys and values stand.
     keys: u32,
@@ -58,6 +59,10 @@ const ADD = 1u;
 const SWIGLU = 2u;
 // Rows are queries, keys and values.
 const ROPE = 3u;
+// As SWIGLU, with GELU.
+const GEGLU = 4u;
+// As ROPE, but all rows go where they go as they are.
+const SPLIT = 5u;
 
 // Keys and values go to the second output as they are.
 const PASS = 0u;
@@ -84,6 +89,12 @@ fn keep(row: u32, side: u32, pair: vec2<f32>) {
     }
 }
 
+fn hand_on(role: u32, pair: vec2<f32>) {
+    let at = p.kept_at + role - p.keys;
+    kept[at] = bitcast<u32>(pair.x);
+    kept[at + 1u] = bitcast<u32>(pair.y);
+}
+
 // Rows `row` and `row + 1` of the stack.
 fn finish_pair(row: u32, pair: vec2<f32>) {
     let at = p.out_at + row;
@@ -92,6 +103,16 @@ fn finish_pair(row: u32, pair: vec2<f32>) {
         out[at + 1u] += pair.y;
     } else if FINISH == SWIGLU {
         out[p.out_at + row / 2u] = silu(pair.x) * pair.y;
+    } else if FINISH == GEGLU {
+        out[p.out_at + row / 2u] = gelu_tanh(pair.x) * pair.y;
+    } else if FINISH == SPLIT {
+        let role = row + p.role;
+        if role < p.keys {
+            out[at] = pair.x;
+            out[at + 1u] = pair.y;
+        } else {
+            hand_on(role, pair);
+        }
     } else if FINISH == ROPE {
         let role = row + p.role;
         if role < p.keys {
@@ -99,8 +120,7 @@ fn finish_pair(row: u32, pair: vec2<f32>) {
             out[at] = query.x;
             out[at + 1u] = query.y;
         } else if p.store == PASS {
-            kept[p.kept_at + role - p.keys] = bitcast<u32>(pair.x);
-            kept[p.kept_at + role - p.keys + 1u] = bitcast<u32>(pair.y);
+            hand_on(role, pair);
         } else {
             var value = pair;
             if p.store == ADD_AND_KEEP {

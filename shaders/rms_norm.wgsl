@@ -1,5 +1,5 @@
 // RMSNorm of each token: `x = h / sqrt(mean(h^2) + eps) * gain`, with copies for mixers that take
-// the normed input itself.
+// the normed input itself. Or it is added to what is in `x`.
 
 #import sums
 #import REDUCE
@@ -27,6 +27,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> copy: array<f32>;
 @group(0) @binding(5) var<storage, read> arena: array<u32>;
 
+override ADD: u32 = 0;
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -47,7 +49,12 @@ fn main(
     let factor = inverseSqrt(total.square / f32(p.cols) + p.eps);
     for (var i = lane; i < p.cols; i += LANES) {
         let value = h[start + i] * factor * gain[i];
-        x[token * p.x_stride + i] = value;
+        let at = token * p.x_stride + i;
+        if ADD != 0u {
+            x[at] += value;
+        } else {
+            x[at] = value;
+        }
         for (var c = 0u; c < p.copies; c++) {
             copy[p.copy_at + c * p.copy_step + token * p.copy_stride + i] = value;
         }

@@ -15,6 +15,12 @@ struct Params {
     kv_stride: u32,
     // Rows of a head in the block.
     rows: u32,
+    // First pair of this layer's block.
+    block_at: u32,
+    // From one value of a pair to the other: 1, half a head, or 0 where nothing is turned.
+    apart: u32,
+    // The table of rotations.
+    table: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -23,16 +29,25 @@ struct Params {
 @group(0) @binding(3) var<storage, read> arena: array<u32>;
 @group(0) @binding(4) var<storage, read_write> block: array<u32>;
 
-fn turned(a: f32, b: f32, token: u32, i: u32) -> vec2<f32> {
-    let turn_at = arena[TURNS] + token * p.head_dim + i % p.head_dim;
+// Pair `j` of a head.
+fn turned(a: f32, b: f32, token: u32, j: u32) -> vec2<f32> {
+    let turn_at = arena[TURNS] + (p.table * arena[TOKENS] + token) * p.head_dim + 2u * j;
     let turn = bitcast<vec2<f32>>(vec2(arena[turn_at], arena[turn_at + 1u]));
     return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
+}
+
+// Value `i` of a head of keys that starts at `start`, turned with the other of its pair.
+fn turned_key(start: u32, token: u32, i: u32) -> f32 {
+    let j = i % p.apart;
+    let pair = turned(kv[start + j], kv[start + j + p.apart], token, j);
+    return select(pair.x, pair.y, i >= p.apart);
 }
 
 // Value `i` of the keys (side 0) or values (side 1), and the one after it.
 fn keep(token: u32, side: u32, i: u32, pair: vec2<f32>) {
     let head = side * (p.kv_dim / p.head_dim) + i / p.head_dim;
-    let at = ((head * p.rows + token) * p.head_dim + i % p.head_dim) / 2u * KV_WORDS;
+    let pairs = ((head * p.rows + token) * p.head_dim + i % p.head_dim) / 2u;
+    let at = (p.block_at + pairs) * KV_WORDS;
     let words = kv_pack(pair);
     block[at] = words.x;
     if KV_WORDS == 2u {
@@ -45,16 +60,29 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let token = id.y;
     var i = 2u * id.x;
     if i < p.q_dim {
-        let at = token * p.q_stride + i;
-        let query = turned(q[at], q[at + 1u], token, i);
+        if p.apart == 0u {
+            return;
+        }
+        let j = i % p.head_dim / 2u;
+        let head = token * p.q_stride + i - 2u * j;
+        let at = head + select(j, 2u * j, p.apart == 1u);
+        let query = turned(q[at], q[at + p.apart], token, j);
         q[at] = query.x;
-        q[at + 1u] = query.y;
+        q[at + p.apart] = query.y;
         return;
     }
     i -= p.q_dim;
     if i < p.kv_dim {
+        let in_head = i % p.head_dim;
         let at = 2u * token * p.kv_stride + i;
-        keep(token, 0u, i, turned(kv[at], kv[at + 1u], token, i));
+        var key = vec2(kv[at], kv[at + 1u]);
+        if p.apart == 1u {
+            key = turned(key.x, key.y, token, in_head / 2u);
+        } else if p.apart > 1u {
+            let head = at - in_head;
+            key = vec2(turned_key(head, token, in_head), turned_key(head, token, in_head + 1u));
+        }
+        keep(token, 0u, i, key);
         return;
     }
     i -= p.kv_dim;

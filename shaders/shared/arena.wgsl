@@ -4,7 +4,7 @@
 const TOKENS = 0u;
 // Parts that attention is split into.
 const PARTS = 1u;
-// Cosine and sine of each rotation, `[token][head_dim / 2][2]`, f32.
+// Cosine and sine of each rotation, `[table][token][head_dim / 2][2]`, f32.
 const TURNS = 2u;
 // Tokens of the same chunk that come before each token, `[schedule][token]`.
 const SINCE = 3u;

@@ -6,6 +6,8 @@ override FINISH: u32 = 0;
 const ADD = 1u;
 // Rows are gates and ups by turns.
 const SWIGLU = 2u;
+// The same with GELU.
+const GEGLU = 4u;
 
 fn input(token: u32, piece: u32) -> mat4x4<f32> {
     let at = p.x_at + token * p.x_stride + 4u * piece;
@@ -18,6 +20,11 @@ fn finish(token: u32, row: u32, y: vec4<f32>) {
     if FINISH == SWIGLU {
         out[start + row / 2u] = silu(y.x) * y.y;
         out[start + row / 2u + 1u] = silu(y.z) * y.w;
+        return;
+    }
+    if FINISH == GEGLU {
+        out[start + row / 2u] = gelu_tanh(y.x) * y.y;
+        out[start + row / 2u + 1u] = gelu_tanh(y.z) * y.w;
         return;
     }
     for (var i = 0u; i < 4u; i++) {

@@ -1,5 +1,6 @@
 #import arena
 #import silu
+#import gelu_tanh
 
 struct Params {
     // Rows to make, a multiple of 4.

@@ -51,13 +51,19 @@ impl Rotary {
         }
     }
 
-    /// Fills `turns`, `[width / 2][2]`, with cosine and sine of each pair's rotation at `position`.
-    /// Angles are reduced in f64, so that they stay exact after billions of tokens.
-    pub fn turns(&self, position: u64, turns: &mut [f32]) {
-        for (turn, frequency) in turns.chunks_exact_mut(2).zip(&self.frequencies) {
+    /// Cosine and sine of each pair's rotation at `position`. Angles are reduced in f64, so that
+    /// they stay exact after billions of tokens.
+    pub fn pairs(&self, position: u64) -> impl Iterator<Item = [f32; 2]> {
+        self.frequencies.iter().map(move |frequency| {
             let (sin, cos) = (position as f64 * frequency).sin_cos();
-            turn[0] = (self.magnitude * cos) as f32;
-            turn[1] = (self.magnitude * sin) as f32;
+            [cos, sin].map(|x| (self.magnitude * x) as f32)
+        })
+    }
+
+    /// Fills `turns`, `[width / 2][2]`, with [`Rotary::pairs`].
+    pub fn turns(&self, position: u64, turns: &mut [f32]) {
+        for (turn, pair) in turns.chunks_exact_mut(2).zip(self.pairs(position)) {
+            turn.copy_from_slice(&pair);
         }
     }
 }

@@ -90,7 +90,7 @@ pub struct Rotation {
 }
 
 /// What is applied to the gate of a feed-forward network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x / (1 + e^-x)`
     Silu,

@@ -2,11 +2,11 @@
 
 use super::kernel::{Heads, Kernel};
 use super::model::{Batch, Parts, Walk};
-use super::params::{self, Finish};
-use super::product::{Input, Product};
+use super::params;
 use super::recorder::Items;
 use super::weights::LayerWeights;
 use crate::engine::KvType;
+use crate::model::Pairs;
 
 /// Heads wider than this are attended to one at a time: four would not fit workgroup memory.
 const WIDEST_OF_FOUR: usize = 256;
@@ -29,20 +29,40 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// RoPE on queries and keys; keys and values go to the block in the form they are kept in. The
-    /// products of one token have done so already.
-    pub fn rotate_and_store(&mut self) {
-        let Parts { alike, scratch: s, .. } = self.parts;
-        if self.batch == Batch::Token {
+    /// Norm and rotation of the heads of queries and keys; keys and values go to the block in the form
+    /// they are kept in. Products of one token may have done so already.
+    pub fn rotate_and_store(&mut self, index: usize, layer: &'a LayerWeights) {
+        let Parts { spec: model, scratch: s, .. } = self.parts;
+        if self.fused {
             return;
         }
+        let spec = self.spec(index);
+        if let Some(gain) = &layer.head_norms {
+            let p = params::HeadNorm {
+                queries: spec.heads as u32,
+                heads: (spec.heads + spec.kv_heads) as u32,
+                head_dim: spec.head_dim as u32,
+                eps: model.eps,
+                q_stride: s.q.stride,
+                k_stride: s.kv.stride,
+            };
+            let items = Items::tokens([p.heads, 1, 1], 1);
+            self.record.add(Kernel::HeadNorm, &p, [&s.q, &s.kv, gain], items);
+        }
+        let apart = spec.rotation.map_or(0, |rotation| match rotation.pairs {
+            Pairs::Interleaved => 1,
+            Pairs::HalfSplit => spec.head_dim / 2,
+        });
         let p = params::Rope {
-            q_dim: alike.q_dim() as u32,
-            kv_dim: alike.kv_dim() as u32,
-            head_dim: alike.head_dim as u32,
+            q_dim: spec.q_dim() as u32,
+            kv_dim: spec.kv_dim() as u32,
+            head_dim: spec.head_dim as u32,
             q_stride: s.q.stride,
             kv_stride: s.widths.kv,
             rows: self.block_rows(),
+            block_at: self.block_at(index),
+            apart: apart as u32,
+            table: spec.rotation.map_or(0, |rotation| rotation.table as u32),
         };
         let items = Items::tokens([p.q_dim / 2 + p.kv_dim, 1, 1], 1);
         let kernel = Kernel::Rope { kv: self.near() };
@@ -53,27 +73,28 @@ impl<'a> Walk<'a> {
     pub fn attention(&mut self, index: usize, layer: &'a LayerWeights) {
         let s = self.parts.scratch;
         self.attend(index);
-        let x = Input::plain(&s.attended);
-        self.product(Product::whole(&layer.output, x, &s.h, Finish::Add));
+        let LayerWeights { output, output_bias, attn_post_norm, .. } = layer;
+        self.add_to_stream(output, &s.attended, output_bias, attn_post_norm);
         if self.batch == Batch::Block {
             self.commit(index, 1);
         }
     }
 
     fn attend(&mut self, index: usize) {
-        let Parts { alike, scratch: s, memory, .. } = self.parts;
+        let Parts { scratch: s, memory, .. } = self.parts;
+        let spec = self.spec(index);
         let (shelf, number) = memory.shelf(index);
         let geometry = memory.geometry;
-        let shared_by = alike.heads / alike.kv_heads;
-        let (heads, together) = if shared_by > 1 && alike.head_dim <= WIDEST_OF_FOUR {
+        let shared_by = spec.heads / spec.kv_heads;
+        let (heads, together) = if shared_by > 1 && spec.head_dim <= WIDEST_OF_FOUR {
             (Heads::Four, shared_by.div_ceil(4))
         } else {
             (Heads::One, shared_by)
         };
         let p = params::Attend {
-            heads: alike.heads as u32,
+            heads: spec.heads as u32,
             shared_by: shared_by as u32,
-            kv_heads: alike.kv_heads as u32,
+            kv_heads: spec.kv_heads as u32,
             q_stride: s.q.stride,
             out_stride: s.attended.stride,
             schedule: self.parts.schedules[index] as u32,
@@ -83,19 +104,19 @@ impl<'a> Walk<'a> {
             ring_rows: geometry.ring as u32,
             window_rows: geometry.window as u32 + 1,
             block_rows: self.block_rows(),
-            scale: 1.0 / (alike.head_dim as f32).sqrt(),
+            scale: 1.0 / (spec.head_dim as f32).sqrt(),
         };
         // Only one token's attention may be split.
         let split = self.batch == Batch::Token;
-        let groups = (alike.kv_heads * together) as u32;
+        let groups = (spec.kv_heads * together) as u32;
         self.record.add(
-            Kernel::Attend { kv: geometry.kv, heads, head_dim: alike.head_dim as u32 },
+            Kernel::Attend { kv: geometry.kv, heads, head_dim: spec.head_dim as u32 },
             &p,
             [self.arena, &s.q, &shelf.ring, &shelf.window, &s.rows, &s.attended, &s.parts],
             Items { parts: split, ..Items::tokens([groups, 1, 1], 1) },
         );
         if split {
-            let p = params::AttendJoin { heads: p.heads, head_dim: alike.head_dim as u32 };
+            let p = params::AttendJoin { heads: p.heads, head_dim: spec.head_dim as u32 };
             let items = Items::fixed([p.heads * p.head_dim, 1, 1]);
             self.record.add(
                 Kernel::AttendJoin,
@@ -117,7 +138,8 @@ impl<'a> Walk<'a> {
 
     /// The moves after a block in `layers` layers of a shelf from `first` on.
     fn commit(&mut self, first: usize, layers: usize) {
-        let Parts { alike, scratch: s, memory, .. } = self.parts;
+        let Parts { scratch: s, memory, .. } = self.parts;
+        let alike = self.spec(first);
         let (shelf, number) = memory.shelf(first);
         let geometry = memory.geometry;
         let (ring, window) = (memory.ring_pairs(), memory.pairs(geometry.window + 1));

@@ -3,6 +3,7 @@
 use super::format::Format;
 use super::params::Finish;
 use crate::engine::KvType;
+use crate::model::Activation;
 
 /// What a kernel computes, with all that is fixed in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,9 +11,11 @@ use crate::engine::KvType;
 pub enum Kernel {
     Matvec { format: Format, norm: bool, finish: Finish, kv: KvType },
     Matmul { format: Format, finish: Finish },
-    RmsNorm,
+    RmsNorm { add: bool },
+    HeadNorm,
+    AddBias,
     Rope { kv: KvType },
-    SwiGlu,
+    Glu { activation: Activation },
     Conv,
     Remember,
     Scan,
@@ -22,6 +25,7 @@ pub enum Kernel {
     AttendJoin,
     Commit { kv: KvType },
     CommitI8,
+    SoftCap,
     TopK,
 }
 
@@ -49,9 +53,11 @@ impl Kernel {
         match self {
             Kernel::Matvec { .. } => &[Read, Read, Read, Read, Write, Read, Write],
             Kernel::Matmul { .. } => &[Read, Read, Read, Write, Read],
-            Kernel::RmsNorm => &[Read, Read, Write, Write, Read],
+            Kernel::RmsNorm { .. } => &[Read, Read, Write, Write, Read],
+            Kernel::HeadNorm => &[Write, Write, Read],
+            Kernel::AddBias => &[Read, Write],
             Kernel::Rope { .. } => &[Write, Read, Read, Write],
-            Kernel::SwiGlu => &[Read, Write],
+            Kernel::Glu { .. } => &[Read, Write],
             Kernel::Conv => &[Read, Read, Read, Write, Read],
             Kernel::Remember => &[Read, Read, Write, Read],
             Kernel::Scan => &[Read, Read, Read, Write, Write, Read],
@@ -60,6 +66,7 @@ impl Kernel {
             Kernel::Attend { .. } => &[Read, Read, Read, Read, Read, Write, Write],
             Kernel::AttendJoin => &[Read, Read, Write],
             Kernel::Commit { .. } | Kernel::CommitI8 => &[Read, Read, Write, Write],
+            Kernel::SoftCap => &[Write],
             Kernel::TopK => &[Read, Write],
         }
     }
@@ -68,14 +75,19 @@ impl Kernel {
     /// combinations.
     pub fn all() -> Vec<Kernel> {
         let mut all = vec![
-            Kernel::RmsNorm,
-            Kernel::SwiGlu,
+            Kernel::RmsNorm { add: false },
+            Kernel::RmsNorm { add: true },
+            Kernel::HeadNorm,
+            Kernel::AddBias,
+            Kernel::Glu { activation: Activation::Silu },
+            Kernel::Glu { activation: Activation::GeluTanh },
             Kernel::Conv,
             Kernel::Remember,
             Kernel::Scan,
             Kernel::GateNorm,
             Kernel::MixerStep,
             Kernel::AttendJoin,
+            Kernel::SoftCap,
             Kernel::TopK,
         ];
         let matvec = |format, norm, finish, kv| Kernel::Matvec { format, norm, finish, kv };
@@ -87,13 +99,15 @@ impl Kernel {
         }
         // How a product ends does not depend on the format: two stand for all.
         for format in [Format::F32, Format::Q4_0] {
-            for finish in [Finish::Add, Finish::SwiGlu] {
+            for finish in [Finish::Add, Finish::SwiGlu, Finish::GeGlu] {
                 all.push(Kernel::Matmul { format, finish });
                 all.push(matvec(format, false, finish, KvType::F16));
             }
             all.push(matvec(format, true, Finish::Store, KvType::F16));
             all.push(matvec(format, false, Finish::Rope, KvType::F16));
             all.push(matvec(format, false, Finish::Rope, KvType::F32));
+            all.push(matvec(format, true, Finish::Split, KvType::F16));
+            all.push(matvec(format, false, Finish::Split, KvType::F16));
             all.push(matvec(format, true, Finish::Rope, KvType::F32));
         }
         for kv in [KvType::F16, KvType::F32] {
@@ -126,8 +140,12 @@ impl std::fmt::Display for Kernel {
             Kernel::Attend { kv, heads, head_dim } => {
                 write!(f, "attend {kv:?}, heads of {head_dim}, {heads:?} at a time")
             }
-            Kernel::RmsNorm => f.write_str("rms_norm"),
-            Kernel::SwiGlu => f.write_str("swiglu"),
+            Kernel::RmsNorm { add: false } => f.write_str("rms_norm"),
+            Kernel::RmsNorm { add: true } => f.write_str("rms_norm, Add"),
+            Kernel::HeadNorm => f.write_str("head_norm"),
+            Kernel::AddBias => f.write_str("add_bias"),
+            Kernel::Glu { activation } => write!(f, "glu {activation:?}"),
+            Kernel::SoftCap => f.write_str("soft_cap"),
             Kernel::Conv => f.write_str("conv"),
             Kernel::Remember => f.write_str("remember"),
             Kernel::Scan => f.write_str("scan"),

@@ -2,7 +2,7 @@
 //! they are a single kernel.
 
 use super::kernel::Kernel;
-use super::model::{Batch, Parts, Walk};
+use super::model::{Batch, Norm, Parts, Walk};
 use super::params::{self, Finish};
 use super::product::{Input, Product, Shape};
 use super::recorder::Items;
@@ -26,11 +26,12 @@ impl<'a> Walk<'a> {
         let w = s.widths;
         match &mixers.w_in {
             Some(w_in) => {
-                let x = self.normed(&s.h, &layer.attn_norm);
+                let x = self.normed(&s.h, layer.attn_norm.as_ref());
                 self.product(Product {
-                    shape: Shape::Heads { behind: &s.kv },
+                    shape: self.heads(index, &s.kv),
                     ..Product::whole(&layer.first, x, &s.q, Finish::Store)
                 });
+                self.add_biases(index, layer);
                 let x = Input::plain(&s.kv);
                 self.product(Product {
                     shape: Shape::Sides { rows: w.projected, x_step: w.kv },
@@ -39,11 +40,16 @@ impl<'a> Walk<'a> {
             }
             None => {
                 // The mixers' input is the normed one, and is added to their output later.
-                let x = self.norm(&s.h, &layer.attn_norm, 2);
+                // Without a norm there is no kernel that copies it: see `supports.rs`.
+                if let Some(gain) = &layer.attn_norm {
+                    self.norm(&s.h, gain, &s.x, Norm::Copy);
+                }
+                let x = Input::plain(&s.x);
                 self.product(Product {
-                    shape: Shape::Heads { behind: &s.projected },
+                    shape: self.heads(index, &s.projected),
                     ..Product::whole(&layer.first, x, &s.q, Finish::Store)
                 });
+                self.add_biases(index, layer);
             }
         }
         let p = self.mixer_params(index, ssm);

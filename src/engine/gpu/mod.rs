@@ -98,8 +98,8 @@ struct Shared {
     model: Arc<Model>,
     weights: Weights,
     driver: Driver,
-    /// Rotary frequencies, radians a position, `[head_dim / 2]`.
-    frequencies: Vec<f64>,
+    /// The rotary tables.
+    rotary: Vec<Rotary>,
 }
 
 impl Shared {
@@ -134,12 +134,11 @@ impl Gpu {
         driver: &Driver,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Gpu> {
-        let table = supports::layer_of(model.spec())?.rotation.map_or(0, |r| r.table);
+        supports::check(model.spec())?;
         let weights = Weights::upload(&driver.device, &model, progress)?;
-        let tables = Rotary::tables(&model).into_iter();
-        let frequencies = tables.map(|t| t.frequencies).nth(table).unwrap_or_default();
+        let rotary = Rotary::tables(&model);
         let driver = driver.clone();
-        let shared = Arc::new(Shared { model, weights, driver, frequencies });
+        let shared = Arc::new(Shared { model, weights, driver, rotary });
         log::debug!("{} bytes of weights on the GPU", shared.weights.bytes());
         // A session of the usual kind needs every kernel but those for other keys and values.
         let smallest = Geometry::new(shared.model.spec(), 1, KvType::F16);

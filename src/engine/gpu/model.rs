@@ -7,12 +7,12 @@ use super::device::Device;
 use super::kernel::Kernel;
 use super::params::{self, Finish};
 use super::pipelines::Pipelines;
-use super::product::{Input, Product, Shape};
+use super::product::{Input, Product};
 use super::recorder::{Items, Program, Recorder};
 use super::scratch::{Rows, Scratch, top_passes};
-use super::weights::{LayerWeights, Weights};
+use super::weights::{LayerWeights, Stack, Weights, padded};
 use crate::error::Result;
-use crate::model::{LayerSpec, ModelSpec};
+use crate::model::{Activation, Biases, LayerSpec, ModelSpec, Pairs, Rotation};
 use wgpu::Buffer;
 
 /// What programs are made of.
@@ -20,8 +20,6 @@ pub(super) struct Parts<'a> {
     pub device: &'a Device,
     pub pipelines: &'a Pipelines,
     pub spec: &'a ModelSpec,
-    /// What every layer is.
-    pub alike: &'a LayerSpec,
     pub weights: &'a Weights,
     pub scratch: &'a Scratch,
     pub memory: &'a Memory,
@@ -50,6 +48,7 @@ impl Programs {
             parts,
             batch,
             arena,
+            fused: false,
             record: Recorder::new(parts.device, parts.pipelines),
         };
         Ok(Programs {
@@ -77,6 +76,8 @@ pub(super) struct Walk<'a> {
     pub batch: Batch,
     /// What kernels know of the tokens.
     pub arena: &'a Buffer,
+    /// Whether the layer's products turn queries and keys, and keep keys and values.
+    pub fused: bool,
     pub record: Recorder<'a>,
 }
 
@@ -84,57 +85,109 @@ impl<'a> Walk<'a> {
     /// Every layer.
     fn layers(mut self) -> Result<Program> {
         for (index, layer) in self.parts.weights.layers.iter().enumerate() {
+            self.fused = self.batch == Batch::Token && turns_within_products(self.spec(index));
             self.keys_and_values(index, layer);
             self.attention(index, layer);
-            self.feed_forward(layer);
+            self.feed_forward(index, layer);
         }
         self.commit_token();
         self.record.finish()
     }
 
-    /// Norm, projections and mixers: fills `q` and the tokens' rows of keys and values.
-    fn keys_and_values(&mut self, index: usize, layer: &'a LayerWeights) {
-        let Parts { scratch: s, alike, .. } = self.parts;
-        match (&layer.mixers, &alike.ssm) {
-            (Some(mixers), Some(ssm)) => self.mix(index, layer, mixers, ssm),
-            _ => {
-                let x = self.normed(&s.h, &layer.attn_norm);
-                let shape = Shape::Heads { behind: &s.kv };
-                self.product(Product {
-                    shape,
-                    kept: Some(index),
-                    ..Product::whole(&layer.first, x, &s.q, Finish::Store)
-                });
-            }
-        }
-        self.rotate_and_store();
+    pub fn spec(&self, index: usize) -> &'a LayerSpec {
+        &self.parts.spec.layers[index]
     }
 
-    /// `h += Wdown (silu(Wgate y) * (Wup y))`
-    fn feed_forward(&mut self, layer: &'a LayerWeights) {
-        let Parts { scratch: s, alike, .. } = self.parts;
-        let x = self.normed(&s.h, &layer.ffn_norm);
+    /// Norm, projections and mixers: fills `q` and the tokens' rows of keys and values.
+    fn keys_and_values(&mut self, index: usize, layer: &'a LayerWeights) {
+        let (s, spec) = (self.parts.scratch, self.spec(index));
+        match (&layer.mixers, &spec.ssm) {
+            (Some(mixers), Some(ssm)) => self.mix(index, layer, mixers, ssm),
+            _ => {
+                let x = self.normed(&s.h, layer.attn_norm.as_ref());
+                let shape = self.heads(index, &s.kv);
+                let kept = Some(index);
+                self.product(Product {
+                    shape,
+                    kept,
+                    ..Product::whole(&layer.first, x, &s.q, Finish::Store)
+                });
+                self.add_biases(index, layer);
+            }
+        }
+        self.rotate_and_store(index, layer);
+    }
+
+    /// Biases of queries, keys and values.
+    pub fn add_biases(&mut self, index: usize, layer: &'a LayerWeights) {
+        let (s, [q, kv]) = (self.parts.scratch, &layer.biases);
+        self.add_bias(q, &s.q, self.spec(index).q_dim() as u32);
+        self.add_bias(kv, &s.kv, s.kv.stride);
+    }
+
+    fn add_bias(&mut self, bias: &'a Option<Buffer>, out: &'a Rows, width: u32) {
+        let Some(bias) = bias else { return };
+        let p = params::AddBias { width, stride: out.stride };
+        let items = Items::tokens([width, 1, 1], 1);
+        self.record.add(Kernel::AddBias, &p, [bias, out], items);
+    }
+
+    /// `h += Wdown (activation(Wgate y) * (Wup y))`
+    fn feed_forward(&mut self, index: usize, layer: &'a LayerWeights) {
+        let (s, spec) = (self.parts.scratch, self.spec(index));
+        let x = self.normed(&s.h, layer.ffn_norm.as_ref());
         if layer.interleaved {
-            self.product(Product::whole(&layer.gate_up, x, &s.act, Finish::SwiGlu));
+            let finish = match spec.activation {
+                Activation::Silu => Finish::SwiGlu,
+                Activation::GeluTanh => Finish::GeGlu,
+            };
+            self.product(Product::whole(&layer.gate_up, x, &s.act, finish));
         } else {
             self.product(Product::whole(&layer.gate_up, x, &s.gate_up, Finish::Store));
-            let p = params::SwiGlu {
-                width: alike.ffn as u32,
-                up_at: s.widths.ffn,
+            let p = params::Glu {
+                width: spec.ffn as u32,
+                up_at: padded(spec.ffn),
                 stride: s.gate_up.stride,
                 out_stride: s.act.stride,
             };
             let items = Items::tokens([p.width, 1, 1], 1);
-            self.record.add(Kernel::SwiGlu, &p, [&s.gate_up, &s.act], items);
+            let kernel = Kernel::Glu { activation: spec.activation };
+            self.record.add(kernel, &p, [&s.gate_up, &s.act], items);
         }
-        self.product(Product::whole(&layer.down, Input::plain(&s.act), &s.h, Finish::Add));
+        self.add_to_stream(&layer.down, &s.act, &None, &layer.ffn_post_norm);
+    }
+
+    /// `h += W x`, or the norm of `W x` plus a bias.
+    pub fn add_to_stream(
+        &mut self,
+        stacks: &'a [Stack],
+        x: &'a Rows,
+        bias: &'a Option<Buffer>,
+        post_norm: &'a Option<Buffer>,
+    ) {
+        let Parts { scratch: s, spec, .. } = self.parts;
+        let (out, finish) = match post_norm {
+            None => (&s.h, Finish::Add),
+            // What was read from the stream is spent.
+            Some(_) => (&s.x, Finish::Store),
+        };
+        self.product(Product::whole(stacks, Input::plain(x), out, finish));
+        self.add_bias(bias, out, spec.d as u32);
+        if let Some(gain) = post_norm {
+            self.norm(&s.x, gain, &s.h, Norm::Add);
+        }
     }
 
     /// Logits of the rows in `h`, and the most likely tokens where there is one row.
     fn head(mut self, h: &'a Rows) -> Result<Program> {
-        let Parts { weights, scratch: s, .. } = self.parts;
-        let x = self.normed(h, &weights.output_norm);
+        let Parts { weights, scratch: s, spec, .. } = self.parts;
+        let x = self.normed(h, Some(&weights.output_norm));
         self.product(Product::whole(&weights.head, x, &s.logits, Finish::Store));
+        if let Some(cap) = spec.logit_cap {
+            let p = params::SoftCap { width: spec.vocab as u32, stride: s.logits.stride, cap };
+            let items = Items::tokens([p.width, 1, 1], 1);
+            self.record.add(Kernel::SoftCap, &p, [&s.logits], items);
+        }
         if self.batch == Batch::Token {
             self.candidates();
         }
@@ -161,30 +214,53 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// `RMSNorm(h) * gain` as the input of a product: that of one token takes the norm itself.
-    pub fn normed(&mut self, h: &'a Rows, gain: &'a Buffer) -> Input<'a> {
-        match self.batch {
-            Batch::Token => Input { x: h, norm: Some(gain) },
-            Batch::Block => self.norm(h, gain, 0),
+    /// `RMSNorm(h) * gain`, or `h` itself, as the input of a product: that of one token takes the
+    /// norm itself.
+    pub fn normed(&mut self, h: &'a Rows, gain: Option<&'a Buffer>) -> Input<'a> {
+        match (self.batch, gain) {
+            (_, None) => Input::plain(h),
+            (Batch::Token, Some(gain)) => Input { x: h, norm: Some(gain) },
+            (Batch::Block, Some(gain)) => {
+                let x = &self.parts.scratch.x;
+                self.norm(h, gain, x, Norm::Store);
+                Input::plain(x)
+            }
         }
     }
 
-    /// `x = RMSNorm(h) * gain`, with so many copies to keys and values.
-    pub fn norm(&mut self, h: &'a Rows, gain: &'a Buffer, copies: u32) -> Input<'a> {
+    /// `to = RMSNorm(from) * gain`, or what `norm` says.
+    pub fn norm(&mut self, from: &'a Rows, gain: &'a Buffer, to: &'a Rows, norm: Norm) {
         let Parts { spec, scratch: s, .. } = self.parts;
         let p = params::RmsNorm {
             cols: spec.d as u32,
             eps: spec.eps,
-            h_stride: h.stride,
-            x_stride: s.x.stride,
+            h_stride: from.stride,
+            x_stride: to.stride,
             token: 0,
-            copies,
+            copies: if norm == Norm::Copy { 2 } else { 0 },
             copy_at: 0,
             copy_step: s.widths.kv,
             copy_stride: s.kv.stride,
         };
-        let buffers = [h, gain, &s.x, &s.kv, self.arena];
-        self.record.add(Kernel::RmsNorm, &p, buffers, Items::tokens([1, 1, 1], 0));
-        Input::plain(&s.x)
+        let kernel = Kernel::RmsNorm { add: norm == Norm::Add };
+        let buffers = [from, gain, to, &s.kv, self.arena];
+        self.record.add(kernel, &p, buffers, Items::tokens([1, 1, 1], 0));
     }
+}
+
+/// What becomes of a norm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Norm {
+    Store,
+    /// It goes to keys and to values too.
+    Copy,
+    Add,
+}
+
+/// Whether the products of one token can turn queries and keys themselves: interleaved pairs by the
+/// first table, nothing in between.
+fn turns_within_products(spec: &LayerSpec) -> bool {
+    let usual = Some(Rotation { table: 0, pairs: Pairs::Interleaved });
+    let Biases { q, k, v, .. } = spec.biases;
+    spec.rotation == usual && !spec.qk_norm && !(q || k || v)
 }

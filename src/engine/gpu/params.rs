@@ -13,6 +13,17 @@ pub enum Finish {
     SwiGlu = 2,
     /// They are queries, which are turned, and keys and values.
     Rope = 3,
+    /// As [`Finish::SwiGlu`], with GELU by its approximation with tanh.
+    GeGlu = 4,
+    /// They are queries, and keys and values, which go to the second output; nothing is turned.
+    Split = 5,
+}
+
+impl Finish {
+    /// Whether rows are gates and ups by turns, so that there are half as many outputs.
+    pub(super) fn is_gated(self) -> bool {
+        matches!(self, Finish::SwiGlu | Finish::GeGlu)
+    }
 }
 
 /// What `matvec` with [`Finish::Rope`] does with the rows behind the queries.
@@ -83,11 +94,40 @@ pub(super) struct Rope {
     pub q_stride: u32,
     pub kv_stride: u32,
     pub rows: u32,
+    pub block_at: u32,
+    pub apart: u32,
+    pub table: u32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-pub(super) struct SwiGlu {
+pub(super) struct HeadNorm {
+    pub queries: u32,
+    pub heads: u32,
+    pub head_dim: u32,
+    pub eps: f32,
+    pub q_stride: u32,
+    pub k_stride: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct AddBias {
+    pub width: u32,
+    pub stride: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct SoftCap {
+    pub width: u32,
+    pub stride: u32,
+    pub cap: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct Glu {
     pub width: u32,
     pub up_at: u32,
     pub stride: u32,

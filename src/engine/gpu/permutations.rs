@@ -4,6 +4,7 @@ use super::format::Format;
 use super::kernel::{Heads, Kernel};
 use super::variants::Need;
 use crate::engine::KvType;
+use crate::model::Activation;
 
 /// The ways to put a kernel together.
 pub(super) struct Permutations {
@@ -33,9 +34,10 @@ pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
 
 /// Items in x and y that a workgroup does: rows, tokens, channels, whatever the kernel counts.
 /// Where a file is not named it is one a lane.
-const COVERS: [(&str, [u32; 2]); 11] = [
+const COVERS: [(&str, [u32; 2]); 12] = [
     ("matvec", [1, 1]),
     ("rms_norm", [1, 1]),
+    ("head_norm", [1, 1]),
     ("gate_norm", [1, 1]),
     ("scan", [1, 1]),
     ("mixer_step", [1, 1]),
@@ -97,14 +99,19 @@ impl Kernel {
             Kernel::Rope { kv } => of(&["rope"], &[("KV", near_files(kv)), HALF], &[]),
             Kernel::Commit { kv } => of(&["commit"], &[("KV", near_files(kv)), HALF], &[]),
             Kernel::CommitI8 => of(&["commit_i8"], &[HALF], &[]),
-            Kernel::RmsNorm => of(&["rms_norm"], &[REDUCE], &[]),
+            Kernel::RmsNorm { add } => {
+                of(&["rms_norm"], &[REDUCE], &[("ADD", f64::from(u8::from(add)))])
+            }
+            Kernel::HeadNorm => of(&["head_norm"], &[REDUCE], &[]),
+            Kernel::AddBias => of(&["add_bias"], &[], &[]),
             Kernel::GateNorm => of(&["gate_norm"], &[REDUCE], &[]),
-            Kernel::SwiGlu => of(&["swiglu"], &[], &[]),
+            Kernel::Glu { activation } => of(&["glu"], &[("GATE", gate_files(activation))], &[]),
             Kernel::Conv => of(&["conv"], &[], &[]),
             Kernel::Remember => of(&["remember"], &[], &[]),
             Kernel::Scan => of(&["scan"], &[], &[]),
             Kernel::MixerStep => of(&["mixer_step"], &[], &[]),
             Kernel::AttendJoin => of(&["attend_join"], &[], &[]),
+            Kernel::SoftCap => of(&["soft_cap"], &[], &[]),
             Kernel::TopK => of(&["top_k"], &[], &[]),
         }
     }
@@ -141,6 +148,14 @@ fn format_files(format: Format) -> &'static [&'static str] {
 fn first(files: &'static [&'static str], format: Format) -> &'static [&'static str] {
     let floats = &files[..files.len() - 1];
     if matches!(format, Format::F32 | Format::F16 | Format::BF16) { floats } else { files }
+}
+
+/// The file of what is applied to gates.
+fn gate_files(activation: Activation) -> &'static [&'static str] {
+    match activation {
+        Activation::Silu => &["gate_silu"],
+        Activation::GeluTanh => &["gate_gelu_tanh"],
+    }
 }
 
 /// The files that read keys and values.

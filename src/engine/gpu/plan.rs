@@ -3,6 +3,7 @@
 //! does arithmetic on positions; the words are laid out as `shaders/shared/arena.wgsl` says.
 
 use crate::cache::{Place, Tables, rows};
+use crate::engine::rotary::Rotary;
 
 /// Words before the lists.
 const HEADER: usize = 8;
@@ -70,25 +71,22 @@ impl Arena {
     }
 
     /// Writes the words for the block that `tables` have begun, of `tokens` tokens.
-    /// `frequencies` are radians a position, `[head_dim / 2]`; with `carry` the mixers' states run
-    /// on across chunks.
+    /// `rotary` are the tables of rotations; with `carry` the mixers' states run on across chunks.
     pub fn lay_out(
         &mut self,
         tables: &Tables,
         tokens: usize,
         parts: usize,
-        frequencies: &[f64],
+        rotary: &[Rotary],
         carry: bool,
     ) {
         self.begin(tokens, parts);
         let start = tables.position();
 
         self.list(TURNS);
-        // Reduced in f64, angles stay exact after billions of tokens.
-        for position in start..start + tokens as u64 {
-            for frequency in frequencies {
-                let (sin, cos) = (position as f64 * frequency).sin_cos();
-                self.push([cos, sin].map(|x| (x as f32).to_bits()));
+        for table in rotary {
+            for position in start..start + tokens as u64 {
+                self.push(table.pairs(position).flatten().map(f32::to_bits));
             }
         }
 
@@ -132,9 +130,10 @@ impl Arena {
     }
 }
 
-/// Words that a block of so many tokens may well need, in a model of so many layers.
-pub(super) fn likely_words(layers: usize, block: usize, ring: usize, head_dim: usize) -> usize {
-    let a_token = head_dim + layers * (1 + 4 + 4 * RUNS);
+/// Words that a block of so many tokens may well need, in a model of so many layers whose rotary
+/// tables turn `turned` values.
+pub(super) fn likely_words(layers: usize, block: usize, ring: usize, turned: usize) -> usize {
+    let a_token = turned + layers * (1 + 4 + 4 * RUNS);
     // Every token of the block may enter window and ring, and a ring that is thinned moves.
     let moves = layers * 4 * (2 * block + ring.min(1 << 12) + 4);
     HEADER + block * a_token + 2 * layers + moves

@@ -6,7 +6,7 @@ use super::model::{Batch, Parts, Walk};
 use super::params::{self, Behind, Finish};
 use super::recorder::Items;
 use super::scratch::Rows;
-use super::weights::Stack;
+use super::weights::{Stack, padded};
 use crate::engine::KvType;
 use std::ops::Range;
 use wgpu::Buffer;
@@ -30,8 +30,9 @@ impl<'a> Input<'a> {
 pub(super) enum Shape<'a> {
     /// All rows take one input and go to one place.
     Whole,
-    /// Queries; behind them stand keys and values, or what becomes those, which go elsewhere.
-    Heads { behind: &'a Rows },
+    /// So many rows of queries; behind them stand keys and values, or what becomes those, which go
+    /// elsewhere.
+    Heads { queries: u32, behind: &'a Rows },
     /// Keys, then values: `rows` rows each, whose inputs are `x_step` values apart.
     Sides { rows: u32, x_step: u32 },
 }
@@ -43,8 +44,8 @@ pub(super) struct Product<'a> {
     pub shape: Shape<'a>,
     pub finish: Finish,
     pub out: &'a Rows,
-    /// The layer, where the rows that are no queries are its keys and values: a product of one token
-    /// turns them and stores them as attention reads them.
+    /// The layer, where the rows that are no queries are its keys and values: products of one token
+    /// may turn them and store them as attention reads them.
     pub kept: Option<usize>,
 }
 
@@ -88,6 +89,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// All heads of a layer: queries go to the output, the rows behind them to `behind`.
+    pub fn heads(&self, layer: usize, behind: &'a Rows) -> Shape<'a> {
+        Shape::Heads { queries: padded(self.spec(layer).q_dim()), behind }
+    }
+
     /// What becomes of the rows of a product for one token that are no queries.
     fn kept(&self, product: &Product<'a>) -> Option<Kept<'a>> {
         let s = self.parts.scratch;
@@ -97,25 +103,36 @@ impl<'a> Walk<'a> {
             store,
             role,
         };
-        match (product.shape, product.kept) {
+        match (product.shape, product.kept.filter(|_| self.fused)) {
             (Shape::Heads { .. }, Some(layer)) => Some(keep(layer, Behind::Keep, 0)),
-            (Shape::Heads { behind }, None) => {
+            (Shape::Heads { behind, .. }, None) => {
                 Some(Kept { buffer: behind, at: 0, store: Behind::Pass, role: 0 })
             }
-            (_, Some(layer)) => Some(keep(layer, Behind::AddAndKeep, s.widths.q)),
+            // Behind no queries.
+            (_, Some(layer)) => Some(keep(layer, Behind::AddAndKeep, 0)),
             (_, None) => None,
         }
     }
 
     fn matvec(&mut self, product: &Product<'a>) {
-        let Parts { spec, alike, scratch: s, weights, .. } = self.parts;
+        let Parts { spec, scratch: s, weights, .. } = self.parts;
+        // The same in every layer.
+        let alike = &spec.layers[0];
         let w = s.widths;
         let kept = self.kept(product);
         let (segment, x_step) = match product.shape {
             Shape::Sides { rows, x_step } => (rows, x_step),
             _ => (u32::MAX, 0),
         };
-        let finish = if kept.is_some() { Finish::Rope } else { product.finish };
+        let queries = match product.shape {
+            Shape::Heads { queries, .. } => queries,
+            _ => 0,
+        };
+        let finish = match kept {
+            None => product.finish,
+            Some(_) if self.fused => Finish::Rope,
+            Some(_) => Finish::Split,
+        };
         for stack in product.stacks {
             let kernel = Kernel::Matvec {
                 format: stack.format,
@@ -137,8 +154,8 @@ impl<'a> Walk<'a> {
                     cols: stack.cols as f32,
                     eps: spec.eps,
                     role: kept.map_or(0, |k| k.role + stack.start),
-                    keys: w.q,
-                    values: w.q + w.kv,
+                    keys: queries,
+                    values: queries + w.kv,
                     kv_dim: alike.kv_dim() as u32,
                     head_dim: alike.head_dim as u32,
                     kept_at: kept.map_or(0, |k| k.at),
@@ -170,8 +187,7 @@ impl<'a> Walk<'a> {
         let share = |rows, out| Share { rows, x_at: 0, out, out_at: 0 };
         let shares = match product.shape {
             Shape::Whole => vec![share(0..all, out)],
-            Shape::Heads { behind } => {
-                let queries = self.parts.scratch.widths.q;
+            Shape::Heads { queries, behind } => {
                 vec![share(0..queries, out), share(queries..all, behind)]
             }
             Shape::Sides { rows, x_step } => {
@@ -201,8 +217,7 @@ impl<'a> Walk<'a> {
                     row: first - start,
                     x_at: share.x_at / 4,
                     x_stride: x.stride / 4,
-                    out_at: share.out_at
-                        + if finish == Finish::SwiGlu { before / 2 } else { before },
+                    out_at: share.out_at + if finish.is_gated() { before / 2 } else { before },
                     out_stride: share.out.stride,
                     unused: 0,
                 };

@@ -8,7 +8,7 @@ use super::weights::padded;
 use crate::cache::Tables;
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
-use crate::model::ModelSpec;
+use crate::model::{LayerSpec, ModelSpec};
 use std::ops::Deref;
 use std::sync::Arc;
 use wgpu::Buffer;
@@ -49,15 +49,15 @@ pub(super) struct Widths {
 
 impl Widths {
     fn of(spec: &ModelSpec) -> Widths {
-        let layer = &spec.layers[0];
+        let widest = |of: fn(&LayerSpec) -> usize| padded(spec.most(of));
         Widths {
             d: padded(spec.d),
-            q: padded(layer.q_dim()),
-            kv: padded(layer.kv_dim()),
-            ffn: padded(layer.ffn),
+            q: widest(LayerSpec::q_dim),
+            kv: widest(LayerSpec::kv_dim),
+            ffn: widest(|layer| layer.ffn),
             vocab: padded(spec.vocab),
-            projected: layer.ssm.map_or(0, |ssm| padded(ssm.projected())),
-            inner: layer.ssm.map_or(0, |ssm| padded(ssm.inner)),
+            projected: widest(|layer| layer.ssm.map_or(0, |ssm| ssm.projected())),
+            inner: widest(|layer| layer.ssm.map_or(0, |ssm| ssm.inner)),
         }
     }
 }
@@ -88,11 +88,16 @@ impl Lengths {
         let block = block_of(per_token, weights);
         let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
         let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
-        let arena = likely_words(spec.layers.len(), block, geometry.ring, layer.head_dim);
+        let arena = likely_words(
+            spec.layers.len(),
+            block,
+            geometry.ring,
+            layer.head_dim * spec.rotary.len(),
+        );
         Lengths {
             block,
             logit_rows,
-            parts: MOST_PARTS * layer.heads * (layer.head_dim + 2),
+            parts: MOST_PARTS * spec.most(|l| l.heads) * (layer.head_dim + 2),
             mixed: block * 2 * channels,
             y: block * 2 * inner,
             rows: block.max(spec.layers.len()) * layer.kv_dim() * value_words,

@@ -104,15 +104,19 @@ impl Sequence {
         let shared = Arc::clone(&self.shared);
         let embedding = &shared.model.weights.embedding;
         let (stride, width) = (embedding.row_bytes(), self.scratch.widths.d as usize);
+        let scale = shared.model.spec().embedding_scale;
         for (token, h) in tokens.iter().zip(self.embedded.chunks_exact_mut(width)) {
             let row = &embedding.bytes()[*token as usize * stride..][..stride];
-            quant::dequantise(embedding.dtype, row, &mut h[..embedding.cols])?;
+            let h = &mut h[..embedding.cols];
+            quant::dequantise(embedding.dtype, row, h)?;
+            if scale != 1.0 {
+                h.iter_mut().for_each(|value| *value *= scale);
+            }
         }
         self.tables.begin(tokens.len());
         let parts = self.parts(tokens.len());
         let carry = shared.model.spec().chunks.carry_state;
-        let frequencies = &shared.frequencies;
-        self.arena.lay_out(&self.tables, tokens.len(), parts, frequencies, carry);
+        self.arena.lay_out(&self.tables, tokens.len(), parts, &shared.rotary, carry);
         let device = shared.device();
         let bytes = 4 * self.arena.len() as u64;
         if bytes > self.scratch.arena.size() {
@@ -243,7 +247,6 @@ fn programs(
         device: shared.device(),
         pipelines: shared.pipelines(),
         spec: shared.model.spec(),
-        alike: &shared.model.spec().layers[0],
         weights: &shared.weights,
         scratch,
         memory,

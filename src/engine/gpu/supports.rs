@@ -1,48 +1,57 @@
 //! Which models the GPU engine runs.
 
 use crate::error::{Error, Result};
-use crate::model::{Activation, Biases, LayerSpec, ModelSpec, Norms, Pairs, Scaling};
+use crate::model::{LayerSpec, ModelSpec};
 
-/// What every layer of the model is, where kernels for it exist.
+/// Refuses what there are no kernels for.
 ///
 /// # Errors
 /// [`Error::Unsupported`] names what the kernels cannot do.
-pub(super) fn layer_of(spec: &ModelSpec) -> Result<&LayerSpec> {
+pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     let refuse = |what: String| Err(Error::Unsupported(format!("{what} on the GPU")));
-    let layer = &spec.layers[0];
-    if let Some(other) = spec.layers.iter().position(|other| other != layer) {
-        return refuse(format!("layers that differ, as 0 and {other} do,"));
-    }
-    if spec.embedding_scale != 1.0 {
-        return refuse(format!("embeddings times {}", spec.embedding_scale));
-    }
-    if let Some(cap) = spec.logit_cap {
-        return refuse(format!("logits capped at {cap}"));
-    }
-    match layer.rotation {
-        Some(rotation) if rotation.pairs != Pairs::Interleaved => {
-            return refuse(format!("rotation of {:?} pairs", rotation.pairs));
+    let kept = |layer: &LayerSpec| (layer.kv_heads, layer.head_dim);
+    for (index, layer) in spec.layers.iter().enumerate() {
+        // The rows of all layers lie in one buffer, at equal distances.
+        if kept(layer) != kept(&spec.layers[0]) {
+            return refuse(format!("layers whose key heads differ, as those of 0 and {index} do,"));
         }
-        Some(rotation) if spec.rotary[rotation.table].scaling != Scaling::None => {
-            return refuse(format!("rope scaling {:?}", spec.rotary[rotation.table].scaling));
+        if let Some(window) = layer.window {
+            return refuse(format!("the sliding window of {window} tokens of layer {index}"));
         }
-        Some(_) => {}
-        None => return refuse("attention without rotation".into()),
-    }
-    if layer.biases != Biases::default() {
-        return refuse(format!("attention with {:?}", layer.biases));
-    }
-    if layer.qk_norm {
-        return refuse("norms of queries and keys".into());
-    }
-    let usual = Norms { before: true, after: false };
-    for norms in [layer.attention_norms, layer.ffn_norms] {
-        if norms != usual {
-            return refuse(format!("layers with {norms:?}"));
+        // What copies the mixers' input to keys and values is a norm.
+        if layer.ssm.is_some() && !layer.projected_kv && !layer.attention_norms.before {
+            return refuse(format!("mixers of layer {index} that read the residual stream itself"));
         }
     }
-    if layer.activation != Activation::Silu {
-        return refuse(format!("the activation {:?}", layer.activation));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+    use std::path::Path;
+
+    #[test]
+    fn what_has_no_kernels_is_refused_by_name() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
+        let model = Model::read(&path).unwrap();
+        check(model.spec()).unwrap();
+        type Change = fn(&mut LayerSpec);
+        let changes: [(Change, &str); 3] = [
+            (|layer| layer.kv_heads += 1, "key heads"),
+            (|layer| layer.window = Some(512), "window of 512"),
+            (
+                |layer| (layer.projected_kv, layer.attention_norms.before) = (false, false),
+                "residual stream",
+            ),
+        ];
+        for (change, named) in changes {
+            let mut spec = model.spec().clone();
+            let last = spec.layers.len() - 1;
+            change(&mut spec.layers[last]);
+            let message = check(&spec).unwrap_err().to_string();
+            assert!(message.contains(named) && message.contains(&last.to_string()), "{message}");
+        }
     }
-    Ok(layer)
 }

@@ -9,7 +9,7 @@ use super::device::Device;
 use super::format::{Format, PIECE};
 use super::upload::{Source, Upload};
 use crate::error::Result;
-use crate::model::{Layer, Matrix, Mixer, Model};
+use crate::model::{Layer, Matrix, Mixer, Model, Projection};
 use wgpu::Buffer;
 
 /// Rows that a matrix is padded to, and values that a row of activations is.
@@ -40,16 +40,23 @@ pub(super) struct Stack {
 
 /// The weights of a layer.
 pub(super) struct LayerWeights {
-    pub attn_norm: Buffer,
+    pub attn_norm: Option<Buffer>,
     /// `q | k | v`, or, where mixers read the normed input itself, `q | k mixer | v mixer`.
     pub first: Vec<Stack>,
     pub mixers: Option<MixerWeights>,
+    /// Of queries; of keys and values, each padded to whole pieces.
+    pub biases: [Option<Buffer>; 2],
+    /// Norms of a head of queries and of one of keys.
+    pub head_norms: Option<Buffer>,
     pub output: Vec<Stack>,
-    pub ffn_norm: Buffer,
+    pub output_bias: Option<Buffer>,
+    pub attn_post_norm: Option<Buffer>,
+    pub ffn_norm: Option<Buffer>,
     /// Gates and ups by turns; of formats that differ, one after the other.
     pub gate_up: Vec<Stack>,
     pub interleaved: bool,
     pub down: Vec<Stack>,
+    pub ffn_post_norm: Option<Buffer>,
 }
 
 /// The weights of a layer's mixers, keys first.
@@ -163,21 +170,44 @@ fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
     };
     let interleaved = Format::of(layer.ffn_gate.dtype) == Format::of(layer.ffn_up.dtype);
     let pair = [&layer.ffn_gate, &layer.ffn_up];
+    let head_norms = attention.head_norms.as_ref().map(|norms| norms.concat());
+    let kv_bias = attention.kv.as_ref().and_then(side_by_side);
     Ok(LayerWeights {
-        attn_norm: norm(upload, &attention.norm)?,
+        attn_norm: floats(upload, &attention.norm, "a norm")?,
+        biases: [floats(upload, &attention.q.bias, "a bias")?, floats(upload, &kv_bias, "a bias")?],
+        head_norms: floats(upload, &head_norms, "a norm")?,
+        output_bias: floats(upload, &attention.output.bias, "a bias")?,
+        attn_post_norm: floats(upload, &attention.post_norm, "a norm")?,
+        ffn_post_norm: floats(upload, &layer.ffn_post_norm, "a norm")?,
         first: stacks(upload, &first)?,
         mixers,
         output: stacks(upload, &[&attention.output.w])?,
-        ffn_norm: norm(upload, &layer.ffn_norm)?,
+        ffn_norm: floats(upload, &layer.ffn_norm, "a norm")?,
         gate_up: if interleaved { vec![by_turns(upload, pair)?] } else { stacks(upload, &pair)? },
         interleaved,
         down: stacks(upload, &[&layer.ffn_down])?,
     })
 }
 
-/// A norm that [`supports`](super::supports) has seen to.
-fn norm(upload: &mut Upload, weight: &Option<Vec<f32>>) -> Result<Buffer> {
-    upload.floats(weight.as_deref().unwrap_or_default(), "a norm")
+fn floats(
+    upload: &mut Upload,
+    values: &Option<Vec<f32>>,
+    what: &'static str,
+) -> Result<Option<Buffer>> {
+    values.as_ref().map(|values| upload.floats(values, what)).transpose()
+}
+
+/// The biases of keys and values, if there is any, as their matrices are stacked.
+fn side_by_side(kv: &[Projection; 2]) -> Option<Vec<f32>> {
+    let any = kv.iter().any(|side| side.bias.is_some());
+    any.then(|| {
+        let side = |side: &Projection| {
+            let mut values = side.bias.clone().unwrap_or_default();
+            values.resize(padded(side.w.rows) as usize, 0.0);
+            values
+        };
+        kv.iter().flat_map(side).collect()
+    })
 }
 
 /// The constants of one side, in the order of `shaders/shared/mixer.wgsl`.

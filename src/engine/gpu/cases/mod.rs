@@ -50,9 +50,12 @@ pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
             products::matvec(numbers, (format, integers), norm, finish, kv)
         }
         Kernel::Matmul { format, finish } => products::matmul(numbers, (format, integers), finish),
-        Kernel::RmsNorm => rows::rms_norm(numbers),
+        Kernel::RmsNorm { add } => rows::rms_norm(numbers, add),
+        Kernel::HeadNorm => rows::head_norm(numbers),
+        Kernel::AddBias => rows::add_bias(numbers),
+        Kernel::SoftCap => rows::soft_cap(numbers),
         Kernel::Rope { kv } => rows::rope(numbers, kv),
-        Kernel::SwiGlu => rows::swiglu(numbers),
+        Kernel::Glu { activation } => rows::glu(numbers, activation),
         Kernel::Conv | Kernel::Remember | Kernel::Scan | Kernel::GateNorm | Kernel::MixerStep => {
             mixer::mixer(numbers, kernel)
         }

@@ -102,7 +102,8 @@ pub(super) fn matvec(
         ..Default::default()
     };
     let keep_rows = (total as u32).max(2 * kv_dim.next_multiple_of(4));
-    if finish == Finish::Rope {
+    let two_outputs = matches!(finish, Finish::Rope | Finish::Split);
+    if two_outputs {
         p.keys = 4 * numbers.below(1 + total as u32 / 8);
         p.values = p.keys + kv_dim.next_multiple_of(4);
         p.kept_at = 2;
@@ -117,7 +118,7 @@ pub(super) fn matvec(
     let mut out = before(numbers, p.out_at as usize + total + 4);
     let out_before = bits(&out);
     let turns = turns(numbers, head_dim as usize / 2);
-    let passes = finish == Finish::Rope && keep == Behind::Pass;
+    let passes = finish == Finish::Split || keep == Behind::Pass;
     // Whole vectors, in values.
     let mut kept_values = vec![0.0; 2 * (keep_rows as usize + 8)];
     twin::matvec(
@@ -135,7 +136,7 @@ pub(super) fn matvec(
     let arena = arena_with(1, TURNS, bits(&turns));
     let kept_words = vec![0; kept_values.len()];
     let mut expected = vec![floats(4, out)];
-    if finish == Finish::Rope {
+    if two_outputs {
         // Keys and values of rows that are not of this part are left alone, and so are zero.
         let kv = if passes { KvType::F32 } else { kv };
         expected.push(kept(6, kv, kept_values));

@@ -1,7 +1,7 @@
 //! A block of tokens times a stack of matrices.
 
 use super::super::params::{Finish, Matmul};
-use super::{packed_input, silu};
+use super::{gelu_tanh, packed_input, silu};
 
 /// `weights` is `[rows][columns]`. With `integers` the input is rounded as products in integers do.
 pub(in super::super) fn matmul(
@@ -29,8 +29,11 @@ pub(in super::super) fn matmul(
                 Finish::SwiGlu if row % 2 == 0 => {
                     out[row / 2] = silu(product(row)) * product(row + 1);
                 }
-                Finish::SwiGlu => {}
-                Finish::Store | Finish::Rope => out[row] = product(row),
+                Finish::GeGlu if row % 2 == 0 => {
+                    out[row / 2] = gelu_tanh(product(row)) * product(row + 1);
+                }
+                Finish::SwiGlu | Finish::GeGlu => {}
+                Finish::Store | Finish::Rope | Finish::Split => out[row] = product(row),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One token's product with a stack of matrices.
 
 use super::super::params::{Behind, Finish, Matvec};
-use super::{packed_input, silu, turned};
+use super::{gelu_tanh, packed_input, silu, turned};
 
 /// `weights` is `[rows][columns]`. Where keys and values are kept, their values go to `kept` one by
 /// one, without the rounding to their type. With `integers` the input is rounded as products in
@@ -44,6 +44,14 @@ pub(in super::super) fn matvec(
             Finish::Store => out[at..at + 2].copy_from_slice(&pair),
             Finish::Add => out[at..at + 2].iter_mut().zip(pair).for_each(|(o, y)| *o += y),
             Finish::SwiGlu => out[p.out_at as usize + row / 2] = silu(pair[0]) * pair[1],
+            Finish::GeGlu => out[p.out_at as usize + row / 2] = gelu_tanh(pair[0]) * pair[1],
+            Finish::Split => {
+                let role = row + p.role as usize;
+                match role.checked_sub(p.keys as usize) {
+                    None => out[at..at + 2].copy_from_slice(&pair),
+                    Some(i) => kept[p.kept_at as usize + i..][..2].copy_from_slice(&pair),
+                }
+            }
             Finish::Rope => {
                 let role = row + p.role as usize;
                 let (keys, values) = (p.keys as usize, p.values as usize);

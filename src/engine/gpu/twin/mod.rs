@@ -1,12 +1,15 @@
 //! The kernels once more, for the CPU, as plainly as can be: what the proof holds a driver against.
 //! One file a kernel, of the same name, with the same parameters.
 
+mod add_bias;
 mod attend;
 mod attend_join;
 mod commit;
 mod commit_i8;
 mod conv;
 mod gate_norm;
+mod glu;
+mod head_norm;
 mod matmul;
 mod matvec;
 mod mixer_step;
@@ -15,15 +18,18 @@ mod remember;
 mod rms_norm;
 mod rope;
 mod scan;
-mod swiglu;
+mod soft_cap;
 mod top_k;
 
+pub(super) use add_bias::add_bias;
 pub(super) use attend::{attend, attend_part};
 pub(super) use attend_join::attend_join;
 pub(super) use commit::commit;
 pub(super) use commit_i8::commit_i8;
 pub(super) use conv::conv;
 pub(super) use gate_norm::gate_norm;
+pub(super) use glu::glu;
+pub(super) use head_norm::head_norm;
 pub(super) use matmul::matmul;
 pub(super) use matvec::matvec;
 pub(super) use mixer_step::mixer_step;
@@ -31,10 +37,11 @@ pub(super) use remember::remember;
 pub(super) use rms_norm::rms_norm;
 pub(super) use rope::rope;
 pub(super) use scan::scan;
-pub(super) use swiglu::swiglu;
+pub(super) use soft_cap::soft_cap;
 pub(super) use top_k::top_k;
 
 use super::params::Mixer;
+use crate::model::Activation;
 
 /// The constants of the mixers, by name.
 struct Constants<'a> {
@@ -68,6 +75,22 @@ impl Constants<'_> {
 
 fn silu(x: f32) -> f32 {
     x / (1.0 + (-x).exp())
+}
+
+/// GELU by its approximation with tanh.
+fn gelu_tanh(x: f32) -> f32 {
+    // In double precision: `1 + tanh` is a small difference where `x` is negative.
+    let x = f64::from(x);
+    let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    (0.5 * x * (1.0 + u.tanh())) as f32
+}
+
+/// What is applied to a gate.
+fn activated(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Silu => silu(x),
+        Activation::GeluTanh => gelu_tanh(x),
+    }
 }
 
 fn softplus(x: f32) -> f32 {

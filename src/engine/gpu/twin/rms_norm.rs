@@ -4,6 +4,7 @@ use super::super::params::RmsNorm;
 
 pub(in super::super) fn rms_norm(
     p: &RmsNorm,
+    add: bool,
     h: &[f32],
     gain: &[f32],
     x: &mut [f32],
@@ -17,7 +18,8 @@ pub(in super::super) fn rms_norm(
         let factor = 1.0 / (square / cols as f32 + p.eps).sqrt();
         for i in 0..cols {
             let value = h[i] * factor * gain[i];
-            x[token * p.x_stride as usize + i] = value;
+            let at = token * p.x_stride as usize + i;
+            x[at] = if add { x[at] + value } else { value };
             for c in 0..p.copies as usize {
                 let at = p.copy_at as usize + c * p.copy_step as usize;
                 copy[at + token * p.copy_stride as usize + i] = value;

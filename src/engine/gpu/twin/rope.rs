@@ -16,21 +16,29 @@ pub(in super::super) fn rope(
     let n = p.head_dim as usize;
     let (kv_dim, kv_stride) = (p.kv_dim as usize, p.kv_stride as usize);
     for token in 0..tokens {
-        let turn = |i: usize| &turns[token * n + i % n..][..2];
-        let q = &mut q[token * p.q_stride as usize..];
-        for i in (0..p.q_dim as usize).step_by(2) {
-            let pair = turned([q[i], q[i + 1]], turn(i));
-            q[i..i + 2].copy_from_slice(&pair);
-        }
+        let turn = |head: &mut [f32]| turn_head(head, p.apart as usize, &turns[token * n..][..n]);
+        let q = &mut q[token * p.q_stride as usize..][..p.q_dim as usize];
+        q.chunks_exact_mut(n).for_each(turn);
         for side in 0..2 {
-            let row = &kv[(2 * token + side) * kv_stride..];
-            for i in (0..kv_dim).step_by(2) {
-                let plain = [row[i], row[i + 1]];
-                let pair = if side == 0 { turned(plain, turn(i)) } else { plain };
-                let head = side * (kv_dim / n) + i / n;
-                let at = (head * p.rows as usize + token) * n + i % n;
-                block[at..at + 2].copy_from_slice(&pair);
+            let mut row = kv[(2 * token + side) * kv_stride..][..kv_dim].to_vec();
+            if side == 0 {
+                row.chunks_exact_mut(n).for_each(turn);
             }
+            for (head, values) in row.chunks_exact(n).enumerate() {
+                let row = (side * (kv_dim / n) + head) * p.rows as usize + token;
+                block[2 * p.block_at as usize + row * n..][..n].copy_from_slice(values);
+            }
+        }
+    }
+}
+
+/// Turns the pairs of a head whose values are so far apart.
+fn turn_head(head: &mut [f32], apart: usize, turns: &[f32]) {
+    for (j, turn) in turns.chunks_exact(2).enumerate() {
+        let first = if apart == 1 { 2 * j } else { j };
+        if apart > 0 {
+            let pair = turned([head[first], head[first + apart]], turn);
+            (head[first], head[first + apart]) = (pair[0], pair[1]);
         }
     }
 }

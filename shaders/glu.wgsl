@@ -1,7 +1,7 @@
-// `out = silu(gate) * up`, gates and ups side by side: for models whose two matrices differ in
+// `out = gate(g) * up`, gates and ups side by side: for models whose two matrices differ in
 // format, where the product can't end with it.
 
-#import silu
+#import GATE
 
 struct Params {
     width: u32,
@@ -19,6 +19,6 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x < p.width {
         let at = id.y * p.stride + id.x;
-        out[id.y * p.out_stride + id.x] = silu(gate_up[at]) * gate_up[at + p.up_at];
+        out[id.y * p.out_stride + id.x] = gate(gate_up[at]) * gate_up[at + p.up_at];
     }
 }
