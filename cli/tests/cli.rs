@@ -97,12 +97,12 @@ fn absurd_numbers_are_refused_in_a_sentence() {
     generate(&["--budget", "many"]).refused("a number such as 4194304, 512K or 4M");
     generate(&["--ring", "18446744073709551615"]).fails("out of memory");
     generate(&["--ring", "2", "--budget", "4M"]).refused("cannot be used with");
-    generate(&["--temperature", "nan"]).fails("a temperature of NaN");
-    generate(&["--temperature", "-1"]).fails("a temperature of -1");
+    generate(&["--temperature", "nan"]).fails("temperature is NaN; it must be");
+    generate(&["--temperature", "-1"]).fails("temperature is -1; it must be");
     generate(&["--temperature", "1", "--greedy"]).refused("cannot be used with");
-    generate(&["--top-p", "2"]).fails("a top-p of 2; 0 to 1 is expected");
-    generate(&["--min-p", "-0.5"]).fails("a min-p of -0.5; 0 to 1 is expected");
-    generate(&["--repeat-penalty", "0"]).fails("a repetition penalty of 0");
+    generate(&["--top-p", "2"]).fails("top_p is 2; it must be");
+    generate(&["--min-p", "-0.5"]).fails("min_p is -0.5; it must be");
+    generate(&["--repeat-penalty", "0"]).fails("repeat_penalty is 0; it must be");
     generate(&["--bias", "99999=1"]).fails("token id 99999 is out of range");
     generate(&["--bias", "1=inf"]).fails("a bias of inf for token 1");
     generate(&["--bias", "one"]).refused("a token id and a number such as 42=-1.5");

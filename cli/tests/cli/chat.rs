@@ -10,7 +10,9 @@ fn prompt(message: &str) -> String {
 
 #[test]
 fn a_chat_feeds_what_its_template_writes() {
-    let end = ["-m", random_model(), "--greedy", "-n", "12"];
+    // Without the penalties that a chat has by default and generate has not.
+    let plain = ["--dry-multiplier", "0", "--repeat-penalty", "1"];
+    let end = [&["-m", random_model(), "--greedy", "-n", "12"][..], &plain].concat();
     let answers = attamba_with([&["chat"], &end[..]].concat(), b"Hello\nAnd\xc2\xa0then?\n").ok();
     let answers: Vec<&str> = answers.lines().collect();
     let generate = |text: &str| {
