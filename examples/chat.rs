@@ -2,12 +2,12 @@
 //!
 //!     cargo run --release --example chat -- MODEL
 
-use attamba::conversation::{Conversation, Language};
+use attamba::conversation::Conversation;
 use attamba::engine::cpu::Cpu;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Session};
-use attamba::text::{ChatTemplate, TextSource, Tokenizer};
+use attamba::text::Language;
 use std::error::Error;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
@@ -15,24 +15,21 @@ use std::sync::Arc;
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: chat MODEL")?;
     let model = Arc::new(Model::read(path)?);
-    let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
-    let template = model.gguf().str("tokenizer.chat_template")?;
-    let template = ChatTemplate::for_tokenizer(template, &tokenizer)?;
-    let language = Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) };
+    let language = Language::from_model(&model)?;
 
     let engine = Arc::new(Cpu::new(model, None)?);
     let options = Options { budget: Budget::Bytes(4 << 20), ..Options::default() };
     let session = Session::open(engine, options)?;
-    let sampler = Sampler::new(Sampling::chat(&language.tokenizer)?)?;
+    let sampler = Sampler::new(Sampling::chat(language.tokenizer())?)?;
     let mut chat = Conversation::new(session, sampler, language, None);
 
     print!("> ");
     stdout().flush()?;
     for line in stdin().lock().lines() {
-        chat.answer(line?, 400, &mut |text| {
-            print!("{text}");
-            stdout().flush().is_ok()
-        })?;
+        for piece in chat.answer_pieces(line?, 400)? {
+            print!("{}", piece?);
+            stdout().flush()?;
+        }
         print!("\n> ");
         stdout().flush()?;
     }

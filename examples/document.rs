@@ -6,13 +6,13 @@
 //! The memory is kept beside the document, as DOCUMENT.session. It holds as much as the budget lets
 //! it: the far parts of a long document are its oldest.
 
-use attamba::conversation::{Conversation, Language};
+use attamba::conversation::Conversation;
 use attamba::engine::Engine;
 use attamba::engine::cpu::Cpu;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Options, Session};
-use attamba::text::{ChatTemplate, TextSource, Tokenizer};
+use attamba::text::Language;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut next = || args.next().ok_or("usage: document MODEL DOCUMENT QUESTION...");
     let (model, document) = (next()?, next()?);
     let model = Arc::new(Model::read(model)?);
-    let language = language(&model)?;
+    let language = Language::from_model(&model)?;
     let engine: Arc<dyn Engine> = Arc::new(Cpu::new(model, None)?);
     let saved = PathBuf::from(format!("{document}.session"));
 
@@ -38,10 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut chat =
             Conversation::resume(Arc::clone(&engine), &saved, sampler, language.clone())?;
         println!("> {question}");
-        chat.answer(question, 200, &mut |text| {
-            print!("{text}");
-            true
-        })?;
+        for piece in chat.answer_pieces(question, 200)? {
+            print!("{}", piece?);
+        }
         println!();
         eprintln!("resumed and answered in {:.2?}", start.elapsed());
     }
@@ -61,11 +60,4 @@ fn read(
     let mut chat = Conversation::new(session, sampler, language.clone(), Some(instruction));
     chat.prepare()?;
     Ok(chat)
-}
-
-fn language(model: &Model) -> attamba::Result<Language> {
-    let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
-    let template = model.gguf().str("tokenizer.chat_template")?;
-    let template = ChatTemplate::for_tokenizer(template, &tokenizer)?;
-    Ok(Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
 }

@@ -28,6 +28,7 @@ fn main() -> Result<()> {
     let engine = Arc::new(Cpu::new(Arc::new(Model::read(path)?), None)?);
     let options = Options { budget: Budget::Bytes(budget), kv: KvType::F16, ..Options::default() };
     let mut session = Session::open(engine, options)?;
+    let vocab = session.engine().model().spec().vocab;
     let memory = session.memory();
     println!(
         "budget {budget} bytes: state {}, scratch {}, room for {} chunk states a layer\n",
@@ -42,7 +43,7 @@ fn main() -> Result<()> {
     for piece in 0..tokens / PIECE {
         let start = Instant::now();
         for i in piece * PIECE..(piece + 1) * PIECE {
-            session.feed(&[token(i, session.logits().len())])?;
+            session.feed(&[token(i, vocab)])?;
         }
         let full = session.ring_rows() == session.ring_budget();
         let first_full = full && after_full.is_none();
@@ -69,7 +70,7 @@ fn main() -> Result<()> {
 
 /// Some token; which ones they are changes neither memory nor speed.
 fn token(i: u64, vocab: usize) -> u32 {
-    (i.wrapping_mul(2_654_435_761) % vocab.max(1) as u64) as u32
+    (i.wrapping_mul(2_654_435_761) % vocab as u64) as u32
 }
 
 /// Resident memory of this process.

@@ -53,6 +53,15 @@ pub enum Error {
     /// An argument of a call makes no sense.
     #[error("{0}")]
     Argument(String),
+    /// Logits were asked for where there are none.
+    #[error(
+        "there are no logits after {position} tokens: nothing was fed, or the last call ended before \
+         its last token; feed one more"
+    )]
+    NoLogits {
+        /// Tokens that the session has taken in.
+        position: u64,
+    },
     /// A session does not fit the budget it was given.
     #[error("a session needs at least {needed} bytes, the budget is {budget}: {advice}")]
     Budget {

@@ -1,6 +1,7 @@
 //! What a model and a session will cost, before either is opened: from the header of the file alone.
 
 use crate::cache::Plan;
+use crate::conversation::most_checkpoint_bytes;
 use crate::engine::cpu;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
@@ -27,6 +28,9 @@ pub struct Estimate {
     pub weights: Weights,
     /// The session: equal to what [`Session::memory`](crate::session::Session::memory) reports.
     pub session: Memory,
+    /// The most that a chat keeps beside its session: its states at the ends of the last turns, to go
+    /// back to.
+    pub checkpoints: u64,
 }
 
 impl Estimate {
@@ -40,7 +44,9 @@ impl Estimate {
         let state = geometry.state_bytes(model.spec());
         let logits = 4 * model.spec().vocab as u64;
         let scratch = cpu::scratch_bytes(model, threads, geometry)? + logits;
-        Ok(Estimate { weights: weights(model), session: Memory { state, scratch } })
+        let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
+        let session = Memory { state, scratch };
+        Ok(Estimate { weights: weights(model), session, checkpoints })
     }
 
     /// What a session of `model` takes on a GPU, the buffers that are there included.
@@ -53,7 +59,9 @@ impl Estimate {
         let state = geometry.state_bytes(model.spec());
         let logits = 4 * model.spec().vocab as u64;
         let scratch = gpu::scratch_bytes(model, geometry)? + logits;
-        Ok(Estimate { weights: weights_on_gpu(model), session: Memory { state, scratch } })
+        let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
+        let session = Memory { state, scratch };
+        Ok(Estimate { weights: weights_on_gpu(model), session, checkpoints })
     }
 }
 

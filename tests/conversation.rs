@@ -1,16 +1,17 @@
 //! Chats on the bundled model: read ahead, kept, forked, paused and made smaller.
 
 use attamba::Error;
-use attamba::conversation::{Conversation, Language, Outcome};
-use attamba::engine::Engine;
+use attamba::conversation::{Conversation, Outcome};
 use attamba::engine::cpu::Cpu;
+use attamba::engine::{Engine, KvType};
+use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Options, Session};
-use attamba::text::{ChatTemplate, TextSource, Tokenizer};
+use attamba::session::{Budget, Finish, Options, Session};
+use attamba::text::Language;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,10 +31,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Fixture {
         let model = Arc::new(Model::read(bundled()).unwrap());
-        let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
-        let template = model.gguf().str("tokenizer.chat_template").unwrap();
-        let template = ChatTemplate::for_tokenizer(template, &tokenizer).unwrap();
-        let language = Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) };
+        let language = Language::from_model(&model).unwrap();
         Fixture { engine: Arc::new(Cpu::new(model, Some(2)).unwrap()), language }
     }
 
@@ -220,4 +218,197 @@ fn a_model_is_read_ahead_until_somebody_says_no() {
         .unwrap();
     assert_eq!(last, size);
     assert!(matches!(model.preload(&mut |_, _| false), Err(Error::Cancelled)));
+}
+
+#[test]
+fn an_answer_in_pieces_is_the_answer() {
+    let fixture = Fixture::new();
+    let mut chat = fixture.chat(None);
+    let want = answer(&mut chat, "Tell me a story about a bird.");
+    let then = answer(&mut chat, "And then?");
+
+    let mut pieces = fixture.chat(None);
+    let mut said = String::new();
+    let mut running = pieces.answer_pieces("Tell me a story about a bird.", 12).unwrap();
+    for piece in running.by_ref() {
+        let piece = piece.unwrap();
+        assert!(!piece.is_empty());
+        said += &piece;
+    }
+    assert_eq!(running.outcome(), Some(Outcome::Limit));
+    drop(running);
+    assert_eq!(said, want);
+    assert_eq!(answer(&mut pieces, "And then?"), then);
+    assert_eq!(pieces.messages(), chat.messages());
+
+    // One that is dropped on the way counts as far as it has come.
+    let mut chat = fixture.chat(None);
+    let some: Vec<String> = chat
+        .answer_pieces("Tell me a story about a bird.", 12)
+        .unwrap()
+        .take(3)
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(chat.messages().len(), 2);
+    assert_eq!(chat.messages()[1].content.trim(), some.concat().trim());
+    let position = chat.session().position();
+    assert_eq!(chat.speed().1.tokens as u64 + chat.speed().0.tokens as u64, position);
+    answer(&mut chat, "And then?");
+    let (prompt, answered) = chat.speed();
+    assert_eq!(
+        chat.session().position(),
+        position + (prompt.tokens + answered.tokens) as u64,
+        "what came before is not read anew"
+    );
+}
+
+#[test]
+fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
+    let fixture = Fixture::new();
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let open = || {
+        let options = Options { budget: Budget::States(1024), ..Options::default() };
+        let mut session = Session::open(Arc::clone(&fixture.engine), options).unwrap();
+        session.feed(&fixture.language.begin("Once upon a time", false).unwrap()).unwrap();
+        session
+    };
+    let tokenizer = fixture.language.tokenizer();
+    let (mut session, mut tokens) = (open(), Vec::new());
+    session
+        .generate(
+            &mut sampler,
+            20,
+            |token| tokenizer.is_end(token),
+            |token| {
+                tokens.push(token);
+                true
+            },
+        )
+        .unwrap();
+    let mut other = open();
+    let mut pieces = other.pieces(&mut sampler, &fixture.language, 20);
+    let text: String = pieces.by_ref().map(Result::unwrap).collect();
+    assert_eq!(pieces.finish(), Some(Finish::Limit));
+    assert_eq!(text, tokenizer.decode(&tokens));
+    assert_eq!(other.position(), session.position());
+
+    let cancel = other.cancel_handle();
+    let mut pieces = other.pieces(&mut sampler, &fixture.language, 20);
+    pieces.next().unwrap().unwrap();
+    cancel.cancel();
+    assert!(pieces.next().is_none());
+    assert_eq!(pieces.finish(), Some(Finish::Cancelled));
+}
+
+#[test]
+fn a_penalty_counts_what_was_read_ahead() {
+    let fixture = Fixture::new();
+    let instruction = "Tell of a cat. A cat is a cat, and the cat is here.";
+    let sampling = Sampling::greedy().with_repeat_penalty(1.5).with_repeat_last(60);
+    let begun = || {
+        let mut chat = fixture.chat(Some(instruction));
+        chat.set_sampler(Sampler::new(sampling.clone()).unwrap());
+        chat
+    };
+    let want = answer(&mut begun(), "Tell me about a cat.");
+    let mut ahead = begun();
+    ahead.prepare().unwrap();
+    assert_eq!(answer(&mut ahead, "Tell me about a cat."), want);
+}
+
+/// Cancelled before anything of the first answer was there, a chat is kept and goes on.
+#[test]
+fn a_chat_that_was_cancelled_in_its_first_prompt_is_kept() {
+    let fixture = Fixture::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat");
+    let mut chat = fixture.chat(None);
+    let want = answer(&mut chat, "Hello!");
+    let mut chat = fixture.chat(None);
+    let cancel = chat.cancel_handle();
+    let ended = AtomicBool::new(false);
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                cancel.cancel();
+                thread::yield_now();
+            }
+        });
+        let long = "The bird was blue. ".repeat(2000);
+        let outcome = chat.answer(&*long, 12, &mut |_| panic!("no answer"));
+        ended.store(true, Ordering::Relaxed);
+        outcome
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Dropped);
+    assert!(chat.messages().is_empty());
+    chat.save(&file).unwrap();
+    let sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let (engine, language) = (Arc::clone(&fixture.engine), fixture.language.clone());
+    let mut resumed = Conversation::resume(engine, &file, sampler, language).unwrap();
+    for chat in [&mut chat, &mut resumed] {
+        assert_eq!(answer(chat, "Hello!"), want);
+    }
+}
+
+/// Set for the process whose memory is measured, by the test of that name.
+#[cfg(target_os = "linux")]
+const MEASURED: &str = "ATTAMBA_TEST_MEASURED";
+
+/// A figure of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn of_process(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let kib: u64 =
+        line.trim_matches([':', '\t', ' ']).strip_suffix(" kB").unwrap().parse().unwrap();
+    kib << 10
+}
+
+/// Chats of states that are kept at every turn, and of one that is too large for that: in both the
+/// peak of the resident memory is what is reported, and in the first what was estimated.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_peak_of_a_chat_is_what_was_estimated() {
+    const NAME: &str = "the_peak_of_a_chat_is_what_was_estimated";
+    if std::env::var_os(MEASURED).is_none() {
+        // In a process of its own: the peak is that of a whole process.
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(MEASURED, "1")
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        return;
+    }
+    /// What the system's allocator and tables of pages add, and pages of buffers that no token needed.
+    const TOLERANCE: u64 = 4 << 20;
+    let fixture = Fixture::new();
+    // The weights, and what is made once a process.
+    answer(&mut fixture.chat(None), &"The bird was blue. ".repeat(80));
+    for (states, sentences, turns) in [(300, 100, 12), (4096, 800, 3)] {
+        let kv = KvType::F32;
+        let options =
+            Options { budget: Budget::States(states), kv, chunk: Some(1), ..Options::default() };
+        let estimate = Estimate::cpu(fixture.engine.model(), &options, 2).unwrap();
+        let before = of_process("VmRSS");
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let session = Session::open(Arc::clone(&fixture.engine), options).unwrap();
+        let sampler = Sampler::new(Sampling::greedy()).unwrap();
+        let mut chat = Conversation::new(session, sampler, fixture.language.clone(), None);
+        answer(&mut chat, &"The bird was blue. ".repeat(sentences));
+        (1..turns).for_each(|_| drop(answer(&mut chat, "And then?")));
+        let peak = of_process("VmHWM") - before;
+
+        let memory = chat.session().memory();
+        assert_eq!(memory, estimate.session);
+        let reported = memory.state + memory.scratch + chat.checkpoint_bytes();
+        assert!(peak <= reported + TOLERANCE, "a peak of {peak}, {reported} are reported");
+        assert!(chat.checkpoint_bytes() <= estimate.checkpoints);
+        if turns > 8 {
+            let estimated = memory.state + memory.scratch + estimate.checkpoints;
+            assert!(peak.abs_diff(estimated) <= TOLERANCE, "a peak of {peak}, not {estimated}");
+        } else {
+            assert!(memory.state > 32 << 20 && chat.checkpoint_bytes() == 0);
+        }
+    }
 }

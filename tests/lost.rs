@@ -5,15 +5,17 @@
 mod common;
 
 use attamba::Error;
-use attamba::conversation::{Conversation, Language, Outcome};
+use attamba::conversation::{Conversation, Outcome};
 use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use attamba::engine::{Engine, KvType, OrCpu};
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Options, Session};
-use attamba::text::{ChatTemplate, TextSource, Tokenizer};
+use attamba::session::{Budget, Cancel, Finish, Options, Session, Snapshot};
+use attamba::text::Language;
 use common::models::{Numbers, Sizes};
+use log::{LevelFilter, Log, Metadata, Record};
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,10 +29,7 @@ impl Chats {
     fn new() -> Chats {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let model = Arc::new(Model::read(folder.join("attamba-stories.gguf")).unwrap());
-        let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
-        let template = model.gguf().str("tokenizer.chat_template").unwrap();
-        let template = ChatTemplate::for_tokenizer(template, &tokenizer).unwrap();
-        let language = Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) };
+        let language = Language::from_model(&model).unwrap();
         Chats { model, language }
     }
 
@@ -162,6 +161,35 @@ fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
     }
 }
 
+thread_local! {
+    /// What is cancelled when this thread is told that tokens are taken in anew.
+    static WHEN_ANEW: RefCell<Option<Cancel>> = const { RefCell::new(None) };
+}
+
+/// Hears of it by the log, on the thread that does it.
+struct Listener;
+
+impl Log for Listener {
+    fn enabled(&self, _: &Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record) {
+        if record.args().to_string().contains("taken in anew") {
+            WHEN_ANEW.take().inspect(Cancel::cancel);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn cancel_when_anew(cancel: Cancel) {
+    // Fails where another test has set it.
+    let _ = log::set_logger(&Listener);
+    log::set_max_level(LevelFilter::Info);
+    WHEN_ANEW.set(Some(cancel));
+}
+
 #[test]
 fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
     let chats = Chats::new();
@@ -173,7 +201,7 @@ fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
     let outcome = answer(&mut chat, &long, |piece| {
         if piece == 3 {
             driver.lose();
-            cancel.cancel();
+            cancel_when_anew(cancel.clone());
         }
     });
     assert_eq!(outcome, Outcome::Stopped);
@@ -211,7 +239,13 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     session.feed(&tokens[..20]).unwrap();
     let snapshot = session.snapshot().unwrap();
     let mut other = Session::open(Arc::clone(&engine), options).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session");
+    session.save(&file, b"whole").unwrap();
     driver.lose();
+    assert!(matches!(session.save(&file, b"half"), Err(Error::DeviceLost(_))));
+    let (kept, note) = Session::resume(Arc::clone(&cpu), &file).unwrap();
+    assert_eq!((kept.position(), &note[..]), (20, &b"whole"[..]));
     for session in [&mut session, &mut other] {
         // What it remembered can't be had from anywhere, and is not to be missing in silence.
         for _ in 0..2 {
@@ -227,15 +261,103 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     let off = |got: &[f32], want: &[f32]| {
         got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max)
     };
-    assert!(off(session.logits(), want.logits()) < 1e-3, "after a rewind");
+    assert!(off(session.logits().unwrap(), want.logits().unwrap()) < 1e-3, "after a rewind");
     cancel.cancel();
     session.reset();
     session.feed(&tokens).unwrap();
-    assert_eq!(session.logits(), want.logits(), "chunks of 4 tokens stay");
+    assert_eq!(session.logits().unwrap(), want.logits().unwrap(), "chunks of 4 tokens stay");
 
     other.reset();
     other.feed(&tokens[..20]).unwrap();
     assert_eq!(other.position(), 20);
     let new = Session::open(engine, options).unwrap();
     assert_eq!(new.engine().describe(), other.engine().describe());
+}
+
+/// A snapshot, and the tokens before it.
+struct Kept {
+    snapshot: Option<Snapshot>,
+    tokens: Vec<u32>,
+}
+
+impl attamba::session::History for Kept {
+    fn tokens(&self) -> attamba::Result<Vec<u32>> {
+        Ok(self.tokens.clone())
+    }
+
+    fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+}
+
+#[test]
+fn a_session_with_a_history_goes_on_by_itself() {
+    let model = Sizes::default().model(5);
+    let options = Options { budget: Budget::States(40), kv: KvType::F32, ..Options::default() };
+    let tokens = Numbers::new(9).tokens(700, model.spec().vocab);
+    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let generate = |session: &mut Session, sampler: &mut Sampler, lose: &dyn Fn(usize)| {
+        let mut generated = Vec::new();
+        let finish = session.generate(
+            sampler,
+            9,
+            |_| false,
+            |token| {
+                generated.push(token);
+                lose(generated.len());
+                true
+            },
+        );
+        (finish.unwrap(), generated)
+    };
+    let mut want = Session::open(cpu, options).unwrap();
+    want.feed(&tokens).unwrap();
+    let (_, text) = generate(&mut want, &mut sampler, &|_| {});
+
+    // Lost in a feed, in a generation, and in one whose session was made smaller since the snapshot.
+    for (with_snapshot, lost_at, smaller) in
+        [(true, 0, false), (false, 0, false), (true, 4, false), (true, 4, true)]
+    {
+        let (driver, engine) = gpu_or_cpu(&model);
+        let mut session = Session::open(engine, options).unwrap();
+        session.feed(&tokens[..600]).unwrap();
+        let snapshot = with_snapshot.then(|| session.snapshot().unwrap());
+        session.set_history(Kept { snapshot, tokens: tokens[..600].to_vec() });
+        if smaller {
+            session.shrink(session.memory().state - 1).unwrap();
+        }
+        session.feed(&tokens[600..650]).unwrap();
+        if lost_at == 0 {
+            driver.lose();
+        }
+        session.feed(&tokens[650..]).unwrap();
+        let lose = |n| {
+            if n == lost_at {
+                driver.lose();
+            }
+        };
+        let (finish, generated) = generate(&mut session, &mut sampler, &lose);
+        assert_eq!(finish, Finish::Limit);
+        assert!(session.engine().describe().starts_with("CPU"));
+        assert_eq!(session.position(), 709);
+        if !smaller {
+            assert_eq!(generated, text, "{with_snapshot}, lost at {lost_at}");
+        }
+    }
+
+    // Cancelled on the way: the next call brings the rest.
+    let (driver, engine) = gpu_or_cpu(&model);
+    let mut session = Session::open(engine, options).unwrap();
+    session.set_history(|| Ok(Vec::new()));
+    session.feed(&tokens).unwrap();
+    driver.lose();
+    cancel_when_anew(session.cancel_handle());
+    let finish = session.generate(&mut sampler, 1, |_| false, |_| panic!("of what?"));
+    assert_eq!(finish.unwrap(), Finish::Cancelled);
+    assert_eq!(session.position(), 700);
+    assert_eq!(generate(&mut session, &mut sampler, &|_| {}).1, text);
+    session.reset();
+    session.feed(&tokens[..5]).unwrap();
+    assert_eq!(session.position(), 5);
 }

@@ -5,6 +5,7 @@ mod common;
 use attamba::Error;
 use attamba::engine::{Geometry, KvType, Want};
 use attamba::session::{Budget, Eviction, Options, Session};
+use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -35,10 +36,10 @@ fn same(a: &[f32], b: &[f32]) -> bool {
 
 /// The logits of `tokens`, one at a time.
 fn go_on(session: &mut Session, tokens: &[u32]) -> Vec<f32> {
-    let mut logits = session.logits().to_vec();
+    let mut logits = session.logits().map(<[f32]>::to_vec).unwrap_or_default();
     for &token in tokens {
         session.feed(&[token]).unwrap();
-        logits.extend_from_slice(session.logits());
+        logits.extend_from_slice(session.logits().unwrap());
     }
     logits
 }
@@ -156,9 +157,9 @@ fn a_snapshot_of_another_model_or_budget_is_refused() {
     let snapshot = session.snapshot().unwrap();
     for mut other in [open(sizes.engine(2, 1), 8), open(session.engine().clone(), 9)] {
         other.feed(&[4]).unwrap();
-        let logits = other.logits().to_vec();
+        let logits = other.logits().unwrap().to_vec();
         assert!(matches!(other.rewind(&snapshot), Err(Error::Argument(_))));
-        assert_eq!((other.position(), other.logits()), (1, &logits[..]));
+        assert_eq!((other.position(), other.logits().unwrap()), (1, &logits[..]));
     }
 }
 
@@ -218,6 +219,24 @@ fn damage_is_refused_wherever_it_is() {
     assert!(refused(&other).contains("version 1"));
     std::fs::write(&path, &whole).unwrap();
     assert!(Session::resume(engine, &path).is_ok());
+}
+
+/// A chat that is cancelled in the middle of its first prompt is kept like any other.
+#[test]
+fn a_session_that_was_cancelled_in_its_first_prompt_is_saved_and_goes_on() {
+    let sizes = Sizes::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    saved_at(&path, &sizes, 1);
+    let tokens = Numbers::new(17).tokens(1_000_000, sizes.vocab);
+    let mut session = Session::open(sizes.engine(1, 1), options(3, KvType::F16)).unwrap();
+    let fed = feed_and_cancel(&mut session, &tokens);
+    session.save(&path, b"note").unwrap();
+    let (mut resumed, note) = Session::resume(session.engine().clone(), &path).unwrap();
+    assert_eq!((resumed.position(), &note[..]), (fed as u64, &b"note"[..]));
+    assert!(matches!(resumed.logits(), Err(Error::NoLogits { .. })));
+    let rest = &tokens[fed..][..50];
+    assert!(same(&go_on(&mut resumed, rest), &go_on(&mut session, rest)));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 mod common;
 
 use attamba::Error;
-use attamba::engine::{Geometry, KvType};
+use attamba::engine::{Geometry, KvType, State, Want};
 use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Eviction, Finish, Options, Session};
+use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,6 +102,11 @@ fn assert_same_bits(a: &[f32], b: &[f32]) {
     assert_eq!(other, None, "the first value that differs");
 }
 
+fn no_logits(session: &mut Session) -> bool {
+    let position = session.position();
+    matches!(session.logits(), Err(Error::NoLogits { position: at }) if at == position)
+}
+
 fn relative_error(got: &[f32], want: &[f32]) -> f64 {
     assert_eq!(got.len(), want.len());
     let square = |x: f32| f64::from(x).powi(2);
@@ -165,7 +171,7 @@ fn the_last_logits_are_the_same_whether_all_are_wanted_or_one() {
         let mut one = session(&sizes, states(4));
         one.feed(&tokens[..len]).unwrap();
         let all = feed(&mut session(&sizes, states(4)), &tokens[..len], &[len]);
-        let error = relative_error(one.logits(), &all[all.len() - sizes.vocab..]);
+        let error = relative_error(one.logits().unwrap(), &all[all.len() - sizes.vocab..]);
         assert!(error < 1e-5, "{error}, {len} tokens");
     }
 }
@@ -190,7 +196,7 @@ fn a_session_that_was_reset_is_as_a_new_one() {
             used.feed(&before).unwrap();
             used.reset();
             assert_eq!((used.position(), used.ring_rows()), (0, 0));
-            assert!(used.logits().is_empty());
+            assert!(no_logits(&mut used));
             assert_same_bits(&feed(&mut used, &tokens, &pieces), &fresh);
             assert_eq!(used.memory(), memory);
         }
@@ -277,16 +283,54 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
                 let tokens = numbers.tokens(count, sizes.vocab);
                 let mut all: Vec<&mut Session> = together.iter_mut().collect();
                 Session::feed_together(&mut all, &tokens).unwrap();
-                for ((session, alone), token) in together.iter().zip(&mut alone).zip(tokens) {
+                for ((session, alone), token) in together.iter_mut().zip(&mut alone).zip(tokens) {
                     alone.feed(&[token]).unwrap();
                     assert_eq!(session.position(), alone.position());
                     // Rounding, and int8 rows that it turns.
-                    let error = relative_error(session.logits(), alone.logits());
+                    let error = relative_error(session.logits().unwrap(), alone.logits().unwrap());
                     assert!(error < 1e-3, "{sizes:?}, {count} sessions: {error}");
                 }
             }
         }
     }
+}
+
+/// Where several sequences are computed at once, no state may take another's logits for its own.
+#[test]
+fn a_state_has_the_logits_of_its_own_last_token_or_none() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let engine = sizes.engine(1, 1);
+    let geometry = Geometry::new(engine.model().spec(), 5, KvType::F32);
+    // More than have room in the buffer for logits, and fewer.
+    for count in [2, 3, 40] {
+        let mut states: Vec<Box<dyn State>> =
+            (0..count).map(|_| engine.open(geometry).unwrap()).collect();
+        let mut row = Vec::new();
+        for (token, state) in (0..).zip(&mut states) {
+            state.forward(&[token % 7, 1], Want::Last, &mut |_, _| {}).unwrap();
+            state.last_logits(&mut row).unwrap();
+        }
+        let tokens: Vec<u32> = (0..count).map(|i| i % 9).collect();
+        let mut together: Vec<&mut dyn State> =
+            states.iter_mut().map(|state| &mut **state as &mut dyn State).collect();
+        engine.forward_together(&mut together, &tokens, &mut |_, _| {}).unwrap();
+        for state in &mut states {
+            let result = state.last_logits(&mut row);
+            assert!(matches!(result, Err(Error::NoLogits { position: 3 })), "{result:?}");
+        }
+    }
+    let mut state = engine.open(geometry).unwrap();
+    let mut row = Vec::new();
+    let mut want = Vec::new();
+    state.forward(&[1, 2], Want::Last, &mut |_, logits| want.extend_from_slice(logits)).unwrap();
+    state.last_logits(&mut row).unwrap();
+    assert_same_bits(&row, &want);
+    state.forward(&[3], Want::Nothing, &mut |_, _| {}).unwrap();
+    assert!(matches!(state.last_logits(&mut row), Err(Error::NoLogits { position: 3 })));
+    state.forward(&[3], Want::Last, &mut |_, _| {}).unwrap();
+    state.reset();
+    assert!(matches!(state.last_logits(&mut row), Err(Error::NoLogits { position: 0 })));
 }
 
 #[test]
@@ -353,7 +397,188 @@ fn a_feed_is_cancelled_from_another_thread_and_the_session_goes_on() {
     let mut other = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
     other.feed(&tokens[..position as usize]).unwrap();
     other.feed(&next).unwrap();
-    assert_same_bits(session.logits(), other.logits());
+    assert_same_bits(session.logits().unwrap(), other.logits().unwrap());
+}
+
+#[test]
+fn the_logits_of_an_older_token_are_nobodys() {
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session");
+    let sizes = Sizes::default();
+    let mut session = session(&sizes, states(20));
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let tokens = Numbers::new(31).tokens(1_000_000, sizes.vocab);
+    session.feed(&tokens[..3]).unwrap();
+    assert!(!no_logits(&mut session));
+    let fed = 3 + feed_and_cancel(&mut session, &tokens[3..]);
+
+    assert!(no_logits(&mut session));
+    let text = session.logits().unwrap_err().to_string();
+    assert!(text.contains(&fed.to_string()), "{text}");
+    let generated = session.generate(&mut sampler, 1, |_| false, |_| panic!("of what?"));
+    assert!(matches!(generated, Err(Error::NoLogits { .. })), "{generated:?}");
+    let snapshot = session.snapshot().unwrap();
+    let mut fork = session.fork().unwrap();
+    session.save(&file, b"").unwrap();
+    let (mut resumed, _) = Session::resume(Arc::clone(session.engine()), &file).unwrap();
+    let mut rewound = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
+    rewound.feed(&tokens[..fed]).unwrap();
+    rewound.rewind(&snapshot).unwrap();
+
+    let mut want = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
+    // The same blocks, and so the same bits.
+    want.feed(&tokens[..3]).unwrap();
+    want.feed(&tokens[3..fed]).unwrap();
+    want.feed(&tokens[fed..fed + 2]).unwrap();
+    for session in [&mut session, &mut fork, &mut resumed, &mut rewound] {
+        assert!(no_logits(session));
+        session.feed(&tokens[fed..fed + 2]).unwrap();
+        assert_eq!(session.position(), fed as u64 + 2);
+        assert_same_bits(session.logits().unwrap(), want.logits().unwrap());
+    }
+}
+
+#[test]
+fn a_callback_may_cancel_and_the_logits_are_those_of_the_last_token() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let mut session = session(&sizes, states(20));
+    let tokens = Numbers::new(32).tokens(3 * BLOCK, sizes.vocab);
+    let cancel = session.cancel_handle();
+    let mut last = Vec::new();
+    let outcome = session.feed_each(&tokens, |index, row| {
+        if index == 10 {
+            cancel.cancel();
+        }
+        last = row.to_vec();
+    });
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    assert_eq!(session.position(), BLOCK as u64);
+    assert_same_bits(session.logits().unwrap(), &last);
+}
+
+/// It would wait for the block that it is called from, or for one that waits for this one.
+#[test]
+fn a_pause_in_a_callback_begins_when_the_block_ends() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let engine = sizes.engine(1, 1);
+    let [mut session, mut other] =
+        [0, 1].map(|_| Session::open(Arc::clone(&engine), states(20)).unwrap());
+    let tokens = Numbers::new(33).tokens(2 * BLOCK + 10, sizes.vocab);
+    let (pause, others) = (session.pause_handle(), other.pause_handle());
+    let seen = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let feeding = scope.spawn(|| {
+            session.feed_each(&tokens, |index, _| {
+                if index == 3 {
+                    // Another session's, in whose block this thread is too.
+                    other.feed_each(&tokens[..1], |_, _| others.pause()).unwrap();
+                    pause.pause();
+                }
+                seen.store(index as u64 + 1, Ordering::Release);
+            })
+        });
+        while !pause.is_paused() {
+            std::thread::yield_now();
+        }
+        // Returns with the end of the block.
+        pause.pause();
+        assert_eq!(seen.load(Ordering::Acquire), BLOCK as u64);
+        pause.resume();
+        feeding.join().unwrap().unwrap();
+    });
+    assert_eq!(session.position(), tokens.len() as u64);
+    assert!(matches!(other.snapshot(), Err(Error::Paused)));
+    others.resume();
+    other.snapshot().unwrap();
+}
+
+#[test]
+fn a_callback_of_a_generation_may_pause_and_cancel_and_shrink() {
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = session(&Sizes::default(), states(40));
+    let spec = session.engine().model().spec();
+    let smaller = Geometry::new(spec, 7, KvType::F32).state_bytes(spec);
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let (pause, cancel) = (session.pause_handle(), session.cancel_handle());
+    session.feed(&[1, 2, 3]).unwrap();
+    let mut tokens = 0;
+    let finish = session.generate(
+        &mut sampler,
+        9,
+        |_| false,
+        |_| {
+            tokens += 1;
+            pause.pause();
+            cancel.cancel();
+            true
+        },
+    );
+    assert_eq!((finish.unwrap(), tokens), (Finish::Cancelled, 1));
+    let path = folder.path().join("session");
+    assert!(matches!(session.save(&path, b""), Err(Error::Paused)));
+    assert!(!path.exists());
+    pause.resume();
+    session.save(&path, b"").unwrap();
+
+    let shrink = session.shrink_handle();
+    let each = |_| {
+        shrink.request(smaller);
+        true
+    };
+    assert_eq!(session.generate(&mut sampler, 2, |_| false, each).unwrap(), Finish::Limit);
+    assert_eq!(session.memory().state, smaller);
+    // Asked for after the last token: done before the next.
+    assert_eq!(session.generate(&mut sampler, 1, |_| false, |_| true).unwrap(), Finish::Limit);
+}
+
+#[test]
+fn orders_that_nobody_expects() {
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session");
+    let sizes = Sizes::default();
+    let tokens = Numbers::new(34).tokens(300, sizes.vocab);
+    let mut session = session(&sizes, states(40));
+    let engine = Arc::clone(session.engine());
+    let spec = engine.model().spec();
+    let memory = session.memory();
+    session.feed(&tokens).unwrap();
+
+    // A cancel is for the call at hand: what comes later is whole.
+    session.cancel_handle().cancel();
+    session.save(&path, b"").unwrap();
+    session.cancel_handle().cancel();
+    let snapshot = session.snapshot().unwrap();
+    let (mut resumed, _) = Session::resume(Arc::clone(&engine), &path).unwrap();
+    assert_same_bits(resumed.logits().unwrap(), session.logits().unwrap());
+
+    // A fork and its origin have a memory each, and handles of their own.
+    let mut fork = session.fork().unwrap();
+    fork.cancel_handle().cancel();
+    fork.pause_handle().pause();
+    session.shrink(Geometry::new(spec, 4, KvType::F32).state_bytes(spec)).unwrap();
+    assert_eq!(fork.memory().state, memory.state);
+    assert_same_bits(session.logits().unwrap(), resumed.logits().unwrap());
+    assert!(matches!(session.rewind(&snapshot), Err(Error::Argument(_))));
+    assert_eq!(session.position(), 300);
+    session.feed(&[1]).unwrap();
+    fork.pause_handle().resume();
+    for session in [&mut fork, &mut resumed] {
+        session.feed(&[1]).unwrap();
+    }
+    assert_same_bits(fork.logits().unwrap(), resumed.logits().unwrap());
+
+    // What was asked for before a reset is done after it.
+    resumed.shrink_handle().request(Geometry::new(spec, 4, KvType::F32).state_bytes(spec));
+    resumed.reset();
+    assert!(no_logits(&mut resumed));
+    resumed.feed(&[1]).unwrap();
+    assert_eq!(resumed.ring_budget(), 4);
+    assert!(matches!(resumed.rewind(&snapshot), Err(Error::Argument(_))));
 }
 
 #[test]
@@ -371,7 +596,7 @@ fn generating_stops_when_it_is_told_to() {
     let mut session = session(&Sizes::default(), states(4));
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let early = session.generate(&mut sampler, 5, |_| false, |_| true).unwrap_err();
-    assert!(matches!(early, Error::Argument(_)), "{early}");
+    assert!(matches!(early, Error::NoLogits { position: 0 }), "{early}");
 
     session.feed(&[1, 2, 3]).unwrap();
     assert_eq!(session.generate(&mut sampler, 5, |_| false, |_| true).unwrap(), Finish::Limit);
@@ -425,7 +650,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
                 for &token in &then {
                     large.feed(&[token]).unwrap();
                     small.feed(&[token]).unwrap();
-                    let same = large.logits().iter().zip(small.logits());
+                    let same = large.logits().unwrap().iter().zip(small.logits().unwrap());
                     assert!(same.clone().all(|(a, b)| a.to_bits() == b.to_bits()), "{sizes:?}");
                 }
             }
@@ -476,7 +701,7 @@ fn a_thinned_ring_can_be_shrunk_and_goes_on() {
             assert_eq!(session.ring_budget(), ring);
             assert!(session.ring_rows() <= ring);
             session.feed(&tokens[..100]).unwrap();
-            assert!(session.logits().iter().all(|x| x.is_finite()));
+            assert!(session.logits().unwrap().iter().all(|x| x.is_finite()));
         }
     }
 }
@@ -503,7 +728,7 @@ fn chunk_lengths_may_change_wherever_the_blocks_are_cut() {
                     assert_eq!(session.chunk(), *chunk);
                 }
             }
-            session.logits().to_vec()
+            session.logits().unwrap().to_vec()
         };
         let want = run(1);
         for step in [3, 64, 300] {
@@ -525,7 +750,7 @@ fn the_file_s_own_chunk_and_window_are_the_default() {
         let logits = |options| {
             let mut session = Session::open(Arc::clone(&engine), options).unwrap();
             session.feed(&tokens).unwrap();
-            session.logits().to_vec()
+            session.logits().unwrap().to_vec()
         };
         let plain = logits(states(30));
         let (chunk, window) = (Some(spec.chunks.length), Some(spec.chunks.window));
@@ -640,7 +865,11 @@ fn memory_stays_flat_over_a_million_tokens() {
             let most = if left <= 1000 { 1 } else { [1, 5, 100, 1000][numbers.below(4)] };
             let count = (1 + numbers.below(most)).min(left);
             session.feed(&numbers.tokens(count, sizes.vocab)).unwrap();
-            assert!(session.logits().iter().all(|x| x.is_finite()), "at {}", session.position());
+            assert!(
+                session.logits().unwrap().iter().all(|x| x.is_finite()),
+                "at {}",
+                session.position()
+            );
             if session.position() > full {
                 let least = if eviction == Eviction::Drop { budget } else { 3 * budget / 4 - 1 };
                 assert!((least..=budget).contains(&session.ring_rows()), "{}", session.ring_rows());

@@ -4,10 +4,11 @@ use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::interrupt::{Interrupt, Second};
 use crate::sampling::SamplingArgs;
 use anyhow::{Context, Result, bail};
-use attamba::conversation::{Conversation, Language, Outcome, Speed};
+use attamba::conversation::{Conversation, Outcome, Speed};
 use attamba::engine::Engine;
 use attamba::sample::Sampler;
 use attamba::session::Session;
+use attamba::text::Language;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{
@@ -69,10 +70,8 @@ Ctrl-C stops an answer";
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
-    let tokenizer = Arc::new(common::tokenizer(model)?);
-    let (sampler, _) = args.sampling.sampler(model.spec().vocab, &tokenizer, true)?;
-    let template = Arc::new(common::chat_template(model, &tokenizer)?);
-    let language = Language { tokenizer, template };
+    let language = Language::from_model(model)?;
+    let (sampler, _) = args.sampling.sampler(model.spec().vocab, language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let input = Input::open()?;

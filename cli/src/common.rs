@@ -5,7 +5,6 @@ use attamba::engine::{Choice, Engine, KvType, Wanted};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::session::{Budget, Eviction, Options};
-use attamba::text::{ChatTemplate, TextSource, Tokenizer};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -213,17 +212,6 @@ pub fn token_ids(text: &str) -> Result<Vec<u32>> {
     };
     let ids = list.split([',', ' ', '\n', '\r', '\t']).filter(|s| !s.is_empty());
     ids.map(|s| s.parse().with_context(|| format!("token id {s:?}"))).collect()
-}
-
-/// The tokenizer of a model.
-pub fn tokenizer(model: &Model) -> Result<Tokenizer> {
-    Ok(Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?)
-}
-
-/// The chat template of a model, or one that suits its tokens.
-pub fn chat_template(model: &Model, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
-    let source = model.gguf().str("tokenizer.chat_template")?;
-    Ok(ChatTemplate::for_tokenizer(source, tokenizer)?)
 }
 
 /// The text of a file, or of standard input for `-`.

@@ -5,10 +5,9 @@ use crate::interrupt::{Interrupt, Interrupted, Second};
 use crate::sampling::SamplingArgs;
 use anyhow::{Result, bail};
 use attamba::Error;
-use attamba::model::Model;
 use attamba::sample::Sampler;
 use attamba::session::{Finish, Session};
-use attamba::text::{Chat, Detokeniser, Message, Tokenizer};
+use attamba::text::{Detokeniser, Language, Message, Tokenizer};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -100,11 +99,11 @@ struct Memory {
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
-    let tokenizer = common::tokenizer(model)?;
+    let language = Language::from_model(model)?;
     let (mut sampler, seed) =
-        args.sampling.sampler(model.spec().vocab, &tokenizer, args.prompt.chat)?;
+        args.sampling.sampler(model.spec().vocab, language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(engine.clone(), args.memory.options())?;
-    let (prompt, tokens) = args.prompt.read(model, &tokenizer)?;
+    let (prompt, tokens) = args.prompt.read(&language)?;
     let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;
 
     let mut out = std::io::stdout().lock();
@@ -124,8 +123,14 @@ pub fn run(args: Args) -> Result<()> {
 
     let start = Instant::now();
     let mut made = Made { silent: args.json, ..Made::default() };
-    let finish =
-        made.generate(&mut session, &mut sampler, &tokenizer, args.limit, &interrupt, &mut out)?;
+    let finish = made.generate(
+        &mut session,
+        &mut sampler,
+        language.tokenizer(),
+        args.limit,
+        &interrupt,
+        &mut out,
+    )?;
     let memory = session.memory();
     let report = Report {
         prompt: args.echo.then_some(&*prompt),
@@ -199,9 +204,10 @@ impl Made {
 
 impl PromptArgs {
     /// The prompt as text and as tokens.
-    fn read(&self, model: &Model, tokenizer: &Tokenizer) -> Result<(String, Vec<u32>)> {
+    fn read(&self, language: &Language) -> Result<(String, Vec<u32>)> {
+        let tokenizer = language.tokenizer();
         if let Some(ids) = &self.tokens {
-            let tokens = begun(token_ids(ids)?, tokenizer, false)?;
+            let tokens = not_empty(token_ids(ids)?, tokenizer)?;
             return Ok((tokenizer.decode(&tokens), tokens));
         }
         let text = match (&self.prompt, &self.file) {
@@ -215,22 +221,20 @@ impl PromptArgs {
             }
         };
         if !self.chat {
-            let tokens = begun(tokenizer.encode(&text, true)?, tokenizer, true)?;
+            let tokens = not_empty(language.begin(&text, true)?, tokenizer)?;
             return Ok((text, tokens));
         }
-        let template = common::chat_template(model, tokenizer)?;
         let mut messages: Vec<Message> = self.system.iter().map(Message::system).collect();
         messages.push(Message::user(text));
-        let chat = Chat::new(tokenizer, &template).parse_special(self.parse_special);
+        let chat = language.chat()?.parse_special(self.parse_special);
         let tokens = chat.encode(&messages, true)?;
-        Ok((template.render(&messages, true)?, tokens))
+        Ok((language.template()?.render(&messages, true)?, tokens))
     }
 }
 
-/// The tokens with BOS before them where the model expects it, or where there is nothing else.
-fn begun(mut tokens: Vec<u32>, tokenizer: &Tokenizer, is_text: bool) -> Result<Vec<u32>> {
-    let expected = is_text && tokenizer.add_bos() && tokens.first().copied() != tokenizer.bos();
-    if expected || tokens.is_empty() {
+/// The tokens, or BOS where there are none.
+fn not_empty(mut tokens: Vec<u32>, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    if tokens.is_empty() {
         match tokenizer.bos() {
             Some(bos) => tokens.insert(0, bos),
             None => bail!(

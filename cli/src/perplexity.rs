@@ -4,6 +4,7 @@ use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use anyhow::{Result, bail};
 use attamba::Error;
 use attamba::session::{Budget, Session};
+use attamba::text::Language;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::Write;
@@ -73,9 +74,9 @@ pub fn run(args: Args) -> Result<()> {
         bail!("windows of 1 token leave nothing to score: -c 2 is the least");
     }
     let engine = args.engine.start(args.model.open()?)?;
-    let tokenizer = common::tokenizer(engine.model())?;
+    let language = Language::from_model(engine.model())?;
     let text = common::read_text(&args.file)?;
-    let tokens = tokenizer.encode(&text, false)?;
+    let tokens = language.tokenizer().encode(&text, false)?;
     if tokens.len() < 2 {
         let name = if args.file == "-" { "standard input" } else { &args.file };
         bail!("{name} has {} tokens; at least 2 are needed to score one", tokens.len());

@@ -6,6 +6,7 @@ use crate::facts::needle::{Haystack, Needle, Recalled};
 use crate::facts::{self, Fact, Kind, Wording};
 use anyhow::{Result, bail};
 use attamba::session::Session;
+use attamba::text::Language;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -164,12 +165,12 @@ pub fn run(args: Args) -> Result<()> {
     depths.dedup();
     let own = args.facts.as_deref().map(facts::read).transpose()?;
     let engine = args.engine.start(args.model.open()?)?;
-    let tokenizer = common::tokenizer(engine.model())?;
+    let language = Language::from_model(engine.model())?;
     let book = match &args.text {
         Some(path) => common::read_text(path)?,
         None => ALICE.to_owned(),
     };
-    let haystack = Haystack::new(&tokenizer, engine.model(), &book, args.chat)?;
+    let haystack = Haystack::new(&language, &book, args.chat)?;
     let mut session = Session::open(engine, args.memory.options())?;
 
     let texts = args.lengths.len() as u64 * args.trials;

@@ -470,7 +470,8 @@ typedef struct attamba_memory {
     uint64_t state;
     // The session's buffers to compute in.
     uint64_t scratch;
-    // Snapshots that a chat keeps in order to go back; at most 32 MiB.
+    // Snapshots that a chat keeps in order to go back; in an estimate the most that they can be, and
+    // never more than 32 MiB.
     uint64_t checkpoints;
     // Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are let go
     // once they are there, but for the embedding's.
@@ -772,9 +773,10 @@ attamba_status attamba_session_feed_tokens(const struct attamba_session *session
 // Goes on from what has been fed with at most `most` tokens, and hands the text to `each`.
 // `*finish`, unless `finish` is NULL, says why it ended; what was made is taken in.
 //
-// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, or the
-// session holds a chat. After another error the session may lack the last token, or all of them
-// where the GPU was lost: attamba_session_get_info tells.
+// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, if the
+// last feed was cancelled and nothing was fed since, or if the session holds a chat. After another
+// error the session may lack the last token, or all of them where the GPU was lost:
+// attamba_session_get_info tells.
 attamba_status attamba_session_generate(const struct attamba_session *session,
                                         uint32_t most,
                                         attamba_text_fn each,
@@ -786,7 +788,8 @@ attamba_status attamba_session_generate(const struct attamba_session *session,
 //
 // Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
 //
-// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat.
+// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat, or has no logits because
+// the last feed was cancelled.
 attamba_status attamba_session_logits(const struct attamba_session *session,
                                       float *logits,
                                       size_t capacity,

@@ -35,7 +35,8 @@ pub struct Memory {
     pub state: u64,
     /// The session's buffers to compute in.
     pub scratch: u64,
-    /// Snapshots that a chat keeps in order to go back; at most 32 MiB.
+    /// Snapshots that a chat keeps in order to go back; in an estimate the most that they can be, and
+    /// never more than 32 MiB.
     pub checkpoints: u64,
     /// Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are let go
     /// once they are there, but for the embedding's.
@@ -116,6 +117,7 @@ unsafe fn estimate(
             copied: found.weights.copied,
             state: found.session.state,
             scratch: found.session.scratch,
+            checkpoints: found.checkpoints,
             device: found.weights.device,
             ..Memory::DEFAULT
         };

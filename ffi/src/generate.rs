@@ -9,7 +9,6 @@ use crate::session::attamba_session;
 use crate::status::Status;
 use crate::work::Raw;
 use runtime::session;
-use runtime::text::Detokeniser;
 use std::ffi::{c_char, c_void};
 
 /// Gets text as it is made: `bytes` bytes of UTF-8 at `text`, whole characters only, no zero byte
@@ -86,15 +85,11 @@ pub unsafe extern "C" fn attamba_session_feed_text(
         let text = unsafe { input::text(text, bytes, "the text") }?;
         session.work(|work| {
             let raw = work.raw()?;
-            let tokenizer = &session.model.language()?.tokenizer;
-            let mut tokens = tokenizer.encode(text, input::truth(special))?;
-            if let Some(bos) = tokenizer.bos()
-                && tokenizer.add_bos()
-                && raw.session.position() == 0
-                && tokens.first() != Some(&bos)
-            {
-                tokens.insert(0, bos);
-            }
+            let (language, special) = (session.model.language()?, input::truth(special));
+            let tokens = match raw.session.position() {
+                0 => language.begin(text, special)?,
+                _ => language.tokenizer().encode(text, special)?,
+            };
             feed(raw, &tokens)
         })
     })
@@ -128,9 +123,10 @@ fn feed(raw: &mut Raw, tokens: &[u32]) -> Result<()> {
 /// Goes on from what has been fed with at most `most` tokens, and hands the text to `each`.
 /// `*finish`, unless `finish` is NULL, says why it ended; what was made is taken in.
 ///
-/// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, or the
-/// session holds a chat. After another error the session may lack the last token, or all of them
-/// where the GPU was lost: attamba_session_get_info tells.
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, if the
+/// last feed was cancelled and nothing was fed since, or if the session holds a chat. After another
+/// error the session may lack the last token, or all of them where the GPU was lost:
+/// attamba_session_get_info tells.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_generate(
     session: *const attamba_session,
@@ -146,16 +142,15 @@ pub unsafe extern "C" fn attamba_session_generate(
             if inner.position() == 0 {
                 return Err(Failure::new(Status::State, "nothing has been fed yet"));
             }
-            let tokenizer = &session.model.language()?.tokenizer;
-            let mut text = Detokeniser::new();
-            let is_end = |token| tokenizer.is_end(token);
-            let why = inner.generate(sampler, most as usize, is_end, |token| {
+            let language = session.model.language()?;
+            let mut pieces = inner.pieces(sampler, language, most as usize);
+            for piece in pieces.by_ref() {
                 // SAFETY: the caller's function, while the caller waits.
-                unsafe { sink.push(text.push(token, tokenizer)) }
-            })?;
-            // SAFETY: as above.
-            unsafe { sink.push(text.flush()) };
-            Ok(why)
+                if !unsafe { sink.push(&piece?) } {
+                    break;
+                }
+            }
+            Ok(pieces.finish().unwrap_or(session::Finish::Stopped))
         })?;
         let why = match why {
             session::Finish::End => Finish::Ended,
@@ -174,7 +169,8 @@ pub unsafe extern "C" fn attamba_session_generate(
 ///
 /// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
 ///
-/// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat.
+/// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat, or has no logits because
+/// the last feed was cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_logits(
     session: *const attamba_session,

@@ -9,7 +9,7 @@ use crate::input;
 use crate::options::Engine;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
-use runtime::conversation::Language;
+use runtime::text::Language;
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn attamba_model_tokenize(
         // SAFETY: the caller gives that many bytes and room for that many tokens.
         unsafe {
             let text = input::text(text, bytes, "the text")?;
-            let found = model.language()?.tokenizer.encode(text, input::truth(special))?;
+            let found = model.language()?.tokenizer().encode(text, input::truth(special))?;
             buffer::slice(&found, tokens, capacity, count)
         }
     })
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn attamba_model_token_bytes(
     length: *mut usize,
 ) -> Status {
     guard::on(&MODELS, model, |model| {
-        let tokenizer = &model.language()?.tokenizer;
+        let tokenizer = model.language()?.tokenizer();
         let bytes = tokenizer.token_bytes(token).ok_or_else(|| {
             let vocab = tokenizer.vocab_size();
             Failure::argument(format!("token {token}; the vocabulary has {vocab} entries"))
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn attamba_model_token_is_end(
     ends: *mut i32,
 ) -> Status {
     guard::on(&MODELS, model, |model| {
-        let is_end = model.language()?.tokenizer.is_end(token);
+        let is_end = model.language()?.tokenizer().is_end(token);
         // SAFETY: the caller gives a place for the answer.
         unsafe { buffer::result(i32::from(is_end), ends) };
         Ok(())

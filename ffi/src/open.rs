@@ -9,9 +9,8 @@ use crate::input;
 use crate::model::{Model, attamba_model};
 use crate::options::{self, Engine, ModelOptions};
 use crate::status::Status;
-use runtime::conversation::Language;
 use runtime::gguf::Gguf;
-use runtime::text::{ChatTemplate, TextSource, Tokenizer};
+use runtime::text::Language;
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -101,7 +100,7 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     }
     let read = if options.preloads() { READ } else { OPENED };
     report(read)?;
-    let language = language(&file).map_err(|e| e.to_string());
+    let language = Language::from_model(&file).map_err(|e| e.to_string());
     let spelt = read + SPELLING;
     report(spelt)?;
     let engines = Engines::new(Arc::clone(&file), wanted);
@@ -109,13 +108,6 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     engines.get_with(Engine::Auto, &mut |done, all| between(spelt, 1.0, done, all))?;
     report(1.0)?;
     Ok(Model::new(file, language, engines))
-}
-
-fn language(file: &runtime::model::Model) -> runtime::Result<Language> {
-    let tokenizer = Tokenizer::new(&TextSource::from_gguf(file.gguf())?)?;
-    let source = file.gguf().str("tokenizer.chat_template")?;
-    let template = ChatTemplate::for_tokenizer(source, &tokenizer)?;
-    Ok(Language { tokenizer: Arc::new(tokenizer), template: Arc::new(template) })
 }
 
 /// # Safety

@@ -334,7 +334,7 @@ impl Sampling {
         if from.is_null() {
             let raw = Sampler::new(Options::default())?;
             let chat = match &model.language {
-                Ok(language) => Sampler::new(Options::chat(&language.tokenizer)?)?,
+                Ok(language) => Sampler::new(Options::chat(language.tokenizer())?)?,
                 // Such a model has no chats.
                 Err(_) => raw.clone(),
             };
@@ -360,7 +360,7 @@ impl Sampling {
             options.stages = stages.iter().map(|&stage| Stage::of(stage)).collect::<Result<_>>()?;
         }
         if self.dry_multiplier > 0.0 {
-            let tokenizer = &model.language()?.tokenizer;
+            let tokenizer = model.language()?.tokenizer();
             options.dry_breakers = if self.dry_breakers.is_null() {
                 Options::chat(tokenizer)?.dry_breakers
             } else {

@@ -58,6 +58,7 @@ impl From<&Error> for Status {
             Error::Tokenizer(_) | Error::Template(_) => Status::Text,
             Error::TokenOutOfRange { .. } | Error::Argument(_) => Status::Argument,
             Error::Budget { .. } => Status::Budget,
+            Error::NoLogits { .. } => Status::State,
             Error::Saved(_) => Status::Saved,
             Error::OutOfMemory { .. } => Status::Memory,
             Error::NoAdapter(_)

@@ -2,9 +2,10 @@
 
 use crate::error::{Failure, Result};
 use crate::status::Status;
-use runtime::conversation::{Conversation, Language};
+use runtime::conversation::Conversation;
 use runtime::sample::Sampler;
 use runtime::session::Session;
+use runtime::text::Language;
 
 /// A session's inside. It begins as raw and becomes a chat by the first message, or the other way
 /// round once it has been reset.
@@ -123,8 +124,10 @@ impl Work {
     /// The logits of the last token.
     pub fn logits(&mut self) -> Result<&[f32]> {
         let session = &mut self.raw()?.session;
-        session.fetch_logits()?;
-        Ok(session.logits())
+        match session.position() {
+            0 => Ok(&[]),
+            _ => Ok(session.logits()?),
+        }
     }
 
     /// Makes the state at most `bytes` large.

@@ -33,7 +33,7 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
         let memory = session.memory();
         assert!(memory.state <= STATE_BYTES);
         session.feed(&[0, vocab as u32 - 1])?;
-        assert_eq!(session.logits().len(), vocab);
+        assert_eq!(session.logits()?.len(), vocab);
         assert!(session.feed(&[vocab as u32]).is_err());
         assert_eq!(session.position(), 2);
         session.reset();

@@ -3,7 +3,7 @@
 use super::Conversation;
 use super::checkpoints::Checkpoints;
 use crate::error::Result;
-use crate::session::{self, Session};
+use crate::session;
 use crate::text::Message;
 
 /// A chat as it was at some moment: messages and the state of the session.
@@ -29,7 +29,7 @@ impl Conversation {
     /// As [`Session::snapshot`](session::Session::snapshot).
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         Ok(Snapshot {
-            session: self.on_any_engine(Session::snapshot)?,
+            session: self.session.snapshot()?,
             messages: self.messages.clone(),
             fed: self.fed.clone(),
             recent: self.sampler.recent(),
@@ -46,6 +46,7 @@ impl Conversation {
         self.messages.clone_from(&to.messages);
         self.fed.clone_from(&to.fed);
         self.checkpoints.clear();
+        self.set_history();
         Ok(())
     }
 
@@ -54,8 +55,8 @@ impl Conversation {
     /// # Errors
     /// As [`Session::fork`](session::Session::fork).
     pub fn fork(&mut self) -> Result<Conversation> {
-        Ok(Conversation {
-            session: self.on_any_engine(Session::fork)?,
+        let mut fork = Conversation {
+            session: self.session.fork()?,
             sampler: self.sampler.clone(),
             language: self.language.clone(),
             system: self.system.clone(),
@@ -65,6 +66,8 @@ impl Conversation {
             parse_special: self.parse_special,
             prompt: self.prompt,
             answer: self.answer,
-        })
+        };
+        fork.set_history();
+        Ok(fork)
     }
 }

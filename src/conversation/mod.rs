@@ -7,16 +7,20 @@
 //! On an engine that another is to take over from ([`OrCpu`](crate::engine::OrCpu)) a chat outlives
 //! the GPU, in the middle of an answer too: it goes on from the last of those snapshots.
 
+mod answer;
 mod branch;
 mod checkpoints;
-mod lost;
+mod past;
 mod saved;
 
+use crate::engine::Geometry;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use crate::session::{Cancel, Pause, Session, Shrink};
-use crate::text::{Chat, ChatTemplate, Detokeniser, Message, Tokenizer};
+use crate::text::{Chat, Language, Message};
+pub use answer::Answer;
 pub use branch::Snapshot;
+pub(crate) use checkpoints::most_bytes as most_checkpoint_bytes;
 use checkpoints::{Checkpoint, Checkpoints};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,26 +47,6 @@ pub struct Speed {
     pub time: Duration,
 }
 
-/// What came of an answer.
-struct Answer {
-    text: String,
-    /// Number of tokens.
-    tokens: usize,
-    outcome: Outcome,
-    /// Whether the session has taken in all of it: not if it was cancelled while another engine read
-    /// the chat anew.
-    whole: bool,
-}
-
-/// What turns text to tokens and messages to text, and may be shared by conversations.
-#[derive(Clone)]
-pub struct Language {
-    /// The tokenizer of the model.
-    pub tokenizer: Arc<Tokenizer>,
-    /// The chat template of the model.
-    pub template: Arc<ChatTemplate>,
-}
-
 /// A chat on a session.
 pub struct Conversation {
     session: Session,
@@ -70,7 +54,7 @@ pub struct Conversation {
     language: Language,
     system: Option<Message>,
     messages: Vec<Message>,
-    /// The text that the session has taken in; empty if it is to begin anew.
+    /// The text that the session has taken in.
     fed: String,
     checkpoints: Checkpoints,
     parse_special: bool,
@@ -118,7 +102,8 @@ impl Conversation {
     }
 
     /// The session as it is, and the sampler; the messages are forgotten.
-    pub fn into_parts(self) -> (Session, Sampler) {
+    pub fn into_parts(mut self) -> (Session, Sampler) {
+        self.session.clear_history();
         (self.session, self.sampler)
     }
 
@@ -175,8 +160,9 @@ impl Conversation {
     /// # Errors
     /// As [`Session::shrink`].
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
+        let geometry = self.session.geometry();
         self.session.shrink(bytes)?;
-        self.checkpoints.clear();
+        self.forget_larger(geometry);
         Ok(())
     }
 
@@ -188,6 +174,7 @@ impl Conversation {
         self.messages.clear();
         self.messages.extend(self.system.clone());
         self.checkpoints.clear();
+        self.set_history();
         (self.prompt, self.answer) = Default::default();
     }
 
@@ -216,14 +203,12 @@ impl Conversation {
         }
         self.session.begin();
         let language = self.language.clone();
-        let chat = self.chat_of(&language);
+        let chat = self.chat_of(&language)?;
         let text = chat.render(&self.messages, false)?;
-        let tokens = chat.encode(&self.messages, false)?;
+        let tokens = chat.whole(&text)?;
         self.session.reset();
-        let fed = self.session.go_on(&tokens);
-        self.or_read_anew(fed, &text, &[])?;
-        // As in an answer: what the session takes in counts as recent, whoever wrote it.
-        self.sampler.recall(&tokens);
+        self.sampler.forget();
+        self.take_in(&tokens)?;
         self.fed = text;
         Ok(())
     }
@@ -239,175 +224,143 @@ impl Conversation {
         limit: usize,
         each: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Outcome> {
-        self.session.begin();
-        let before = self.messages.len();
-        let geometry = self.session.geometry();
-        // Where there is no memory for a snapshot the chat goes on without.
-        if !self.fed.is_empty()
-            && let Ok(snapshot) = self.session.snapshot()
-        {
-            let (fed, recent) = (self.fed.len(), self.sampler.recent());
-            self.checkpoints.push(Checkpoint { messages: before, fed, recent, snapshot });
-        }
-        self.messages.push(Message::user(message));
-        let result = self.attempt(limit, each);
-        if matches!(result, Err(_) | Ok(Outcome::Dropped)) {
-            self.messages.truncate(before);
-            self.go_back()?;
-        }
-        if self.session.geometry() != geometry {
-            // Made smaller meanwhile: they can't be gone back to.
-            self.checkpoints.clear();
-        }
-        result
-    }
-
-    /// Brings the session to where the messages that are left end.
-    fn go_back(&mut self) -> Result<()> {
-        self.sampler.forget();
-        match self.checkpoints.take(self.messages.len()) {
-            Some(Checkpoint { fed, recent, snapshot, .. }) => {
-                let mut text = std::mem::take(&mut self.fed);
-                match self.session.rewind(&snapshot) {
-                    // Cancelled while paused, when nothing may be copied; or made smaller meanwhile.
-                    Err(Error::Paused | Error::Argument(_)) => return Ok(()),
-                    other => other?,
-                }
-                text.truncate(fed);
-                self.fed = text;
-                self.sampler.recall(&recent);
+        let mut answer = self.answer_pieces(message, limit)?;
+        while let Some(piece) = answer.advance()? {
+            if !each(piece) {
+                answer.stop();
             }
-            // The next turn takes in the whole chat.
-            None => self.fed.clear(),
         }
-        Ok(())
+        Ok(answer.outcome().unwrap_or(Outcome::Stopped))
     }
 
-    fn attempt(&mut self, limit: usize, each: &mut dyn FnMut(&str) -> bool) -> Result<Outcome> {
+    /// Takes in `message`, and gives the answer of at most `limit` tokens as an iterator of pieces:
+    /// whole characters, never empty.
+    ///
+    /// ```no_run
+    /// # fn demo(mut chat: attamba::conversation::Conversation) -> attamba::Result<()> {
+    /// for piece in chat.answer_pieces("Tell me a story.", 400)? {
+    ///     print!("{}", piece?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Conversation::answer`], here and as the last item.
+    pub fn answer_pieces(
+        &mut self,
+        message: impl Into<String>,
+        limit: usize,
+    ) -> Result<Answer<'_>> {
+        Answer::begin(self, message.into(), limit)
+    }
+
+    /// Keeps the chat as it is now, to go back to, where there is room for that. Where there is no
+    /// memory the chat goes on without.
+    fn checkpoint(&mut self) {
+        let (messages, fed) = (self.messages.len(), self.fed.len());
+        if fed == 0 || self.checkpoints.of(messages, fed).is_some() {
+            return;
+        }
+        if self.checkpoints.make_room(self.session.snapshot_bytes()) {
+            // The session holds on to the last one, which may have had to go.
+            if self.checkpoints.is_empty() {
+                self.set_history();
+            }
+            if let Ok(snapshot) = self.session.snapshot() {
+                let (recent, snapshot) = (self.sampler.recent(), Arc::new(snapshot));
+                self.checkpoints.push(Checkpoint { messages, fed, recent, snapshot });
+            }
+        }
+        self.set_history();
+    }
+
+    /// Takes in what leads to the answer; gives the text of the chat up to there.
+    fn take_in_turn(&mut self) -> Result<String> {
         let start = Instant::now();
         let language = self.language.clone();
-        let chat = self.chat_of(&language);
-        let turn = chat.turn(&self.messages, &self.fed)?;
+        let turn = self.chat_of(&language)?.turn(&self.messages, &self.fed)?;
         if turn.restart {
             self.session.reset();
             self.sampler.forget();
             // What lies before belongs to a text that is not the chat's any more.
             self.checkpoints.clear();
         }
-        for &token in &turn.tokens {
-            self.sampler.accept(token);
-        }
-        let fed = self.session.go_on(&turn.tokens);
-        match self.or_read_anew(fed, &turn.text, &[]) {
-            Err(Error::Cancelled) => return Ok(Outcome::Dropped),
-            other => other?,
-        }
+        self.take_in(&turn.tokens)?;
         if self.session.is_cancelled() {
-            return Ok(Outcome::Dropped);
+            return Err(Error::Cancelled);
         }
         self.prompt = Speed { tokens: turn.tokens.len(), time: start.elapsed() };
-
-        let start = Instant::now();
-        let Answer { text: answer, tokens, outcome, whole } =
-            self.generate(&turn.text, limit, each)?;
-        self.answer = Speed { tokens, time: start.elapsed() };
-        self.fed = turn.text + &chat.mark(&answer);
-        let message = self.as_written(answer)?;
-        self.messages.push(message);
-        if !whole {
-            self.fed.clear();
-        }
-        Ok(outcome)
+        Ok(turn.text)
     }
 
-    /// Answers the chat `text`.
-    ///
-    /// A token that ends the turn is not fed here: what stands between an answer and the next
-    /// message is the template's to say, and [`Chat::turn`] brings it along. A turn that ends
-    /// otherwise, or with another token than the template's, thus goes on as well as any.
-    fn generate(
-        &mut self,
-        text: &str,
-        limit: usize,
-        each: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<Answer> {
-        let tokenizer = Arc::clone(&self.language.tokenizer);
-        let mut detokeniser = Detokeniser::new();
-        let mut answer = String::new();
-        let mut outcome = Outcome::Limit;
-        let mut tokens = Vec::new();
-        let mut whole = true;
-        while tokens.len() < limit {
-            let token = match self.session.choose(&mut self.sampler) {
-                Ok(token) => token,
-                Err(e) => match self.or_read_anew(Err(e), text, &tokens) {
-                    Err(Error::Cancelled) => {
-                        whole = !self.session.is_to_move();
-                        outcome = Outcome::Stopped;
-                        break;
-                    }
-                    // Read anew, by which all logits are there.
-                    other => other.and_then(|()| self.session.choose(&mut self.sampler))?,
-                },
-            };
-            if tokenizer.is_end(token) {
-                outcome = Outcome::Ended;
-                break;
-            }
-            let piece = detokeniser.push(token, &tokenizer);
-            answer.push_str(piece);
-            let length = piece.len();
-            let go_on = piece.is_empty() || each(piece);
-            tokens.push(token);
-            let fed = self.session.follow(token, &self.sampler);
-            let reads_anew = fed.is_err() && self.session.is_to_move();
-            match self.or_read_anew(fed, text, &tokens) {
-                Err(Error::Cancelled) => {
-                    // While paused: the token is not taken in, and so no part of the answer.
-                    whole = !reads_anew;
-                    answer.truncate(answer.len() - length);
-                    tokens.pop();
-                    outcome = Outcome::Stopped;
-                    break;
-                }
-                other => other?,
-            }
-            if !go_on || self.session.is_cancelled() {
-                outcome = Outcome::Stopped;
-                break;
-            }
-        }
-        let fetched = self.session.fetch_logits();
-        match self.or_read_anew(fetched, text, &tokens) {
-            // The next turn feeds its message first and needs none.
-            Err(Error::Paused) => {}
-            Err(Error::Cancelled) => whole = false,
-            other => other?,
-        }
-        let rest = detokeniser.flush();
-        if !rest.is_empty() {
-            each(rest);
-            answer.push_str(rest);
-        }
-        Ok(Answer { text: answer, tokens: tokens.len(), outcome, whole })
+    /// Has the session take in tokens, which then count as recent.
+    fn take_in(&mut self, tokens: &[u32]) -> Result<()> {
+        self.session.go_on(tokens)?;
+        tokens.iter().for_each(|&token| self.sampler.accept(token));
+        Ok(())
     }
 
-    fn chat_of<'a>(&self, language: &'a Language) -> Chat<'a> {
-        Chat::new(&language.tokenizer, &language.template).parse_special(self.parse_special)
+    /// Back to `before` messages, after a turn that came to nothing.
+    fn take_back(&mut self, before: usize, geometry: Geometry) -> Result<()> {
+        self.messages.truncate(before);
+        let back = self.go_back();
+        self.forget_larger(geometry);
+        back
+    }
+
+    /// Forgets the checkpoints of a session that was larger: they can't be gone back to.
+    fn forget_larger(&mut self, geometry: Geometry) {
+        if self.session.geometry() != geometry {
+            self.checkpoints.clear();
+            self.set_history();
+        }
+    }
+
+    /// Brings the session to where the messages that are left end.
+    fn go_back(&mut self) -> Result<()> {
+        self.sampler.forget();
+        let rewound = match self.checkpoints.back_to(self.messages.len()) {
+            None => None,
+            Some(checkpoint) => match self.session.rewind(&checkpoint.snapshot) {
+                Ok(()) => Some(checkpoint),
+                // Cancelled while paused, when nothing may be copied; or made smaller meanwhile.
+                Err(Error::Paused | Error::Argument(_)) => None,
+                Err(e) => return Err(e),
+            },
+        };
+        match rewound {
+            Some(checkpoint) => {
+                self.sampler.recall(&checkpoint.recent);
+                self.fed.truncate(checkpoint.fed);
+            }
+            // The next turn takes in the whole chat.
+            None => {
+                self.fed.clear();
+                self.session.reset();
+            }
+        }
+        self.set_history();
+        Ok(())
+    }
+
+    fn chat_of<'a>(&self, language: &'a Language) -> Result<Chat<'a>> {
+        Ok(language.chat()?.parse_special(self.parse_special))
     }
 
     /// The answer as a message. Many templates put the space that a model begins its answer with
     /// before the message themselves; with it in the message they would write it twice, and the
     /// session would have to take in the whole chat anew.
-    fn as_written(&self, answer: String) -> Result<Message> {
+    fn as_written(&self, answer: String) -> Message {
         let trimmed = answer.trim_start();
         if trimmed.len() < answer.len() {
             let mut chat = self.messages.clone();
             chat.push(Message::assistant(trimmed));
-            if self.chat_of(&self.language).begins_with(&chat, &self.fed)? {
-                return Ok(Message::assistant(trimmed));
+            let text = self.chat_of(&self.language);
+            if text.is_ok_and(|text| text.begins_with(&chat, &self.fed).unwrap_or(false)) {
+                return Message::assistant(trimmed);
             }
         }
-        Ok(Message::assistant(answer))
+        Message::assistant(answer)
     }
 }

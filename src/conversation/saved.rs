@@ -1,11 +1,11 @@
 //! Chats in files: a saved session with the messages as its note.
 
-use super::{Conversation, Language};
+use super::Conversation;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use crate::session::Session;
-use crate::text::Message;
+use crate::text::{Language, Message};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Conversation {
         };
         let note = serde_json::to_vec(&note)
             .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))?;
-        self.on_any_engine(|session| session.save(path, &note))
+        self.session.save(path, &note)
     }
 
     /// Takes up the chat that was saved at `path`; nothing is read anew.
@@ -66,10 +66,16 @@ impl Conversation {
         sampler.recall(&note.recent);
         let system = note.messages.first().filter(|m| m.role == "system");
         let system = system.map(|m| m.content.clone());
-        Ok(Conversation {
+        let mut chat = Conversation {
             messages: note.messages,
             fed: note.fed,
             ..Conversation::with(session, sampler, language, system)
-        })
+        };
+        if chat.fed.is_empty() {
+            // Of a chat whose first prompt was cancelled on the way.
+            chat.session.reset();
+        }
+        chat.set_history();
+        Ok(chat)
     }
 }

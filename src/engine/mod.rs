@@ -210,7 +210,8 @@ pub trait State: Send {
     /// [`State::last_logits`] gives the rest.
     fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()>;
 
-    /// The logits (`[vocab]`) of the last token of the last call that was for logits.
+    /// The logits (`[vocab]`) of the last token, where the call that took it in was for logits and
+    /// was this state's alone; else [`Error::NoLogits`](crate::Error::NoLogits).
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()>;
 
     /// The state as what it is, for the engine that it is of.

@@ -77,11 +77,16 @@ impl Sampler {
     /// [`Error::Logits`] where a logit is NaN or plus infinity, or none is finite. Then nothing has
     /// been drawn.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
-        self.candidates.fill(logits, &self.sampling.bias)?;
-        self.run();
-        let token = self.draw()?;
+        let token = self.choose(logits)?;
         self.accept(token);
         Ok(token)
+    }
+
+    /// As [`Sampler::sample`], but the token counts as recent only once it is accepted.
+    pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        self.candidates.fill(logits, &self.sampling.bias)?;
+        self.run();
+        self.draw()
     }
 
     /// The tokens that [`Sampler::sample`] would draw from, the most likely first, with their
@@ -97,7 +102,7 @@ impl Sampler {
         Ok(sorted.iter().map(|c| (c.token, weight(c) / total)).collect())
     }
 
-    /// Whether [`Sampler::sample_top`] is worth a try: the chain comes down to [`TOP`] tokens or less
+    /// Whether [`Sampler::choose_top`] is worth a try: the chain comes down to [`TOP`] tokens or less
     /// before a stage needs all of them.
     pub(crate) fn needs_only_top(&self) -> bool {
         let lowers = |stage: &Stage| match stage {
@@ -112,17 +117,15 @@ impl Sampler {
             }
     }
 
-    /// What [`Sampler::sample`] would choose, from the most likely candidates alone, in descending
+    /// What [`Sampler::choose`] would choose, from the most likely candidates alone, in descending
     /// order. None where they can't tell, as too many of them have been penalized: then nothing has
     /// been drawn, and all logits are needed.
-    pub(crate) fn sample_top(&mut self, top: &[Candidate]) -> Option<u32> {
+    pub(crate) fn choose_top(&mut self, top: &[Candidate]) -> Option<u32> {
         let enough = self.candidates.fill_top(top, top.len() < TOP);
         if !enough || !self.run() {
             return None;
         }
-        let token = self.draw().ok()?;
-        self.accept(token);
-        Some(token)
+        self.draw().ok()
     }
 
     /// Runs the stages. False where the candidates are not all and a stage needs those that are not
@@ -420,8 +423,11 @@ mod tests {
                     prop_assert!(penalty < 1.0 || (top_k > TOP && temperature > 0.0));
                     break;
                 }
-                let got = match other.sample_top(&all) {
-                    Some(token) => token,
+                let got = match other.choose_top(&all) {
+                    Some(token) => {
+                        other.accept(token);
+                        token
+                    }
                     None => other.sample(&logits).unwrap(),
                 };
                 prop_assert_eq!(got, want);
@@ -438,9 +444,9 @@ mod tests {
         assert!(s.needs_only_top());
         // Of the 64 more than 40 stay above the least of them.
         (0..23).for_each(|t| s.accept(t));
-        assert!(s.clone().sample_top(&top).is_some());
+        assert!(s.clone().choose_top(&top).is_some());
         s.accept(23);
-        assert!(s.sample_top(&top).is_none());
+        assert!(s.choose_top(&top).is_none());
         assert!(!sampler(plain()).needs_only_top());
     }
 }

@@ -1,8 +1,10 @@
-//! Generating tokens, one after the other.
+//! Generating tokens, one after the other: the one loop that sessions and chats, callbacks and
+//! iterators have in common.
 
 use super::Session;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
+use crate::text::{Detokeniser, Language, Tokenizer};
 
 /// Why a generation came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +19,167 @@ pub enum Finish {
     Cancelled,
 }
 
+/// What happens to a token that ends the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtEnd {
+    /// It is taken in, and handed out.
+    TakeIn,
+    /// It is neither.
+    Leave,
+}
+
+/// A generation on its way. Whatever it has handed out the session has taken in.
+pub(crate) struct Generation {
+    left: usize,
+    at_end: AtEnd,
+    finish: Option<Finish>,
+}
+
+impl Generation {
+    /// At most `limit` tokens.
+    pub fn new(limit: usize, at_end: AtEnd) -> Generation {
+        Generation { left: limit, at_end, finish: None }
+    }
+
+    /// Chooses a token and takes it in; nothing once the generation is over.
+    pub fn step(
+        &mut self,
+        session: &mut Session,
+        sampler: &mut Sampler,
+        is_end: impl Fn(u32) -> bool,
+    ) -> Result<Option<u32>> {
+        if self.finish.is_none() && self.left == 0 {
+            self.finish = Some(Finish::Limit);
+        }
+        if self.finish.is_some() {
+            return Ok(None);
+        }
+        let taken = match session.is_cancelled() {
+            true => Err(Error::Cancelled),
+            false => session.choose(sampler).and_then(|token| {
+                let ends = is_end(token);
+                if !ends || self.at_end == AtEnd::TakeIn {
+                    session.follow(token, sampler)?;
+                    // What the session takes in counts as recent, whoever wrote it.
+                    sampler.accept(token);
+                }
+                Ok((token, ends))
+            }),
+        };
+        let (token, ends) = match taken {
+            Ok(taken) => taken,
+            Err(Error::Cancelled) => {
+                self.finish = Some(Finish::Cancelled);
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        self.left -= 1;
+        self.finish = ends.then_some(Finish::End);
+        Ok((!ends || self.at_end == AtEnd::TakeIn).then_some(token))
+    }
+
+    /// Ends it, if it has not ended.
+    pub fn stop(&mut self) {
+        self.finish.get_or_insert(Finish::Stopped);
+    }
+
+    /// Why it has ended; nothing while it has not.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+}
+
+/// The text of a generation, whole characters only.
+pub(crate) struct Speech {
+    generation: Generation,
+    detokeniser: Detokeniser,
+    piece: String,
+    tokens: usize,
+    /// What was left of an incomplete character has been handed out.
+    flushed: bool,
+}
+
+impl Speech {
+    pub fn new(generation: Generation) -> Speech {
+        let (detokeniser, piece) = (Detokeniser::new(), String::new());
+        Speech { generation, detokeniser, piece, tokens: 0, flushed: false }
+    }
+
+    /// The next piece that is not empty; nothing once it is over.
+    pub fn next(
+        &mut self,
+        session: &mut Session,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<&str>> {
+        self.piece.clear();
+        while self.piece.is_empty() {
+            match self.generation.step(session, sampler, |token| tokenizer.is_end(token))? {
+                Some(token) => {
+                    self.tokens += 1;
+                    self.piece.push_str(self.detokeniser.push(token, tokenizer));
+                }
+                None if self.flushed => return Ok(None),
+                None => {
+                    self.piece = self.flush().to_owned();
+                }
+            }
+        }
+        Ok(Some(&self.piece))
+    }
+
+    /// What is left of a character that will not come, unless it was handed out.
+    pub fn flush(&mut self) -> &str {
+        match std::mem::replace(&mut self.flushed, true) {
+            true => "",
+            false => self.detokeniser.flush(),
+        }
+    }
+
+    /// Tokens so far.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    pub fn generation(&mut self) -> &mut Generation {
+        &mut self.generation
+    }
+}
+
+/// The text that a session goes on with, piece by piece: [`Session::pieces`]. What it has handed out
+/// the session has taken in; it may be dropped at any time.
+pub struct Pieces<'a> {
+    session: &'a mut Session,
+    sampler: &'a mut Sampler,
+    language: &'a Language,
+    speech: Speech,
+}
+
+impl Pieces<'_> {
+    /// Why it came to its end; nothing before, and after an error.
+    pub fn finish(&mut self) -> Option<Finish> {
+        self.speech.generation().finish()
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Result<String>> {
+        let tokenizer = self.language.tokenizer();
+        let piece = self.speech.next(self.session, self.sampler, tokenizer);
+        piece.map(|piece| piece.map(str::to_owned)).transpose()
+    }
+}
+
 impl Session {
     /// Chooses up to `limit` tokens, each from the logits of the one before, and takes them in.
-    /// `is_end` names tokens that end the text. `each` gets every token, the end included, and
-    /// says whether to go on.
+    /// `is_end` names tokens that end the text. `each` gets every token once it is taken in, the end
+    /// included, and says whether to go on.
     ///
     /// # Errors
-    /// [`Error::Argument`] if nothing has been fed yet, so that there are no logits to begin with;
+    /// [`Error::NoLogits`] where there are none to begin with: see [`Session::logits`];
     /// [`Error::Logits`] if no token can be chosen by them.
     pub fn generate(
         &mut self,
@@ -34,50 +190,38 @@ impl Session {
     ) -> Result<Finish> {
         // Clearing once, here, keeps a cancel that arrives between two tokens.
         self.begin();
-        match self.wait_for_logits() {
-            Err(Error::Cancelled) => return Ok(Finish::Cancelled),
-            other => other?,
+        let mut generation = Generation::new(limit, AtEnd::TakeIn);
+        while let Some(token) = generation.step(self, sampler, &is_end)? {
+            if !each(token) {
+                generation.stop();
+            }
         }
-        if self.logits.is_empty() {
-            return Err(Error::Argument("feed at least one token before generating".into()));
-        }
-        let finish = self.choose_and_take_in(sampler, limit, is_end, &mut each)?;
-        match self.fetch_logits() {
-            // They are fetched when they are asked for.
-            Err(Error::Paused) => {}
-            other => other?,
-        }
-        Ok(finish)
+        Ok(generation.finish().unwrap_or(Finish::Stopped))
     }
 
-    fn choose_and_take_in(
-        &mut self,
-        sampler: &mut Sampler,
+    /// The text of up to `limit` tokens that the session goes on with, as an iterator of pieces:
+    /// whole characters, never empty. A token that ends the text gives no text and is the last.
+    ///
+    /// ```no_run
+    /// # fn demo(mut session: attamba::session::Session, mut sampler: attamba::sample::Sampler,
+    /// #     language: attamba::text::Language) -> attamba::Result<()> {
+    /// session.feed(&language.begin("Once upon a time", false)?)?;
+    /// for piece in session.pieces(&mut sampler, &language, 100) {
+    ///     print!("{}", piece?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The items are the errors of [`Session::generate`].
+    pub fn pieces<'a>(
+        &'a mut self,
+        sampler: &'a mut Sampler,
+        language: &'a Language,
         limit: usize,
-        is_end: impl Fn(u32) -> bool,
-        each: &mut impl FnMut(u32) -> bool,
-    ) -> Result<Finish> {
-        for _ in 0..limit {
-            if self.cancel.is_set() {
-                return Ok(Finish::Cancelled);
-            }
-            let token = match self.choose(sampler) {
-                Err(Error::Cancelled) => return Ok(Finish::Cancelled),
-                other => other?,
-            };
-            let go_on = each(token);
-            match self.follow(token, sampler) {
-                // Cancelled while paused: this token is not taken in.
-                Err(Error::Cancelled) => return Ok(Finish::Cancelled),
-                other => other?,
-            }
-            if is_end(token) {
-                return Ok(Finish::End);
-            }
-            if !go_on {
-                return Ok(Finish::Stopped);
-            }
-        }
-        Ok(Finish::Limit)
+    ) -> Pieces<'a> {
+        self.begin();
+        let speech = Speech::new(Generation::new(limit, AtEnd::TakeIn));
+        Pieces { session: self, sampler, language, speech }
     }
 }

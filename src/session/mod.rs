@@ -4,8 +4,10 @@ mod budget;
 mod cancel;
 mod file;
 mod generate;
+mod header;
 mod lost;
 mod pause;
+mod sequence;
 mod shrink;
 mod snapshot;
 mod together;
@@ -13,15 +15,19 @@ mod together;
 pub use crate::cache::{Eviction, MOST_CHUNK, MOST_WINDOW};
 pub use budget::Budget;
 pub use cancel::Cancel;
-pub use generate::Finish;
+pub(crate) use generate::{AtEnd, Generation, Speech};
+pub use generate::{Finish, Pieces};
+pub use lost::History;
 pub use pause::Pause;
 pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
-use crate::engine::{Candidate, Engine, Geometry, KvType, State, TOP, Want};
+use crate::engine::{Candidate, Engine, Geometry, KvType, Want};
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::sample::Sampler;
+use lost::Past;
+use sequence::{Next, Sequence};
 use std::sync::Arc;
 
 /// What a session is opened with.
@@ -69,15 +75,13 @@ pub struct Memory {
 /// [`Session::pause_handle`] give what may be used from others meanwhile.
 pub struct Session {
     engine: Arc<dyn Engine>,
-    state: Box<dyn State>,
+    sequence: Sequence,
     geometry: Geometry,
     cancel: Cancel,
     pause: Pause,
     shrink: Shrink,
-    /// Logits of the last token taken in; empty before the first, and while there is a `top`.
-    logits: Vec<f32>,
-    /// The most likely successors of the last token, where its logits have not been asked for.
-    top: Vec<Candidate>,
+    /// What the session is brought back from where its engine is lost.
+    past: Option<Past>,
 }
 
 impl Session {
@@ -101,11 +105,9 @@ impl Session {
     }
 
     fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
-        let (engine, state) = lost::open(engine, geometry)?;
-        let logits = Vec::with_capacity(engine.model().spec().vocab);
-        let top = Vec::with_capacity(TOP);
+        let (engine, sequence) = sequence::open(engine, geometry)?;
         let (cancel, pause, shrink) = Default::default();
-        Ok(Session { engine, state, geometry, cancel, pause, shrink, logits, top })
+        Ok(Session { engine, sequence, geometry, cancel, pause, shrink, past: None })
     }
 
     /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
@@ -113,7 +115,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::TokenOutOfRange`] before anything is taken in. [`Error::Cancelled`] between two
-    /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable.
+    /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable; it
+    /// has no logits until it is fed the rest, or something else.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
         self.begin();
         self.go_on(tokens)
@@ -139,76 +142,75 @@ impl Session {
         self.take_in(tokens, Want::Last, &mut |_, _| {})
     }
 
-    /// Takes in one token and gives its most likely successors, at most [`TOP`], the likeliest
-    /// first. On a GPU less is read back than by [`Session::feed`]; what [`Session::logits`] has is
-    /// gone until [`Session::fetch_logits`].
+    /// Takes in one token and gives its most likely successors, at most
+    /// [`TOP`](crate::engine::TOP), the likeliest first. On a GPU less is read back than by
+    /// [`Session::feed`]; [`Session::logits`] fetches the rest when it is asked.
     ///
     /// # Errors
     /// [`Error::TokenOutOfRange`] before the token is taken in.
     pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
         self.begin();
         self.take_in_for_top(token)?;
-        Ok(&self.top)
+        match self.sequence.next() {
+            Next::Top(top) => Ok(top),
+            Next::Logits(_) | Next::Nothing => Err(self.no_logits()),
+        }
     }
 
     fn take_in_for_top(&mut self, token: u32) -> Result<()> {
-        let pause = self.pause.clone();
-        let _computing = pause.wait(&self.cancel)?;
-        self.shrink_as_asked();
-        self.forget_logits();
-        self.state.forward_top(&[token], &mut self.top)
-    }
-
-    /// Makes [`Session::logits`] those of the last token after [`Session::feed_top`].
-    ///
-    /// # Errors
-    /// Those of the engine's device; [`Error::Paused`] while paused.
-    pub fn fetch_logits(&mut self) -> Result<()> {
-        if !self.top.is_empty() {
-            let pause = self.pause.clone();
-            let _computing = pause.enter()?;
-            self.read_logits()?;
-        }
+        self.on_any_engine(|session| {
+            let pause = session.pause.clone();
+            let _computing = pause.wait(&session.cancel)?;
+            session.shrink_as_asked();
+            session.sequence.forward_top(token)
+        })?;
+        self.note(&[token]);
         Ok(())
     }
 
-    /// The same for a call that has more to compute, and so waits while paused.
-    fn wait_for_logits(&mut self) -> Result<()> {
-        if !self.top.is_empty() {
-            let pause = self.pause.clone();
-            let _computing = pause.wait(&self.cancel)?;
-            self.read_logits()?;
-        }
-        Ok(())
-    }
-
-    fn read_logits(&mut self) -> Result<()> {
-        self.top.clear();
-        self.state.last_logits(&mut self.logits)
-    }
-
-    fn forget_logits(&mut self) {
-        self.logits.clear();
-        self.top.clear();
-    }
-
-    /// Chooses a successor of the last token. All logits are fetched where the most likely ones do
-    /// not tell which it is.
-    ///
-    /// # Errors
-    /// [`Error::Logits`], [`Error::Cancelled`] while paused, and those of the engine's device.
-    pub(crate) fn choose(&mut self, sampler: &mut Sampler) -> Result<u32> {
-        if !self.top.is_empty() {
-            if let Some(token) = sampler.sample_top(&self.top) {
-                return Ok(token);
+    /// Makes sure that logits which are still on a device are here.
+    fn fetch_logits(&mut self) -> Result<()> {
+        self.on_any_engine(|session| {
+            if session.sequence.has_logits_elsewhere() {
+                let pause = session.pause.clone();
+                let _computing = pause.enter()?;
+                session.sequence.fetch_logits()?;
             }
-            self.wait_for_logits()?;
-        }
-        sampler.sample(&self.logits)
+            Ok(())
+        })
+    }
+
+    fn no_logits(&self) -> Error {
+        Error::NoLogits { position: self.position() }
+    }
+
+    /// Chooses a successor of the last token, for a call that goes on with it and so waits while
+    /// paused. All logits are fetched where the most likely ones do not tell which it is.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`], [`Error::Logits`], [`Error::Cancelled`] while paused, and those of the
+    /// engine's device.
+    pub(crate) fn choose(&mut self, sampler: &mut Sampler) -> Result<u32> {
+        self.on_any_engine(|session| {
+            if let Next::Top(top) = session.sequence.next() {
+                if sampler.needs_only_top()
+                    && let Some(token) = sampler.choose_top(top)
+                {
+                    return Ok(token);
+                }
+                let pause = session.pause.clone();
+                let _computing = pause.wait(&session.cancel)?;
+                session.sequence.fetch_logits()?;
+            }
+            match session.sequence.logits() {
+                Some(row) => sampler.choose(row),
+                None => Err(session.no_logits()),
+            }
+        })
     }
 
     /// Takes in one token more of what a call began before, so that `sampler` can choose its
-    /// successor: a cancel since then is kept. In the end the logits are to be fetched.
+    /// successor: a cancel since then is kept.
     pub(crate) fn follow(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
         if sampler.needs_only_top() {
             self.take_in_for_top(token)
@@ -233,49 +235,62 @@ impl Session {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
         let mut start = 0;
+        // Where an engine is lost in the middle of a block, the next computes all of it.
+        let mut handed_out = 0;
         while start < tokens.len() {
             // The first block always runs, so that a token that was generated is taken in.
             if start > 0 && self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
-            let pause = self.pause.clone();
-            let _computing = pause.wait(&self.cancel)?;
-            self.shrink_as_asked();
-            let end = tokens.len().min(start + self.state.room());
-            let ends = end == tokens.len();
-            let want = if want == Want::Last && !ends { Want::Nothing } else { want };
-            self.top.clear();
-            let logits = &mut self.logits;
-            self.state.forward(&tokens[start..end], want, &mut |i, row| {
-                each(start + i, row);
-                if start + i + 1 == tokens.len() {
-                    logits.clear();
-                    logits.extend_from_slice(row);
-                }
+            let end = self.on_any_engine(|session| {
+                let pause = session.pause.clone();
+                let _computing = pause.wait(&session.cancel)?;
+                session.shrink_as_asked();
+                let end = tokens.len().min(start + session.sequence.room());
+                let ends = end == tokens.len();
+                let want = if want == Want::Last && !ends { Want::Nothing } else { want };
+                session.sequence.forward(&tokens[start..end], want, &mut |i, row| {
+                    if start + i >= handed_out {
+                        handed_out = start + i + 1;
+                        each(start + i, row);
+                    }
+                })?;
+                Ok(end)
             })?;
+            self.note(&tokens[start..end]);
             start = end;
         }
         Ok(())
     }
 
-    /// Logits of the last token of the last [`Session::feed`], `[vocab]`; empty before the first.
-    pub fn logits(&self) -> &[f32] {
-        &self.logits
+    /// Logits of the last token taken in, `[vocab]`.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`] before the first token, and where the last was taken in without, as a
+    /// cancelled [`Session::feed`] does. Those of the engine's device, and [`Error::Paused`] while
+    /// paused, where the logits have to be fetched from there.
+    pub fn logits(&mut self) -> Result<&[f32]> {
+        self.fetch_logits()?;
+        let position = self.position();
+        self.sequence.logits().ok_or(Error::NoLogits { position })
     }
 
     /// Most tokens that are computed at once now, and so between two looks at [`Cancel`].
     pub fn block(&self) -> usize {
-        self.state.room()
+        self.sequence.room()
     }
 
     /// Tokens taken in since the start.
     pub fn position(&self) -> u64 {
-        self.state.tables().position()
+        match &self.past {
+            Some(past) if past.is_missing() => past.position(),
+            _ => self.sequence.position(),
+        }
     }
 
     /// Chunk states held in the fullest layer's ring.
     pub fn ring_rows(&self) -> usize {
-        self.state.tables().most_rows()
+        self.sequence.tables().most_rows()
     }
 
     /// Chunk states a layer that there is room for.
@@ -297,12 +312,12 @@ impl Session {
         check_chunk(chunk)?;
         warn_of_chunk(self.spec(), chunk);
         let plans = self.spec().plans(chunk)?;
-        self.state.set_plans(&plans)
+        self.sequence.set_plans(&plans)
     }
 
     /// Tokens in the chunks from the next chunk on.
     pub fn chunk(&self) -> usize {
-        self.state.tables().layer(0).plan().chunk() as usize
+        self.sequence.tables().layer(0).plan().chunk() as usize
     }
 
     /// Forgets everything. Where the engine is lost and another is to take over, the session is of
@@ -311,8 +326,8 @@ impl Session {
         if let Err(e) = self.leave_lost_engine() {
             log::warn!("{e}");
         }
-        self.state.reset();
-        self.forget_logits();
+        self.sequence.reset();
+        self.begin_history();
     }
 
     /// A handle that cancels [`Session::feed`] from any thread.
@@ -327,8 +342,8 @@ impl Session {
 
     /// What the session holds.
     pub fn memory(&self) -> Memory {
-        let logits = 4 * self.logits.capacity() as u64;
-        Memory { state: self.state.state_bytes(), scratch: self.state.scratch_bytes() + logits }
+        let sequence = &self.sequence;
+        Memory { state: sequence.state_bytes(), scratch: sequence.scratch_bytes() }
     }
 
     /// The engine.

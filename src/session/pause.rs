@@ -2,12 +2,19 @@
 
 use super::Cancel;
 use crate::error::{Error, Result};
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often a call that waits looks for a cancel, which may come from a signal handler and so
 /// can't wake it.
 const LOOK: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// Pieces of work that this thread is in the middle of, of any session.
+    static AT_WORK: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Holds a session's work up between two blocks. Cheap to clone, usable from any thread.
 ///
@@ -28,16 +35,25 @@ struct State {
     computing: bool,
 }
 
-/// While it lives the engine is at work.
-pub(super) struct Computing<'a>(&'a Gate);
+/// While it lives the engine is at work, on the thread that has it.
+pub(super) struct Computing<'a> {
+    gate: &'a Gate,
+    of_this_thread: PhantomData<*const ()>,
+}
 
 impl Pause {
     /// Nothing is computed from the return of this call until [`Pause::resume`]. Waits for the end
     /// of the block that is being computed, milliseconds; a call that has more to compute waits.
+    ///
+    /// From a function that a session calls within a block (that of
+    /// [`Session::feed_each`](super::Session::feed_each), or one that is handed the log) it returns
+    /// at once, as it would wait for itself: the pause begins with the end of that block.
     pub fn pause(&self) {
         let mut state = self.0.lock();
         state.paused = true;
-        while state.computing {
+        // Two threads that are each within a block could wait for one another too: a thread within
+        // a block waits for nobody's.
+        while state.computing && AT_WORK.get() == 0 {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -63,18 +79,16 @@ impl Pause {
             let woken = self.0.changed.wait_timeout(state, LOOK);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.computing = true;
-        Ok(Computing(&self.0))
+        Ok(self.0.begin(state))
     }
 
     /// Begins a piece of work that is not to wait: [`Error::Paused`] while paused.
     pub(super) fn enter(&self) -> Result<Computing<'_>> {
-        let mut state = self.0.lock();
+        let state = self.0.lock();
         if state.paused {
             return Err(Error::Paused);
         }
-        state.computing = true;
-        Ok(Computing(&self.0))
+        Ok(self.0.begin(state))
     }
 }
 
@@ -82,12 +96,19 @@ impl Gate {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn begin(&self, mut state: MutexGuard<'_, State>) -> Computing<'_> {
+        state.computing = true;
+        AT_WORK.set(AT_WORK.get() + 1);
+        Computing { gate: self, of_this_thread: PhantomData }
+    }
 }
 
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
-        self.0.lock().computing = false;
-        self.0.changed.notify_all();
+        AT_WORK.set(AT_WORK.get() - 1);
+        self.gate.lock().computing = false;
+        self.gate.changed.notify_all();
     }
 }
 

@@ -55,9 +55,11 @@ impl Session {
     /// those of the engine; the session is as it was. [`Error::Paused`](crate::Error::Paused) while
     /// paused.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
-        let pause = self.pause.clone();
-        let _computing = pause.enter()?;
-        self.shrink_to(bytes)
+        self.on_any_engine(|session| {
+            let pause = session.pause.clone();
+            let _computing = pause.enter()?;
+            session.shrink_to(bytes)
+        })
     }
 
     fn shrink_to(&mut self, bytes: u64) -> Result<()> {
@@ -66,7 +68,7 @@ impl Session {
         let options = Options { budget: Budget::Bytes(bytes), kv, eviction, chunk, window };
         let smaller = options.geometry(self.spec())?;
         if smaller.ring < ring {
-            self.state.shrink(smaller.ring)?;
+            self.sequence.shrink(smaller.ring)?;
             self.geometry = smaller;
         }
         Ok(())

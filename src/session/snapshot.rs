@@ -1,9 +1,10 @@
 //! A session as it was at some moment, kept in memory: to go back to, or to go on from twice.
 
 use super::Session;
+use super::header::FARTHEST;
 use crate::engine::Geometry;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, ModelSpec};
 use std::sync::Arc;
 
 /// A session as it was at some moment. Takes the memory of the part of the state that was in use,
@@ -13,12 +14,20 @@ pub struct Snapshot {
     geometry: Geometry,
     position: u64,
     /// The block tables of the state, in numbers.
-    tables: Vec<u64>,
-    logits: Vec<f32>,
+    tables: Box<[u64]>,
+    /// Of the last token, where the session had them.
+    logits: Option<Vec<f32>>,
     image: Vec<u8>,
 }
 
 impl Snapshot {
+    /// The most that one of a session of this geometry holds, in bytes.
+    pub(crate) fn most_bytes(spec: &ModelSpec, geometry: Geometry) -> Result<u64> {
+        let tables = geometry.layout(spec)?.most_numbers(FARTHEST).saturating_mul(8);
+        let logits = 4 * spec.vocab as u64;
+        Ok(geometry.state_bytes(spec).saturating_add(tables).saturating_add(logits))
+    }
+
     /// Tokens that the session had taken in.
     pub fn position(&self) -> u64 {
         self.position
@@ -26,64 +35,88 @@ impl Snapshot {
 
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        (self.image.capacity() + 8 * self.tables.capacity() + 4 * self.logits.capacity()) as u64
+        let logits = self.logits.as_ref().map_or(0, Vec::capacity);
+        (self.image.capacity() + 8 * self.tables.len() + 4 * logits) as u64
     }
 }
 
 impl Session {
+    /// Bytes that [`Session::snapshot`] would hold, before any is asked for.
+    pub fn snapshot_bytes(&self) -> u64 {
+        let tables = self.sequence.tables();
+        let logits = if self.sequence.has_logits() { self.spec().vocab as u64 } else { 0 };
+        tables.image_bytes().saturating_add(8 * tables.encode().len() as u64 + 4 * logits)
+    }
+
     /// The session as it is now.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.fetch_logits()?;
-        let position = self.position();
-        let tables = self.state.tables();
-        let bytes = tables.image_bytes();
-        let numbers = tables.encode();
+        self.on_any_engine(|session| {
+            let pause = session.pause.clone();
+            let _computing = pause.enter()?;
+            session.copy()
+        })
+    }
+
+    fn copy(&mut self) -> Result<Snapshot> {
+        let tables = self.sequence.tables();
+        let (position, bytes) = (tables.position(), tables.image_bytes());
+        let tables = tables.encode().into_boxed_slice();
         let no_memory = || Error::OutOfMemory { bytes, what: "a snapshot of a session" };
         let mut image = Vec::new();
         image
             .try_reserve_exact(usize::try_from(bytes).map_err(|_| no_memory())?)
             .map_err(|_| no_memory())?;
-        let computing = self.pause.enter()?;
-        self.state.export(&mut |piece| {
+        self.sequence.export(&mut |piece| {
             image.extend_from_slice(piece);
             Ok(())
         })?;
-        drop(computing);
         let model = Arc::clone(self.engine.model());
-        let logits = self.logits.clone();
-        Ok(Snapshot { model, geometry: self.geometry, position, tables: numbers, logits, image })
+        let logits = self.sequence.logits().map(<[f32]>::to_vec);
+        Ok(Snapshot { model, geometry: self.geometry, position, tables, logits, image })
     }
 
     /// Back, or forth, to a snapshot of this session or of another of the same model and budget.
     /// What is computed from there on is what was computed then, to the bit. Where the engine is lost
-    /// and another is to take over, the session is of that one from here on.
+    /// and another is to take over, the session is of that one from here on. A history that was set
+    /// ends here.
     ///
     /// # Errors
     /// [`Error::Argument`] if the snapshot is of another model or budget; the session stays as it
     /// is. [`Error::Paused`] while paused.
     pub fn rewind(&mut self, to: &Snapshot) -> Result<()> {
-        if !Arc::ptr_eq(&to.model, self.engine.model()) {
-            return Err(Error::Argument("the snapshot is of another model".into()));
-        }
-        if to.geometry != self.geometry {
-            return Err(Error::Argument(format!(
-                "the snapshot is of a session with {}, this one has {}",
-                to.geometry, self.geometry
-            )));
-        }
+        self.check(to)?;
         let pause = self.pause.clone();
         let _computing = pause.enter()?;
+        self.clear_history();
+        self.go_to(to)
+    }
+
+    fn check(&self, snapshot: &Snapshot) -> Result<()> {
+        if !Arc::ptr_eq(&snapshot.model, self.engine.model()) {
+            return Err(Error::Argument("the snapshot is of another model".into()));
+        }
+        if snapshot.geometry != self.geometry {
+            return Err(Error::Argument(format!(
+                "the snapshot is of a session with {}, this one has {}",
+                snapshot.geometry, self.geometry
+            )));
+        }
+        Ok(())
+    }
+
+    /// As [`Session::rewind`], within a piece of work.
+    pub(super) fn go_to(&mut self, to: &Snapshot) -> Result<()> {
+        self.check(to)?;
         self.leave_lost_engine()?;
-        let saved = self.state.tables().decode(to.position, &to.tables);
+        let saved = self.sequence.tables().decode(to.position, &to.tables);
         let saved = saved.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
         let mut rest = &to.image[..];
-        self.forget_logits();
-        self.state.import(saved, &mut |piece| take(&mut rest, piece))?;
-        self.logits.extend_from_slice(&to.logits);
-        Ok(())
+        let logits = to.logits.as_deref();
+        self.sequence.import(saved, logits, &mut |piece| take(&mut rest, piece))
     }
 
     /// A second session that stands where this one does and goes its own way from here: what both
@@ -92,8 +125,8 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
     pub fn fork(&mut self) -> Result<Session> {
-        let mut new = Session::with_geometry(Arc::clone(&self.engine), self.geometry)?;
         let snapshot = self.snapshot()?;
+        let mut new = Session::with_geometry(Arc::clone(&self.engine), self.geometry)?;
         new.rewind(&snapshot)?;
         Ok(new)
     }

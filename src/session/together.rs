@@ -1,5 +1,6 @@
 //! Several sessions that go on at once.
 
+use super::sequence::Logits;
 use super::{Pause, Session};
 use crate::engine::State;
 use crate::error::{Error, Result};
@@ -13,12 +14,13 @@ impl Session {
     /// # Errors
     /// [`Error::Argument`] if sessions and tokens are not as many, or the sessions are of several
     /// engines; [`Error::TokenOutOfRange`]; [`Error::Paused`] if one of them is paused: nothing is
-    /// taken in.
+    /// taken in. Those of the engine's device: a session with a history has to be fed its token again.
     pub fn feed_together(sessions: &mut [&mut Session], tokens: &[u32]) -> Result<()> {
         if sessions.len() != tokens.len() {
             let (sessions, tokens) = (sessions.len(), tokens.len());
             return Err(Error::Argument(format!("{tokens} tokens for {sessions} sessions")));
         }
+        sessions.iter_mut().try_for_each(|session| session.catch_up())?;
         let Some(first) = sessions.first() else { return Ok(()) };
         let engine = Arc::clone(&first.engine);
         if sessions.iter().any(|session| !Arc::ptr_eq(&session.engine, &engine)) {
@@ -30,17 +32,18 @@ impl Session {
         }
         let pauses: Vec<Pause> = sessions.iter().map(|session| session.pause.clone()).collect();
         let _computing = pauses.iter().map(Pause::enter).collect::<Result<Vec<_>>>()?;
-        for session in sessions.iter_mut() {
-            session.shrink_as_asked();
-            session.forget_logits();
+        sessions.iter_mut().for_each(|session| session.shrink_as_asked());
+        let after: Vec<u64> = sessions.iter().map(|session| session.position() + 1).collect();
+        let (mut states, mut logits): (Vec<&mut dyn State>, Vec<&mut Logits>) =
+            sessions.iter_mut().map(|session| session.sequence.parts()).unzip();
+        let result = engine.forward_together(&mut states, tokens, &mut |index, row| {
+            logits[index].put(after[index], row);
+        });
+        for ((session, token), after) in sessions.iter_mut().zip(tokens).zip(after) {
+            if session.sequence.position() == after {
+                session.note(&[*token]);
+            }
         }
-        let (mut states, mut logits): (Vec<&mut dyn State>, Vec<&mut Vec<f32>>) = sessions
-            .iter_mut()
-            .map(|session| (&mut *session.state as &mut dyn State, &mut session.logits))
-            .unzip();
-        engine.forward_together(&mut states, tokens, &mut |index, row| {
-            logits[index].clear();
-            logits[index].extend_from_slice(row);
-        })
+        result
     }
 }

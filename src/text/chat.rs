@@ -1,5 +1,6 @@
 //! A chat as tokens: whole, or only what a session has not seen yet.
 
+use super::language::with_bos;
 use super::marks;
 use super::template::{ChatTemplate, Message};
 use super::tokenizer::Tokenizer;
@@ -97,11 +98,7 @@ impl<'a> Chat<'a> {
     /// # }
     /// ```
     pub fn turn(&self, messages: &[Message], fed: &str) -> Result<Turn> {
-        self.rest(self.render(messages, true)?, fed)
-    }
-
-    /// As [`Chat::turn`], of a text that was rendered before.
-    pub(crate) fn rest(&self, text: String, fed: &str) -> Result<Turn> {
+        let text = self.render(messages, true)?;
         match marks::after(&text, fed) {
             Some(new) if !fed.is_empty() => {
                 let tokens = self.tokenizer.encode_marked(new)?;
@@ -111,14 +108,8 @@ impl<'a> Chat<'a> {
         }
     }
 
-    fn whole(&self, text: &str) -> Result<Vec<u32>> {
-        let mut tokens = self.tokenizer.encode_marked(text)?;
-        if let Some(bos) = self.tokenizer.bos()
-            && self.tokenizer.add_bos()
-            && tokens.first() != Some(&bos)
-        {
-            tokens.insert(0, bos);
-        }
-        Ok(tokens)
+    /// The tokens of the text of a whole chat, as [`Chat::render`] and [`Turn::text`] have it.
+    pub(crate) fn whole(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(with_bos(self.tokenizer, self.tokenizer.encode_marked(text)?))
     }
 }

@@ -23,6 +23,7 @@ mod ggml;
 mod hub;
 mod index;
 mod json;
+mod language;
 mod marks;
 mod merge;
 mod pretokenize;
@@ -34,6 +35,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use chat::{Chat, Turn};
+pub use language::Language;
 pub use source::TextSource;
 pub use stream::Detokeniser;
 pub use template::{ChatTemplate, Message};

@@ -1,3 +1,4 @@
+pub mod cancel;
 pub mod models;
 pub mod python;
 pub mod suite;

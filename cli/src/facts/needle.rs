@@ -2,11 +2,9 @@
 
 use super::Fact;
 use super::interval::Share;
-use crate::common;
 use anyhow::{Result, bail};
-use attamba::model::Model;
 use attamba::session::Session;
-use attamba::text::{Message, Tokenizer};
+use attamba::text::{Language, Message, Tokenizer};
 
 /// A fact and where it stands, in percent of the text.
 pub struct Needle {
@@ -56,12 +54,8 @@ const QUESTION: &str = "<<the question>>";
 
 impl<'a> Haystack<'a> {
     /// Texts of `book`; the model is asked by its chat template if `chat` says so.
-    pub fn new(
-        tokenizer: &'a Tokenizer,
-        model: &Model,
-        book: &str,
-        chat: bool,
-    ) -> Result<Haystack<'a>> {
+    pub fn new(language: &'a Language, book: &str, chat: bool) -> Result<Haystack<'a>> {
+        let tokenizer = language.tokenizer();
         let filler = tokenizer.encode(book, false)?;
         if filler.is_empty() {
             bail!("the text to hide facts in is empty");
@@ -71,7 +65,7 @@ impl<'a> Haystack<'a> {
         }
         const TEXT: &str = "<<the text>>";
         let message = Message::user(format!("{TEXT}\n\n{QUESTION}"));
-        let rendered = common::chat_template(model, tokenizer)?.render(&[message], true)?;
+        let rendered = language.template()?.render(&[message], true)?;
         let Some((before, after)) = rendered.split_once(TEXT) else {
             bail!("the chat template does not keep the text of a message");
         };

@@ -60,7 +60,7 @@ pub(super) struct Scratch {
     pub logits: Buffer<f32>,
     /// Tokens whose logits are made at once.
     pub logit_rows: usize,
-    /// Row of the logits of the last token that logits were wanted for.
+    /// Row of the logits of the last token, if they are here.
     pub last_row: Option<usize>,
 }
 

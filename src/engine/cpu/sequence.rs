@@ -33,11 +33,14 @@ impl<K: Kept> Sequence<K> {
     ) -> Result<()> {
         let Some((first, others)) = sequences.split_first_mut() else { return Ok(()) };
         let Sequence { shared, cache, scratch } = &mut **first;
-        others.iter_mut().for_each(|other| other.scratch.last_row = None);
         let caches = std::iter::once(cache).chain(others.iter_mut().map(|other| &mut other.cache));
         let part = |(first, cache)| Part { cache, first, len: 1 };
         let mut parts: Vec<Part<K>> = (0..).zip(caches).map(part).collect();
-        Pass { scratch, parts: &mut parts }.run(shared, tokens, Want::All, sink)
+        Pass { scratch: &mut *scratch, parts: &mut parts }.run(shared, tokens, Want::All, sink)?;
+        // What lies in the first one's buffers is of all of them.
+        scratch.last_row = None;
+        others.iter_mut().for_each(|other| other.scratch.last_row = None);
+        Ok(())
     }
 
     /// Tokens that one block has at most, of however many sequences.
@@ -72,6 +75,7 @@ impl<K: Kept> State for Sequence<K> {
         if tokens.is_empty() {
             return Ok(());
         }
+        self.scratch.last_row = None;
         let part = Part { cache: &mut self.cache, first: 0, len: tokens.len() };
         Pass { scratch: &mut self.scratch, parts: &mut [part] }.run(
             &self.shared,
@@ -91,10 +95,10 @@ impl<K: Kept> State for Sequence<K> {
 
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
         logits.clear();
-        if let Some(row) = self.scratch.last_row {
-            let vocab = self.shared.model.spec().vocab;
-            logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
-        }
+        let position = self.cache.tables.position();
+        let row = self.scratch.last_row.ok_or(Error::NoLogits { position })?;
+        let vocab = self.shared.model.spec().vocab;
+        logits.extend_from_slice(&self.scratch.logits.as_mut_slice()[row * vocab..][..vocab]);
         Ok(())
     }
 
@@ -114,6 +118,7 @@ impl<K: Kept> State for Sequence<K> {
     fn reset(&mut self) {
         // Nothing else: at position 0 no row is visible and every mixer starts from zero.
         self.cache.tables.reset();
+        self.scratch.last_row = None;
     }
 
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
@@ -125,6 +130,7 @@ impl<K: Kept> State for Sequence<K> {
         saved: Saved,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
+        self.scratch.last_row = None;
         self.cache.tables = saved.into_tables(&self.cache.tables)?;
         let taken = self.cache.pieces(source);
         if taken.is_err() {

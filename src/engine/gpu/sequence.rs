@@ -307,7 +307,8 @@ impl State for Sequence {
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()> {
         self.check()?;
         logits.clear();
-        let Some(row) = self.last_row else { return Ok(()) };
+        let position = self.tables.position();
+        let row = self.last_row.ok_or(Error::NoLogits { position })?;
         let s = &self.scratch;
         let device = self.shared.device();
         let from = 4 * row as u64 * u64::from(s.widths.vocab);
@@ -352,6 +353,7 @@ impl State for Sequence {
     fn reset(&mut self) {
         // Nothing else: at position 0 no row is visible and every mixer starts from zero.
         self.tables.reset();
+        self.last_row = None;
         self.poisoned = false;
     }
 

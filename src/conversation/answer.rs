@@ -1,0 +1,127 @@
+//! An answer on its way.
+
+use super::{Conversation, Outcome, Speed};
+use crate::engine::Geometry;
+use crate::error::{Error, Result};
+use crate::session::{AtEnd, Finish, Generation, Speech};
+use crate::text::Message;
+use std::time::Instant;
+
+/// An answer, piece by piece: [`Conversation::answer_pieces`]. It counts as far as it has come: when
+/// it is dropped before its end, the chat goes on from what was handed out.
+pub struct Answer<'a> {
+    chat: &'a mut Conversation,
+    /// Nothing once it is over.
+    turn: Option<Turn>,
+    outcome: Option<Outcome>,
+}
+
+struct Turn {
+    /// Messages before the one that is answered.
+    before: usize,
+    geometry: Geometry,
+    speech: Speech,
+    /// The chat up to the answer.
+    chat: String,
+    answer: String,
+    start: Instant,
+}
+
+impl Answer<'_> {
+    /// Takes in `message`, and is ready to answer it.
+    pub(super) fn begin(
+        chat: &mut Conversation,
+        message: String,
+        limit: usize,
+    ) -> Result<Answer<'_>> {
+        chat.session.begin();
+        let (before, geometry) = (chat.messages.len(), chat.session.geometry());
+        chat.checkpoint();
+        chat.messages.push(Message::user(message));
+        match chat.take_in_turn() {
+            Ok(text) => {
+                // A token that ends the turn is not fed here: what stands between an answer and the
+                // next message is the template's to say, and `Chat::turn` brings it along. A turn
+                // that ends otherwise, or with another token than the template's, thus goes on as
+                // well as any.
+                let speech = Speech::new(Generation::new(limit, AtEnd::Leave));
+                let (answer, start) = (String::new(), Instant::now());
+                let turn = Turn { before, geometry, speech, chat: text, answer, start };
+                Ok(Answer { chat, turn: Some(turn), outcome: None })
+            }
+            Err(Error::Cancelled) => {
+                chat.take_back(before, geometry)?;
+                Ok(Answer { chat, turn: None, outcome: Some(Outcome::Dropped) })
+            }
+            Err(e) => {
+                chat.take_back(before, geometry)?;
+                Err(e)
+            }
+        }
+    }
+
+    /// How it came to its end; nothing before, and after an error.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// The next piece; nothing once it is over.
+    pub(super) fn advance(&mut self) -> Result<Option<&str>> {
+        let Some(turn) = &mut self.turn else { return Ok(None) };
+        let Conversation { session, sampler, language, .. } = &mut *self.chat;
+        let from = turn.answer.len();
+        match turn.speech.next(session, sampler, language.tokenizer()) {
+            Ok(Some(piece)) => turn.answer.push_str(piece),
+            Ok(None) => self.settle(),
+            Err(e) => {
+                let Turn { before, geometry, .. } = *turn;
+                self.turn = None;
+                self.chat.take_back(before, geometry)?;
+                return Err(e);
+            }
+        }
+        Ok(self.turn.as_ref().map(|turn| &turn.answer[from..]))
+    }
+
+    /// Asks for no more of it.
+    pub(super) fn stop(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.speech.generation().stop();
+        }
+    }
+
+    /// The chat goes on from here.
+    fn settle(&mut self) {
+        let Some(mut turn) = self.turn.take() else { return };
+        let chat = &mut *self.chat;
+        self.outcome = Some(match turn.speech.generation().finish() {
+            Some(Finish::End) => Outcome::Ended,
+            Some(Finish::Limit) => Outcome::Limit,
+            Some(Finish::Stopped | Finish::Cancelled) | None => Outcome::Stopped,
+        });
+        chat.answer = Speed { tokens: turn.speech.tokens(), time: turn.start.elapsed() };
+        let marked = chat.chat_of(&chat.language).map(|chat| chat.mark(&turn.answer).into_owned());
+        chat.fed = turn.chat + &marked.unwrap_or_else(|_| turn.answer.clone());
+        let message = chat.as_written(turn.answer);
+        chat.messages.push(message);
+        chat.forget_larger(turn.geometry);
+    }
+}
+
+impl Iterator for Answer<'_> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Result<String>> {
+        self.advance().map(|piece| piece.map(str::to_owned)).transpose()
+    }
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            // The rest of a character that will not come.
+            turn.answer.push_str(turn.speech.flush());
+        }
+        self.settle();
+    }
+}

@@ -1,0 +1,40 @@
+//! What a chat's session is brought back from where its engine is lost: the last checkpoint, or the
+//! text of the chat.
+
+use super::Conversation;
+use crate::error::Result;
+use crate::session::{History, Snapshot};
+use crate::text::Language;
+use std::sync::Arc;
+
+struct Past {
+    language: Language,
+    /// All that the session had taken in.
+    text: String,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+impl History for Past {
+    fn tokens(&self) -> Result<Vec<u32>> {
+        match &*self.text {
+            "" => Ok(Vec::new()),
+            text => self.language.chat()?.whole(text),
+        }
+    }
+
+    fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_deref()
+    }
+}
+
+impl Conversation {
+    /// Tells the session what it has taken in so far.
+    pub(super) fn set_history(&mut self) {
+        let checkpoint = self.checkpoints.of(self.messages.len(), self.fed.len());
+        self.session.set_history(Past {
+            language: self.language.clone(),
+            text: self.fed.clone(),
+            snapshot: checkpoint.map(|c| Arc::clone(&c.snapshot)),
+        });
+    }
+}

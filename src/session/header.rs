@@ -1,0 +1,173 @@
+//! The header of a saved session: what it is of, and how long its parts are. All numbers are
+//! little-endian.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | magic `attamba` and a zero byte | 8 |
+//! | version, 3 | 8 |
+//! | fingerprint of the model | 16 |
+//! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
+//! | position | 8 |
+//! | length of the block tables, of the note, of the logits, of the image, in bytes | 4 × 8 |
+//! | checksum of all so far | 8 |
+
+use super::{Eviction, MOST_CHUNK, MOST_WINDOW};
+use crate::engine::{Engine, Geometry, KvType};
+use crate::error::{Error, Result};
+use xxhash_rust::xxh3::xxh3_64;
+
+const MAGIC: [u8; 8] = *b"attamba\0";
+const VERSION: u64 = 3;
+const NUMBERS: usize = 10;
+/// Magic, version, fingerprint and the numbers; the checksum follows.
+const SUMMED: usize = 8 + 8 + 16 + 8 * NUMBERS;
+/// Bytes of a header.
+pub(super) const HEADER: usize = SUMMED + 8;
+/// A note is a chat, not a library: more is taken for damage before memory is asked for.
+pub(super) const LONGEST_NOTE: u64 = 64 << 20;
+/// At a million tokens a second no session of this century gets there; sums stay far from 64 bits.
+pub(super) const FARTHEST: u64 = 1 << 56;
+
+/// What a file says of itself.
+pub(super) struct Header {
+    pub fingerprint: u128,
+    pub geometry: Numbers,
+    pub position: u64,
+    /// Bytes of each part.
+    pub tables: u64,
+    pub note: u64,
+    /// 0 where the session had none.
+    pub logits: u64,
+    pub image: u64,
+}
+
+/// A geometry in numbers: chunk, window, ring, keys and values, eviction.
+pub(super) struct Numbers([u64; 5]);
+
+impl From<Geometry> for Numbers {
+    fn from(geometry: Geometry) -> Numbers {
+        let Geometry { ring, window, chunk, kv, eviction } = geometry;
+        let kv = match kv {
+            KvType::F32 => 0,
+            KvType::F16 => 1,
+            KvType::I8 => 2,
+        };
+        let eviction = Eviction::ALL.iter().position(|e| *e == eviction).unwrap_or(0) as u64;
+        Numbers([chunk as u64, window as u64, ring as u64, kv, eviction])
+    }
+}
+
+impl Numbers {
+    fn geometry(&self) -> Result<Geometry> {
+        let size = |n: u64, most: usize, what: &str| match usize::try_from(n) {
+            Ok(n) if n <= most => Ok(n),
+            _ => Err(damaged(&format!("{n} {what}"))),
+        };
+        let Numbers([chunk, window, ring, kv, eviction]) = *self;
+        Ok(Geometry {
+            ring: size(ring, usize::MAX, "chunk states")?,
+            window: size(window, MOST_WINDOW, "tokens in the window")?,
+            chunk: size(chunk, MOST_CHUNK, "tokens in a chunk")?.max(1),
+            kv: match kv {
+                0 => KvType::F32,
+                1 => KvType::F16,
+                2 => KvType::I8,
+                n => return Err(damaged(&format!("{n} as the type of keys and values"))),
+            },
+            eviction: *usize::try_from(eviction)
+                .ok()
+                .and_then(|index| Eviction::ALL.get(index))
+                .ok_or_else(|| damaged(&format!("{eviction} as the eviction policy")))?,
+        })
+    }
+}
+
+impl Header {
+    fn numbers(&self) -> [u64; NUMBERS] {
+        let Numbers([chunk, window, ring, kv, eviction]) = self.geometry;
+        let Header { position, tables, note, logits, image, .. } = *self;
+        [chunk, window, ring, kv, eviction, position, tables, note, logits, image]
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(self.fingerprint.to_le_bytes());
+        bytes.extend(self.numbers().iter().flat_map(|n| n.to_le_bytes()));
+        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8; HEADER]) -> Result<Header> {
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(word)
+        };
+        if bytes[..8] != MAGIC {
+            return Err(Error::Saved("this is no saved session: it begins otherwise".into()));
+        }
+        let version = word(8);
+        if version != VERSION {
+            return Err(Error::Saved(format!("version {version}; this runtime reads {VERSION}")));
+        }
+        if word(SUMMED) != xxh3_64(&bytes[..SUMMED]) {
+            return Err(damaged("its header does not have the checksum that it names"));
+        }
+        let number = |i: usize| word(32 + 8 * i);
+        Ok(Header {
+            fingerprint: u128::from(word(16)) | u128::from(word(24)) << 64,
+            geometry: Numbers([0, 1, 2, 3, 4].map(number)),
+            position: number(5),
+            tables: number(6),
+            note: number(7),
+            logits: number(8),
+            image: number(9),
+        })
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_bytes(&self) -> u64 {
+        [self.tables, self.note, self.logits, self.image, 8]
+            .iter()
+            .fold(HEADER as u64, |sum, part| sum.saturating_add(*part))
+    }
+
+    /// The geometry, if the file can be of this model.
+    pub fn check(&self, engine: &dyn Engine) -> Result<Geometry> {
+        let model = engine.model();
+        let spec = model.spec();
+        if self.fingerprint != model.gguf().fingerprint() {
+            return Err(Error::Saved(format!(
+                "it is of another model than {}; only the file that it was made with can go on \
+                 from it",
+                model.name()
+            )));
+        }
+        let geometry = self.geometry.geometry()?;
+        if self.position > FARTHEST {
+            return Err(damaged(&format!("position {}", self.position)));
+        }
+        let tables = geometry.layout(spec)?.most_numbers(self.position).saturating_mul(8);
+        let logits = if self.position == 0 { 0 } else { 4 * spec.vocab as u64 };
+        let state = geometry.state_bytes(spec);
+        if self.tables > tables
+            || !self.tables.is_multiple_of(8)
+            || (self.logits != 0 && self.logits != logits)
+            || self.note > LONGEST_NOTE
+            || self.image > state
+        {
+            return Err(damaged(&format!(
+                "{} bytes of block tables, {} of logits, {} of note and {} of state where at most {tables}, \
+                 none or {logits}, at most {LONGEST_NOTE} and at most {state} belong",
+                self.tables, self.logits, self.note, self.image
+            )));
+        }
+        Ok(geometry)
+    }
+}
+
+pub(super) fn damaged(what: &str) -> Error {
+    Error::Saved(format!("the file is damaged: {what}"))
+}

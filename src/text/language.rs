@@ -1,0 +1,85 @@
+//! What lies between the text of people and the tokens of one model.
+
+use super::chat::Chat;
+use super::source::TextSource;
+use super::template::ChatTemplate;
+use super::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use std::sync::Arc;
+
+/// The tokenizer and the chat template of a model. Cheap to clone: sessions and threads share it.
+#[derive(Clone, Debug)]
+pub struct Language(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    tokenizer: Tokenizer,
+    /// Or why there is none that works: text without messages needs none.
+    template: std::result::Result<ChatTemplate, String>,
+}
+
+impl Language {
+    /// What the file of `model` says: its tokenizer, and its chat template or, where it has none, one
+    /// that suits its tokens ([`ChatTemplate::for_tokenizer`]).
+    ///
+    /// # Errors
+    /// Those of the tokenizer. A template that can't be used is an error of [`Language::template`].
+    pub fn from_model(model: &Model) -> Result<Language> {
+        let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
+        let source = model.gguf().str("tokenizer.chat_template");
+        let template = source.and_then(|source| ChatTemplate::for_tokenizer(source, &tokenizer));
+        Ok(Language::new(tokenizer, template))
+    }
+
+    /// A tokenizer with a template, or with the reason why there is none.
+    pub fn new(tokenizer: Tokenizer, template: Result<ChatTemplate>) -> Language {
+        let template = template.map_err(|e| match e {
+            Error::Template(text) => text,
+            other => other.to_string(),
+        });
+        Language(Arc::new(Parts { tokenizer, template }))
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if the file's can't be used.
+    pub fn template(&self) -> Result<&ChatTemplate> {
+        self.0.template.as_ref().map_err(|text| Error::Template(text.clone()))
+    }
+
+    /// Both, for messages.
+    ///
+    /// # Errors
+    /// As [`Language::template`].
+    pub fn chat(&self) -> Result<Chat<'_>> {
+        Ok(Chat::new(self.tokenizer(), self.template()?))
+    }
+
+    /// The tokens of a text that a session begins with: BOS comes first where the model expects it,
+    /// once. With `special`, names of special tokens in the text become these tokens.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn begin(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        let tokens = self.tokenizer().encode(text, special)?;
+        Ok(with_bos(self.tokenizer(), tokens))
+    }
+}
+
+/// `tokens` at the start of a session.
+pub(super) fn with_bos(tokenizer: &Tokenizer, mut tokens: Vec<u32>) -> Vec<u32> {
+    if let Some(bos) = tokenizer.bos()
+        && tokenizer.add_bos()
+        && tokens.first() != Some(&bos)
+    {
+        tokens.insert(0, bos);
+    }
+    tokens
+}
