@@ -88,9 +88,9 @@ pub fn weights_on_gpu(model: &Model) -> Weights {
 /// How what a model keeps and reads grows with the length of a text of which nothing is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// Chunk states of a layer, on average over the layers, rounded up.
+    /// Chunk states of a layer, on average over the layers that keep any, rounded up.
     pub states: u64,
-    /// Keys that a query reads in each layer, likewise.
+    /// Keys that a query reads in each layer, on average over all layers, rounded up.
     pub rows: u64,
 }
 
@@ -102,9 +102,20 @@ impl Growth {
     pub fn at(spec: &ModelSpec, chunk: usize, window: usize, tokens: u64) -> Result<Growth> {
         let plans = spec.plans(chunk)?;
         let in_window = tokens.min((window as u64).saturating_add(1));
-        let states: u64 = plans.iter().map(|plan| boundaries(*plan, tokens - in_window)).sum();
-        let states = states.div_ceil(plans.len() as u64);
-        Ok(Growth { states, rows: states + in_window })
+        // A layer with a sliding window of its own keeps that and no states.
+        let own = spec.layers.iter().filter_map(|layer| layer.window);
+        let in_own: u64 = own.map(|window| tokens.min(window as u64)).sum();
+        let growing = plans.iter().zip(&spec.layers).filter(|(_, layer)| layer.window.is_none());
+        let (mut states, mut layers) = (0, 0);
+        for (plan, _) in growing {
+            states += boundaries(*plan, tokens - in_window);
+            layers += 1;
+        }
+        let rows = states + layers * in_window + in_own;
+        Ok(Growth {
+            states: states.div_ceil(layers.max(1)),
+            rows: rows.div_ceil(plans.len().max(1) as u64),
+        })
     }
 
     /// Multiplications and additions of attention for one token, all layers: each key and each

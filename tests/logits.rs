@@ -86,11 +86,13 @@ fn files_of_k_blocks() {
 }
 
 /// What only some families have: biases, norms of queries and keys and after the halves of a layer,
-/// other pairs, layers without rotation, scaled frequencies, GELU, layers of unequal sizes.
+/// other pairs, layers without rotation, scaled frequencies, GELU, layers of unequal sizes and with
+/// sliding windows.
 #[test]
 fn a_family_of_the_tests_own() {
     compare(&["toy"], KvType::F32, FLOATS, 20);
     compare(&["toy blocks"], KvType::F32, BLOCKS, 8);
+    compare(&["toy layers"], KvType::F32, FLOATS, 12);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Geometry {
         let plans = spec.plans(chunk)?.into_iter();
         let classes = plans.zip(&spec.layers).enumerate().map(|(layer, (plan, of))| {
             let heads = (0..of.kv_heads).collect();
+            let (ring, window) = slots(of, ring, window);
             Class { layer, heads, plan, window, ring, eviction, kv }
         });
         Layout::new(spec.layers.iter().map(shape).collect(), classes.collect())
@@ -82,18 +83,29 @@ impl Geometry {
     /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
     /// beyond 64 bits stay at the largest number: no machine has as much.
     pub fn state_bytes(&self, spec: &ModelSpec) -> u64 {
-        let (ring, window) = (self.ring as u64, (self.window as u64).saturating_add(1));
-        let layers = spec.layers.iter().map(shape).map(|of| {
-            let rows = self.kv.bytes(of.kv_heads, of.head_dim, ring, window);
-            rows.saturating_add(of.mixer_bytes())
+        let layers = spec.layers.iter().map(|of| {
+            let (ring, window) = slots(of, self.ring, self.window);
+            let window = (window as u64).saturating_add(1);
+            let rows = self.kv.bytes(of.kv_heads, of.head_dim, ring as u64, window);
+            rows.saturating_add(shape(of).mixer_bytes())
         });
         layers.fold(0, u64::saturating_add)
     }
 
-    /// Bytes that one chunk state more takes, all layers.
+    /// Bytes that one chunk state more takes, all layers that keep any.
     pub fn bytes_of_a_state(&self, spec: &ModelSpec) -> u64 {
-        let layers = spec.layers.iter().map(|of| self.kv.bytes(of.kv_heads, of.head_dim, 1, 0));
+        let growing = spec.layers.iter().filter(|of| of.window.is_none());
+        let layers = growing.map(|of| self.kv.bytes(of.kv_heads, of.head_dim, 1, 0));
         layers.fold(0, u64::saturating_add)
+    }
+}
+
+/// States in the ring of a layer, and tokens before the current one in its window: where the layer
+/// has a sliding window of its own, that window and nothing else.
+fn slots(layer: &LayerSpec, ring: usize, window: usize) -> (usize, usize) {
+    match layer.window {
+        Some(seen) => (0, seen - 1),
+        None => (ring, window),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every model must satisfy, whatever its family says: engines rely on it.
 
 use super::spec::{LayerSpec, ModelSpec, RotaryTable, Scaling, Ssm};
+use crate::cache::MOST_WINDOW;
 use crate::error::{Error, Result};
 
 /// Wider heads are not in use; the bound keeps a query head within a kernel's stack frame.
@@ -67,9 +68,16 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
         }
     }
     if let Some(window) = layer.window {
-        return Err(Error::Unsupported(format!(
-            "attention.sliding_window = {window}: layers with a window of their own"
-        )));
+        if layer.ssm.is_some() {
+            return Err(Error::Unsupported(format!(
+                "attention.sliding_window = {window} in a layer with mixers"
+            )));
+        }
+        if window == 0 || window > MOST_WINDOW {
+            return Err(Error::Model(format!(
+                "attention.sliding_window = {window}; 1 to {MOST_WINDOW} can be run"
+            )));
+        }
     }
     if !layer.projected_kv && (layer.biases.k || layer.biases.v) {
         return Err(Error::Model("biases of keys and values without W_k and W_v".into()));
@@ -84,13 +92,12 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     layer.ssm.iter().try_for_each(mixer)
 }
 
-/// What a state keeps is the same for every layer.
+/// Mixers find their states by the number of their layer.
 fn alike(layers: &[LayerSpec]) -> Result<()> {
-    let kept = |l: &LayerSpec| (l.kv_heads, l.head_dim, l.ssm);
-    match layers.iter().position(|layer| kept(layer) != kept(&layers[0])) {
+    match layers.iter().position(|layer| layer.ssm != layers[0].ssm) {
         None => Ok(()),
         Some(other) => Err(Error::Unsupported(format!(
-            "layers whose key heads or mixers differ, as those of 0 and {other} do"
+            "layers whose mixers differ, as those of 0 and {other} do"
         ))),
     }
 }

@@ -58,7 +58,11 @@ impl Options {
                         ),
                     });
                 }
-                of(usize::try_from((budget - fixed) / a_state).unwrap_or(usize::MAX))
+                match (budget - fixed).checked_div(a_state) {
+                    Some(ring) => of(usize::try_from(ring).unwrap_or(usize::MAX)),
+                    // Every layer has a window of its own, so that no ring takes anything.
+                    None => of(states(spec.context as u64)),
+                }
             }
         })
     }
@@ -107,6 +111,29 @@ mod tests {
         let Error::Budget { needed, .. } = e else { panic!("{e}") };
         let options = Options { budget: Budget::Bytes(needed), ..Options::default() };
         assert_eq!(options.geometry(&spec(4)).unwrap().ring, 1);
+    }
+
+    #[test]
+    fn layers_with_windows_of_their_own_take_no_ring() {
+        let mut windowed = spec(4);
+        for layer in &mut windowed.layers {
+            (layer.ssm, layer.window) = (None, Some(10));
+        }
+        // Three layers of two heads of 16 values, keys and values in two bytes, ten tokens each.
+        let bytes = 3 * 2 * 16 * 2 * 2 * 10;
+        for budget in [Budget::Bytes(bytes), Budget::States(7), Budget::Context] {
+            let options = Options { budget, kv: KvType::F16, ..Options::default() };
+            let geometry = options.geometry(&windowed).unwrap();
+            assert_eq!(geometry.state_bytes(&windowed), bytes);
+            assert_eq!(geometry.layout(&windowed).unwrap().state_bytes(), bytes);
+        }
+        windowed.layers[1].window = None;
+        let options = Options { budget: Budget::States(7), kv: KvType::F16, ..Options::default() };
+        let geometry = options.geometry(&windowed).unwrap();
+        // Seven states, the window of four tokens and the current one.
+        let bytes = 2 * 16 * 2 * 2 * (10 + 10 + 7 + 5);
+        assert_eq!(geometry.state_bytes(&windowed), bytes);
+        assert_eq!(geometry.layout(&windowed).unwrap().state_bytes(), bytes);
     }
 
     proptest! {

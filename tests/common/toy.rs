@@ -7,9 +7,13 @@ use ::attamba::model::{Activation, ModelSpec, Norms, Pairs, RotaryTable, Rotatio
 
 pub const TOY: Family = Family { name: "toy", names: &Names::USUAL, read };
 
+/// What a key says that stands for nothing where it is `none`.
+fn some<T: PartialEq>(x: T, none: T) -> Option<T> {
+    (x != none).then_some(x)
+}
+
 fn read(keys: &Keys) -> Result<ModelSpec> {
     let mut spec = keys.decoder()?;
-    let some = |x: f32, none: f32| (x != none).then_some(x);
     spec.embedding_scale = keys.number("embedding_scale")?.unwrap_or(1.0);
     spec.logit_cap = keys.number("logit_cap")?.and_then(|cap| some(cap, 0.0));
     let bases = keys.numbers("rope.freq_bases")?.unwrap_or_default();
@@ -21,7 +25,9 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
     // 0 stands for none.
     let tables = keys.sizes("rope.tables")?.unwrap_or_default();
     let norms = Norms { before: keys.truth("pre_norm")?, after: keys.truth("post_norm")? };
-    for (layer, table) in spec.layers.iter_mut().zip(tables) {
+    let windows = keys.sizes("windows")?.unwrap_or_default();
+    for ((layer, table), window) in spec.layers.iter_mut().zip(tables).zip(windows) {
+        layer.window = some(window, 0);
         let half_split = keys.truth("half_split")?;
         let pairs = if half_split { Pairs::HalfSplit } else { Pairs::Interleaved };
         layer.rotation = table.checked_sub(1).map(|table| Rotation { table, pairs });

@@ -93,6 +93,7 @@ def toy(m):
         reference.decoder(m),
         pairs="half-split" if m.get("half_split", False) else "interleaved",
         activation=reference.gelu_tanh if m.get("gelu", False) else reference.silu,
+        windows=[window or None for window in m.get("windows")],
         embedding_scale=m.get("embedding_scale", 1.0),
         logit_cap=m.get("logit_cap", 0.0) or None,
         rotary=[(bases[0], m.w("rope_freqs.weight", 1.0), reference.rope_scaling(m))] + [(b,) for b in bases[1:]],
@@ -105,18 +106,18 @@ reference.FAMILIES["toy"] = toy
 
 
 def toy_cases():
-    """A toy with everything at once, and toys of random parts."""
+    """A toy with everything at once, toys of random parts, and some whose layers remember differently."""
     rng = np.random.default_rng(20261128)
 
     def some(probability=0.5):
         return bool(rng.random() < probability)
 
-    for number in range(28):
-        everything = number == 0
-        quant = BLOCKS[number % 5] if number >= 20 else FLOATS[number % len(FLOATS)]
+    for number in range(40):
+        everything, differing = number == 0, number >= 28
+        quant = BLOCKS[number % 5] if 20 <= number < 28 else FLOATS[number % len(FLOATS)]
         sizes = random_sizes(rng, quant, True)
         layers = sizes["layers"] = 4 if everything else sizes["layers"]
-        mixers = not everything and some(0.3)
+        mixers = not everything and not differing and some(0.3)
         norms = [(1, 1), (1, 0), (0, 1)][0 if everything else rng.integers(3)]
         sizes.update(
             arch="toy",
@@ -131,19 +132,22 @@ def toy_cases():
         if everything or some():
             sizes["ffn"] = [sizes["ffn"] + 32 * (layer % 2) for layer in range(layers)]
         if not mixers and (everything or some()):
-            sizes["heads"] = [sizes["heads"] * (1 + layer % 2) for layer in range(layers)]
+            for heads in ("heads", "kv_heads") if differing else ("heads",):
+                sizes[heads] = [sizes[heads] * (1 + layer % 2) for layer in range(layers)]
         keys = dict(
             half_split=everything or some(),
             gelu=everything or some(),
             embedding_scale=float(everything or some()) * 3.5 + 1.0,
             logit_cap=float(everything or some()) * 5.0,
             scaling=["yarn", "none", "linear"][number % 3],
+            # 0 stands for none.
+            windows=[int(rng.integers(1, 40)) if differing and some(0.6) else 0 for _ in range(layers)],
             tables=[0, 1, 2, 1] if everything else [int(n) for n in rng.integers(3, size=layers)],
         )
         yield dict(
             name=f"toy {number:02} {sizes} {keys}",
             file=f"toy-{number:02}.gguf",
-            kind="toy blocks" if quant in BLOCKS else "toy",
+            kind="toy layers" if differing else "toy blocks" if quant in BLOCKS else "toy",
             tokens=[int(t) for t in rng.integers(sizes["vocab"], size=int(rng.integers(40, 120)))],
             rings=[None, RINGS[number % len(RINGS)]],
             sizes=sizes,
@@ -163,6 +167,7 @@ def write_keys(writer, sizes, keys):
         writer.add_float32(f"toy.{name}", keys[name])
     writer.add_array("toy.rope.freq_bases", [10000.0, 300.0])
     writer.add_array("toy.rope.tables", keys["tables"])
+    writer.add_array("toy.windows", keys["windows"])
     writer.add_string("toy.rope.scaling.type", keys["scaling"])
     writer.add_float32("toy.rope.scaling.factor", 4.0)
     writer.add_uint32("toy.rope.scaling.original_context_length", 40)
