@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Everything that can go wrong, each with the numbers that say why.
+/// Everything that can go wrong, each with the numbers that explain it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,13 +11,13 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The bytes are not a GGUF file that can be read safely.
     #[error("invalid GGUF file: {0}")]
     Gguf(String),
-    /// A tensor or row can't be held in the format asked for.
+    /// A tensor or row can't be stored in the requested format.
     #[error("quantisation: {0}")]
     Quant(String),
     /// The file is sound but describes a model that this runtime can't run.
@@ -40,53 +40,53 @@ pub enum Error {
         /// Entries in the vocabulary.
         vocab: usize,
     },
-    /// Logits that no token can be chosen by: some are NaN or plus infinity, or none is finite.
+    /// Logits from which no token can be chosen: some are NaN or plus infinity, or none is finite.
     #[error("no token can be chosen: of {vocab} logits {nan} are NaN and {infinite} infinite")]
     Logits {
-        /// How many are not a number.
+        /// How many are NaN.
         nan: usize,
         /// How many are infinite.
         infinite: usize,
         /// How many there are.
         vocab: usize,
     },
-    /// An argument of a call makes no sense.
+    /// An argument of a call is invalid.
     #[error("{0}")]
     Argument(String),
-    /// Logits were asked for where there are none.
+    /// Logits were requested but there are none.
     #[error(
         "there are no logits after {position} tokens: nothing was fed, or the last call ended before \
          its last token; feed one more"
     )]
     NoLogits {
-        /// Tokens that the session has taken in.
+        /// Tokens that the session has processed.
         position: u64,
     },
     /// A session does not fit the budget it was given.
     #[error("a session needs at least {needed} bytes, the budget is {budget}: {advice}")]
     Budget {
-        /// Bytes asked for.
+        /// Bytes requested.
         budget: u64,
         /// Bytes of the smallest session of this model.
         needed: u64,
         /// What would make it fit.
         advice: String,
     },
-    /// A saved session can't be taken up: not one of ours, damaged, or of another model.
+    /// A saved session can't be resumed: not one of ours, damaged, or of another model.
     #[error("saved session: {0}")]
     Saved(String),
-    /// The system has no more memory to give.
+    /// The system has no more memory.
     #[error("out of memory: {bytes} bytes for {what}")]
     OutOfMemory {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
         /// What they were for.
         what: &'static str,
     },
-    /// There is no GPU that can be used, or none of the name asked for.
+    /// There is no usable GPU, or none of the requested name.
     #[error("no GPU: {0}")]
     NoAdapter(String),
-    /// The GPU can't hold or bind as much as is needed.
+    /// The GPU can't hold or bind as much as needed.
     #[error("{adapter}: {what} needs {needed} {unit}, the limit is {limit}")]
     GpuLimit {
         /// Name of the adapter.
@@ -100,23 +100,24 @@ pub enum Error {
         /// What is counted.
         unit: &'static str,
     },
-    /// No variant of a kernel compiles on this driver or computes what it should.
+    /// No variant of a kernel compiles on this driver or computes the right result.
     #[error("{adapter}: kernel {kernel} can't be used: {reason}")]
     Kernel {
         /// Adapter and driver.
         adapter: String,
         /// Name of the kernel.
         kernel: String,
-        /// What the driver said, or how far off the result is.
+        /// The driver's message, or the error of the result.
         reason: String,
     },
-    /// The GPU's device is gone: reset by the driver, unplugged, taken away in the background, and
-    /// with it what sessions remembered. The engine must be made anew; a saved session or a snapshot
-    /// can go on there, or on the CPU. With [`OrCpu`](crate::engine::OrCpu), which `--engine auto`
-    /// is, a reset or a rewind moves a session to the CPU, and chats move by themselves.
+    /// The GPU's device is gone: reset by the driver, unplugged, or revoked in the background, and
+    /// with it the memory of its sessions. The engine must be created again; a saved session or a
+    /// snapshot can be resumed on it, or on the CPU. With [`OrCpu`](crate::engine::OrCpu), which
+    /// `--engine auto` uses, a reset or a rewind moves a session to the CPU, and chats move
+    /// automatically.
     #[error("the GPU was lost: {0}")]
     DeviceLost(String),
-    /// The driver refused a command. The session must be reset before it is used again.
+    /// The driver rejected a command. The session must be reset before it is used again.
     #[error("GPU: {0}")]
     Gpu(String),
     /// An earlier error left the session's state undefined; a reset makes it usable.
@@ -125,10 +126,10 @@ pub enum Error {
     /// The call was cancelled from another thread; the session is still usable.
     #[error("cancelled")]
     Cancelled,
-    /// The session is paused, and the call is not one that waits.
+    /// The session is paused, and this call does not wait.
     #[error("the session is paused: resume it first")]
     Paused,
 }
 
-/// The library's result.
+/// The library's result type.
 pub type Result<T> = std::result::Result<T, Error>;

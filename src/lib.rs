@@ -5,12 +5,12 @@
 //! - [`model::Model`] maps a GGUF file; [`engine::Wanted`] makes it ready to run, on the GPU or the CPU.
 //! - [`session::Session`] is one conversation: tokens in, logits out, memory fixed at the start.
 //! - [`conversation::Conversation`] is a chat on a session: messages in, answers out.
-//! - [`memory`] says what all of it costs, before it is opened.
-//! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`sample::Sampler`] are what lies between
-//!   text and tokens.
+//! - [`memory`] estimates what all of it costs, before it is opened.
+//! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`sample::Sampler`] convert between text and
+//!   tokens, and choose tokens.
 //! - [`gguf`] and [`quant`] read and write the files and their block formats.
 //!
-//! Models of the architecture `llama` run in the same engine, as the baseline to measure against.
+//! Models of the architecture `llama` run on the same engines, as the baseline to compare with.
 //!
 //! [arXiv 2411.17685]: https://arxiv.org/abs/2411.17685
 

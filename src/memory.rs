@@ -1,4 +1,5 @@
-//! What a model and a session will cost, before either is opened: from the header of the file alone.
+//! What a model and a session will cost, before either is opened: from the header of the file
+//! alone.
 
 use crate::cache::Plan;
 use crate::conversation::most_checkpoint_bytes;
@@ -12,33 +13,33 @@ use crate::session::{Memory, Options};
 /// Bytes of the weights of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weights {
-    /// Mapped from the file: the system may take the pages back and read them again.
+    /// Mapped from the file: the system may reclaim the pages and read them again.
     pub mapped: u64,
-    /// Copied, in memory for as long as the engine lives: norms, convolutions and the like.
+    /// Copied, in memory for the lifetime of the engine: norms, convolutions and the like.
     pub copied: u64,
-    /// On the GPU, where that is the engine. Pages of the file are let go once they are there; but
-    /// for the embedding's, of which a row is read for every token.
+    /// On the GPU, if that is the engine. Pages of the file are released once they are uploaded,
+    /// except those of the embedding, of which a row is read for every token.
     pub device: u64,
 }
 
-/// What a session of a model takes.
+/// The memory of a session and its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// The weights, which sessions of one engine share.
+    /// The weights, shared by sessions of one engine.
     pub weights: Weights,
     /// The session: equal to what [`Session::memory`](crate::session::Session::memory) reports.
     pub session: Memory,
-    /// The most that a chat keeps beside its session: its states at the ends of the last turns, to go
-    /// back to.
+    /// The maximum that a chat keeps in addition to its session: its states at the ends of the last
+    /// turns, to return to.
     pub checkpoints: u64,
 }
 
 impl Estimate {
-    /// What a session of `model` takes on the CPU with `threads` threads.
+    /// The memory of a session of `model` on the CPU with `threads` threads.
     ///
     /// # Errors
-    /// [`Error::Budget`](crate::Error::Budget) where the smallest session is larger than the
-    /// budget; it names what would do.
+    /// [`Error::Budget`](crate::Error::Budget) if the smallest session is larger than the budget;
+    /// it states what would fit.
     pub fn cpu(model: &Model, options: &Options, threads: usize) -> Result<Estimate> {
         let geometry = options.geometry(model.spec())?;
         let state = geometry.state_bytes(model.spec());
@@ -49,10 +50,10 @@ impl Estimate {
         Ok(Estimate { weights: weights(model), session, checkpoints })
     }
 
-    /// What a session of `model` takes on a GPU, the buffers that are there included.
+    /// The memory of a session of `model` on a GPU, including the buffers on it.
     ///
     /// # Errors
-    /// As [`Estimate::cpu`]. What a GPU's limits don't allow is found out when it is opened.
+    /// As for [`Estimate::cpu`]. A GPU's limits are only checked when the session is opened.
     #[cfg(feature = "gpu")]
     pub fn gpu(model: &Model, options: &Options) -> Result<Estimate> {
         let geometry = options.geometry(model.spec())?;
@@ -85,12 +86,12 @@ pub fn weights_on_gpu(model: &Model) -> Weights {
     Weights { device: gpu::device_bytes(model), ..weights(model) }
 }
 
-/// How what a model keeps and reads grows with the length of a text of which nothing is forgotten.
+/// How a model's memory and reads grow with the length of a text if nothing is evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// Chunk states of a layer, on average over the layers that keep any, rounded up.
+    /// Chunk states per layer, averaged over the layers that keep any, rounded up.
     pub states: u64,
-    /// Keys that a query reads in each layer, on average over all layers, rounded up.
+    /// Keys that a query reads per layer, averaged over all layers, rounded up.
     pub rows: u64,
 }
 
@@ -102,7 +103,7 @@ impl Growth {
     pub fn at(spec: &ModelSpec, chunk: usize, window: usize, tokens: u64) -> Result<Growth> {
         let plans = spec.plans(chunk)?;
         let in_window = tokens.min((window as u64).saturating_add(1));
-        // A layer with a sliding window of its own keeps that and no states.
+        // A layer with its own sliding window keeps only that window and no states.
         let own = spec.layers.iter().filter_map(|layer| layer.window);
         let in_own: u64 = own.map(|window| tokens.min(window as u64)).sum();
         let growing = plans.iter().zip(&spec.layers).filter(|(_, layer)| layer.window.is_none());
@@ -118,8 +119,8 @@ impl Growth {
         })
     }
 
-    /// Multiplications and additions of attention for one token, all layers: each key and each
-    /// value once a query head.
+    /// Multiply-adds of attention for one token, all layers: each key and each value once per query
+    /// head.
     pub fn operations(&self, spec: &ModelSpec) -> u64 {
         let widths = spec.layers.iter().map(|layer| layer.q_dim() as u64);
         2 * 2 * self.rows * widths.sum::<u64>()

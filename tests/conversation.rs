@@ -1,4 +1,4 @@
-//! Chats on the bundled model: read ahead, kept, forked, paused and made smaller.
+//! Chats on the bundled model: prefilled, kept, forked, paused and shrunk.
 
 use attamba::Error;
 use attamba::conversation::{Conversation, Outcome};
@@ -153,7 +153,7 @@ fn a_chat_can_be_made_smaller_between_and_within_answers() {
     chat.shrink(before / 2).unwrap();
     assert!(chat.session().memory().state <= before / 2);
     assert_eq!(chat.checkpoint_bytes(), 0);
-    assert!(chat.undo().unwrap(), "without snapshots it is read anew");
+    assert!(chat.undo().unwrap(), "without snapshots it is processed again");
 
     let request = chat.shrink_handle();
     let mut pieces = 0;
@@ -241,7 +241,7 @@ fn an_answer_in_pieces_is_the_answer() {
     assert_eq!(answer(&mut pieces, "And then?"), then);
     assert_eq!(pieces.messages(), chat.messages());
 
-    // One that is dropped on the way counts as far as it has come.
+    // One that is dropped midway counts as far as it has come.
     let mut chat = fixture.chat(None);
     let some: Vec<String> = chat
         .answer_pieces("Tell me a story about a bird.", 12)
@@ -258,7 +258,7 @@ fn an_answer_in_pieces_is_the_answer() {
     assert_eq!(
         chat.session().position(),
         position + (prompt.tokens + answered.tokens) as u64,
-        "what came before is not read anew"
+        "what came before is not processed again"
     );
 }
 
@@ -316,7 +316,7 @@ fn a_penalty_counts_what_was_read_ahead() {
     assert_eq!(answer(&mut ahead, "Tell me about a cat."), want);
 }
 
-/// Cancelled before anything of the first answer was there, a chat is kept and goes on.
+/// Cancelled before anything of the first answer was generated, a chat is kept and continues.
 #[test]
 fn a_chat_that_was_cancelled_in_its_first_prompt_is_kept() {
     let fixture = Fixture::new();
@@ -364,8 +364,8 @@ fn of_process(name: &str) -> u64 {
     kib << 10
 }
 
-/// Chats of states that are kept at every turn, and of one that is too large for that: in both the
-/// peak of the resident memory is what is reported, and in the first what was estimated.
+/// Chats whose states are kept at every turn, and one that is too large for that: in both, peak RSS
+/// matches the report, and in the first the estimate.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_peak_of_a_chat_is_what_was_estimated() {

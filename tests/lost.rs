@@ -1,5 +1,5 @@
-//! GPUs that are lost on the way, and who goes on: chats of themselves, sessions when they are
-//! given a memory again. A software Vulkan driver does.
+//! GPUs lost in the middle of work, and what continues: chats automatically, sessions once their
+//! memory is restored. A software Vulkan driver is enough.
 #![cfg(feature = "gpu")]
 
 mod common;
@@ -73,7 +73,7 @@ fn is_on_cpu(chat: &Conversation) -> bool {
 
 const QUESTIONS: [&str; 3] = ["Tell me a story about a bird.", "And then?", "How did it end?"];
 
-/// What is said where nothing is lost.
+/// The answers when nothing is lost.
 fn undisturbed(chats: &Chats) -> Conversation {
     let mut chat = chats.on(&chats.cpu());
     for question in QUESTIONS {
@@ -146,7 +146,7 @@ fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
         };
         let (driver, engine) = chats.gpu_or_cpu();
         begun(&driver, &engine).save(&path).unwrap();
-        // A new chat of the lost engine is one of the CPU.
+        // A new chat of the lost engine runs on the CPU.
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         let language = chats.language.clone();
         go_on(Conversation::resume(engine, &path, sampler, language).unwrap());
@@ -162,11 +162,11 @@ fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
 }
 
 thread_local! {
-    /// What is cancelled when this thread is told that tokens are taken in anew.
+    /// What is cancelled when this thread logs that tokens are processed again.
     static WHEN_ANEW: RefCell<Option<Cancel>> = const { RefCell::new(None) };
 }
 
-/// Hears of it by the log, on the thread that does it.
+/// Sees it in the log, on the thread that does it.
 struct Listener;
 
 impl Log for Listener {
@@ -175,7 +175,7 @@ impl Log for Listener {
     }
 
     fn log(&self, record: &Record) {
-        if record.args().to_string().contains("taken in anew") {
+        if record.args().to_string().contains("processed again") {
             WHEN_ANEW.take().inspect(Cancel::cancel);
         }
     }
@@ -184,7 +184,7 @@ impl Log for Listener {
 }
 
 fn cancel_when_anew(cancel: Cancel) {
-    // Fails where another test has set it.
+    // Fails if another test has set it.
     let _ = log::set_logger(&Listener);
     log::set_max_level(LevelFilter::Info);
     WHEN_ANEW.set(Some(cancel));
@@ -247,7 +247,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     let (kept, note) = Session::resume(Arc::clone(&cpu), &file).unwrap();
     assert_eq!((kept.position(), &note[..]), (20, &b"whole"[..]));
     for session in [&mut session, &mut other] {
-        // What it remembered can't be had from anywhere, and is not to be missing in silence.
+        // Its memory can't be restored from anywhere, and must not be missing silently.
         for _ in 0..2 {
             let result = session.feed(&tokens[20..]);
             assert!(matches!(result, Err(Error::DeviceLost(_))), "{result:?}");
@@ -315,7 +315,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
     want.feed(&tokens).unwrap();
     let (_, text) = generate(&mut want, &mut sampler, &|_| {});
 
-    // Lost in a feed, in a generation, and in one whose session was made smaller since the snapshot.
+    // Lost in a feed, in a generation, and in one whose session was shrunk since the snapshot.
     for (with_snapshot, lost_at, smaller) in
         [(true, 0, false), (false, 0, false), (true, 4, false), (true, 4, true)]
     {
@@ -346,7 +346,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
         }
     }
 
-    // Cancelled on the way: the next call brings the rest.
+    // Cancelled midway: the next call processes the rest.
     let (driver, engine) = gpu_or_cpu(&model);
     let mut session = Session::open(engine, options).unwrap();
     session.set_history(|| Ok(Vec::new()));

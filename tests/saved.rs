@@ -1,4 +1,4 @@
-//! Snapshots, forks and saved sessions: they go on as if nothing had been, or refuse to.
+//! Snapshots, forks and saved sessions: they continue as if nothing had happened, or are refused.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn options(ring: usize, kv: KvType) -> Options {
     Options { budget: Budget::States(ring), kv, ..Options::default() }
 }
 
-/// Before the first token, within the first window, in the ring's filling, and long after it.
+/// Before the first token, within the first window, while the ring fills, and long after.
 const MOMENTS: [usize; 5] = [0, 1, 5, 70, 300];
 
 fn same(a: &[f32], b: &[f32]) -> bool {
@@ -75,7 +75,7 @@ fn a_session_goes_on_from_snapshot_fork_and_file_to_the_bit() {
                 fork.rewind(&snapshot).unwrap();
                 assert!(same(&go_on(&mut fork, &after), &want), "fork: {said}");
 
-                // Another engine on the same file: what a later run of the program has.
+                // Another engine on the same file, as a later run of the program has.
                 let (mut resumed, note) = Session::resume(sizes.engine(1, 2), &file).unwrap();
                 assert_eq!(note, b"a note");
                 assert_eq!(resumed.position(), moment as u64);
@@ -104,7 +104,7 @@ fn a_fork_and_its_origin_do_not_meet() {
     assert!(same(&go_on(&mut fork, &two), &alone(&two)));
 }
 
-/// What was saved of one geometry would make attention read beyond the rows of another.
+/// What was saved with one geometry would make attention read beyond the rows of another.
 #[test]
 fn a_state_of_another_geometry_is_refused() {
     let sizes = Sizes::default();
@@ -198,10 +198,10 @@ fn damage_is_refused_wherever_it_is() {
         match Session::resume(engine.clone(), &path) {
             Err(Error::Saved(text)) => text,
             Err(e) => panic!("{e}"),
-            Ok(_) => panic!("taken up"),
+            Ok(_) => panic!("resumed"),
         }
     };
-    // Every byte of the header, of the books and of the note, and a walk through the rest.
+    // Every byte of the header, of the block tables and of the note, and a walk through the rest.
     let walk = (0..whole.len()).step_by(37);
     for at in (0..220).chain(walk).chain([whole.len() - 1]) {
         let mut bytes = whole.clone();
@@ -246,7 +246,7 @@ fn the_file_of_another_model_is_refused() {
     let path = folder.path().join("s");
     saved_at(&path, &sizes, 1);
     for other in [sizes.engine(2, 1), Sizes { chunk: 9, ..sizes }.engine(1, 1)] {
-        let Err(Error::Saved(text)) = Session::resume(other, &path) else { panic!("taken up") };
+        let Err(Error::Saved(text)) = Session::resume(other, &path) else { panic!("resumed") };
         assert!(text.contains("another model"), "{text}");
     }
 }
@@ -264,16 +264,16 @@ fn a_file_that_cannot_be_written_leaves_the_session_and_the_old_file() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
     session.feed(&[3]).unwrap();
     let Err(Error::Io { path, .. }) = Session::resume(session.engine().clone(), &missing) else {
-        panic!("taken up")
+        panic!("resumed")
     };
     assert_eq!(path, missing);
 }
 
 /// Set by `a_kill_during_a_save_…` for the process that it kills.
 const SAVE_FOR_EVER: &str = "ATTAMBA_TEST_SAVE_FOR_EVER";
-/// What that process says once it begins to save.
+/// What that process prints once it begins to save.
 const SAVING: &str = "saving";
-/// Tokens before the first save: half a megabyte a file.
+/// Tokens before the first save: half a megabyte per file.
 const TAKEN_IN: usize = 1000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sessions: splits, resets, cancelling, two at once, and memory that stays as it was promised.
+//! Sessions: splits, resets, cancelling, two at once, and memory that stays as estimated.
 
 mod common;
 
@@ -49,7 +49,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Allocations and resident pages are those of the whole process: tests that measure them run
-/// alone, the others beside each other.
+/// alone, the others in parallel.
 static TURN: RwLock<()> = RwLock::new(());
 
 fn beside_others() -> RwLockReadGuard<'static, ()> {
@@ -60,7 +60,7 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
     TURN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tokens that a model as small as these takes at once.
+/// Tokens that a model as small as these processes at once.
 const BLOCK: usize = 256;
 
 fn states(ring: usize) -> Options {
@@ -114,7 +114,7 @@ fn relative_error(got: &[f32], want: &[f32]) -> f64 {
     (off / want.iter().map(|&w| square(w)).sum::<f64>()).sqrt()
 }
 
-/// Models unlike each other in what a split could break.
+/// Models that differ in everything that a split could break.
 fn models() -> Vec<Sizes> {
     let plain = Sizes::default();
     vec![
@@ -203,7 +203,7 @@ fn a_session_that_was_reset_is_as_a_new_one() {
     }
 }
 
-/// The logits may still be on the engine, which they are not fetched from while paused.
+/// The logits may still be on the engine, from which they are not fetched while paused.
 #[test]
 fn generating_in_a_pause_waits_for_its_end_or_a_cancel() {
     let _turn = beside_others();
@@ -262,7 +262,7 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
     for sizes in models() {
         let engine = sizes.engine(1, 2);
         let mut numbers = Numbers::new(27);
-        // Unlike in position, room and the way keys and values are kept; more than a block holds.
+        // Differing in position, capacity and the type of keys and values; more than a block holds.
         let kinds = [
             states(5),
             Options { kv: KvType::F16, ..states(40) },
@@ -295,14 +295,14 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
     }
 }
 
-/// Where several sequences are computed at once, no state may take another's logits for its own.
+/// When several sequences are computed at once, no state may return another's logits as its own.
 #[test]
 fn a_state_has_the_logits_of_its_own_last_token_or_none() {
     let _turn = beside_others();
     let sizes = Sizes::default();
     let engine = sizes.engine(1, 1);
     let geometry = Geometry::new(engine.model().spec(), 5, KvType::F32);
-    // More than have room in the buffer for logits, and fewer.
+    // More than the buffer for logits has room for, and fewer.
     for count in [2, 3, 40] {
         let mut states: Vec<Box<dyn State>> =
             (0..count).map(|_| engine.open(geometry).unwrap()).collect();
@@ -473,7 +473,7 @@ fn a_pause_in_a_callback_begins_when_the_block_ends() {
         let feeding = scope.spawn(|| {
             session.feed_each(&tokens, |index, _| {
                 if index == 3 {
-                    // Another session's, in whose block this thread is too.
+                    // Another session's, in whose block this thread also is.
                     other.feed_each(&tokens[..1], |_, _| others.pause()).unwrap();
                     pause.pause();
                 }
@@ -531,7 +531,7 @@ fn a_callback_of_a_generation_may_pause_and_cancel_and_shrink() {
     };
     assert_eq!(session.generate(&mut sampler, 2, |_| false, each).unwrap(), Finish::Limit);
     assert_eq!(session.memory().state, smaller);
-    // Asked for after the last token: done before the next.
+    // Requested after the last token: done before the next.
     assert_eq!(session.generate(&mut sampler, 1, |_| false, |_| true).unwrap(), Finish::Limit);
 }
 
@@ -548,7 +548,7 @@ fn orders_that_nobody_expects() {
     let memory = session.memory();
     session.feed(&tokens).unwrap();
 
-    // A cancel is for the call at hand: what comes later is whole.
+    // A cancel is for the current call: later ones run completely.
     session.cancel_handle().cancel();
     session.save(&path, b"").unwrap();
     session.cancel_handle().cancel();
@@ -572,7 +572,7 @@ fn orders_that_nobody_expects() {
     }
     assert_same_bits(fork.logits().unwrap(), resumed.logits().unwrap());
 
-    // What was asked for before a reset is done after it.
+    // What was requested before a reset is done after it.
     resumed.shrink_handle().request(Geometry::new(spec, 4, KvType::F32).state_bytes(spec));
     resumed.reset();
     assert!(no_logits(&mut resumed));
@@ -805,7 +805,7 @@ fn what_is_estimated_before_is_reported_after() {
     }
 }
 
-/// What a token that passes through takes is on the stack or was there before.
+/// What a passing token needs is on the stack or was allocated before.
 #[test]
 fn decode_allocates_nothing() {
     let _turn = alone();

@@ -89,8 +89,10 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn absurd_numbers_are_refused_in_a_sentence() {
     let generate = |more: &[&str]| attamba([&["generate", "-p", "Once", "-n", "3"], more].concat());
-    generate(&["--threads", "0"]).fails("0 threads were asked for; 1 to 256 can be had");
-    generate(&["--threads", "99999"]).fails("99999 threads were asked for; 1 to 256 can be had");
+    generate(&["--threads", "0"])
+        .fails("0 threads were requested; the number must be between 1 and 256");
+    generate(&["--threads", "99999"])
+        .fails("99999 threads were requested; the number must be between 1 and 256");
     generate(&["--budget", "1"]).fails("a session needs at least");
     generate(&["--budget", "99999999999G"]).refused("more bytes than any machine has");
     generate(&["--budget", "9999999999G"]).fails("out of memory");

@@ -1,4 +1,4 @@
-//! An answer on its way.
+//! An answer in progress.
 
 use super::{Conversation, Outcome, Speed};
 use crate::engine::Geometry;
@@ -7,17 +7,17 @@ use crate::session::{AtEnd, Finish, Generation, Speech};
 use crate::text::Message;
 use std::time::Instant;
 
-/// An answer, piece by piece: [`Conversation::answer_pieces`]. It counts as far as it has come: when
-/// it is dropped before its end, the chat goes on from what was handed out.
+/// An answer, piece by piece: [`Conversation::answer_pieces`]. What was handed out counts: if it is
+/// dropped before its end, the chat continues from there.
 pub struct Answer<'a> {
     chat: &'a mut Conversation,
-    /// Nothing once it is over.
+    /// `None` once it is over.
     turn: Option<Turn>,
     outcome: Option<Outcome>,
 }
 
 struct Turn {
-    /// Messages before the one that is answered.
+    /// Messages before the one being answered.
     before: usize,
     geometry: Geometry,
     speech: Speech,
@@ -28,7 +28,7 @@ struct Turn {
 }
 
 impl Answer<'_> {
-    /// Takes in `message`, and is ready to answer it.
+    /// Processes `message`, and is ready to answer it.
     pub(super) fn begin(
         chat: &mut Conversation,
         message: String,
@@ -41,9 +41,9 @@ impl Answer<'_> {
         match chat.take_in_turn() {
             Ok(text) => {
                 // A token that ends the turn is not fed here: what stands between an answer and the
-                // next message is the template's to say, and `Chat::turn` brings it along. A turn
-                // that ends otherwise, or with another token than the template's, thus goes on as
-                // well as any.
+                // next message is up to the template, and `Chat::turn` adds it. A turn that ends
+                // otherwise, or with a token other than the template's, thus continues as well as
+                // any.
                 let speech = Speech::new(Generation::new(limit, AtEnd::Leave));
                 let (answer, start) = (String::new(), Instant::now());
                 let turn = Turn { before, geometry, speech, chat: text, answer, start };
@@ -60,12 +60,12 @@ impl Answer<'_> {
         }
     }
 
-    /// How it came to its end; nothing before, and after an error.
+    /// How it ended; `None` while it is running and after an error.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
     }
 
-    /// The next piece; nothing once it is over.
+    /// The next piece; `None` once it is over.
     pub(super) fn advance(&mut self) -> Result<Option<&str>> {
         let Some(turn) = &mut self.turn else { return Ok(None) };
         let Conversation { session, sampler, language, .. } = &mut *self.chat;
@@ -83,14 +83,14 @@ impl Answer<'_> {
         Ok(self.turn.as_ref().map(|turn| &turn.answer[from..]))
     }
 
-    /// Asks for no more of it.
+    /// Stops the answer.
     pub(super) fn stop(&mut self) {
         if let Some(turn) = &mut self.turn {
             turn.speech.generation().stop();
         }
     }
 
-    /// The chat goes on from here.
+    /// The chat continues from here.
     fn settle(&mut self) {
         let Some(mut turn) = self.turn.take() else { return };
         let chat = &mut *self.chat;
@@ -119,7 +119,7 @@ impl Iterator for Answer<'_> {
 impl Drop for Answer<'_> {
     fn drop(&mut self) {
         if let Some(turn) = &mut self.turn {
-            // The rest of a character that will not come.
+            // The rest of a character that will not be completed.
             turn.answer.push_str(turn.speech.flush());
         }
         self.settle();

@@ -1,4 +1,4 @@
-//! A chat as it was at some moment, kept in memory: to go back to, or to go on from twice.
+//! A chat at some point in time, kept in memory: to return to, or to continue from twice.
 
 use super::Conversation;
 use super::checkpoints::Checkpoints;
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::session;
 use crate::text::Message;
 
-/// A chat as it was at some moment: messages and the state of the session.
+/// A chat at some point in time: messages and the state of the session.
 pub struct Snapshot {
     session: session::Snapshot,
     messages: Vec<Message>,
@@ -36,7 +36,8 @@ impl Conversation {
         })
     }
 
-    /// Back, or forth, to a snapshot of this chat or of another of the same model and budget.
+    /// Restores a snapshot, earlier or later, of this chat or of another one of the same model and
+    /// budget.
     ///
     /// # Errors
     /// As [`Session::rewind`](session::Session::rewind).
@@ -50,7 +51,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// A second chat that stands where this one does and goes its own way from here.
+    /// A second chat at the same point as this one, independent from here on.
     ///
     /// # Errors
     /// As [`Session::fork`](session::Session::fork).

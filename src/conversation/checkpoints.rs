@@ -7,12 +7,12 @@ use crate::session::Snapshot;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Turns that can be taken back without reading the chat anew.
+/// Turns that can be undone without processing the chat again.
 const MOST: usize = 8;
-/// What all of them may take, in bytes.
+/// The maximum bytes of all of them together.
 const MOST_BYTES: u64 = 32 << 20;
 
-/// The most that the checkpoints of a chat take, in bytes.
+/// The maximum bytes that the checkpoints of a chat take.
 pub(crate) fn most_bytes(spec: &ModelSpec, geometry: Geometry) -> Result<u64> {
     let one = Snapshot::most_bytes(spec, geometry)?;
     Ok(one.saturating_mul(MOST as u64).min(MOST_BYTES))
@@ -20,21 +20,21 @@ pub(crate) fn most_bytes(spec: &ModelSpec, geometry: Geometry) -> Result<u64> {
 
 /// The state of a chat at the end of a turn.
 pub(super) struct Checkpoint {
-    /// Messages up to there.
+    /// Messages up to that point.
     pub messages: usize,
-    /// Bytes of text that the session had taken in.
+    /// Bytes of text that the session had processed.
     pub fed: usize,
     /// The sampler's recent tokens.
     pub recent: Vec<u32>,
     pub snapshot: Arc<Snapshot>,
 }
 
-/// The newest checkpoints of a chat, the oldest first.
+/// The latest checkpoints of a chat, oldest first.
 #[derive(Default)]
 pub(super) struct Checkpoints(VecDeque<Checkpoint>);
 
 impl Checkpoints {
-    /// Makes room for one of `bytes` bytes: the oldest go. False where there can be none.
+    /// Makes room for one of `bytes` bytes by dropping the oldest. False if it can't fit.
     pub fn make_room(&mut self, bytes: u64) -> bool {
         if bytes > MOST_BYTES {
             return false;
@@ -45,18 +45,18 @@ impl Checkpoints {
         true
     }
 
-    /// Keeps `checkpoint`, for which room was made.
+    /// Keeps `checkpoint`, which room was made for.
     pub fn push(&mut self, checkpoint: Checkpoint) {
         self.0.push_back(checkpoint);
     }
 
-    /// The one after `messages` messages; all later ones are forgotten.
+    /// The one after `messages` messages; all later ones are dropped.
     pub fn back_to(&mut self, messages: usize) -> Option<&Checkpoint> {
         self.0.retain(|c| c.messages <= messages);
         self.0.back().filter(|c| c.messages == messages)
     }
 
-    /// The last one, if it is of `messages` messages and `fed` bytes of text.
+    /// The last one, if it has `messages` messages and `fed` bytes of text.
     pub fn of(&self, messages: usize, fed: usize) -> Option<&Checkpoint> {
         self.0.back().filter(|c| c.messages == messages && c.fed == fed)
     }

@@ -1,11 +1,12 @@
 //! A chat: messages in, answers out, on a session that remembers as much as its budget holds.
 //!
-//! A conversation can go back: [`Conversation::undo`] takes the last message back, and an answer
-//! that fails or is cancelled before it began leaves the chat as it was. Neither reads the chat
-//! anew, as a [`Snapshot`](crate::session::Snapshot) is kept at the end of each turn, in bounds.
+//! A conversation can go back: [`Conversation::undo`] removes the last message, and an answer that
+//! fails or is cancelled before it began leaves the chat as it was. Neither processes the chat
+//! again, since a [`Snapshot`](crate::session::Snapshot) is kept at the end of each turn, within
+//! limits.
 //!
-//! On an engine that another is to take over from ([`OrCpu`](crate::engine::OrCpu)) a chat outlives
-//! the GPU, in the middle of an answer too: it goes on from the last of those snapshots.
+//! On an engine with a successor ([`OrCpu`](crate::engine::OrCpu)) a chat outlives the GPU, even in
+//! the middle of an answer: it continues from the last of those snapshots.
 
 mod answer;
 mod branch;
@@ -25,20 +26,20 @@ use checkpoints::{Checkpoint, Checkpoints};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How an answer came to its end.
+/// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The model ended its turn.
     Ended,
-    /// As many tokens as an answer may have.
+    /// The token limit of the answer was reached.
     Limit,
-    /// Cancelled, or stopped by the caller's function: the answer counts as far as it came.
+    /// Cancelled, or stopped by the caller's callback: what was generated so far counts.
     Stopped,
     /// Cancelled before the answer began: the message does not count.
     Dropped,
 }
 
-/// Tokens, and the time they took.
+/// A number of tokens, and the time they took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Speed {
     /// Number of tokens.
@@ -54,7 +55,7 @@ pub struct Conversation {
     language: Language,
     system: Option<Message>,
     messages: Vec<Message>,
-    /// The text that the session has taken in.
+    /// The text that the session has processed.
     fed: String,
     checkpoints: Checkpoints,
     parse_special: bool,
@@ -63,7 +64,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// A chat on a fresh `session`, with an instruction before it if there is to be one.
+    /// A chat on a fresh `session`, with an optional system instruction.
     pub fn new(
         session: Session,
         sampler: Sampler,
@@ -75,7 +76,7 @@ impl Conversation {
         new
     }
 
-    /// On a session as it is.
+    /// On a session in whatever state it is.
     fn with(
         session: Session,
         sampler: Sampler,
@@ -101,40 +102,40 @@ impl Conversation {
         &self.session
     }
 
-    /// The session as it is, and the sampler; the messages are forgotten.
+    /// The session as it is, and the sampler; the messages are discarded.
     pub fn into_parts(mut self) -> (Session, Sampler) {
         self.session.clear_history();
         (self.session, self.sampler)
     }
 
-    /// Chooses tokens with `sampler` from now on, to which the recent ones stay recent.
+    /// Chooses tokens with `sampler` from now on; recent tokens carry over to it.
     pub fn set_sampler(&mut self, sampler: Sampler) {
         let before = std::mem::replace(&mut self.sampler, sampler);
         self.sampler.recall(&before.recent());
     }
 
-    /// Whether messages that spell special tokens, such as `<|im_end|>`, become these tokens from now
-    /// on: see [`Chat::parse_special`]. Not so at first.
+    /// Whether messages that spell special tokens, such as `<|im_end|>`, become these tokens from
+    /// now on: see [`Chat::parse_special`]. Off by default.
     pub fn set_parse_special(&mut self, yes: bool) {
         self.parse_special = yes;
     }
 
-    /// What [`Conversation::set_parse_special`] has been told.
+    /// The value of [`Conversation::set_parse_special`].
     pub fn parse_special(&self) -> bool {
         self.parse_special
     }
 
-    /// The messages so far, the instruction included.
+    /// The messages so far, including the instruction.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// Tokens and time of the last prompt and of the last answer.
+    /// Token count and time of the last prompt and of the last answer.
     pub fn speed(&self) -> (Speed, Speed) {
         (self.prompt, self.answer)
     }
 
-    /// Bytes that snapshots hold, beside the session.
+    /// Bytes that snapshots hold, in addition to the session.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoints.bytes()
     }
@@ -144,18 +145,18 @@ impl Conversation {
         self.session.cancel_handle()
     }
 
-    /// Holds [`Conversation::answer`] up from any thread.
+    /// Pauses [`Conversation::answer`] from any thread.
     pub fn pause_handle(&self) -> Pause {
         self.session.pause_handle()
     }
 
-    /// Asks the session to make itself smaller, from any thread, in the middle of an answer too.
+    /// Asks the session to shrink, from any thread, even in the middle of an answer.
     pub fn shrink_handle(&self) -> Shrink {
         self.session.shrink_handle()
     }
 
-    /// Makes the session's state as small as `bytes` allow, and forgets the snapshots of earlier
-    /// turns: taking one back then reads the chat anew.
+    /// Shrinks the session's state to fit in `bytes`, and drops the snapshots of earlier turns:
+    /// undoing one then processes the chat again.
     ///
     /// # Errors
     /// As [`Session::shrink`].
@@ -166,7 +167,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Begins anew, with the instruction alone.
+    /// Starts over with only the instruction.
     pub fn reset(&mut self) {
         self.session.reset();
         self.sampler.forget();
@@ -178,7 +179,7 @@ impl Conversation {
         (self.prompt, self.answer) = Default::default();
     }
 
-    /// Takes the last message and its answer back; says whether there was one.
+    /// Removes the last message and its answer; returns whether there was one.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -191,12 +192,12 @@ impl Conversation {
         Ok(true)
     }
 
-    /// Takes in the messages that there are, such as a long instruction, so that the first answer
-    /// has only its question to wait for. Does nothing after the first answer.
+    /// Processes the existing messages, such as a long instruction, so that the first answer only
+    /// has to wait for its question. Does nothing after the first answer.
     ///
     /// # Errors
-    /// Those of the session, the tokenizer and the template, which may ask for a message of the
-    /// user first; the chat is as it was before.
+    /// Those of the session, the tokenizer and the template, which may require a user message
+    /// first; the chat is as it was before.
     pub fn prepare(&mut self) -> Result<()> {
         if !self.fed.is_empty() || self.messages.is_empty() {
             return Ok(());
@@ -214,7 +215,7 @@ impl Conversation {
     }
 
     /// Answers `message` with at most `limit` tokens. `each` gets the text of the answer as it is
-    /// made, whole characters only, and says whether to go on.
+    /// generated, in whole characters, and returns whether to continue.
     ///
     /// # Errors
     /// Those of the session, the tokenizer and the template; the chat is as it was before.
@@ -233,8 +234,8 @@ impl Conversation {
         Ok(answer.outcome().unwrap_or(Outcome::Stopped))
     }
 
-    /// Takes in `message`, and gives the answer of at most `limit` tokens as an iterator of pieces:
-    /// whole characters, never empty.
+    /// Processes `message`, and returns the answer of at most `limit` tokens as an iterator of
+    /// pieces: whole characters, never empty.
     ///
     /// ```no_run
     /// # fn demo(mut chat: attamba::conversation::Conversation) -> attamba::Result<()> {
@@ -246,7 +247,7 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// As [`Conversation::answer`], here and as the last item.
+    /// As for [`Conversation::answer`], here and as the last item.
     pub fn answer_pieces(
         &mut self,
         message: impl Into<String>,
@@ -255,15 +256,15 @@ impl Conversation {
         Answer::begin(self, message.into(), limit)
     }
 
-    /// Keeps the chat as it is now, to go back to, where there is room for that. Where there is no
-    /// memory the chat goes on without.
+    /// Keeps the chat as it is now, to return to, if there is room for it. Without memory the chat
+    /// continues without a checkpoint.
     fn checkpoint(&mut self) {
         let (messages, fed) = (self.messages.len(), self.fed.len());
         if fed == 0 || self.checkpoints.of(messages, fed).is_some() {
             return;
         }
         if self.checkpoints.make_room(self.session.snapshot_bytes()) {
-            // The session holds on to the last one, which may have had to go.
+            // The session refers to the last one, which may have been dropped.
             if self.checkpoints.is_empty() {
                 self.set_history();
             }
@@ -275,7 +276,7 @@ impl Conversation {
         self.set_history();
     }
 
-    /// Takes in what leads to the answer; gives the text of the chat up to there.
+    /// Processes what leads to the answer; returns the text of the chat up to there.
     fn take_in_turn(&mut self) -> Result<String> {
         let start = Instant::now();
         let language = self.language.clone();
@@ -283,7 +284,7 @@ impl Conversation {
         if turn.restart {
             self.session.reset();
             self.sampler.forget();
-            // What lies before belongs to a text that is not the chat's any more.
+            // What came before belongs to a text that is no longer the chat's.
             self.checkpoints.clear();
         }
         self.take_in(&turn.tokens)?;
@@ -294,14 +295,14 @@ impl Conversation {
         Ok(turn.text)
     }
 
-    /// Has the session take in tokens, which then count as recent.
+    /// Has the session process tokens, which then count as recent.
     fn take_in(&mut self, tokens: &[u32]) -> Result<()> {
         self.session.go_on(tokens)?;
         tokens.iter().for_each(|&token| self.sampler.accept(token));
         Ok(())
     }
 
-    /// Back to `before` messages, after a turn that came to nothing.
+    /// Back to `before` messages, after a failed turn.
     fn take_back(&mut self, before: usize, geometry: Geometry) -> Result<()> {
         self.messages.truncate(before);
         let back = self.go_back();
@@ -309,7 +310,7 @@ impl Conversation {
         back
     }
 
-    /// Forgets the checkpoints of a session that was larger: they can't be gone back to.
+    /// Drops the checkpoints of a session that was larger: they can't be restored.
     fn forget_larger(&mut self, geometry: Geometry) {
         if self.session.geometry() != geometry {
             self.checkpoints.clear();
@@ -317,14 +318,14 @@ impl Conversation {
         }
     }
 
-    /// Brings the session to where the messages that are left end.
+    /// Brings the session to the end of the remaining messages.
     fn go_back(&mut self) -> Result<()> {
         self.sampler.forget();
         let rewound = match self.checkpoints.back_to(self.messages.len()) {
             None => None,
             Some(checkpoint) => match self.session.rewind(&checkpoint.snapshot) {
                 Ok(()) => Some(checkpoint),
-                // Cancelled while paused, when nothing may be copied; or made smaller meanwhile.
+                // Cancelled while paused, when nothing may be copied; or shrunk meanwhile.
                 Err(Error::Paused | Error::Argument(_)) => None,
                 Err(e) => return Err(e),
             },
@@ -334,7 +335,7 @@ impl Conversation {
                 self.sampler.recall(&checkpoint.recent);
                 self.fed.truncate(checkpoint.fed);
             }
-            // The next turn takes in the whole chat.
+            // The next turn processes the whole chat.
             None => {
                 self.fed.clear();
                 self.session.reset();
@@ -348,9 +349,9 @@ impl Conversation {
         Ok(language.chat()?.parse_special(self.parse_special))
     }
 
-    /// The answer as a message. Many templates put the space that a model begins its answer with
-    /// before the message themselves; with it in the message they would write it twice, and the
-    /// session would have to take in the whole chat anew.
+    /// The answer as a message. Many templates themselves put the space with which a model begins
+    /// its answer before the message; if the message contained it too, they would write it twice,
+    /// and the session would have to process the whole chat again.
     fn as_written(&self, answer: String) -> Message {
         let trimmed = answer.trim_start();
         if trimmed.len() < answer.len() {

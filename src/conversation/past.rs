@@ -1,5 +1,5 @@
-//! What a chat's session is brought back from where its engine is lost: the last checkpoint, or the
-//! text of the chat.
+//! What a chat's session is restored from when its engine is lost: the last checkpoint, or the text
+//! of the chat.
 
 use super::Conversation;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 struct Past {
     language: Language,
-    /// All that the session had taken in.
+    /// Everything that the session had processed.
     text: String,
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -28,7 +28,7 @@ impl History for Past {
 }
 
 impl Conversation {
-    /// Tells the session what it has taken in so far.
+    /// Reports to the session what it has processed so far.
     pub(super) fn set_history(&mut self) {
         let checkpoint = self.checkpoints.of(self.messages.len(), self.fed.len());
         self.session.set_history(Past {

@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What stands in the note.
+/// The contents of the note.
 #[derive(Serialize, Deserialize)]
 struct Note {
     messages: Vec<Message>,
     fed: String,
-    /// The sampler's recent tokens; files of earlier versions have none.
+    /// The sampler's recent tokens; missing in files of earlier versions.
     #[serde(default)]
     recent: Vec<u32>,
 }
 
 impl Conversation {
-    /// Saves the chat at `path`: messages and the state of the session. The file that was there
-    /// stays whole until the new one is.
+    /// Saves the chat at `path`: messages and the state of the session. An existing file stays
+    /// intact until the new one is complete.
     ///
     /// # Errors
     /// As [`Session::save`].
@@ -37,7 +37,7 @@ impl Conversation {
         self.session.save(path, &note)
     }
 
-    /// Takes up the chat that was saved at `path`; nothing is read anew.
+    /// Resumes the chat that was saved at `path`; nothing is processed again.
     ///
     /// # Errors
     /// As [`Session::resume`], and [`Error::Saved`] if the file is a session without a chat.
@@ -51,7 +51,7 @@ impl Conversation {
         Conversation::from_saved(session, &note, sampler, language)
     }
 
-    /// The chat of a session that was resumed together with its note.
+    /// The chat of a session that was resumed, together with its note.
     ///
     /// # Errors
     /// [`Error::Saved`] if the note is not that of a chat.
@@ -72,7 +72,7 @@ impl Conversation {
             ..Conversation::with(session, sampler, language, system)
         };
         if chat.fed.is_empty() {
-            // Of a chat whose first prompt was cancelled on the way.
+            // From a chat whose first prompt was cancelled midway.
             chat.session.reset();
         }
         chat.set_history();

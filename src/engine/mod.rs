@@ -1,4 +1,4 @@
-//! What computes a model. An engine holds a model ready to run; a state is one sequence on it.
+//! What runs a model. An engine holds a model ready to run; a state is one sequence on it.
 
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -18,18 +18,18 @@ use crate::model::{LayerSpec, Model, ModelSpec};
 use std::any::Any;
 use std::sync::Arc;
 
-/// What fixes the memory of a state.
+/// What determines the memory of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Chunk states kept a layer, the sink counted.
+    /// Chunk states per layer, including the sink.
     pub ring: usize,
     /// Tokens before the current one that stay visible, `L`.
     pub window: usize,
-    /// Tokens in a chunk, `P`, to begin with.
+    /// Tokens in a chunk, `P`, at the start.
     pub chunk: usize,
     /// How keys and values are stored.
     pub kv: KvType,
-    /// How a full ring makes room.
+    /// How a full ring makes room: its eviction policy.
     pub eviction: Eviction,
 }
 
@@ -54,17 +54,17 @@ impl std::fmt::Display for Geometry {
 }
 
 impl Geometry {
-    /// A ring of `ring` states that drops the oldest, with chunks and window as the model has them.
+    /// A ring of `ring` states that drops the oldest, with the model's own chunks and window.
     pub fn new(spec: &ModelSpec, ring: usize, kv: KvType) -> Geometry {
         let (window, chunk) = (spec.chunks.window, spec.chunks.length);
         Geometry { ring, window, chunk, kv, eviction: Eviction::Drop }
     }
 
-    /// Which KV heads remember what: one class for each layer.
+    /// Which KV heads remember what: one class per layer.
     ///
     /// # Errors
-    /// [`Error::Argument`] if chunk or window are out of range, [`Error::OutOfMemory`] if the ring is
-    /// longer than [`MOST_RING`].
+    /// [`Error::Argument`] if chunk or window is out of range, [`Error::OutOfMemory`] if the ring
+    /// is longer than [`MOST_RING`].
     pub fn layout(&self, spec: &ModelSpec) -> Result<Layout> {
         let Geometry { ring, window, chunk, kv, eviction } = *self;
         if ring > MOST_RING {
@@ -81,7 +81,7 @@ impl Geometry {
     }
 
     /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
-    /// beyond 64 bits stay at the largest number: no machine has as much.
+    /// beyond 64 bits saturate: no machine has as much.
     pub fn state_bytes(&self, spec: &ModelSpec) -> u64 {
         let layers = spec.layers.iter().map(|of| {
             let (ring, window) = slots(of, self.ring, self.window);
@@ -92,7 +92,7 @@ impl Geometry {
         layers.fold(0, u64::saturating_add)
     }
 
-    /// Bytes that one chunk state more takes, all layers that keep any.
+    /// Bytes per additional chunk state, across all layers that keep any.
     pub fn bytes_of_a_state(&self, spec: &ModelSpec) -> u64 {
         let growing = spec.layers.iter().filter(|of| of.window.is_none());
         let layers = growing.map(|of| self.kv.bytes(of.kv_heads, of.head_dim, 1, 0));
@@ -100,8 +100,8 @@ impl Geometry {
     }
 }
 
-/// States in the ring of a layer, and tokens before the current one in its window: where the layer
-/// has a sliding window of its own, that window and nothing else.
+/// States in the ring of a layer, and tokens before the current one in its window. A layer with its
+/// own sliding window has that window and nothing else.
 fn slots(layer: &LayerSpec, ring: usize, window: usize) -> (usize, usize) {
     match layer.window {
         Some(seen) => (0, seen - 1),
@@ -117,10 +117,10 @@ fn shape(layer: &LayerSpec) -> LayerShape {
     LayerShape { kv_heads: layer.kv_heads, head_dim: layer.head_dim, scan, conv }
 }
 
-/// Which tokens of a call logits are wanted for.
+/// For which tokens of a call logits are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// None: the tokens are only taken in.
+    /// None: the tokens are only processed.
     Nothing,
     /// The last one.
     Last,
@@ -128,7 +128,7 @@ pub enum Want {
     All,
 }
 
-/// Work handed to a device since the start.
+/// Work submitted to a device since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Kernels run.
@@ -139,13 +139,13 @@ pub struct Counters {
     pub submits: u64,
     /// Bytes read back.
     pub bytes_read: u64,
-    /// Nanoseconds in which the host encoded commands.
+    /// Nanoseconds that the host spent encoding commands.
     pub encoding: u64,
-    /// Nanoseconds in which it waited for the device.
+    /// Nanoseconds that it spent waiting for the device.
     pub waiting: u64,
 }
 
-/// Most candidates that [`State::forward_top`] gives.
+/// Maximum number of candidates that [`State::forward_top`] returns.
 pub const TOP: usize = 64;
 
 /// A token that may come next.
@@ -153,21 +153,21 @@ pub const TOP: usize = 64;
 pub struct Candidate {
     /// The token.
     pub token: u32,
-    /// Its logit; minus infinity where it is not a number.
+    /// Its logit; minus infinity if it is NaN.
     pub logit: f32,
 }
 
-/// A model made ready to run.
+/// A model ready to run.
 pub trait Engine: Send + Sync {
-    /// The engine in words: `CPU, AVX-512 VNNI, 2 threads`.
+    /// A description of the engine: `CPU, AVX-512 VNNI, 2 threads`.
     fn describe(&self) -> String;
 
     /// The model.
     fn model(&self) -> &Arc<Model>;
 
-    /// Takes in one token of each of `states`, which are of this engine, and hands the logits
-    /// (`[vocab]`) of each to `sink` with its index. Weights are read once for all where the engine
-    /// can. On an error some have taken in their token and some have not.
+    /// Processes one token of each of `states`, which must belong to this engine, and passes the
+    /// logits (`[vocab]`) of each to `sink` with its index. Weights are read once for all if the
+    /// engine can. On an error some states may have processed their token and others not.
     fn forward_together(
         &self,
         states: &mut [&mut dyn State],
@@ -180,12 +180,12 @@ pub trait Engine: Send + Sync {
         Ok(())
     }
 
-    /// Bytes of weights on a device of the engine's own; 0 where it has none.
+    /// Bytes of weights on the engine's own device; 0 if it has none.
     fn device_bytes(&self) -> u64 {
         0
     }
 
-    /// What a device has been given to do, where the engine has one.
+    /// Work submitted to the device, if the engine has one.
     fn counters(&self) -> Option<Counters> {
         None
     }
@@ -193,23 +193,23 @@ pub trait Engine: Send + Sync {
     /// A new sequence at position 0.
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>>;
 
-    /// Whether the engine's device is gone for good, and with it all states.
+    /// Whether the engine's device, and with it all states, is gone for good.
     fn is_lost(&self) -> bool {
         false
     }
 
-    /// The engine that goes on where this one is lost, if there is to be one.
+    /// The engine that takes over if this one is lost, if any.
     fn successor(&self) -> Option<Arc<dyn Engine>> {
         None
     }
 }
 
-/// One sequence: its position, its ring, window and mixer states. Its memory does not change.
+/// One sequence: its position, ring, window and mixer states. Its memory does not change.
 pub trait State: Send {
-    /// Takes in `tokens`, at most [`State::room`] of them and each within the vocabulary. For
-    /// every token that logits are wanted for, `sink` gets its index in `tokens` and its `[vocab]`
-    /// logits, in order. On an error the state is as it was before the call, unless it comes from a
-    /// device: then every call fails until the state is reset.
+    /// Processes `tokens`, at most [`State::room`] of them and each within the vocabulary. For
+    /// every token whose logits are requested, `sink` gets its index in `tokens` and its `[vocab]`
+    /// logits, in order. On an error the state is as it was before the call, unless the error comes
+    /// from a device: then every call fails until the state is reset.
     fn forward(
         &mut self,
         tokens: &[u32],
@@ -217,56 +217,56 @@ pub trait State: Send {
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()>;
 
-    /// As [`State::forward`] for the last token, but `top` gets only its most likely successors:
-    /// all tokens or [`TOP`] of them, in descending order, of equals that of the lower id first.
-    /// [`State::last_logits`] gives the rest.
+    /// Like [`State::forward`] for the last token, but `top` gets only its most likely successors:
+    /// all tokens or [`TOP`] of them, in descending order, ties by lower id. [`State::last_logits`]
+    /// returns the rest.
     fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()>;
 
-    /// The logits (`[vocab]`) of the last token, where the call that took it in was for logits and
-    /// was this state's alone; else [`Error::NoLogits`](crate::Error::NoLogits).
+    /// The logits (`[vocab]`) of the last token, if the call that processed it requested logits and
+    /// was for this state alone; else [`Error::NoLogits`](crate::Error::NoLogits).
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()>;
 
-    /// The state as what it is, for the engine that it is of.
+    /// The state as its concrete type, for the engine that it belongs to.
     fn as_any(&mut self) -> &mut dyn Any;
 
     /// Where everything lies: position, chunks, states in the ring.
     fn tables(&self) -> &Tables;
 
-    /// Tokens that the next call takes at most; at least 1.
+    /// Maximum tokens of the next call; at least 1.
     fn room(&self) -> usize {
         self.tables().room()
     }
 
-    /// Other chunk lengths from the next chunk on: a plan for each class of KV heads.
+    /// Sets other chunk lengths from the next chunk on: a plan for each class of KV heads.
     ///
     /// # Errors
     /// [`Error::Argument`] unless there are as many plans as classes.
     fn set_plans(&mut self, plans: &[Plan]) -> Result<()>;
 
-    /// Makes the ring as small as `ring` states, the sink counted, and gives the memory back: states
-    /// are dropped or thinned as the geometry's policy says. A ring that is smaller already stays.
+    /// Shrinks the ring to `ring` states, including the sink, and frees the memory: states are
+    /// dropped or thinned according to the geometry's policy. A ring that is already smaller stays.
     fn shrink(&mut self, ring: usize) -> Result<()>;
 
     /// Back to position 0.
     fn reset(&mut self);
 
-    /// Hands the image of the state to `sink`, piece by piece: [`Stretch`](crate::cache::Stretch)
-    /// after stretch, as [`Tables::image`] tells. An error of `sink` ends it.
+    /// Passes the image of the state to `sink`, piece by piece: [`Stretch`](crate::cache::Stretch)
+    /// after stretch, as described at [`Tables::image`]. An error of `sink` ends it.
     fn export(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
 
-    /// Takes over the image of a state of the same model that was saved with the tables `saved`.
-    /// `source` fills one piece after the other. A state of another layout is refused, and this one
-    /// stays as it is; after an error of `source` or of a device it is at position 0.
+    /// Imports the image of a state of the same model that was saved with the tables `saved`.
+    /// `source` fills one piece after another. A state of another layout is rejected, and this one
+    /// is unchanged; after an error of `source` or of a device it is at position 0.
     fn import(
         &mut self,
         saved: Saved,
         source: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()>;
 
-    /// Bytes of the state proper; equal to [`Geometry::state_bytes`].
+    /// Bytes of the state itself; equal to [`Geometry::state_bytes`].
     fn state_bytes(&self) -> u64;
 
-    /// Bytes of what the state needs to compute.
+    /// Bytes of scratch memory that the state needs to compute.
     fn scratch_bytes(&self) -> u64;
 }
 

@@ -1,4 +1,4 @@
-//! An engine that the CPU takes over from once its device is lost.
+//! An engine with the CPU as its successor once its device is lost.
 
 use super::cpu::Cpu;
 use super::{Counters, Engine, Geometry, State};
@@ -6,17 +6,17 @@ use crate::error::Result;
 use crate::model::Model;
 use std::sync::{Arc, OnceLock};
 
-/// An engine with a device, and the CPU engine in reserve. The reserve is made only when it is
-/// needed; it reads the weights from the file, which stays mapped.
+/// An engine with a device, and the CPU engine in reserve. The reserve is created only when needed;
+/// it reads the weights from the file, which stays mapped.
 pub struct OrCpu {
     first: Arc<dyn Engine>,
     threads: Option<usize>,
-    /// Nothing if it could not be made.
+    /// `None` if it could not be created.
     cpu: OnceLock<Option<Arc<dyn Engine>>>,
 }
 
 impl OrCpu {
-    /// `first` for as long as it has its device, then the CPU engine with that many threads.
+    /// `first` for as long as it has its device, then the CPU engine with `threads` threads.
     pub fn new(first: Arc<dyn Engine>, threads: Option<usize>) -> OrCpu {
         OrCpu { first, threads, cpu: OnceLock::new() }
     }

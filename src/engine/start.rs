@@ -13,26 +13,26 @@ use std::sync::Arc;
 /// An engine by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// A GPU where there is one that computes what it should, else the CPU. A software driver for
-    /// GPUs does not count: the CPU engine is faster. Should the GPU be lost later, the CPU takes
-    /// over: see [`OrCpu`](super::OrCpu).
+    /// A GPU if there is one that computes correctly, else the CPU. Software drivers for GPUs are
+    /// skipped: the CPU engine is faster. If the GPU is lost later, the CPU takes over: see
+    /// [`OrCpu`](super::OrCpu).
     #[default]
     Auto,
-    /// A GPU, or a program that acts as one. One that does not pass its proof is an error, which names
-    /// adapter, driver and kernel.
+    /// A GPU, or a software driver. If it fails validation that is an error, which names adapter,
+    /// driver and kernel.
     Gpu,
     /// The CPU.
     Cpu,
 }
 
-/// What engine is wanted.
+/// Which engine to start.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Which one.
     pub engine: Choice,
-    /// A part of the GPU's name, in any case; a software driver that is named is taken.
+    /// Part of the GPU's name, case-insensitive; a software driver that is named is used.
     pub adapter: Option<String>,
-    /// Threads of the CPU engine, if not as many as [`super::cpu::default_threads`] says.
+    /// Threads of the CPU engine, if not [`super::cpu::default_threads`].
     pub threads: Option<usize>,
 }
 
@@ -40,17 +40,18 @@ impl Wanted {
     /// Makes `model` ready to run.
     ///
     /// # Errors
-    /// Those of the engine; with [`Choice::Auto`] those of the CPU engine alone, as it takes over
-    /// where the GPU can't, with a warning that says why.
+    /// Those of the engine; with [`Choice::Auto`] only those of the CPU engine, since it takes over
+    /// if the GPU can't run the model, with a warning that says why.
     pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
         self.start_with(model, &mut |_, _| true)
     }
 
-    /// As [`Wanted::start`]. Where weights go to a GPU, `progress` gets the bytes that are on their
-    /// way there and those of all, every few megabytes, and says whether to go on.
+    /// Like [`Wanted::start`]. While weights are uploaded to a GPU, `progress` gets the bytes
+    /// uploaded so far and the total, every few megabytes, and returns whether to continue.
     ///
     /// # Errors
-    /// As [`Wanted::start`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress` says no.
+    /// As for [`Wanted::start`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress`
+    /// returns false.
     pub fn start_with(
         &self,
         model: Arc<Model>,
@@ -104,7 +105,7 @@ impl Wanted {
         let adapter = match Adapter::find(self.adapter.as_deref()) {
             Ok(adapter) => adapter,
             Err(e) => {
-                // That there is no GPU is no news; that the one named is not there is.
+                // A missing GPU is no news; a missing GPU that was named is.
                 let level =
                     if self.adapter.is_some() { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "{e}; computing on the CPU");

@@ -1,4 +1,4 @@
-//! From a budget to the number of chunk states that it holds.
+//! From a budget to the number of chunk states that fit in it.
 
 use super::{MOST_WINDOW, Options};
 use crate::engine::Geometry;
@@ -8,19 +8,18 @@ use crate::model::ModelSpec;
 /// How much a session may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// As many chunk states as the context of training has, so that no distance is new to the
-    /// model.
+    /// As many chunk states as the training context has, so that no distance is new to the model.
     Context,
-    /// Chunk states a layer, the sink counted.
+    /// Chunk states per layer, including the sink.
     States(usize),
     /// Tokens of context.
     Tokens(u64),
-    /// Bytes of state, all layers: ring, window and mixers.
+    /// Bytes of state across all layers: ring, window and mixers.
     Bytes(u64),
 }
 
 impl Options {
-    /// The geometry of a session of a model of these sizes.
+    /// The geometry of a session of a model with these dimensions.
     ///
     /// # Errors
     /// [`Error::Budget`] if the bytes can't hold even one chunk state.
@@ -31,7 +30,7 @@ impl Options {
         super::check_chunk(chunk)?;
         if window > MOST_WINDOW {
             return Err(Error::Argument(format!(
-                "a window of {window} tokens was asked for; {MOST_WINDOW} are the most"
+                "a window of {window} tokens was requested; the maximum is {MOST_WINDOW}"
             )));
         }
         let of = |ring| Geometry { ring, window, chunk, eviction: self.eviction, ..trained };
@@ -60,7 +59,7 @@ impl Options {
                 }
                 match (budget - fixed).checked_div(a_state) {
                     Some(ring) => of(usize::try_from(ring).unwrap_or(usize::MAX)),
-                    // Every layer has a window of its own, so that no ring takes anything.
+                    // Every layer has a window of its own, so no ring takes any memory.
                     None => of(states(spec.context as u64)),
                 }
             }

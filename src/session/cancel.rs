@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Cancels the call that a session is in. Cheap to clone, usable from any thread and from a signal
-/// handler. A call that begins later is not affected.
+/// Cancels the call that a session is executing. Cheap to clone, usable from any thread and from a
+/// signal handler. A call that begins later is not affected.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -14,7 +14,7 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has asked.
+    /// Whether cancellation was requested.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

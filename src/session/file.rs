@@ -1,5 +1,4 @@
-//! Sessions in files: saved as a whole or not at all, and taken up again only by the model that
-//! they are of.
+//! Sessions in files: saved atomically, and resumed only by the model that they belong to.
 //!
 //! All numbers are little-endian. A file is
 //!
@@ -7,12 +6,12 @@
 //! |---|---|
 //! | [header](super::header) | 120 |
 //! | block tables of all layers, [`Tables::encode`] | |
-//! | note: whatever the caller keeps with the session | |
-//! | logits of the last token, f32; none where the session had none | |
+//! | note: whatever the caller stores with the session | |
+//! | logits of the last token, f32; empty if the session had none | |
 //! | image of the state, [`Tables::image`] | |
-//! | checksum of the four | 8 |
+//! | checksum of these four | 8 |
 //!
-//! Checksums are XXH3 of 64 bits.
+//! Checksums are 64-bit XXH3.
 
 use super::Session;
 use super::header::{HEADER, Header, LONGEST_NOTE, damaged};
@@ -27,9 +26,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 impl Session {
-    /// Saves the session at `path`, with a `note` of at most 64 MiB that [`Session::resume`] gives
-    /// back: the messages of a chat, say. The file that was there stays whole until the new one is,
-    /// and gives way only to one that can be taken up again.
+    /// Saves the session at `path`, with a `note` of at most 64 MiB that [`Session::resume`]
+    /// returns, such as the messages of a chat. An existing file stays intact until the new one is
+    /// complete, and is replaced only by one that can be resumed.
     ///
     /// # Errors
     /// [`Error::Io`] if the file can't be written, [`Error::Argument`] if the note is too long,
@@ -37,7 +36,7 @@ impl Session {
     pub fn save(&mut self, path: &Path, note: &[u8]) -> Result<()> {
         if note.len() as u64 > LONGEST_NOTE {
             return Err(Error::Argument(format!(
-                "a note of {} bytes is to be saved; {LONGEST_NOTE} are the most",
+                "a note of {} bytes can't be saved; the maximum is {LONGEST_NOTE}",
                 note.len()
             )));
         }
@@ -62,7 +61,7 @@ impl Session {
             logits: 4 * logits.len() as u64,
             image: tables.image_bytes(),
         };
-        // What is to be written is looked at as what is read is.
+        // What is about to be written is checked like what is read.
         let geometry = header.check(&*self.engine)?;
         check_tables(&header, geometry, &*self.engine, &numbers)?;
         let logits: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
@@ -95,12 +94,11 @@ impl Session {
         })
     }
 
-    /// Takes up the session that was saved at `path`, on any engine of the same model file, with
-    /// the budget that it had. Gives the session and the note.
+    /// Resumes the session that was saved at `path`, on any engine of the same model file, with the
+    /// budget that it had. Returns the session and the note.
     ///
-    /// # Errors
     /// [`Error::Io`] if the file can't be read, [`Error::Saved`] if it is not a saved session, is
-    /// damaged, or is of another model, [`Error::OutOfMemory`] where its state does not fit.
+    /// damaged, or is of another model, [`Error::OutOfMemory`] if its state does not fit.
     pub fn resume(engine: Arc<dyn Engine>, path: &Path) -> Result<(Session, Vec<u8>)> {
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::UnexpectedEof => damaged("it is cut short"),
@@ -149,7 +147,7 @@ impl Session {
     }
 }
 
-/// Whether the block tables of a file can be those of its session.
+/// Whether the block tables of a file can belong to its session.
 fn check_tables(
     header: &Header,
     geometry: Geometry,
@@ -168,12 +166,12 @@ fn wrong_tables() -> Error {
     damaged("its block tables can't be those of such a session")
 }
 
-/// Writes, counts and sums what it writes.
+/// Writes, and counts and checksums what it writes.
 struct Summed<'a> {
     out: &'a mut dyn Write,
     sum: Xxh3,
     bytes: u64,
-    /// Why the export of the state was ended.
+    /// Why the export of the state was aborted.
     failed: Option<std::io::Error>,
 }
 

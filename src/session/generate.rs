@@ -1,34 +1,34 @@
-//! Generating tokens, one after the other: the one loop that sessions and chats, callbacks and
-//! iterators have in common.
+//! Generating tokens one by one: the single loop shared by sessions and chats, callbacks and
+//! iterators.
 
 use super::Session;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use crate::text::{Detokeniser, Language, Tokenizer};
 
-/// Why a generation came to its end.
+/// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// A token that ends the text or the turn was chosen; the session has taken it in.
+    /// A token that ends the text or the turn was chosen; the session has processed it.
     End,
-    /// As many tokens as were asked for.
+    /// The token limit was reached.
     Limit,
-    /// The caller's function said so.
+    /// The caller's callback asked to stop.
     Stopped,
     /// Cancelled from another thread.
     Cancelled,
 }
 
-/// What happens to a token that ends the text.
+/// What to do with a token that ends the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtEnd {
-    /// It is taken in, and handed out.
+    /// It is processed and handed out.
     TakeIn,
-    /// It is neither.
+    /// Neither.
     Leave,
 }
 
-/// A generation on its way. Whatever it has handed out the session has taken in.
+/// A generation in progress. Everything that it has handed out has been processed by the session.
 pub(crate) struct Generation {
     left: usize,
     at_end: AtEnd,
@@ -41,7 +41,7 @@ impl Generation {
         Generation { left: limit, at_end, finish: None }
     }
 
-    /// Chooses a token and takes it in; nothing once the generation is over.
+    /// Chooses a token and processes it; `None` once the generation is over.
     pub fn step(
         &mut self,
         session: &mut Session,
@@ -60,7 +60,7 @@ impl Generation {
                 let ends = is_end(token);
                 if !ends || self.at_end == AtEnd::TakeIn {
                     session.follow(token, sampler)?;
-                    // What the session takes in counts as recent, whoever wrote it.
+                    // Every token that the session processes counts as recent, whoever wrote it.
                     sampler.accept(token);
                 }
                 Ok((token, ends))
@@ -79,18 +79,18 @@ impl Generation {
         Ok((!ends || self.at_end == AtEnd::TakeIn).then_some(token))
     }
 
-    /// Ends it, if it has not ended.
+    /// Ends the generation, if it has not ended.
     pub fn stop(&mut self) {
         self.finish.get_or_insert(Finish::Stopped);
     }
 
-    /// Why it has ended; nothing while it has not.
+    /// Why it ended; `None` while it is running.
     pub fn finish(&self) -> Option<Finish> {
         self.finish
     }
 }
 
-/// The text of a generation, whole characters only.
+/// The text of a generation, in whole characters only.
 pub(crate) struct Speech {
     generation: Generation,
     detokeniser: Detokeniser,
@@ -106,7 +106,7 @@ impl Speech {
         Speech { generation, detokeniser, piece, tokens: 0, flushed: false }
     }
 
-    /// The next piece that is not empty; nothing once it is over.
+    /// The next non-empty piece; `None` once it is over.
     pub fn next(
         &mut self,
         session: &mut Session,
@@ -129,7 +129,7 @@ impl Speech {
         Ok(Some(&self.piece))
     }
 
-    /// What is left of a character that will not come, unless it was handed out.
+    /// The rest of a character that will not be completed, unless it was already handed out.
     pub fn flush(&mut self) -> &str {
         match std::mem::replace(&mut self.flushed, true) {
             true => "",
@@ -137,7 +137,7 @@ impl Speech {
         }
     }
 
-    /// Tokens so far.
+    /// Tokens generated so far.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
@@ -147,8 +147,8 @@ impl Speech {
     }
 }
 
-/// The text that a session goes on with, piece by piece: [`Session::pieces`]. What it has handed out
-/// the session has taken in; it may be dropped at any time.
+/// The text with which the session continues, piece by piece: [`Session::pieces`]. The session has
+/// processed everything that was handed out; the iterator may be dropped at any time.
 pub struct Pieces<'a> {
     session: &'a mut Session,
     sampler: &'a mut Sampler,
@@ -157,7 +157,7 @@ pub struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    /// Why it came to its end; nothing before, and after an error.
+    /// Why it ended; `None` while it is running and after an error.
     pub fn finish(&mut self) -> Option<Finish> {
         self.speech.generation().finish()
     }
@@ -174,13 +174,13 @@ impl Iterator for Pieces<'_> {
 }
 
 impl Session {
-    /// Chooses up to `limit` tokens, each from the logits of the one before, and takes them in.
-    /// `is_end` names tokens that end the text. `each` gets every token once it is taken in, the end
-    /// included, and says whether to go on.
+    /// Chooses up to `limit` tokens, each from the logits of the previous one, and processes them.
+    /// `is_end` identifies tokens that end the text. `each` gets every token once it has been
+    /// processed, including the end token, and returns whether to continue.
     ///
     /// # Errors
-    /// [`Error::NoLogits`] where there are none to begin with: see [`Session::logits`];
-    /// [`Error::Logits`] if no token can be chosen by them.
+    /// [`Error::NoLogits`] if there are no logits to start from: see [`Session::logits`];
+    /// [`Error::Logits`] if no token can be chosen from them.
     pub fn generate(
         &mut self,
         sampler: &mut Sampler,
@@ -188,7 +188,7 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
-        // Clearing once, here, keeps a cancel that arrives between two tokens.
+        // Clearing only once, here, preserves a cancel that arrives between two tokens.
         self.begin();
         let mut generation = Generation::new(limit, AtEnd::TakeIn);
         while let Some(token) = generation.step(self, sampler, &is_end)? {
@@ -199,8 +199,8 @@ impl Session {
         Ok(generation.finish().unwrap_or(Finish::Stopped))
     }
 
-    /// The text of up to `limit` tokens that the session goes on with, as an iterator of pieces:
-    /// whole characters, never empty. A token that ends the text gives no text and is the last.
+    /// Generates up to `limit` tokens as an iterator of text pieces: whole characters, never empty.
+    /// A token that ends the text yields no text and is the last.
     ///
     /// ```no_run
     /// # fn demo(mut session: attamba::session::Session, mut sampler: attamba::sample::Sampler,

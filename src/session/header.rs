@@ -1,4 +1,4 @@
-//! The header of a saved session: what it is of, and how long its parts are. All numbers are
+//! The header of a saved session: what it belongs to, and how long its parts are. All numbers are
 //! little-endian.
 //!
 //! | part | bytes |
@@ -9,7 +9,7 @@
 //! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
 //! | position | 8 |
 //! | length of the block tables, of the note, of the logits, of the image, in bytes | 4 × 8 |
-//! | checksum of all so far | 8 |
+//! | checksum of everything above | 8 |
 
 use super::{Eviction, MOST_CHUNK, MOST_WINDOW};
 use crate::engine::{Engine, Geometry, KvType};
@@ -23,25 +23,25 @@ const NUMBERS: usize = 10;
 const SUMMED: usize = 8 + 8 + 16 + 8 * NUMBERS;
 /// Bytes of a header.
 pub(super) const HEADER: usize = SUMMED + 8;
-/// A note is a chat, not a library: more is taken for damage before memory is asked for.
+/// A note is a chat, not a library: a longer one is treated as damage before memory is allocated.
 pub(super) const LONGEST_NOTE: u64 = 64 << 20;
-/// At a million tokens a second no session of this century gets there; sums stay far from 64 bits.
+/// At a million tokens per second no session gets there this century; sums stay far below 64 bits.
 pub(super) const FARTHEST: u64 = 1 << 56;
 
-/// What a file says of itself.
+/// What a file declares about itself.
 pub(super) struct Header {
     pub fingerprint: u128,
     pub geometry: Numbers,
     pub position: u64,
-    /// Bytes of each part.
+    /// Bytes in each part.
     pub tables: u64,
     pub note: u64,
-    /// 0 where the session had none.
+    /// 0 if the session had none.
     pub logits: u64,
     pub image: u64,
 }
 
-/// A geometry in numbers: chunk, window, ring, keys and values, eviction.
+/// A geometry as numbers: chunk, window, ring, keys and values, eviction.
 pub(super) struct Numbers([u64; 5]);
 
 impl From<Geometry> for Numbers {
@@ -127,14 +127,14 @@ impl Header {
         })
     }
 
-    /// Bytes of the whole file.
+    /// Bytes in the whole file.
     pub fn file_bytes(&self) -> u64 {
         [self.tables, self.note, self.logits, self.image, 8]
             .iter()
             .fold(HEADER as u64, |sum, part| sum.saturating_add(*part))
     }
 
-    /// The geometry, if the file can be of this model.
+    /// The geometry, if the file can belong to this model.
     pub fn check(&self, engine: &dyn Engine) -> Result<Geometry> {
         let model = engine.model();
         let spec = model.spec();

@@ -1,21 +1,21 @@
-//! Sessions whose engine has lost its device. What they remembered went with it; a session moves to
-//! the engine that takes over where it is given a memory again: by a reset, by a rewind, or of itself
-//! where it has a history.
+//! Sessions whose engine has lost its device. Their memory is lost with it; a session moves to the
+//! successor engine when its memory is restored: by a reset, by a rewind, or automatically if it
+//! has a history.
 
 use super::sequence::Sequence;
 use super::{Session, Snapshot};
 use crate::error::{Error, Result};
 
-/// What a session is brought back from where its engine is lost: see [`Session::set_history`]. A
-/// function that gives the tokens is one.
+/// What a session is restored from when its engine is lost: see [`Session::set_history`]. A
+/// function that returns the tokens is one.
 pub trait History: Send {
-    /// All tokens that the session had taken in when the history was set.
+    /// All tokens that the session had processed when the history was set.
     ///
     /// # Errors
-    /// Whatever keeps them from being had; the session can then not be brought back.
+    /// Whatever prevents them from being produced; the session then can't be restored.
     fn tokens(&self) -> Result<Vec<u32>>;
 
-    /// The session as it was then, if that is kept: it spares the reading of the tokens.
+    /// The session as it was then, if available: it saves processing the tokens again.
     fn snapshot(&self) -> Option<&Snapshot> {
         None
     }
@@ -27,19 +27,19 @@ impl<F: Fn() -> Result<Vec<u32>> + Send> History for F {
     }
 }
 
-/// A history, and what came after it.
+/// A history, and what followed it.
 pub(super) struct Past {
     history: Box<dyn History>,
-    /// Where the session stood when it was set.
+    /// The position of the session when the history was set.
     from: u64,
-    /// Tokens taken in since then.
+    /// Tokens processed since then.
     since: Vec<u32>,
-    /// The session lacks what it has to be brought back from.
+    /// The session is missing state that has to be restored.
     missing: bool,
 }
 
 impl Past {
-    /// Where the session stands, whatever of it is missing.
+    /// The session's position, including whatever part of it is missing.
     pub fn position(&self) -> u64 {
         self.from + self.since.len() as u64
     }
@@ -50,25 +50,25 @@ impl Past {
 }
 
 impl Session {
-    /// From here on the session survives the loss of its engine where another takes over
-    /// ([`OrCpu`](crate::engine::OrCpu)): the call that finds out has the next engine take in what
-    /// `history` gives, and continues there. Such a call takes longer. It can be cancelled on the way:
-    /// the next one then begins with the rest.
+    /// From here on the session survives the loss of its engine if another one takes over
+    /// ([`OrCpu`](crate::engine::OrCpu)): the call that detects the loss has the next engine
+    /// process what `history` provides, and continues there. Such a call takes longer. If it is
+    /// cancelled on the way, the next call begins with the rest.
     ///
-    /// For that the session keeps the tokens that it takes in, four bytes each, until a history is
-    /// set anew; set one now and then, with a snapshot. A reset begins with an empty history, a
-    /// rewind ends it.
+    /// To do so the session keeps the tokens that it processes, four bytes each, until a history is
+    /// set again; set one now and then, with a snapshot. A reset starts from an empty history, a
+    /// rewind removes it.
     pub fn set_history(&mut self, history: impl History + 'static) {
         let (from, missing) = (self.position(), self.past.as_ref().is_some_and(Past::is_missing));
         self.past = Some(Past { history: Box::new(history), from, since: Vec::new(), missing });
     }
 
-    /// Keeps no history any more.
+    /// Stops keeping a history.
     pub fn clear_history(&mut self) {
         self.past = None;
     }
 
-    /// Begins with an empty history, if there is to be one.
+    /// Starts from an empty history, if there is to be one.
     pub(super) fn begin_history(&mut self) {
         if self.past.is_some() {
             let history = Box::new(|| Ok(Vec::new()));
@@ -76,15 +76,15 @@ impl Session {
         }
     }
 
-    /// Notes tokens that were taken in.
+    /// Records tokens that were processed.
     pub(super) fn note(&mut self, tokens: &[u32]) {
         if let Some(past) = &mut self.past {
             past.since.extend_from_slice(tokens);
         }
     }
 
-    /// Does `work` on the engine, and where that is lost once more on the one that takes over, if there
-    /// is a history to go on from.
+    /// Runs `work` on the engine, and if the engine is lost, once more on its successor, if there
+    /// is a history to continue from.
     pub(super) fn on_any_engine<T>(
         &mut self,
         mut work: impl FnMut(&mut Session) -> Result<T>,
@@ -105,9 +105,9 @@ impl Session {
         }
     }
 
-    /// Takes in what is missing since the engine was lost.
+    /// Processes what is missing since the engine was lost.
     pub(super) fn catch_up(&mut self) -> Result<()> {
-        // Taken out, so that what is fed is not noted a second time.
+        // Taken out, so that what is fed is not recorded a second time.
         let Some(mut past) = self.past.take_if(|past| past.missing) else { return Ok(()) };
         let result = self.go_over(&past);
         past.missing = result.is_err();
@@ -123,14 +123,14 @@ impl Session {
         });
         let before = match rewound {
             Some(Ok(())) => Vec::new(),
-            // Of a session that was made smaller since.
+            // From a session that has been shrunk since.
             Some(Err(Error::Argument(_))) | None => {
                 self.reset();
                 past.history.tokens()?
             }
             Some(Err(e)) => return Err(e),
         };
-        log::info!("{} tokens are taken in anew", before.len() + past.since.len());
+        log::info!("{} tokens are processed again", before.len() + past.since.len());
         self.go_on(&before)?;
         if !before.is_empty() && self.cancel.is_set() {
             return Err(Error::Cancelled);
@@ -138,14 +138,14 @@ impl Session {
         self.go_on(&past.since)
     }
 
-    /// Moves to the engine that takes over, if this one is lost: there at position 0.
+    /// Moves to the successor engine, at position 0, if this one is lost.
     pub(super) fn leave_lost_engine(&mut self) -> Result<()> {
         let Some(next) = self.engine.successor() else { return Ok(()) };
         let plans = self.spec().plans(self.chunk())?;
         let mut sequence = Sequence::new(&*next, self.geometry)?;
         sequence.set_plans(&plans)?;
         log::warn!(
-            "{} is lost, and what it remembered; the session goes on on the {}",
+            "{} and its memory are lost; the session continues on the {}",
             self.engine.describe(),
             next.describe()
         );

@@ -1,4 +1,4 @@
-//! A session: one conversation on an engine, with a memory that was fixed when it was opened.
+//! A session: one conversation on an engine, with memory that is fixed when it is opened.
 
 mod budget;
 mod cancel;
@@ -30,24 +30,24 @@ use lost::Past;
 use sequence::{Next, Sequence};
 use std::sync::Arc;
 
-/// What a session is opened with.
+/// Options with which a session is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How much it may remember.
     pub budget: Budget,
     /// How keys and values are stored.
     pub kv: KvType,
-    /// What goes when the ring is full.
+    /// Which states are evicted when the ring is full.
     pub eviction: Eviction,
-    /// Tokens in a chunk, if not as many as the file says. Lengths that the model was not trained
-    /// with work, but worse.
+    /// Tokens per chunk, if different from the file. Lengths that the model was not trained with
+    /// work, but worse.
     pub chunk: Option<usize>,
-    /// Tokens before the current one that stay visible, if not as many as the file says.
+    /// Tokens before the current one that stay visible, if different from the file.
     pub window: Option<usize>,
 }
 
 impl Default for Options {
-    /// The context that the model was trained with, keys and values in half precision.
+    /// The training context, with keys and values in half precision.
     fn default() -> Options {
         Options {
             budget: Budget::Context,
@@ -59,20 +59,20 @@ impl Default for Options {
     }
 }
 
-/// Bytes that a session holds beside the weights.
+/// Bytes that a session holds in addition to the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Ring, window, scan and convolution states.
     pub state: u64,
-    /// Buffers to compute in.
+    /// Scratch buffers.
     pub scratch: u64,
 }
 
-/// One sequence of tokens. When its ring is full the oldest chunk state but the sink goes, and the
-/// session goes on: there is no end of context.
+/// One sequence of tokens. When its ring is full, the oldest chunk state except the sink is evicted
+/// and the session continues: there is no end of context.
 ///
 /// A session may be moved between threads but not shared; [`Session::cancel_handle`] and
-/// [`Session::pause_handle`] give what may be used from others meanwhile.
+/// [`Session::pause_handle`] return handles that other threads may use meanwhile.
 pub struct Session {
     engine: Arc<dyn Engine>,
     sequence: Sequence,
@@ -80,7 +80,7 @@ pub struct Session {
     cancel: Cancel,
     pause: Pause,
     shrink: Shrink,
-    /// What the session is brought back from where its engine is lost.
+    /// What the session is restored from when its engine is lost.
     past: Option<Past>,
 }
 
@@ -88,8 +88,8 @@ impl Session {
     /// Opens a session on `engine`.
     ///
     /// # Errors
-    /// [`Error::Budget`] where the smallest session is larger than the budget,
-    /// [`Error::OutOfMemory`] where the system has no more.
+    /// [`Error::Budget`] if the smallest session is larger than the budget, [`Error::OutOfMemory`]
+    /// if the system has no more memory.
     pub fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Session> {
         let spec = engine.model().spec();
         let geometry = options.geometry(spec)?;
@@ -110,20 +110,20 @@ impl Session {
         Ok(Session { engine, sequence, geometry, cancel, pause, shrink, past: None })
     }
 
-    /// Takes in `tokens` and keeps the logits of the last. Any split of a text into calls computes
-    /// the same.
+    /// Processes `tokens` and keeps the logits of the last one. Any split of a text into calls
+    /// computes the same result.
     ///
     /// # Errors
-    /// [`Error::TokenOutOfRange`] before anything is taken in. [`Error::Cancelled`] between two
-    /// blocks: the tokens up to [`Session::position`] are taken in, and the session stays usable; it
-    /// has no logits until it is fed the rest, or something else.
+    /// [`Error::TokenOutOfRange`] before anything is processed. [`Error::Cancelled`] between two
+    /// blocks: the tokens up to [`Session::position`] have been processed and the session stays
+    /// usable; it has no logits until it is fed the rest, or other tokens.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
         self.begin();
         self.go_on(tokens)
     }
 
-    /// As [`Session::feed`], and hands the logits (`[vocab]`) of every token to `each`, in order,
-    /// with the token's index.
+    /// Like [`Session::feed`], and passes the logits (`[vocab]`) of every token to `each`, in
+    /// order, with the token's index.
     ///
     /// # Errors
     /// As [`Session::feed`].
@@ -132,22 +132,22 @@ impl Session {
         self.take_in(tokens, Want::All, &mut each)
     }
 
-    /// Begins a call: a cancel before it does not count, one from now on does.
+    /// Begins a call: earlier cancels are ignored, later ones count.
     pub(crate) fn begin(&mut self) {
         self.cancel.clear();
     }
 
-    /// Takes in more tokens of a call that has begun.
+    /// Processes more tokens of a call that has begun.
     pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
         self.take_in(tokens, Want::Last, &mut |_, _| {})
     }
 
-    /// Takes in one token and gives its most likely successors, at most
-    /// [`TOP`](crate::engine::TOP), the likeliest first. On a GPU less is read back than by
-    /// [`Session::feed`]; [`Session::logits`] fetches the rest when it is asked.
+    /// Processes one token and returns its most likely successors, at most
+    /// [`TOP`](crate::engine::TOP), most likely first. On a GPU less is read back than by
+    /// [`Session::feed`]; [`Session::logits`] fetches the rest on demand.
     ///
     /// # Errors
-    /// [`Error::TokenOutOfRange`] before the token is taken in.
+    /// [`Error::TokenOutOfRange`] before the token is processed.
     pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
         self.begin();
         self.take_in_for_top(token)?;
@@ -168,7 +168,7 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that logits which are still on a device are here.
+    /// Makes sure that logits still on a device are fetched.
     fn fetch_logits(&mut self) -> Result<()> {
         self.on_any_engine(|session| {
             if session.sequence.has_logits_elsewhere() {
@@ -184,8 +184,8 @@ impl Session {
         Error::NoLogits { position: self.position() }
     }
 
-    /// Chooses a successor of the last token, for a call that goes on with it and so waits while
-    /// paused. All logits are fetched where the most likely ones do not tell which it is.
+    /// Chooses a successor of the last token, for a call that continues with it and so waits while
+    /// paused. All logits are fetched if the most likely ones do not determine it.
     ///
     /// # Errors
     /// [`Error::NoLogits`], [`Error::Logits`], [`Error::Cancelled`] while paused, and those of the
@@ -209,8 +209,8 @@ impl Session {
         })
     }
 
-    /// Takes in one token more of what a call began before, so that `sampler` can choose its
-    /// successor: a cancel since then is kept.
+    /// Processes one more token of a call that began earlier, so that `sampler` can choose its
+    /// successor: a cancel since then is preserved.
     pub(crate) fn follow(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
         if sampler.needs_only_top() {
             self.take_in_for_top(token)
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    /// Whether the call at hand was cancelled.
+    /// Whether the current call was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_set()
     }
@@ -235,10 +235,10 @@ impl Session {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
         let mut start = 0;
-        // Where an engine is lost in the middle of a block, the next computes all of it.
+        // If an engine is lost in the middle of a block, its successor computes all of it.
         let mut handed_out = 0;
         while start < tokens.len() {
-            // The first block always runs, so that a token that was generated is taken in.
+            // The first block always runs, so that a token that was generated is processed.
             if start > 0 && self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
@@ -263,24 +263,23 @@ impl Session {
         Ok(())
     }
 
-    /// Logits of the last token taken in, `[vocab]`.
+    /// Logits of the last token processed, `[vocab]`.
     ///
-    /// # Errors
-    /// [`Error::NoLogits`] before the first token, and where the last was taken in without, as a
-    /// cancelled [`Session::feed`] does. Those of the engine's device, and [`Error::Paused`] while
-    /// paused, where the logits have to be fetched from there.
+    /// [`Error::NoLogits`] before the first token, and if the last one was processed without
+    /// logits, as in a cancelled [`Session::feed`]. Device errors of the engine, and
+    /// [`Error::Paused`] while paused, if the logits have to be fetched from the device.
     pub fn logits(&mut self) -> Result<&[f32]> {
         self.fetch_logits()?;
         let position = self.position();
         self.sequence.logits().ok_or(Error::NoLogits { position })
     }
 
-    /// Most tokens that are computed at once now, and so between two looks at [`Cancel`].
+    /// Maximum tokens computed at once at the moment, and so between two checks of [`Cancel`].
     pub fn block(&self) -> usize {
         self.sequence.room()
     }
 
-    /// Tokens taken in since the start.
+    /// Tokens processed since the start.
     pub fn position(&self) -> u64 {
         match &self.past {
             Some(past) if past.is_missing() => past.position(),
@@ -288,26 +287,27 @@ impl Session {
         }
     }
 
-    /// Chunk states held in the fullest layer's ring.
+    /// Chunk states in the ring of the fullest layer.
     pub fn ring_rows(&self) -> usize {
         self.sequence.tables().most_rows()
     }
 
-    /// Chunk states a layer that there is room for.
+    /// Capacity in chunk states per layer.
     pub fn ring_budget(&self) -> usize {
         self.geometry.ring
     }
 
-    /// What fixes the memory of the session.
+    /// What determines the memory of the session.
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    /// Chunks of `chunk` tokens from the next chunk on, at least 1. A length that the model was not
-    /// trained with (see [`ChunkSpec::trained`](crate::model::ChunkSpec::trained)) works, but worse.
+    /// Sets chunks of `chunk` tokens, at least 1, from the next chunk on. A length that the model
+    /// was not trained with (see [`ChunkSpec::trained`](crate::model::ChunkSpec::trained)) works,
+    /// but worse.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `chunk` is 0 or beyond [`MOST_CHUNK`].
+    /// [`Error::Argument`] if `chunk` is 0 or greater than [`MOST_CHUNK`].
     pub fn set_chunk(&mut self, chunk: usize) -> Result<()> {
         check_chunk(chunk)?;
         warn_of_chunk(self.spec(), chunk);
@@ -315,13 +315,13 @@ impl Session {
         self.sequence.set_plans(&plans)
     }
 
-    /// Tokens in the chunks from the next chunk on.
+    /// Tokens per chunk, from the next chunk on.
     pub fn chunk(&self) -> usize {
         self.sequence.tables().layer(0).plan().chunk() as usize
     }
 
-    /// Forgets everything. Where the engine is lost and another is to take over, the session is of
-    /// that one from here on.
+    /// Forgets everything. If the engine is lost and has a successor, the session moves to the
+    /// successor.
     pub fn reset(&mut self) {
         if let Err(e) = self.leave_lost_engine() {
             log::warn!("{e}");
@@ -335,12 +335,12 @@ impl Session {
         self.cancel.clone()
     }
 
-    /// A handle that holds the session's work up from any thread.
+    /// A handle that pauses the session from any thread.
     pub fn pause_handle(&self) -> Pause {
         self.pause.clone()
     }
 
-    /// What the session holds.
+    /// Memory that the session holds.
     pub fn memory(&self) -> Memory {
         let sequence = &self.sequence;
         Memory { state: sequence.state_bytes(), scratch: sequence.scratch_bytes() }
@@ -368,6 +368,6 @@ fn check_chunk(chunk: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::Argument(format!(
-        "chunks of {chunk} tokens were asked for; 1 to {MOST_CHUNK} can be had"
+        "a chunk length of {chunk} tokens was requested; it must be between 1 and {MOST_CHUNK}"
     )))
 }

@@ -7,19 +7,19 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often a call that waits looks for a cancel, which may come from a signal handler and so
-/// can't wake it.
+/// How often a waiting call checks for a cancel, which may come from a signal handler and so can't
+/// wake it.
 const LOOK: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// Pieces of work that this thread is in the middle of, of any session.
+    /// Pieces of work in progress on this thread, of any session.
     static AT_WORK: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Holds a session's work up between two blocks. Cheap to clone, usable from any thread.
+/// Pauses a session between two blocks. Cheap to clone, usable from any thread.
 ///
-/// An application that leaves the foreground must stop using the GPU at once on some systems, which
-/// otherwise end it. While paused no block is computed, on any engine.
+/// On some systems an application that leaves the foreground must stop using the GPU at once or be
+/// terminated. While paused no block is computed, on any engine.
 #[derive(Clone, Debug, Default)]
 pub struct Pause(Arc<Gate>);
 
@@ -35,30 +35,30 @@ struct State {
     computing: bool,
 }
 
-/// While it lives the engine is at work, on the thread that has it.
+/// While it lives, the engine is at work on the thread that owns it.
 pub(super) struct Computing<'a> {
     gate: &'a Gate,
     of_this_thread: PhantomData<*const ()>,
 }
 
 impl Pause {
-    /// Nothing is computed from the return of this call until [`Pause::resume`]. Waits for the end
-    /// of the block that is being computed, milliseconds; a call that has more to compute waits.
+    /// Once this call returns nothing is computed until [`Pause::resume`]. Waits for the end of the
+    /// block that is being computed, milliseconds; a call that has more to compute waits.
     ///
-    /// From a function that a session calls within a block (that of
-    /// [`Session::feed_each`](super::Session::feed_each), or one that is handed the log) it returns
-    /// at once, as it would wait for itself: the pause begins with the end of that block.
+    /// Called from a function that a session calls within a block (that of
+    /// [`Session::feed_each`](super::Session::feed_each), or a log receiver) it returns at once,
+    /// since it would wait for itself: the pause begins at the end of that block.
     pub fn pause(&self) {
         let mut state = self.0.lock();
         state.paused = true;
-        // Two threads that are each within a block could wait for one another too: a thread within
-        // a block waits for nobody's.
+        // Two threads that are each within a block could also wait for each other: a thread within
+        // a block waits for no other.
         while state.computing && AT_WORK.get() == 0 {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Lets the call that waits, if there is one, go on.
+    /// Lets the waiting call continue, if there is one.
     pub fn resume(&self) {
         self.0.lock().paused = false;
         self.0.changed.notify_all();
@@ -69,7 +69,8 @@ impl Pause {
         self.0.lock().paused
     }
 
-    /// Begins a piece of work; waits while paused. [`Error::Cancelled`] if `cancel` is set meanwhile.
+    /// Begins a piece of work; waits while paused. [`Error::Cancelled`] if `cancel` is set
+    /// meanwhile.
     pub(super) fn wait(&self, cancel: &Cancel) -> Result<Computing<'_>> {
         let mut state = self.0.lock();
         while state.paused {
@@ -82,7 +83,7 @@ impl Pause {
         Ok(self.0.begin(state))
     }
 
-    /// Begins a piece of work that is not to wait: [`Error::Paused`] while paused.
+    /// Begins a piece of work that must not wait: [`Error::Paused`] while paused.
     pub(super) fn enter(&self) -> Result<Computing<'_>> {
         let state = self.0.lock();
         if state.paused {

@@ -1,19 +1,19 @@
-//! A state of an engine, and what is known of the token that comes next. Both lie behind one face,
-//! so that logits can't outlive the state that they are of.
+//! An engine's state together with what is known about the next token. Both are behind one
+//! interface, so that logits can't outlive the state that they belong to.
 
 use crate::cache::{Plan, Saved, Tables};
 use crate::engine::{Candidate, Engine, Geometry, State, TOP, Want};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// What is known of the token that comes next.
+/// What is known about the next token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// Nothing: there was no token yet, or the last was taken in without logits.
+    /// Nothing: there was no token yet, or the last one was processed without logits.
     Nothing,
-    /// The likeliest, read from a device that has the rest; after so many tokens.
+    /// The most likely ones, read from a device that has the rest; after this many tokens.
     Top(u64),
-    /// All logits, after so many tokens.
+    /// All logits, after this many tokens.
     Logits(u64),
 }
 
@@ -41,7 +41,7 @@ impl Logits {
         Logits { known: Known::Nothing, row, top }
     }
 
-    /// Keeps the logits of the token that `position` tokens end with.
+    /// Records the logits of the token at the end of `position` tokens.
     pub fn put(&mut self, position: u64, row: &[f32]) {
         self.row.clear();
         self.row.extend_from_slice(row);
@@ -61,8 +61,8 @@ impl Sequence {
         Ok(Sequence { state: engine.open(geometry)?, logits })
     }
 
-    /// Takes in a block; `each` gets the logits that are wanted, and those of the block's last token
-    /// are kept.
+    /// Processes a block; `each` gets the requested logits, and those of the block's last token are
+    /// kept.
     pub fn forward(
         &mut self,
         tokens: &[u32],
@@ -79,7 +79,7 @@ impl Sequence {
         })
     }
 
-    /// Takes in one token, of whose successors only the likeliest are read.
+    /// Processes one token and reads back only its most likely successors.
     pub fn forward_top(&mut self, token: u32) -> Result<()> {
         self.logits.known = Known::Nothing;
         self.state.forward_top(&[token], &mut self.logits.top)?;
@@ -87,13 +87,13 @@ impl Sequence {
         Ok(())
     }
 
-    /// The state, to take in tokens, and the place for the logits of the last of them.
+    /// The state, to process tokens with, and the place for the logits of the last of them.
     pub fn parts(&mut self) -> (&mut dyn State, &mut Logits) {
         self.logits.known = Known::Nothing;
         (&mut *self.state, &mut self.logits)
     }
 
-    /// What comes next, as far as it is known.
+    /// What comes next, as far as known.
     pub fn next(&self) -> Next<'_> {
         match self.logits.known {
             Known::Top(at) if at == self.position() => Next::Top(&self.logits.top),
@@ -102,7 +102,7 @@ impl Sequence {
         }
     }
 
-    /// The logits of the last token, if they are here.
+    /// The logits of the last token, if they are on the host.
     pub fn logits(&self) -> Option<&[f32]> {
         match self.next() {
             Next::Logits(row) => Some(row),
@@ -110,7 +110,7 @@ impl Sequence {
         }
     }
 
-    /// Whether there are logits of the last token, here or on the device.
+    /// Whether there are logits of the last token, on the host or on the device.
     pub fn has_logits(&self) -> bool {
         !matches!(self.next(), Next::Nothing)
     }
@@ -120,7 +120,7 @@ impl Sequence {
         matches!(self.next(), Next::Top(_))
     }
 
-    /// Fetches them from there.
+    /// Fetches them from the device.
     pub fn fetch_logits(&mut self) -> Result<()> {
         self.state.last_logits(&mut self.logits.row)?;
         self.logits.known = Known::Logits(self.position());
@@ -132,7 +132,7 @@ impl Sequence {
         self.state.reset();
     }
 
-    /// Takes over the image of a state, and the logits of its last token if there are any.
+    /// Imports the image of a state, and the logits of its last token if there are any.
     pub fn import(
         &mut self,
         saved: Saved,
@@ -151,7 +151,7 @@ impl Sequence {
         self.state.export(sink)
     }
 
-    /// The logits stay: what was known of the next token was computed before.
+    /// The logits stay: what is known about the next token was computed before.
     pub fn shrink(&mut self, ring: usize) -> Result<()> {
         self.state.shrink(ring)
     }
@@ -176,13 +176,13 @@ impl Sequence {
         self.state.state_bytes()
     }
 
-    /// Bytes to compute in, the row of logits included.
+    /// Bytes of scratch memory, including the row of logits.
     pub fn scratch_bytes(&self) -> u64 {
         self.state.scratch_bytes() + 4 * self.logits.row.capacity() as u64
     }
 }
 
-/// A sequence on `engine`, or, where that is lost, on the one that takes over from it.
+/// A sequence on `engine` or, if that is lost, on its successor.
 pub(super) fn open(
     engine: Arc<dyn Engine>,
     geometry: Geometry,
@@ -192,7 +192,7 @@ pub(super) fn open(
         Err(e) => match engine.successor() {
             None => Err(e),
             Some(next) => {
-                log::warn!("{e}; a new session is computed on the {}", next.describe());
+                log::warn!("{e}; a new session runs on the {}", next.describe());
                 let sequence = Sequence::new(&*next, geometry)?;
                 Ok((next, sequence))
             }

@@ -1,4 +1,4 @@
-//! Memory pressure: a session that goes on with less.
+//! Memory pressure: a session that continues with less memory.
 
 use super::{Budget, Options, Session};
 use crate::engine::Geometry;
@@ -6,8 +6,7 @@ use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Asks a session to make itself smaller, from any thread, in the middle of a call too. Cheap to
-/// clone.
+/// Asks a session to shrink, from any thread, even in the middle of a call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shrink(Arc<AtomicU64>);
 
@@ -18,8 +17,8 @@ impl Default for Shrink {
 }
 
 impl Shrink {
-    /// Before its next block of tokens the session does what [`Session::shrink`] does. A request that
-    /// can't be met is noted in the log and forgotten.
+    /// Before its next block of tokens the session does what [`Session::shrink`] does. A request
+    /// that can't be met is logged and dropped.
     pub fn request(&self, bytes: u64) {
         self.0.fetch_min(bytes, Ordering::Relaxed);
     }
@@ -31,28 +30,28 @@ impl Shrink {
 }
 
 impl Session {
-    /// A handle that asks the session to make itself smaller, from any thread.
+    /// A handle that asks the session to shrink, from any thread.
     pub fn shrink_handle(&self) -> Shrink {
         self.shrink.clone()
     }
 
-    /// Does what was asked for since the last block, while nothing else is computed.
+    /// Does what was requested since the last block, while nothing else is computed.
     pub(super) fn shrink_as_asked(&mut self) {
         if let Some(bytes) = self.shrink.take()
             && let Err(e) = self.shrink_to(bytes)
         {
-            log::warn!("the session can't be made smaller: {e}");
+            log::warn!("the session can't be shrunk: {e}");
         }
     }
 
-    /// Makes the state as small as `bytes` allow, at once and without reading anything anew: chunk
-    /// states are dropped or thinned, as the session's eviction policy says. A budget that is
-    /// larger than what the session has changes nothing. Snapshots made before are of a larger
-    /// session and can't be gone back to.
+    /// Shrinks the state to fit in `bytes`, at once and without processing any token again: chunk
+    /// states are dropped or thinned, according to the session's eviction policy. A budget that is
+    /// larger than what the session has changes nothing. Earlier snapshots belong to a larger
+    /// session and can't be restored.
     ///
     /// # Errors
-    /// [`Error::Budget`](crate::Error::Budget) if the bytes can't hold a single chunk state, and
-    /// those of the engine; the session is as it was. [`Error::Paused`](crate::Error::Paused) while
+    /// [`Error::Budget`](crate::Error::Budget) if not even one chunk state fits in the bytes, and
+    /// those of the engine; the session is unchanged. [`Error::Paused`](crate::Error::Paused) while
     /// paused.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         self.on_any_engine(|session| {

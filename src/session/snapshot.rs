@@ -1,4 +1,4 @@
-//! A session as it was at some moment, kept in memory: to go back to, or to go on from twice.
+//! A session at some point in time, kept in memory: to return to, or to continue from twice.
 
 use super::Session;
 use super::header::FARTHEST;
@@ -7,28 +7,28 @@ use crate::error::{Error, Result};
 use crate::model::{Model, ModelSpec};
 use std::sync::Arc;
 
-/// A session as it was at some moment. Takes the memory of the part of the state that was in use,
-/// and of one row of logits.
+/// A session at some point in time. Takes as much memory as the part of the state that was in use,
+/// plus one row of logits.
 pub struct Snapshot {
     model: Arc<Model>,
     geometry: Geometry,
     position: u64,
-    /// The block tables of the state, in numbers.
+    /// The block tables of the state, encoded.
     tables: Box<[u64]>,
-    /// Of the last token, where the session had them.
+    /// Logits of the last token, if the session had them.
     logits: Option<Vec<f32>>,
     image: Vec<u8>,
 }
 
 impl Snapshot {
-    /// The most that one of a session of this geometry holds, in bytes.
+    /// The maximum bytes that a snapshot of a session of this geometry holds.
     pub(crate) fn most_bytes(spec: &ModelSpec, geometry: Geometry) -> Result<u64> {
         let tables = geometry.layout(spec)?.most_numbers(FARTHEST).saturating_mul(8);
         let logits = 4 * spec.vocab as u64;
         Ok(geometry.state_bytes(spec).saturating_add(tables).saturating_add(logits))
     }
 
-    /// Tokens that the session had taken in.
+    /// Tokens that the session had processed.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -41,7 +41,7 @@ impl Snapshot {
 }
 
 impl Session {
-    /// Bytes that [`Session::snapshot`] would hold, before any is asked for.
+    /// Bytes that [`Session::snapshot`] would hold, before anything is allocated.
     pub fn snapshot_bytes(&self) -> u64 {
         let tables = self.sequence.tables();
         let logits = if self.sequence.has_logits() { self.spec().vocab as u64 } else { 0 };
@@ -51,7 +51,7 @@ impl Session {
     /// The session as it is now.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
+    /// [`Error::OutOfMemory`] if the system has no more memory, [`Error::Paused`] while paused.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.fetch_logits()?;
         self.on_any_engine(|session| {
@@ -79,14 +79,14 @@ impl Session {
         Ok(Snapshot { model, geometry: self.geometry, position, tables, logits, image })
     }
 
-    /// Back, or forth, to a snapshot of this session or of another of the same model and budget.
-    /// What is computed from there on is what was computed then, to the bit. Where the engine is lost
-    /// and another is to take over, the session is of that one from here on. A history that was set
-    /// ends here.
+    /// Restores a snapshot, earlier or later, of this session or of another one of the same model
+    /// and budget. What is computed from there on is bit-identical to what was computed then. If
+    /// the engine is lost and has a successor, the session moves to the successor. A history that
+    /// was set is removed.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the snapshot is of another model or budget; the session stays as it
-    /// is. [`Error::Paused`] while paused.
+    /// [`Error::Argument`] if the snapshot is of another model or budget; the session is unchanged.
+    /// [`Error::Paused`] while paused.
     pub fn rewind(&mut self, to: &Snapshot) -> Result<()> {
         self.check(to)?;
         let pause = self.pause.clone();
@@ -108,7 +108,7 @@ impl Session {
         Ok(())
     }
 
-    /// As [`Session::rewind`], within a piece of work.
+    /// Like [`Session::rewind`], within a piece of work.
     pub(super) fn go_to(&mut self, to: &Snapshot) -> Result<()> {
         self.check(to)?;
         self.leave_lost_engine()?;
@@ -119,11 +119,11 @@ impl Session {
         self.sequence.import(saved, logits, &mut |piece| take(&mut rest, piece))
     }
 
-    /// A second session that stands where this one does and goes its own way from here: what both
-    /// have taken in, such as a system prompt, is computed once.
+    /// A second session at the same point as this one, independent from here on: what both have
+    /// processed, such as a system prompt, is computed once.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the system has no more, [`Error::Paused`] while paused.
+    /// [`Error::OutOfMemory`] if the system has no more memory, [`Error::Paused`] while paused.
     pub fn fork(&mut self) -> Result<Session> {
         let snapshot = self.snapshot()?;
         let mut new = Session::with_geometry(Arc::clone(&self.engine), self.geometry)?;
@@ -132,7 +132,7 @@ impl Session {
     }
 }
 
-/// Fills `piece` from the beginning of `rest`.
+/// Fills `piece` from the start of `rest`.
 fn take(rest: &mut &[u8], piece: &mut [u8]) -> Result<()> {
     let Some((first, after)) = rest.split_at_checked(piece.len()) else {
         let (wanted, left) = (piece.len(), rest.len());

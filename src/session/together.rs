@@ -1,4 +1,4 @@
-//! Several sessions that go on at once.
+//! Several sessions decoding together.
 
 use super::sequence::Logits;
 use super::{Pause, Session};
@@ -7,14 +7,15 @@ use crate::error::{Error, Result};
 use std::sync::Arc;
 
 impl Session {
-    /// Each of `sessions`, which are of one engine, takes in one of `tokens`. What they compute is
-    /// what each would alone, up to rounding; the weights are read once for all of them, where one
-    /// after the other would read them once each.
+    /// Each of `sessions`, which must share one engine, processes one of `tokens`. The results are
+    /// those of each session alone, up to rounding; the weights are read once for all of them
+    /// instead of once for each.
     ///
     /// # Errors
-    /// [`Error::Argument`] if sessions and tokens are not as many, or the sessions are of several
-    /// engines; [`Error::TokenOutOfRange`]; [`Error::Paused`] if one of them is paused: nothing is
-    /// taken in. Those of the engine's device: a session with a history has to be fed its token again.
+    /// [`Error::Argument`] if the numbers of sessions and tokens differ, or the sessions are of
+    /// several engines; [`Error::TokenOutOfRange`]; [`Error::Paused`] if one of them is paused:
+    /// nothing is processed. Device errors of the engine: a session with a history has to be fed
+    /// its token again.
     pub fn feed_together(sessions: &mut [&mut Session], tokens: &[u32]) -> Result<()> {
         if sessions.len() != tokens.len() {
             let (sessions, tokens) = (sessions.len(), tokens.len());
@@ -24,7 +25,7 @@ impl Session {
         let Some(first) = sessions.first() else { return Ok(()) };
         let engine = Arc::clone(&first.engine);
         if sessions.iter().any(|session| !Arc::ptr_eq(&session.engine, &engine)) {
-            return Err(Error::Argument("sessions of two engines can't go together".into()));
+            return Err(Error::Argument("sessions of two engines can't run together".into()));
         }
         let vocab = engine.model().spec().vocab;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {

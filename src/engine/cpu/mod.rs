@@ -84,7 +84,7 @@ impl Cpu {
         let threads = threads.unwrap_or_else(default_threads);
         if threads == 0 || threads > MAX_THREADS {
             return Err(Error::Argument(format!(
-                "{threads} threads were asked for; 1 to {MAX_THREADS} can be had"
+                "{threads} threads were requested; the number must be between 1 and {MAX_THREADS}"
             )));
         }
         let conv = model
