@@ -223,7 +223,7 @@ pub trait State: Send {
     fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()>;
 
     /// The logits (`[vocab]`) of the last token, if the call that processed it requested logits and
-    /// was for this state alone; else [`Error::NoLogits`](crate::Error::NoLogits).
+    /// was for this state alone; else [`Error::NoLogits`].
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()>;
 
     /// The state as its concrete type, for the engine that it belongs to.
