@@ -1,4 +1,4 @@
-// Attention of one token, for one query head or four that share a key head, over the rows it sees
+// Attention for one token, for one query head or four that share a key head, over the rows it sees
 // in ring, window and block, or over one of several parts of them: `softmax(q k / sqrt(n)) v`.
 
 #import KV
@@ -7,17 +7,17 @@
 #import arena
 
 struct Params {
-    // Query heads, and those of them that share a key head.
+    // Query heads, and how many of them share a key head.
     heads: u32,
     shared_by: u32,
     kv_heads: u32,
     // Values from one token's queries to the next, and from one token's output to the next.
     q_stride: u32,
     out_stride: u32,
-    // Number of the layer's schedule.
+    // Index of the layer's schedule.
     schedule: u32,
-    // First pair of the layer's keys in ring, window and block. A ring of integers counts two pairs
-    // to a word.
+    // First pair of the layer's keys in ring, window and block. An integer ring counts two pairs
+    // per word.
     ring_at: u32,
     window_at: u32,
     block_at: u32,
@@ -36,17 +36,17 @@ struct Params {
 @group(0) @binding(5) var<storage, read> block: array<KvWord>;
 // `[token][heads * head_dim]`
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
-// `[part][head][head_dim + 2]`: sum of values, greatest score, sum of weights
+// `[part][head][head_dim + 2]`: sum of values, maximum score, sum of weights
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
 
 override HEAD_DIM: u32;
-// Groups of invocations that take turns with the rows of a tile, so that few are idle where heads
-// are narrow; and all sums of all groups.
+// Groups of invocations that share the rows of a tile, so that few are idle when heads are narrow;
+// and all sums of all groups.
 override GROUPS: u32;
 override SUMS: u32;
 
 const TILE = 64u;
-// Less than any score, and finite: differences of it stay numbers.
+// Less than any score, and finite: differences with it are never NaN.
 const LEAST = -3.0e38;
 
 const RING = 0u;
@@ -62,7 +62,7 @@ var<workgroup> shares: array<Heads, TILE>;
 // Place and first pair of the key of each row of the tile.
 var<workgroup> places: array<vec2<u32>, TILE>;
 
-// Place and row of number `wanted` of the rows that the runs from word `first` on tell.
+// Place and row of the row with index `wanted` in the runs from word `first` on.
 fn row_of(first: u32, wanted: u32) -> vec2<u32> {
     var at = first;
     var left = wanted;
@@ -94,7 +94,7 @@ fn values_after(place: u32) -> u32 {
     return p.kv_heads * p.ring_rows * ring_row_pairs();
 }
 
-// What the values of a row are to be multiplied by, those of its key (side 0) or value (side 1).
+// The scale of a row, for its key (side 0) or value (side 1).
 fn scale(row: vec2<u32>, side: u32, head: u32) -> f32 {
     if row.x == RING {
         return ring_scale(side, head, row.y);
@@ -106,7 +106,7 @@ fn pair(place: u32, number: u32) -> vec2<f32> {
     if place == RING {
         return ring_pair(number);
     }
-    // The second word is not used where a pair is one.
+    // The second word is unused if a pair is one word.
     let at = number * KV_WORDS;
     let second = at + KV_WORDS - 1u;
     if place == BLOCK {

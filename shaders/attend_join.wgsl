@@ -9,7 +9,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> arena: array<u32>;
-// `[part][head][head_dim + 2]`: sum of values, greatest score, sum of weights
+// `[part][head][head_dim + 2]`: sum of values, maximum score, sum of weights
 @group(0) @binding(2) var<storage, read> parts: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 

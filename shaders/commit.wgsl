@@ -10,7 +10,7 @@
 struct Params {
     // The first of the layers.
     layer: u32,
-    // Pairs of a row, `head_dim / 2`, and of all key heads' rows of keys and of values.
+    // Pairs per row, `head_dim / 2`, and over the key and value rows of all key heads.
     pairs: u32,
     columns: u32,
     // Rows of a key head.
@@ -48,7 +48,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let in_window = p.window_at + id.y * p.window_step + head * p.window_rows * p.pairs + pair;
     let in_block = p.block_at + id.y * p.block_step + head * p.block_rows * p.pairs + pair;
     for (var i = 0u; i < arena[list + 1u]; i++) {
-        // Place and row it comes from, place and row it goes to.
+        // Source place and row, destination place and row.
         let at = arena[list] + 4u * i;
         let source = arena[at + 1u] * p.pairs;
         let goal = arena[at + 3u] * p.pairs;

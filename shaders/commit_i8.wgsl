@@ -1,6 +1,6 @@
-// The moves after a block where the ring is of integers of eight bits: what left the window goes to
-// the ring with a scale, the block goes to the window. A workgroup moves the rows of one key head's
-// keys or values, in order.
+// The moves after a block for a ring of 8-bit integers: what left the window goes to the ring with
+// a scale, the block goes to the window. A workgroup moves the rows of one key head's keys or
+// values, in order.
 
 #import HALF
 #import arena
@@ -8,7 +8,7 @@
 struct Params {
     // The first of the layers.
     layer: u32,
-    // Pairs of a row, `head_dim / 2`, and of all key heads' rows of keys and of values.
+    // Pairs per row, `head_dim / 2`, and over the key and value rows of all key heads.
     pairs: u32,
     columns: u32,
     // Rows of a key head.
@@ -16,7 +16,7 @@ struct Params {
     window_rows: u32,
     block_rows: u32,
     // First pair of the first layer, and pairs from one layer to the next; the ring counts two
-    // pairs to a word.
+    // pairs per word.
     ring_at: u32,
     ring_step: u32,
     window_at: u32,
@@ -37,7 +37,7 @@ const THREADS = 64u;
 
 var<workgroup> greatest: array<f32, THREADS>;
 
-// Pair `i` of a row that begins at `start`; zero behind its end.
+// Pair `i` of a row that begins at `start`; zero past its end.
 fn near(place: u32, start: u32, i: u32) -> vec2<f32> {
     if i >= p.pairs {
         return vec2(0.0);
@@ -65,7 +65,7 @@ fn main(
     let in_block = p.block_at + workgroup.y * p.block_step + head * p.block_rows * p.pairs;
     let count = arena[list + 1u];
     for (var i = 0u; i < count; i++) {
-        // Place and row it comes from, place and row it goes to.
+        // Source place and row, destination place and row.
         let at = arena[list] + 4u * i;
         let place = arena[at];
         let row = arena[at + 1u];
@@ -108,7 +108,7 @@ fn main(
                 ring[scales + slot] = bitcast<u32>(scale);
             }
         }
-        // The next move may read what this one wrote, and the greatest is found anew.
+        // The next move may read what this one wrote, and the maximum is computed again.
         storageBarrier();
         workgroupBarrier();
     }

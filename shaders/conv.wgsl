@@ -1,4 +1,4 @@
-// Causal depthwise convolution over a block of tokens, with SiLU behind it. Inputs from before the
+// Causal depthwise convolution over a block of tokens, followed by SiLU. Inputs from before the
 // first token of a chunk are zero.
 
 #import mixer
@@ -8,7 +8,7 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> constants: array<f32>;
 @group(0) @binding(2) var<storage, read> projected: array<f32>;
-// `[side][C - 1][channels]`: the inputs of the tokens before the block, the oldest first.
+// `[side][C - 1][channels]`: the inputs of the tokens before the block, oldest first.
 @group(0) @binding(3) var<storage, read> past: array<f32>;
 // `[token][side][channels]`
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;

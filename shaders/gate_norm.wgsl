@@ -1,4 +1,4 @@
-// A mixer's output, gated and normed: `RMSNorm(y * silu(z)) * norm`, token by token.
+// A mixer's output, gated and normalized: `RMSNorm(y * silu(z)) * norm`, token by token.
 
 #import sums
 #import REDUCE

@@ -1,5 +1,5 @@
-// `out = gate(g) * up`, gates and ups side by side: for models whose two matrices differ in
-// format, where the product can't end with it.
+// `out = gate(g) * up`, gates and ups side by side: for models whose two matrices differ in format,
+// so that it can't be fused into the product.
 
 #import GATE
 

@@ -1,10 +1,10 @@
-// RMSNorm of each head of queries and of keys, in place.
+// RMSNorm of each query and key head, in place.
 
 #import sums
 #import REDUCE
 
 struct Params {
-    // Query heads, and those of queries and keys together.
+    // Query heads, and query and key heads together.
     queries: u32,
     heads: u32,
     head_dim: u32,

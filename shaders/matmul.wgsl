@@ -1,5 +1,5 @@
-// A block of tokens times a stack of matrices, `Y = X W^T`: a workgroup makes 64 rows of 64 tokens,
-// an invocation four of four, from tiles in workgroup memory.
+// A block of tokens times a stack of matrices, `Y = X W^T`: a workgroup computes 64 rows of 64
+// tokens, an invocation four of four, from tiles in workgroup memory.
 
 #import matmul_params
 

@@ -1,5 +1,5 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`, without workgroup memory: an invocation
-// makes four rows of four tokens. For drivers that run on a CPU, where barriers are slow.
+// computes four rows of four tokens. For drivers that run on a CPU, where barriers are slow.
 
 #import matmul_params
 

@@ -1,5 +1,5 @@
-// A block of tokens times a stack of matrices, `Y = X W^T`, in integers: a workgroup makes 64 rows
-// of 64 tokens, an invocation four of four, from tiles of bytes in workgroup memory.
+// A block of tokens times a stack of matrices, `Y = X W^T`, in integers: a workgroup computes 64
+// rows of 64 tokens, an invocation four of four, from tiles of bytes in workgroup memory.
 
 #import matmul_params
 
@@ -14,7 +14,7 @@ const TILE = 64u;
 var<workgroup> w_bytes: array<vec4<u32>, 128>;
 var<workgroup> x_upper: array<vec4<u32>, 128>;
 var<workgroup> x_lower: array<vec4<u32>, 128>;
-// Their scales, and what the minimum of the weights is multiplied with: `(scale, minimum)` of rows,
+// Their scales, and what the minimum of the weights is multiplied by: `(scale, minimum)` of rows,
 // `(scale, sum)` of inputs.
 var<workgroup> w_scales: array<vec2<f32>, 128>;
 var<workgroup> x_scales: array<vec2<f32>, 128>;

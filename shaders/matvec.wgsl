@@ -1,5 +1,5 @@
-// One token's product with a stack of matrices, four rows at a time: `y = W x`, where RMSNorm may
-// come before and one of six things may be done with the rows.
+// One token's product with a stack of matrices, four rows at a time: `y = W x`, optionally after
+// RMSNorm, and with one of six ways to finish the rows.
 
 #import HALF
 #import sums
@@ -15,28 +15,29 @@ struct Params {
     rows: u32,
     // Pieces of 16 values in a row.
     pieces: u32,
-    // Number of the part's first row in the stack.
+    // Index of the part's first row in the stack.
     first: u32,
-    // Rows of the stack that take the same input.
+    // Rows of the stack that use the same input.
     segment: u32,
     // First vector of the input, and vectors from the input of one segment to the next.
     x_at: u32,
     x_step: u32,
     // Where the first row of the stack goes.
     out_at: u32,
-    // Values that the norm is taken over, and what it adds to the mean square.
+    // Number of values in the norm, and what it adds to the mean square.
     cols: f32,
     eps: f32,
-    // With FINISH == ROPE or SPLIT, where rows are those of `q | k | v`: the number of the stack's first.
+    // With FINISH == ROPE or SPLIT, where rows are those of `q | k | v`: the index of the stack's
+    // first.
     role: u32,
-    // Rows from which on keys and values stand.
+    // Row from which keys and values begin.
     keys: u32,
     values: u32,
     kv_dim: u32,
     head_dim: u32,
-    // First pair of this layer's block, or where the first of the rows behind the queries goes.
+    // First pair of this layer's block, or where the first of the rows after the queries goes.
     kept_at: u32,
-    // What becomes of keys and values: see below.
+    // What happens to keys and values: see below.
     store: u32,
 }
 
@@ -55,20 +56,20 @@ override NORM: u32 = 0;
 override FINISH: u32 = 0;
 const STORE = 0u;
 const ADD = 1u;
-// Rows are gates and ups by turns.
+// Rows alternate between gates and ups.
 const SWIGLU = 2u;
 // Rows are queries, keys and values.
 const ROPE = 3u;
 // As SWIGLU, with GELU.
 const GEGLU = 4u;
-// As ROPE, but all rows go where they go as they are.
+// As ROPE, but all rows are written unchanged.
 const SPLIT = 5u;
 
-// Keys and values go to the second output as they are.
+// Keys and values go to the second output unchanged.
 const PASS = 0u;
-// They go to the block, keys turned.
+// They go to the block, with keys rotated.
 const KEEP = 1u;
-// What is in `out` is added before.
+// The contents of `out` are added first.
 const ADD_AND_KEEP = 2u;
 
 fn turned(pair: vec2<f32>, row: u32) -> vec2<f32> {
@@ -146,7 +147,7 @@ fn main(
 ) {
     let quad = (workgroup.y * count.x + workgroup.x) * (WORKGROUP / LANES) + index / LANES;
     let lane = index % LANES;
-    // What lies beyond the last row is computed but not written.
+    // Rows beyond the last are computed but not written.
     let row = min(4u * quad, p.rows - 4u);
     let input = p.x_at + (p.first + row) / p.segment * p.x_step;
 

@@ -8,11 +8,11 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> constants: array<f32>;
 @group(0) @binding(2) var<storage, read> projected: array<f32>;
-// `[side][C - 1][channels]`, the oldest first
+// `[side][C - 1][channels]`, oldest first
 @group(0) @binding(3) var<storage, read_write> past: array<f32>;
 // `[side][head][N][I / H]`
 @group(0) @binding(4) var<storage, read_write> states: array<f32>;
-// x, B, C after the convolution, then in the place of x the gated output, `[side][channels]`
+// x, B, C after the convolution, then the gated output in place of x, `[side][channels]`
 @group(0) @binding(5) var<storage, read_write> mixed: array<f32>;
 // `[side][gated]`
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;

@@ -21,7 +21,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let kept = p.conv_at + side * rows * p.channels + channel;
     let input = side * p.projected + p.inner + channel;
     for (var row = 0u; row < rows; row++) {
-        // Row `row` is that of the token `row + tokens - rows` of the block; before 0, of the past.
+        // Row `row` belongs to the token `row + tokens - rows` of the block; if negative, to the
+        // past.
         let source = row + tokens;
         if source < rows {
             past[kept + row * p.channels] = past[kept + source * p.channels];

@@ -1,5 +1,5 @@
-// RMSNorm of each token: `x = h / sqrt(mean(h^2) + eps) * gain`, with copies for mixers that take
-// the normed input itself. Or it is added to what is in `x`.
+// RMSNorm of each token: `x = h / sqrt(mean(h^2) + eps) * gain`, with copies for mixers that read
+// the normalized input itself. Or the result is added to `x`.
 
 #import sums
 #import REDUCE

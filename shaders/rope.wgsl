@@ -1,5 +1,5 @@
 // RoPE on the queries and keys of a block; keys and values go to the block in the form they are
-// kept in.
+// stored in.
 
 #import HALF
 #import KV
@@ -17,7 +17,7 @@ struct Params {
     rows: u32,
     // First pair of this layer's block.
     block_at: u32,
-    // From one value of a pair to the other: 1, half a head, or 0 where nothing is turned.
+    // Distance between the values of a pair: 1, half a head, or 0 if nothing is rotated.
     apart: u32,
     // The table of rotations.
     table: u32,
@@ -36,7 +36,7 @@ fn turned(a: f32, b: f32, token: u32, j: u32) -> vec2<f32> {
     return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
 }
 
-// Value `i` of a head of keys that starts at `start`, turned with the other of its pair.
+// Value `i` of a key head that starts at `start`, rotated with the other of its pair.
 fn turned_key(start: u32, token: u32, i: u32) -> f32 {
     let j = i % p.apart;
     let pair = turned(kv[start + j], kv[start + j + p.apart], token, j);

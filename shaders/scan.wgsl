@@ -1,9 +1,9 @@
 // The scan of one head of a mixer over a block of tokens: `S = exp(dt A) S + dt x (outer) B`,
 // `y = S C + D x`, with `S` zeroed before the first token of each chunk.
 //
-// Within a stretch of 32 tokens the state is never formed: `y_t` is the sum over the tokens `s <= t`
-// of its chunk of `exp(A (dt_s+1 + ... + dt_t)) dt_s (C_t . B_s) x_s`, plus, where no chunk began in
-// between, the state from before the stretch, decayed.
+// Within a stretch of 32 tokens the state is never formed: `y_t` is the sum over the tokens `s <=
+// t` of its chunk of `exp(A (dt_s+1 + ... + dt_t)) dt_s (C_t . B_s) x_s`, plus, where no chunk
+// began in between, the state from before the stretch, decayed.
 
 #import mixer
 #import arena
@@ -76,7 +76,8 @@ fn main(
         }
         workgroupBarrier();
 
-        // The tokens of the stretch that the state from before it, and that the state after it, see.
+        // The tokens of the stretch that the state before it reaches, and those that the state
+        // after it depends on.
         let last = count - 1u;
         let reach = min(arena[since + start + last], last);
         let carried = arena[since + start + last] > last;

@@ -1,4 +1,4 @@
-// Logits kept within a cap, smoothly: `cap * tanh(x / cap)`.
+// Logit soft-capping: `cap * tanh(x / cap)`.
 
 struct Params {
     width: u32,
@@ -14,7 +14,7 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x < p.width {
         let at = id.y * p.stride + id.x;
-        // Some drivers take tanh for a quotient of exponentials; beyond 15 it is 1.
+        // Some drivers compute tanh as a quotient of exponentials; beyond 15 it is 1.
         logits[at] = p.cap * tanh(clamp(logits[at] / p.cap, -15.0, 15.0));
     }
 }

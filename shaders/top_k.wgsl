@@ -1,10 +1,10 @@
-// The 64 greatest of each 1024 candidates, in descending order; of equals the one of lower index
-// first. Passes over the results of passes leave the 64 greatest of all.
+// The 64 largest of each 1024 candidates, in descending order, ties broken by the lower index.
+// Repeated passes over the results leave the 64 largest of all.
 
 struct Params {
-    // Candidates in all.
+    // Total number of candidates.
     count: u32,
-    // Whether they are bare logits, whose index is their number.
+    // Whether they are bare logits, whose index is their position.
     bare: u32,
     // First word of the candidates and of the results.
     source: u32,
@@ -21,11 +21,11 @@ const KEPT = 64u;
 const THREADS = 256u;
 const NONE = 0xffffffffu;
 
-// Keys that are ordered like the floats, and indices.
+// Keys ordered like the floats, and indices.
 var<workgroup> keys: array<u32, SIZE>;
 var<workgroup> indices: array<u32, SIZE>;
 
-// Not a number counts as minus infinity.
+// NaN counts as minus infinity.
 fn key_of(bits: u32) -> u32 {
     let value = select(bits, 0xff800000u, (bits & 0x7fffffffu) > 0x7f800000u);
     return select(value | 0x80000000u, ~value, (value & 0x80000000u) != 0u);

@@ -1,5 +1,5 @@
-//! The GPU engine: logits against `spec/reference.py` and against the CPU engine, and what happens
-//! when things go wrong. Without a GPU, a software Vulkan driver does.
+//! The GPU engine: logits compared with `spec/reference.py` and with the CPU engine, and what
+//! happens when things go wrong. Without a GPU, a software Vulkan driver is sufficient.
 #![cfg(feature = "gpu")]
 
 mod common;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Relative error allowed where weights are real numbers.
 const FLOATS: f64 = 1e-3;
-/// Where weights come in blocks.
+/// If weights come in blocks.
 const BLOCKS: f64 = 3e-2;
 /// Keys and values in half precision: see `logits.rs`.
 const HALVES: f64 = 10.0 / 2048.0;
@@ -40,7 +40,7 @@ fn drivers() -> &'static [Driver] {
 }
 
 #[test]
-fn weights_take_the_bytes_that_were_foretold() {
+fn weights_take_the_predicted_bytes() {
     let driver = &drivers()[0];
     // Layers that remember differently are for the CPU engine.
     for case in suite().iter().filter(|case| case.kind != "toy layers") {
@@ -51,7 +51,7 @@ fn weights_take_the_bytes_that_were_foretold() {
 }
 
 #[test]
-fn sessions_take_the_bytes_that_were_foretold() {
+fn sessions_take_the_predicted_bytes() {
     let llama = Sizes { architecture: "llama", ..Sizes::default() };
     let differing = Sizes { dtype: DType::Q4_0, d: 96, ffn: 160, ..Sizes::default() };
     for sizes in [Sizes::default(), shared_heads(), llama, differing] {
@@ -73,7 +73,7 @@ fn sessions_take_the_bytes_that_were_foretold() {
 }
 
 #[test]
-fn an_upload_tells_how_far_it_is_and_can_be_cancelled() {
+fn an_upload_reports_progress_and_can_be_cancelled() {
     let model = shared_heads().model(5);
     let driver = &drivers()[0];
     let mut told = Vec::new();
@@ -93,11 +93,11 @@ fn an_upload_tells_how_far_it_is_and_can_be_cancelled() {
     });
     assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
     assert_eq!(calls, 2);
-    // Nor does the CPU take over where nobody waits any more.
+    // Nor does the CPU take over when nobody is waiting any more.
     let wanted = Wanted { adapter: Some(adapter_name()), ..Wanted::default() };
     let cancelled = wanted.start_with(Arc::clone(&model), &mut |_, _| false);
     assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
-    // The driver is none the worse.
+    // The driver still works.
     Gpu::new(model, driver).unwrap();
 }
 
@@ -105,7 +105,7 @@ fn adapter_name() -> String {
     Adapter::find(None).unwrap().name().to_owned()
 }
 
-/// Compares all cases of some kinds with the reference and with the CPU engine, cut into calls in
+/// Compares all cases of some kinds with the reference and with the CPU engine, split into calls in
 /// several ways.
 fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
     for driver in drivers() {
@@ -121,7 +121,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
             for (number, run) in (0..).zip(&case.runs) {
                 let options = options(run.ring.unwrap_or(tokens.len()), kv);
                 let of_cpu = feed(&cpu, options, tokens, Split::Whole);
-                // Lone tokens take most of the time.
+                // Single tokens take most of the time.
                 let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
                 for split in [Split::Whole, Split::Pieces(cases), fine] {
                     let got = feed(&gpu, options, tokens, split);
@@ -168,7 +168,7 @@ fn files_of_k_blocks() {
 }
 
 #[test]
-fn a_family_of_the_tests_own() {
+fn a_custom_family() {
     compare(&["toy"], KvType::F32, FLOATS, 20);
     compare(&["toy blocks"], KvType::F32, BLOCKS, 8);
     compare(&["toy"], KvType::F16, HALVES, 20);
@@ -184,7 +184,7 @@ fn keys_and_values_in_half_precision() {
     compare(&["F16", "factors"], KvType::F16, HALVES, 7);
 }
 
-/// A model on every adapter, each beside the CPU.
+/// A model on every adapter, each alongside the CPU.
 fn side_by_side(sizes: &Sizes, each: impl Fn(Arc<Model>, &Arc<dyn Engine>, &Arc<dyn Engine>)) {
     let model = sizes.model(5);
     let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
@@ -315,7 +315,7 @@ fn chunk_lengths_and_rings_that_change() {
 
 #[test]
 fn a_token_is_one_submit_and_one_pass() {
-    // With the dispatches of a layer.
+    // With the dispatches per layer.
     let every_kind = [
         (Sizes::default(), 8),
         (shared_heads(), 8),
@@ -323,7 +323,7 @@ fn a_token_is_one_submit_and_one_pass() {
         (Sizes { dtype: DType::Q4_0, ..shared_heads() }, 8),
     ];
     for adapter in Adapter::all() {
-        // A device of its own: the others' counters count what other tests do.
+        // A separate device: the counters of the others include the work of other tests.
         let driver = Driver::open(&adapter).unwrap();
         for (sizes, of_a_layer) in &every_kind {
             let model = sizes.model(5);
@@ -338,7 +338,8 @@ fn a_token_is_one_submit_and_one_pass() {
                     gpu.counters().unwrap();
                 assert_eq!((passes - before.passes, submits - before.submits), (1, 1));
                 assert!(bytes_read - before.bytes_read <= 1024);
-                // Beside the layers: the moves, the head and the pass that finds candidates.
+                // In addition to the layers: the moves, the head and the pass that finds
+                // candidates.
                 assert_eq!(dispatches - before.dispatches, of_a_layer * layers + 3);
             }
         }
@@ -491,7 +492,7 @@ fn what_does_not_fit_is_refused_with_its_size() {
         let result = Session::open(Arc::clone(gpu), options(1 << 40, KvType::F16)).map(|_| ());
         let refused = matches!(result, Err(Failure::GpuLimit { .. } | Failure::OutOfMemory { .. }));
         assert!(refused, "{result:?}");
-        // The engine is none the worse.
+        // The engine still works.
         let mut session = Session::open(Arc::clone(gpu), options(4, KvType::F16)).unwrap();
         session.feed(&[1]).unwrap();
     });

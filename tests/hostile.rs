@@ -1,5 +1,5 @@
-//! Damaged and absurd model files, and absurd arguments: each is an error in a sentence, or the
-//! defined behaviour; never a panic, and never more memory than the file deserves.
+//! Damaged and absurd model files, and absurd arguments: each gives a readable error or the defined
+//! behavior; never a panic, and never more memory than the file warrants.
 
 mod common;
 
@@ -17,8 +17,8 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// A system that has no more than this for any one purpose, so that what an absurd size asks for
-/// is refused on every machine alike. What can't be refused ends the test program.
+/// An allocator that refuses any single request beyond this, so that absurd sizes are refused alike
+/// on every machine. A request that can't fail gracefully aborts the test program.
 struct Scarce;
 
 const MOST_BYTES: usize = 256 << 20;
@@ -58,14 +58,14 @@ unsafe impl GlobalAlloc for Scarce {
 #[global_allocator]
 static ALLOCATOR: Scarce = Scarce;
 
-/// An error is to be read by people: what a file holds may be quoted, but not whole.
+/// Errors are for people: the contents of a file may be quoted, but not in full.
 const LONGEST_TEXT: usize = 600;
 
 fn small() -> Sizes {
     Sizes { vocab: 8, d: 8, heads: 2, kv_heads: 2, ffn: 6, inner: 4, state: 2, ..Sizes::default() }
 }
 
-/// As small as blocks of 32 allow, and with everything that a file may have.
+/// As small as blocks of 32 allow, with everything that a file may contain.
 fn blocks() -> Sizes {
     Sizes {
         layers: 1,
@@ -87,7 +87,7 @@ fn options(budget: Budget) -> Options {
     Options { budget, kv: KvType::F16, ..Options::default() }
 }
 
-/// Opens a model and has it take in a few tokens, one and many at a time, twice.
+/// Opens a model and feeds it a few tokens, one and many at a time, twice.
 fn run(bytes: Vec<u8>) -> Result<()> {
     let model = Arc::new(open(bytes)?);
     let vocab = model.spec().vocab;
@@ -103,7 +103,7 @@ fn run(bytes: Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// What comes of damaged bytes; a panic is reported with the damage.
+/// The outcome for damaged bytes; a panic is reported with the damage.
 fn survive(bytes: Vec<u8>, damage: impl FnOnce() -> String) -> Result<()> {
     let outcome = catch_unwind(AssertUnwindSafe(|| run(bytes)));
     let Ok(result) = outcome else { panic!("a panic: {}", damage()) };
@@ -120,7 +120,7 @@ fn survive(bytes: Vec<u8>, damage: impl FnOnce() -> String) -> Result<()> {
     result
 }
 
-/// Asserts that a file is refused and that the reason has all the words.
+/// Asserts that a file is rejected and that the reason contains all the words.
 #[track_caller]
 fn refused(file: &File, words: &[&str]) {
     let text = match survive(file.bytes(), || format!("expected: {words:?}")) {
@@ -145,7 +145,7 @@ fn files_cut_short_are_refused() {
         let file = sizes.file(1);
         let whole = file.bytes();
         let tables = file.tables().len();
-        // Beyond the last tensor there may be padding that nobody misses.
+        // After the last tensor there may be padding, which can be missing.
         let end = whole.len() - 32;
         let cuts = (0..tables).chain((tables..end).step_by(7)).chain([end]);
         for cut in cuts {
@@ -183,7 +183,7 @@ fn flipped_bits_are_errors_or_another_model() {
             let at = tables + numbers.below(whole.len() - tables);
             damaged(&[(at, 1 << numbers.below(8))]);
         }
-        // Data and names of little weight are damaged too: some of these files are models.
+        // Data and unimportant names are damaged too: some of these files are still valid models.
         assert!(opened > 100, "{opened} opened");
     }
 }
@@ -252,7 +252,7 @@ fn absurd_sizes_are_refused_with_the_number() {
         ("rope.freq_base", Meta::F32(f32::NAN), &["attamba.rope.freq_base", "NaN"]),
         ("attention.layer_norm_rms_epsilon", Meta::F32(-1.0), &["rms_epsilon", "-1"]),
         ("attention.projected_kv", Meta::Bool(true), &["blk.0.attn_k.weight", "missing"]),
-        ("attention.projected_kv", Meta::U32(1), &["attention.projected_kv", "truth value"]),
+        ("attention.projected_kv", Meta::U32(1), &["attention.projected_kv", "boolean"]),
         ("chunk.length", Meta::U32(0), &["attamba.chunk.length", "0"]),
         ("chunk.length", Meta::U32(2), &["chunk.offsets", "below the chunk length 2"]),
         ("chunk.window", Meta::U32(1 << 24), &["16777217 tokens", "8388608"]),
@@ -325,7 +325,7 @@ fn a_model_without_a_vocabulary_is_refused() {
 
 #[test]
 fn wrong_tensors_are_refused_by_name() {
-    // What a file may do without; its head is then tied to the embedding.
+    // What a file may omit; its head is then tied to the embedding.
     let optional = |name: &str| name.ends_with("bias") || name == "output.weight";
     for sizes in every_kind() {
         let file = sizes.file(1);
@@ -381,7 +381,7 @@ fn wrong_tensors_are_refused_by_name() {
 }
 
 #[test]
-fn tensors_that_have_no_part_are_refused_by_name() {
+fn unused_tensors_are_rejected_by_name() {
     let attamba = Sizes { ssm_heads: 2, ..small() };
     let llama = Sizes { architecture: "llama", ..attamba.clone() };
     for (sizes, names) in [
@@ -463,7 +463,7 @@ fn no_logits(session: &mut Session) -> bool {
 }
 
 #[test]
-fn token_ids_out_of_range_take_nothing_in() {
+fn token_ids_out_of_range_are_not_processed() {
     let sizes = small();
     let mut session = session(&sizes, Budget::States(4));
     for (tokens, bad) in [(&[0, 8][..], 8), (&[u32::MAX], u32::MAX), (&[0, 1, 9, 8], 9)] {
@@ -494,7 +494,7 @@ fn no_tokens_change_nothing() {
 }
 
 #[test]
-fn a_prompt_longer_than_the_budget_is_taken_in() {
+fn a_prompt_longer_than_the_budget_is_prefilled() {
     for sizes in [small(), Sizes { architecture: "llama", ..small() }] {
         let tokens = Numbers::new(5).tokens(1000, sizes.vocab);
         for budget in [Budget::Tokens(0), Budget::States(0), Budget::Tokens(9), Budget::States(1)] {
@@ -573,7 +573,7 @@ fn more_memory_than_there_is_is_an_error() {
 }
 
 #[test]
-fn engines_that_cannot_be_had_are_errors() {
+fn unavailable_engines_are_errors() {
     let model = small().model(1);
     for threads in [0, 257, usize::MAX] {
         let Err(e) = Cpu::new(Arc::clone(&model), Some(threads)) else { panic!("{threads}") };

@@ -1,5 +1,5 @@
-//! Logits of the CPU engine against `spec/reference.py`, which computes in double precision, one
-//! token at a time.
+//! Logits of the CPU engine compared with `spec/reference.py`, which computes in double precision,
+//! one token at a time.
 
 mod common;
 
@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 /// Relative error allowed where weights and activations are real numbers.
 const FLOATS: f64 = 1e-4;
-/// Where weights come in blocks, activations are rounded to integers too: to eight bits at least.
+/// If weights come in blocks, activations are rounded to integers too: to at least eight bits.
 const BLOCKS: f64 = 2e-2;
 /// Keys and values in half precision are off by up to 2^-11 of themselves: a value passes that on
 /// as it is, a score of the sizes here (up to 10) by its own size. Ten such roundings.
 const HALVES: f64 = 10.0 / 2048.0;
 
-/// Compares all cases of some kinds on every instruction set. The numbers of threads and the ways
-/// of cutting take turns.
+/// Compares all cases of some kinds on every instruction set. Thread counts and ways of splitting
+/// rotate.
 fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
     let mut cases = 0;
     let mut most = Error::default();
@@ -37,7 +37,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
             for run in &case.runs {
                 let states = run.ring.unwrap_or(tokens.len());
                 let options = Options { budget: Budget::States(states), kv, ..Options::default() };
-                // Lone tokens wake the threads some hundred times each.
+                // Single tokens wake the threads some hundred times each.
                 let fine = if threads == 1 { Split::Ones } else { Split::Pieces(100) };
                 let splits = [Split::Whole, fine, Split::Pieces(turn as u64)];
                 let mut check = |length: usize, split: Split| {
@@ -89,7 +89,7 @@ fn files_of_k_blocks() {
 /// other pairs, layers without rotation, scaled frequencies, GELU, layers of unequal sizes and with
 /// sliding windows.
 #[test]
-fn a_family_of_the_tests_own() {
+fn a_custom_family() {
     compare(&["toy"], KvType::F32, FLOATS, 20);
     compare(&["toy blocks"], KvType::F32, BLOCKS, 8);
     compare(&["toy layers"], KvType::F32, FLOATS, 12);
@@ -98,7 +98,7 @@ fn a_family_of_the_tests_own() {
 #[test]
 fn rotary_factors() {
     compare(&["factors"], KvType::F32, FLOATS, 2);
-    // That they matter: without them the logits are others.
+    // They matter: without them the logits differ.
     let case = suite().iter().find(|case| case.name == "factors-llama").unwrap();
     let plain = Sizes { architecture: "llama", ..Sizes::default() }.engine(12, 1);
     let options = Options {

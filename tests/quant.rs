@@ -1,4 +1,4 @@
-//! Block formats against the Python package `gguf`, bit by bit.
+//! Block formats compared with the Python package `gguf`, bit by bit.
 
 mod common;
 
@@ -25,7 +25,7 @@ for name in names:
     result.tofile(f"{folder}/{name}.out")
 "#;
 
-/// What the package makes of the input of each type.
+/// The package's output for the input of each type.
 fn judge(task: &str, inputs: &[(DType, Vec<u8>)]) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let file = |dtype: DType, end: &str| folder.path().join(format!("{dtype}.{end}"));
@@ -50,7 +50,7 @@ fn bytes(floats: &[f32]) -> Vec<u8> {
     floats.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// Numbers that mean the same for ever (xorshift64*, Vigna 2016).
+/// Numbers that never change (xorshift64*, Vigna 2016).
 struct Numbers(u64);
 
 impl Numbers {
@@ -98,7 +98,7 @@ fn assert_dequantised_alike(inputs: &[(DType, Vec<u8>)]) {
         dequantise(*dtype, input, &mut ours).unwrap();
         assert_same(*dtype, &ours, &theirs);
 
-        // From an odd address as well: tensors of a file need not be aligned.
+        // Also from an odd address: tensors of a file need not be aligned.
         let mut moved = vec![0];
         moved.extend(input);
         ours.fill(0.0);
@@ -107,9 +107,9 @@ fn assert_dequantised_alike(inputs: &[(DType, Vec<u8>)]) {
     }
 }
 
-/// Any byte may stand anywhere in a block; scales are NaN, infinite and subnormal among the rest.
+/// Any byte may occur anywhere in a block, so scales may be NaN, infinite or subnormal.
 #[test]
-fn random_bytes_are_dequantised_as_by_the_package() {
+fn random_bytes_are_dequantized_as_by_the_package() {
     let mut numbers = Numbers(0x5eed);
     let inputs: Vec<_> =
         DType::ALL.into_iter().map(|t| (t, numbers.bytes(4096 * t.block_bytes()))).collect();
@@ -118,7 +118,7 @@ fn random_bytes_are_dequantised_as_by_the_package() {
 
 /// Scales as models have them: random bytes are mostly far too large or small.
 #[test]
-fn blocks_with_usual_scales_are_dequantised_as_by_the_package() {
+fn blocks_with_usual_scales_are_dequantized_as_by_the_package() {
     let mut numbers = Numbers(0xb10c);
     let mut inputs = Vec::new();
     for dtype in DType::ALL.into_iter().filter(|t| t.is_quantised()) {
@@ -145,7 +145,7 @@ fn every_half_is_widened_as_by_the_package() {
     assert_dequantised_alike(&[(DType::F16, halves.clone()), (DType::BF16, halves)]);
 }
 
-/// Finite values of the kinds that tell right rounding from almost right.
+/// Finite values of the kinds that distinguish correct rounding from almost correct.
 fn values() -> Vec<f32> {
     let mut numbers = Numbers(0xda7a);
     let mut values = Vec::new();
@@ -189,7 +189,7 @@ fn assert_quantised_alike(dtypes: &[DType], values: &[f32]) {
 }
 
 #[test]
-fn values_are_quantised_as_by_the_package() {
+fn values_are_quantized_as_by_the_package() {
     let dtypes = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_1];
     assert_quantised_alike(&dtypes, &values());
 }

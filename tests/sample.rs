@@ -1,4 +1,4 @@
-//! The sampler against a second implementation (tests/sample/judge.py), on random logits:
+//! The sampler compared with a second implementation (tests/sample/judge.py), on random logits:
 //! distribution by distribution, stage by stage and for whole chains.
 
 mod common;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// A case of the judge, and what it is for the library.
+/// A case of the reference implementation, and its counterpart in the library.
 struct Case {
     sampling: Sampling,
     recent: Vec<u32>,
     logits: Vec<f32>,
 }
 
-/// Numbers that are the same in each run.
+/// Numbers that are the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -25,7 +25,7 @@ impl Random {
         (((self.0 >> 32) * u64::from(n)) >> 32) as u32
     }
 
-    /// Roughly normal, of the given deviation.
+    /// Roughly normal, with the given deviation.
     fn normal(&mut self, deviation: f32) -> f32 {
         let sum: f32 = (0..12).map(|_| self.below(1 << 20) as f32 / (1 << 20) as f32).sum();
         (sum - 6.0) * deviation
@@ -36,7 +36,7 @@ impl Random {
     }
 }
 
-/// What the judge calls a stage, with its arguments.
+/// The reference implementation's name for a stage, with its arguments.
 fn stage(stage: Stage, s: &Sampling) -> Value {
     let arguments = match stage {
         Stage::Penalties => json!({
@@ -58,7 +58,8 @@ fn stage(stage: Stage, s: &Sampling) -> Value {
     json!([stage.name(), arguments])
 }
 
-/// Random numbers for every stage; each draws all of them, so that the chain alone tells which count.
+/// Random parameters for every stage; each case draws all of them, so only the chain decides which
+/// count.
 fn sampling(random: &mut Random) -> Sampling {
     let breakers = (0..random.below(4))
         .map(|_| (0..=random.below(3)).map(|_| random.below(12)).collect::<Vec<u32>>());
@@ -118,14 +119,14 @@ fn case(random: &mut Random, stages: &[Stage]) -> Case {
     let vocab = random.among(&[12, 300, 2000]);
     let deviation = random.among(&[0.5, 2.0, 4.0]);
     let logits = (0..vocab).map(|_| random.normal(deviation)).collect();
-    // Of few tokens, so that there are repetitions.
+    // Few distinct tokens, so that there are repetitions.
     let kinds = random.among(&[2, 4, 12]);
     let recent = (0..random.below(80)).map(|_| random.below(kinds)).collect();
     Case { sampling: sampling(random).with_stages(stages), recent, logits }
 }
 
 #[test]
-fn each_stage_gives_the_distribution_of_the_judge() {
+fn each_stage_matches_the_reference_distribution() {
     let mut random = Random(1);
     let mut cases = Vec::new();
     for stage in Stage::DEFAULT {
@@ -135,7 +136,7 @@ fn each_stage_gives_the_distribution_of_the_judge() {
 }
 
 #[test]
-fn whole_chains_give_the_distribution_of_the_judge() {
+fn whole_chains_match_the_reference_distribution() {
     let mut random = Random(2);
     let mut cases: Vec<Case> = (0..150).map(|_| case(&mut random, &Stage::DEFAULT)).collect();
     for _ in 0..250 {

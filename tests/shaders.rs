@@ -1,5 +1,5 @@
 //! Every variant of every kernel through the compiler front end and the three back ends, without a
-//! device: that it is valid WGSL, and that it can be said in Metal's, DirectX's and Vulkan's words.
+//! device: that it is valid WGSL, and that it can be translated for Metal, DirectX and Vulkan.
 #![cfg(feature = "gpu")]
 
 use attamba::engine::gpu::variants::{Abilities, Kernel, Need, Variant};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-/// The variants that differ, by their text and constants.
+/// The distinct variants, by their source and constants.
 fn variants() -> Vec<Variant> {
     let mut all = BTreeMap::new();
     for software in [false, true] {
@@ -98,15 +98,15 @@ fn every_variant_is_valid_and_can_be_translated() {
     }
 }
 
-/// Files for `scripts/check-shaders.mjs`, which has the other front end look at them.
+/// Files for `scripts/check-shaders.mjs`, which runs the other front end on them.
 #[test]
 fn every_variant_is_written_for_the_other_front_end() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wgsl");
-    // Those of an earlier run may be of shaders that are gone.
+    // Those of an earlier run may belong to removed shaders.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     for (number, variant) in variants().iter().enumerate() {
-        // It wants a directive that this one refuses.
+        // It requires a directive that this one rejects.
         let enable =
             if variant.needs.contains(&Need::Subgroups) { "enable subgroups;\n" } else { "" };
         let text = format!("{enable}// {}\n{}", variant.name, variant.text);

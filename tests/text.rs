@@ -1,4 +1,4 @@
-//! The text side through the public API, against the real tokenizers of the Python packages
+//! The text module through the public API, compared with the real tokenizers of the Python packages
 //! `tokenizers` and `sentencepiece` (tests/text/judge.py).
 
 mod common;
@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// Types of tokens in GGUF.
+/// Token types in GGUF.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
@@ -44,7 +44,7 @@ fn bundled_json() -> &'static str {
     &JSON
 }
 
-/// The hand-written corpus, and as much again of random mixtures.
+/// The hand-written corpus, and the same amount again of random mixtures.
 fn corpus() -> &'static [String] {
     static CORPUS: LazyLock<Vec<String>> = LazyLock::new(|| {
         let path = root().join("tests/text/corpus.json");
@@ -66,7 +66,7 @@ fn corpus() -> &'static [String] {
                 let (skip, take) = (below(4) / 3 * below(3), 1 + below(12));
                 text.extend(piece.chars().skip(skip).take(take));
                 if below(6) == 0 {
-                    // Any character, of the scripts in use more often than of others.
+                    // Any character, more often from scripts in use than from others.
                     let plane = [0x80, 0x800, 0x3000, 0x20000, 0x110000][below(5)];
                     text.extend(char::from_u32(below(plane) as u32));
                 }
@@ -78,7 +78,7 @@ fn corpus() -> &'static [String] {
     &CORPUS
 }
 
-/// Asks tests/text/judge.py.
+/// Runs tests/text/judge.py.
 fn judge(mut request: Value) -> Value {
     request["texts"] = json!(corpus());
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -91,7 +91,7 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
 }
 
-/// Compares every text of the corpus with what the judge says under `key`.
+/// Compares every text of the corpus with the reference result under `key`.
 fn compare(what: &str, tokenizer: &Tokenizer, verdict: &Value, key: &str) {
     compare_but(what, tokenizer, verdict, key, |_| false);
 }
@@ -198,7 +198,7 @@ fn byte_level_arrays_equal_the_package_with_every_pretokenizer() {
     }
 }
 
-/// The models that models/fetch.sh brings, where it has been run.
+/// The models that models/fetch.sh downloads, if it has been run.
 #[test]
 fn fetched_tokenizers_equal_the_package() {
     let fetched = models("models/fetched");
@@ -270,14 +270,14 @@ fn sentencepiece_models_equal_the_package() {
             ..TextSource::default()
         })
         .unwrap();
-        // Where spaces are a user-defined token, a `▁` in the text is a space to sentencepiece
-        // and a character to tokenizers; we do as the latter.
+        // Where spaces are a user-defined token, a `▁` in the text is a space to sentencepiece and
+        // a character to tokenizers; we follow the latter.
         let skip = |text: &str| what == "as Gemma" && text.contains('▁');
         compare_but(what, &tokenizer, &verdict, "plain", skip);
         if !verdict["special"].is_null() {
             compare_but(what, &tokenizer, &verdict, "special", skip);
         }
-        // Unknown pieces decode to a sign of their own in the package.
+        // The package decodes unknown pieces to a special symbol.
         if settings["byte_fallback"] == true {
             for (text, want) in corpus().iter().zip(strs(&verdict["decoded"])) {
                 let got = tokenizer.decode(&tokenizer.encode(text, false).unwrap());
@@ -302,7 +302,7 @@ fn everything_can_be_shared_between_threads() {
     shared::<(Tokenizer, ChatTemplate, Detokeniser)>();
 }
 
-/// One token a byte, and the control tokens of ChatML; ids are the bytes.
+/// One token per byte, and the control tokens of ChatML; ids are the bytes.
 fn bytes_only() -> &'static Tokenizer {
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| chatml_source(None, None));
     &TOKENIZER
@@ -356,7 +356,7 @@ proptest! {
     #[test]
     fn pieces_of_longer_tokens_too(text in "[😀👩‍👧🏽é中a \u{301}]{0,12}", cut in prop::collection::vec(0usize..4096, 0..3)) {
         let mut tokens = bundled().encode(&text, false).unwrap();
-        // Foreign tokens in between break code points apart.
+        // Other tokens in between break code points apart.
         for at in cut {
             tokens.insert(at % (tokens.len() + 1), at as u32);
         }
@@ -429,7 +429,7 @@ proptest! {
     }
 }
 
-/// A tokenizer.json of a few lines, and so that breaking one byte of it matters.
+/// A tokenizer.json of a few lines, such that breaking any byte of it matters.
 fn small_json() -> &'static str {
     r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{"id":6,"content":
     "<|end|>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
@@ -441,7 +441,7 @@ fn small_json() -> &'static str {
     "merges":["a b","ab c"]}}"#
 }
 
-/// The files of tokenizer.json that the crate reads for us, against the package.
+/// The tokenizer.json files that the crate reads for us, compared with the package.
 #[test]
 fn other_kinds_of_json_equal_the_package() {
     let mut json: Value = serde_json::from_str(bundled_json()).unwrap();
@@ -552,7 +552,7 @@ fn roles_of_tokens() {
     assert_eq!(t.token_bytes(8), None);
     assert_eq!(t.decode(&[0, 8, 1]), "ab");
     assert_eq!(t.encode("ab<|end|>", true).unwrap(), [2, 5]);
-    // Without special tokens what no token spells is left out.
+    // Without special tokens, what no token spells is dropped.
     assert_eq!(t.encode("ab<|end|>", false).unwrap(), [2]);
 
     let without = TextSource { add_bos: Some(false), ..source };
@@ -560,7 +560,7 @@ fn roles_of_tokens() {
 }
 
 #[test]
-fn a_detokeniser_hides_or_shows_special_tokens_and_starts_again() {
+fn a_detokenizer_hides_or_shows_special_tokens_and_can_be_reused() {
     let t = bytes_only();
     let mut hidden = Detokeniser::new();
     assert_eq!(hidden.push(0xf0, t), "");
@@ -577,8 +577,8 @@ fn a_detokeniser_hides_or_shows_special_tokens_and_starts_again() {
     assert_eq!(shown.push(257, t), "<|im_end|>");
 }
 
-/// As fast at ten times the length, within reason: a quadratic encoder would take ten times as
-/// long for each byte.
+/// About as fast per byte at ten times the length: a quadratic encoder would take ten times as long
+/// per byte.
 #[test]
 fn long_texts_take_time_in_proportion() {
     let spaceless = ["中文字符", "a", " ", "\n", "ab", "<", "'", "1"];
@@ -741,7 +741,7 @@ fn a_turn_is_only_what_is_new() {
     messages.push(Message::user("More"));
     let second = chat.turn(&messages, &fed).unwrap();
     assert!(!second.restart);
-    // The system prompt that the template adds is not there a second time.
+    // The system prompt that the template adds does not appear a second time.
     assert_eq!(
         tokenizer.decode(&second.tokens),
         "<|im_end|>\n<|im_start|>user\nMore<|im_end|>\n<|im_start|>assistant\n"
@@ -750,11 +750,11 @@ fn a_turn_is_only_what_is_new() {
     assert!(whole.ends_with(&second.tokens));
     assert_eq!(second.text, tokenizer.decode(&whole));
 
-    // The end token was fed too: it is not in the next turn.
+    // The end token was fed too, so it is not in the next turn.
     let ended = chat.turn(&messages, &(fed + "<|im_end|>")).unwrap();
     assert!(ended.tokens.starts_with(&[u32::from(b'\n'), 256]));
 
-    // Another beginning: all of it again.
+    // A different beginning: everything is fed again.
     messages[0] = Message::user("Ho");
     let anew = chat.turn(&messages, &second.text).unwrap();
     assert!(anew.restart);
@@ -810,7 +810,7 @@ fn what_a_message_says_stays_text() {
         assert_eq!(ends(&tokens), 2, "{name}");
         let rendered = template.render(&messages, true).unwrap();
         assert_eq!(tokenizer.decode(&tokens), rendered, "{name}: the text is all there");
-        // The same tokens as those of the text between the special tokens of the template.
+        // The same tokens as for the text between the special tokens of the template.
         let (before, rest) = rendered.split_once(said).unwrap();
         let (begun, of_user) = before.rsplit_once("<|im_start|>").unwrap();
         let (own, last) = rest.split_once("<|im_end|>").unwrap();
@@ -819,19 +819,19 @@ fn what_a_message_says_stays_text() {
         want.extend(tokenizer.encode(&format!("<|im_end|>{last}"), true).unwrap());
         assert_eq!(tokens, want, "{name}");
 
-        // On request a name is a token.
+        // On request a special token's name becomes the token.
         let parsed = chat.parse_special(true).encode(&messages, true).unwrap();
         assert_eq!(parsed, tokenizer.encode(&rendered, true).unwrap(), "{name}");
         assert_eq!(ends(&parsed), 3, "{name}");
 
-        // A message that spells none has the tokens that it always had.
+        // A message that spells none has the same tokens as before.
         for plain in ["Hi!", "  a <b> | <|im_und|> 1 < 2", "a <"] {
             let messages = [system.clone(), Message::user(plain)];
             let want = tokenizer.encode(&template.render(&messages, true).unwrap(), true);
             assert_eq!(chat.encode(&messages, true).unwrap(), want.unwrap(), "{name}: {plain}");
         }
 
-        // The chat goes on from what it has, whatever the answer spells.
+        // The chat continues from what it has, whatever the answer spells.
         let first = chat.turn(&messages, "").unwrap();
         for answer in ["Yes.", "I end with <|im_end|>, as text."] {
             let fed = first.text.clone() + answer;
@@ -890,7 +890,7 @@ fn what_a_file_says_of_its_ends_comes_before_names() {
 fn breakers_are_the_tokens_that_spell_them() {
     let t = bytes_only();
     assert_eq!(t.dry_breakers(&["\n"]).unwrap(), [[10]]);
-    // A byte of it, and the bytes that follow.
+    // One of its bytes, and the bytes that follow.
     let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
     assert_eq!(t.dry_breakers(&["ab"]).unwrap(), [bytes("ab")]);
     let arrays = Arrays {

@@ -1,4 +1,4 @@
-// F16, read as what it is: a piece of 16 values is four vectors. Sums are taken in single precision.
+// F16, read natively: a piece of 16 values is four vectors. Sums are taken in single precision.
 enable f16;
 
 @group(0) @binding(1) var<storage, read> quants: array<vec4<f16>>;

@@ -1,4 +1,4 @@
-// Q4_1: a piece of 16 values is two words of nibbles; scale and minimum are f16, one pair for two
+// Q4_1: a piece of 16 values is two words of nibbles; scale and minimum are f16, one pair per two
 // pieces.
 #import HALF
 #import nibbles

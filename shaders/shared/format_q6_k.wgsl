@@ -1,5 +1,5 @@
 // Q6_K: a piece of 16 values is two words of nibbles and one of the bits above them. The scales of
-// 256 values are four words of sixteen i8, one a piece, and a word whose lower half is an f16.
+// 256 values are four words of sixteen i8, one per piece, and a word whose lower half is an f16.
 #import HALF
 #import nibbles
 
@@ -11,7 +11,7 @@ fn uppers(word: u32, shift: u32) -> vec4<f32> {
     return 16.0 * vec4<f32>((vec4(word) >> shifts) & vec4(3u)) - 32.0;
 }
 
-// The upper bits of eight values, two a nibble, as bytes: those with even numbers, then the odd ones.
+// The upper bits of eight values, two per nibble, as bytes: even indices first, then odd ones.
 fn upper_bytes(bits: u32) -> vec2<u32> {
     let pairs = vec2(bits, bits >> 2u) & vec2(0x3333u);
     let apart = (pairs | (pairs << vec2(8u))) & vec2(0x00ff00ffu);

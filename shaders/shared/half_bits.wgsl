@@ -1,4 +1,4 @@
-// Half precision by integer arithmetic, for drivers without conversions or with inexact ones.
+// Half precision by integer arithmetic, for drivers whose conversions are missing or inexact.
 
 fn half_value(bits: u32) -> f32 {
     let exponent = (bits >> 10u) & 31u;
@@ -15,13 +15,13 @@ fn halves(word: u32) -> vec2<f32> {
     return vec2(half_value(word & 0xffffu), half_value(word >> 16u));
 }
 
-// To the nearest, ties to even.
+// Rounds to nearest, ties to even.
 fn half_bits(value: f32) -> u32 {
     let bits = bitcast<u32>(clamp(value, -65504.0, 65504.0));
     let sign = (bits >> 16u) & 0x8000u;
     let magnitude = bits & 0x7fffffffu;
     if magnitude < 0x38800000u {
-        // Below the least normal half, in steps of 2^-24.
+        // Below the smallest normal half, in steps of 2^-24.
         return sign | u32(round(bitcast<f32>(magnitude) * 16777216.0));
     }
     let odd = (magnitude >> 13u) & 1u;

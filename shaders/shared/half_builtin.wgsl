@@ -1,4 +1,4 @@
-// Half precision by the functions of the language.
+// Half precision by WGSL's built-in functions.
 
 fn halves(word: u32) -> vec2<f32> {
     return unpack2x16float(word);

@@ -1,4 +1,4 @@
-// Keys and values in half precision, read as what they are. Sums are taken in single precision.
+// Keys and values in half precision, read natively. Sums are taken in single precision.
 enable f16;
 
 const KV_WORDS = 1u;

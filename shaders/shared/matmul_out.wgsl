@@ -4,7 +4,7 @@
 
 override FINISH: u32 = 0;
 const ADD = 1u;
-// Rows are gates and ups by turns.
+// Rows alternate between gates and ups.
 const SWIGLU = 2u;
 // The same with GELU.
 const GEGLU = 4u;

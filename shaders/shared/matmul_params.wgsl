@@ -3,7 +3,7 @@
 #import gelu_tanh
 
 struct Params {
-    // Rows to make, a multiple of 4.
+    // Rows to compute, a multiple of 4.
     rows: u32,
     // Pieces of 16 values in a row.
     pieces: u32,

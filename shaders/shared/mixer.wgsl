@@ -1,4 +1,4 @@
-// Sizes of a layer's two mixers and where their parts lie. `side` is 0 for keys and 1 for values.
+// Sizes of a layer's two mixers and where their parts are. `side` is 0 for keys and 1 for values.
 
 struct Params {
     inner: u32,
@@ -10,14 +10,14 @@ struct Params {
     // Values of a token's `z | x B C | dt` of one side, and of both.
     projected: u32,
     token_stride: u32,
-    // Values of a token's normed output of one side.
+    // Values of a token's normalized output of one side.
     gated: u32,
     // Values of one side's constants.
     constants: u32,
     // Where the layer's scan states and convolution inputs begin.
     scan_at: u32,
     conv_at: u32,
-    // Number of the layer's schedule.
+    // Index of the layer's schedule.
     schedule: u32,
     eps: f32,
 }

@@ -5,8 +5,8 @@ fn nibbles(word: u32, shift: u32) -> vec4<f32> {
     return vec4<f32>((vec4(word) >> shifts) & vec4(15u));
 }
 
-// The numbers of two words as bytes: of each word those with even numbers, then the odd ones, which
-// is cheaper than their order.
+// The numbers of two words as bytes: of each word those with even indices, then the odd ones, which
+// is cheaper than keeping their order.
 fn nibble_bytes(q: vec2<u32>) -> vec4<u32> {
     return vec4(q.x, q.x >> 4u, q.y, q.y >> 4u) & vec4(0x0f0f0f0fu);
 }

@@ -1,6 +1,6 @@
-// A piece of the input as integers under a scale. Eight bits would cost too much: they are off by
-// one in 250 of the greatest value, and errors of a few percent come out of it. So each integer has
-// 16 bits, in two bytes, `256 * upper + lower`, and each product is two.
+// A piece of the input as scaled integers. Eight bits would cost too much accuracy: they are off by
+// one in 250 of the largest value, which leads to errors of a few percent. So each integer has 16
+// bits, in two bytes, `256 * upper + lower`, and each product is two.
 
 struct Packed {
     upper: vec4<u32>,
@@ -10,14 +10,14 @@ struct Packed {
     sum: f32,
 }
 
-// 127 * 256: the greatest whose upper byte is one.
+// 127 * 256: the largest whose upper byte fits an i8.
 const GREATEST = 32512.0;
 
 fn pack_input(v: mat4x4<f32>) -> Packed {
     let by_word = in_order(v);
     let four = max(max(abs(v[0]), abs(v[1])), max(abs(v[2]), abs(v[3])));
     let greatest = max(max(four.x, four.y), max(four.z, four.w));
-    // Next to zero the quotient would be infinite.
+    // Close to zero the quotient would be infinite.
     let inverse = select(0.0, GREATEST / greatest, greatest > 1e-30);
     var x: Packed;
     var sum = vec4<i32>();

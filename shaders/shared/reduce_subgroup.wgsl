@@ -1,4 +1,4 @@
-// Sums over a workgroup: over subgroups by the hardware, over these in workgroup memory. Every
+// Sums over a workgroup: within subgroups in hardware, across subgroups in workgroup memory. Every
 // invocation gets the sums.
 
 const LANES = WORKGROUP;

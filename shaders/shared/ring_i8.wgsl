@@ -1,5 +1,5 @@
-// Chunk states in integers of eight bits. Rows are padded to whole words, two pairs each; behind
-// the rows of a layer stand their scales, `[side][kv head][slot]`.
+// Chunk states in 8-bit integers. Rows are padded to whole words, two pairs each; the rows of a
+// layer are followed by their scales, `[side][kv head][slot]`.
 
 alias RingWord = u32;
 

@@ -1,4 +1,4 @@
-// Chunk states in the form that the window is kept in.
+// Chunk states in the form that the window is stored in.
 
 alias RingWord = KvWord;
 

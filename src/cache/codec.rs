@@ -1,5 +1,5 @@
-//! Block tables in numbers, as a saved session has them, and back. Numbers of any making are refused
-//! or harmless.
+//! Block tables in numbers, as a saved session has them, and back. Arbitrary numbers are either
+//! rejected or harmless.
 
 use super::schedule::Plan;
 use super::sequence::Span;
@@ -7,20 +7,21 @@ use super::table::BlockTable;
 
 /// Numbers of a table beside its lists.
 const FIXED: usize = 6;
-/// At a million tokens a second no sequence of this century gets there; sums stay far from 64 bits.
+/// At a million tokens per second no sequence gets there within a century; sums stay well within 64
+/// bits.
 const FARTHEST: u64 = 1 << 56;
 
 impl BlockTable {
-    /// Most numbers that [`BlockTable::encode`] gives.
+    /// Upper bound on the numbers that [`BlockTable::encode`] appends.
     pub fn most_numbers(window: usize, ring: usize, position: u64) -> u64 {
         let spans = position.min(ring as u64);
         (FIXED as u64 + 2 + 3 * spans).saturating_add(window as u64 + 1)
     }
 
-    /// Appends what a state can't be taken up without: position, chunk and offset of the plan and of
-    /// the next (equal where there is none), where the chunk at hand begins; the number of
-    /// boundaries in the window, and their positions; the number of spans of states in the ring, and
-    /// of each the first position, the step to the next, and how many there are.
+    /// Appends what a state can't be resumed without: position, chunk and offset of the current
+    /// plan and of the next one (equal if there is none), and the start of the current chunk; the
+    /// number of boundaries in the window, and their positions; the number of spans of states in
+    /// the ring, and for each span its first position, its step and its length.
     pub fn encode(&self, numbers: &mut Vec<u64>) {
         let (plan, next) = (self.schedule.plan, self.schedule.upcoming());
         numbers.extend([self.position, plan.chunk(), plan.offset()]);
@@ -32,8 +33,8 @@ impl BlockTable {
         numbers.extend(spans.iter().flat_map(|span| [span.first, span.step, span.len]));
     }
 
-    /// Takes what [`BlockTable::encode`] wrote from the beginning of `numbers`, if the table of such
-    /// a ring and window at `position` can be such. The states then lie in slots 0, 1, ….
+    /// Reads what [`BlockTable::encode`] wrote off the front of `numbers`, provided that it is a
+    /// possible table for this ring and window at `position`. The states are then in slots 0, 1, ….
     pub fn decode(&mut self, position: u64, numbers: &mut &[u64]) -> Option<()> {
         let (&[own, chunk, offset, next_chunk, next_offset, chunk_start], rest) =
             numbers.split_first_chunk::<FIXED>()?;
@@ -61,7 +62,7 @@ impl BlockTable {
             positions.push(Span { first, step, len });
             first_free = last + 1;
         }
-        // The sink is there as long as anything is.
+        // The sink is present whenever any state is.
         if self.slots.ring() >= 2 && positions.first().is_some_and(|span| span.first != 0) {
             return None;
         }
@@ -77,7 +78,7 @@ impl BlockTable {
     }
 }
 
-/// A number of items of `width` numbers, and the items.
+/// A count of items of `width` numbers each, followed by the items.
 fn list(numbers: &[u64], width: usize) -> Option<(&[u64], &[u64])> {
     let (&count, rest) = numbers.split_first()?;
     rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(width)?)

@@ -1,12 +1,13 @@
-//! The image of a state, which is the same for every engine, and what becomes of rows where rings
-//! are made smaller.
+//! The image of a state, which is the same for every engine, and what happens to rows when rings
+//! shrink.
 //!
 //! Layer by layer and class by class: the ring's keys `[head][state][head_dim]`, the oldest state
 //! first, and their scales `[head][state]` where they have any; the ring's values likewise; the
 //! window's keys `[head][slot][head_dim]` and its values. After the classes of a layer the scan
 //! states `[side][head][N][I / H]` and the inputs of the convolution `[side][C - 1][channels]`, the
-//! oldest first. Keys are rotated. Keys and values are of the type they are kept in, all else is
-//! f32; little-endian. Rows that hold nothing yet are no part of it, and at position 0 it is empty.
+//! oldest first. Keys are rotated. Keys and values have the type they are stored in, everything
+//! else is f32; all little-endian. Rows that hold nothing yet are not part of it, and at position 0
+//! it is empty.
 
 use super::{Layout, Tables};
 use crate::error::Result;
@@ -20,7 +21,7 @@ pub struct HeadRows {
     pub class: usize,
     /// Keys or values.
     pub side: usize,
-    /// Number of the head within the class.
+    /// Index of the head within the class.
     pub head: usize,
     /// Its slots.
     pub slots: Range<usize>,
@@ -123,12 +124,12 @@ impl Tables {
     }
 }
 
-/// What becomes of the rows of all rings where these are made smaller.
+/// What happens to the rows of all rings when these shrink.
 #[derive(Clone, Debug)]
 pub struct Remap {
-    /// How the rows lay.
+    /// The layout before.
     pub from: Arc<Layout>,
-    /// How they are to lie.
+    /// The layout after.
     pub to: Arc<Layout>,
     /// For each class, the slots of the states that are kept, the oldest first: they go to slots 0,
     /// 1, ….
@@ -136,8 +137,8 @@ pub struct Remap {
 }
 
 impl Remap {
-    /// Class by class, for both sides of all heads: class, side, number of the head within the class,
-    /// and the slots of the rows that are kept.
+    /// Class by class, for both sides of all heads: class, side, index of the head within the
+    /// class, and the slots of the rows that are kept.
     pub fn heads(&self) -> impl Iterator<Item = (usize, usize, usize, &[usize])> {
         self.kept.iter().zip(self.to.classes()).enumerate().flat_map(|(number, (kept, class))| {
             let heads = class.heads.len();

@@ -18,7 +18,8 @@ pub enum KvType {
 }
 
 impl KvType {
-    /// Bytes of a key or a value in the ring, of a head of width `head_dim`, its scale apart.
+    /// Bytes of a key or a value in the ring, for a head of width `head_dim`, not counting its
+    /// scale.
     pub(crate) fn ring_row(self, head_dim: usize) -> u64 {
         head_dim as u64
             * match self {
@@ -41,7 +42,7 @@ impl KvType {
         }
     }
 
-    /// Bytes of keys and values of `heads` heads in so many slots of the ring and of the window.
+    /// Bytes of keys and values of `heads` heads in this many slots of the ring and of the window.
     pub(crate) fn bytes(self, heads: usize, head_dim: usize, ring: u64, window: u64) -> u64 {
         let both = 2 * heads as u64;
         let ring = ring.saturating_mul(both * (self.ring_row(head_dim) + self.scale()));
@@ -74,13 +75,13 @@ impl LayerShape {
 pub struct Class {
     /// The layer.
     pub layer: usize,
-    /// Numbers of the KV heads, in ascending order.
+    /// Indices of the KV heads, in ascending order.
     pub heads: Vec<usize>,
-    /// Which tokens leave a state behind, to begin with.
+    /// Which tokens leave a state behind, initially.
     pub plan: Plan,
     /// Tokens before the current one that stay visible, `L`.
     pub window: usize,
-    /// States that the ring holds, the sink counted.
+    /// States that the ring holds, including the sink.
     pub ring: usize,
     /// How a full ring makes room.
     pub eviction: Eviction,
@@ -88,23 +89,23 @@ pub struct Class {
     pub kv: KvType,
 }
 
-/// Classes of KV heads of all layers. What a state takes, what its image holds and what its tables
-/// are follow from it.
+/// Classes of KV heads of all layers. The memory of a state, the contents of its image and its
+/// tables all follow from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     layers: Vec<LayerShape>,
     /// Layer by layer.
     classes: Vec<Class>,
-    /// For each layer, which of the classes are its own.
+    /// For each layer, the range of its classes.
     of_layer: Vec<Range<usize>>,
-    /// For each KV head of each layer, one layer after the other: its class, and its number there.
+    /// For each KV head of each layer, one layer after the other: its class, and its index there.
     of_head: Vec<(usize, usize)>,
     /// For each layer, where its heads begin in `of_head`.
     first_head: Vec<usize>,
 }
 
 impl Layout {
-    /// The layout of these layers and classes, which stand layer by layer.
+    /// The layout of these layers and classes, which are ordered by layer.
     ///
     /// # Errors
     /// [`Error::Argument`] unless every KV head of every layer is in exactly one class, and windows
@@ -137,7 +138,7 @@ impl Layout {
         }
         if let Some(class) = classes.get(next) {
             return Err(Error::Argument(format!(
-                "a class of heads of layer {} stands where none of {} layers is to follow",
+                "a class of heads for layer {} is out of order, or there are only {} layers",
                 class.layer,
                 layers.len()
             )));
@@ -155,12 +156,12 @@ impl Layout {
         &self.classes
     }
 
-    /// Numbers of the classes of a layer.
+    /// Indices of the classes of a layer.
     pub fn classes_of(&self, layer: usize) -> Range<usize> {
         self.of_layer[layer].clone()
     }
 
-    /// The class of a KV head of a layer, and the head's number within the class.
+    /// The class of a KV head of a layer, and the head's index within the class.
     pub fn place(&self, layer: usize, head: usize) -> (usize, usize) {
         self.of_head[self.first_head[layer] + head]
     }
@@ -177,8 +178,8 @@ impl Layout {
         smaller
     }
 
-    /// Bytes of a state: rings, windows, scans and convolutions of all layers. Sums beyond 64 bits
-    /// stay at the largest number.
+    /// Bytes of a state: rings, windows, scans and convolutions of all layers. Saturates beyond 64
+    /// bits.
     pub fn state_bytes(&self) -> u64 {
         let classes = self.classes.iter().map(|class| {
             let (ring, window) = (class.ring as u64, class.window as u64 + 1);
@@ -188,7 +189,7 @@ impl Layout {
         classes.chain(mixers).fold(0, u64::saturating_add)
     }
 
-    /// Most numbers that the tables of a state at `position` are saved in.
+    /// Upper bound on the numbers that the tables of a state at `position` are saved as.
     pub fn most_numbers(&self, position: u64) -> u64 {
         let of_class = |class: &Class| BlockTable::most_numbers(class.window, class.ring, position);
         self.classes.iter().map(of_class).fold(0, u64::saturating_add)

@@ -1,11 +1,12 @@
-//! What a sequence remembers, in integers: which tokens leave a state behind, which of them a query
-//! sees, where their keys and values lie, and which go when there is no room. Both engines follow it.
+//! The bookkeeping of a sequence's memory, all in integers: which tokens leave a state behind,
+//! which of them a query sees, where their keys and values are stored, and which are evicted when
+//! there is no room. Both engines follow it.
 //!
-//! KV heads have three places for rows: the *ring* of chunk states (fixed budget), the *window* of
+//! KV heads store rows in three places: the *ring* of chunk states (fixed budget), the *window* of
 //! the last `L + 1` tokens (position `p` in slot `p % (L + 1)`), and the *block* of tokens that is
 //! being computed. A [`BlockTable`] says, before a block is computed, what each of its tokens sees
-//! and which rows move where after it. A [`Layout`] says which heads of which layers remember alike;
-//! [`Tables`] are the tables of all of them.
+//! and which rows move where after it. A [`Layout`] says which heads of which layers remember
+//! alike; [`Tables`] are the tables of all of them.
 
 mod codec;
 mod image;
@@ -32,7 +33,7 @@ pub use visibility::{Place, Run, rows};
 pub struct Move {
     /// Where the row lies.
     pub from: Place,
-    /// Its row there.
+    /// The row there.
     pub row: u32,
     /// The slot of the ring that takes it.
     pub slot: u32,

@@ -13,7 +13,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Chunks of `chunk` tokens, `P`, whose boundaries are moved by `offset`.
+    /// Chunks of `chunk` tokens, `P`, with boundaries shifted by `offset`.
     ///
     /// # Errors
     /// [`Error::Argument`] unless `1 <= chunk <= MOST_CHUNK` and `offset < chunk`.
@@ -39,7 +39,7 @@ impl Plan {
         self.chunk
     }
 
-    /// How far boundaries are moved; below the length of a chunk.
+    /// How far boundaries are shifted; less than the length of a chunk.
     pub fn offset(self) -> u64 {
         self.offset
     }
@@ -50,11 +50,11 @@ impl Plan {
     }
 }
 
-/// Chunks as a sequence meets them: their length may change from one to the next.
+/// The chunks of a sequence: their length may change from one to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
     pub plan: Plan,
-    /// The plan that takes over once the chunk at hand is closed.
+    /// The plan that takes over once the current chunk is closed.
     pub next: Option<Plan>,
     /// Where the chunk of the next token begins.
     pub chunk_start: u64,
@@ -65,8 +65,8 @@ impl Schedule {
         Schedule { plan, next: None, chunk_start: 0 }
     }
 
-    /// The token at `position`, the next one: how many of its chunk come before it, and whether it
-    /// closes the chunk.
+    /// Advances to the next token, at `position`: returns how many tokens of its chunk come before
+    /// it, and whether it closes the chunk.
     pub fn token(&mut self, position: u64) -> (u64, bool) {
         let in_chunk = position - self.chunk_start;
         let closes = self.plan.is_boundary(position);
@@ -77,7 +77,7 @@ impl Schedule {
         (in_chunk, closes)
     }
 
-    /// Another plan from the next chunk on; the next token is that at `position`.
+    /// Switches to another plan from the next chunk on; the next token is the one at `position`.
     pub fn set(&mut self, plan: Plan, position: u64) {
         if position == self.chunk_start {
             (self.plan, self.next) = (plan, None);

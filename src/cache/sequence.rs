@@ -1,4 +1,4 @@
-//! Lists of numbers that are mostly in steps: slots and positions of the states of a ring.
+//! Lists of mostly evenly spaced numbers: slots and positions of the states of a ring.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ impl Span {
     }
 }
 
-/// Any list of numbers, in as few spans as its order allows: what is done with all of them costs as
-/// much as there are spans.
+/// Any list of numbers, in as few spans as its order allows: operations on the whole list cost
+/// O(spans).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sequence {
     spans: Vec<Span>,
@@ -37,7 +37,7 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// Room for so many spans.
+    /// Reserves room for this many spans.
     pub fn reserve(&mut self, spans: usize) {
         self.spans.reserve(spans);
         self.spare.reserve(spans);
@@ -60,7 +60,7 @@ impl Sequence {
         self.spans.iter().flat_map(|span| span.iter())
     }
 
-    /// The numbers from place `start` on.
+    /// The numbers from index `start` on.
     pub fn iter_from(&self, start: usize) -> impl Iterator<Item = u64> {
         let mut before = 0;
         self.spans.iter().flat_map(move |span| {
@@ -70,7 +70,7 @@ impl Sequence {
         })
     }
 
-    /// The number in place `index`.
+    /// The number at `index`.
     pub fn get(&self, index: usize) -> Option<u64> {
         self.iter_from(index).next()
     }
@@ -127,7 +127,7 @@ impl Sequence {
         Some(first)
     }
 
-    /// Removes the numbers in the places `places`, which ascend, and hands each to `each`.
+    /// Removes the numbers at the indices `places`, which must ascend, and hands each to `each`.
     pub fn remove(&mut self, places: &Sequence, mut each: impl FnMut(u64)) {
         let mut old = std::mem::replace(&mut self.spans, std::mem::take(&mut self.spare));
         self.len = 0;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_steps_takes_few_spans() {
+    fn evenly_spaced_numbers_take_few_spans() {
         assert_eq!(sequence(&[0, 1, 2, 3, 5, 7, 9, 4, 8, 12]).spans().len(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! The states of a ring: a list of positions and slots, the oldest first.
+//! The states of a ring: a list of positions and slots, oldest first.
 
 use super::policy::{Full, Policy};
 use super::sequence::{Sequence, Span};
@@ -6,25 +6,25 @@ use super::sequence::{Sequence, Span};
 /// Most states of a ring.
 pub const MOST_RING: usize = u32::MAX as usize;
 
-/// Stretches of neighboring slots that the states may lie in before rows are moved together: each
-/// is a run of its own for every query.
+/// How many runs of adjacent slots the states may be spread over before rows are compacted: every
+/// query reads each run separately.
 const MOST_STRETCHES: usize = 4;
-/// Spans that lists have room for from the start.
+/// Spans that lists reserve room for up front.
 const SPANS: usize = 16;
-/// Tables are made before anybody knows that there is memory for such a ring. Larger ones than this
-/// allocate when rows are moved together for the first time.
+/// Tables are created before it is known whether there is memory for such a ring. Larger ones than
+/// this allocate when rows are compacted for the first time.
 const MOST_RESERVED: usize = 1 << 16;
 
-/// Which states there are, and in which slots of the ring they lie.
+/// Which states exist, and which slots of the ring they occupy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slots {
     ring: usize,
     /// Where the chunks of all states were closed.
     positions: Sequence,
-    /// The slots of those in the ring. The others follow: they left the window within the block, and
-    /// lie where they lay.
+    /// The slots of those in the ring. The others follow: they left the window within the block,
+    /// and have not been moved yet.
     slots: Sequence,
-    /// Slots without a state, in the order in which they are to be taken.
+    /// Free slots, in the order in which they will be used.
     free: Sequence,
     /// Empty; memory for evictions and for [`Slots::pack`].
     gone: Sequence,
@@ -43,7 +43,8 @@ impl Slots {
         new
     }
 
-    /// Makes room, so that nothing is allocated later unless a policy leaves states in many spans.
+    /// Reserves room, so that nothing is allocated later unless a policy leaves states in many
+    /// spans.
     pub fn reserve(&mut self, policy: &dyn Policy) {
         let lists = [&mut self.positions, &mut self.slots, &mut self.free, &mut self.gone];
         lists.into_iter().for_each(|list| list.reserve(SPANS));
@@ -52,7 +53,7 @@ impl Slots {
         self.state_in.reserve(packed);
     }
 
-    /// Rows that are moved together at once, of which there is memory for.
+    /// Rows that can be compacted at once with the memory there is.
     pub fn packed_at_once(&self, policy: &dyn Policy) -> usize {
         if policy.scatters() { self.ring.min(MOST_RESERVED) } else { 0 }
     }
@@ -75,7 +76,7 @@ impl Slots {
         self.ring
     }
 
-    /// States, those of the block that left the window included.
+    /// Number of states, including those of the block that left the window.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
@@ -106,8 +107,8 @@ impl Slots {
         self.positions.push(position);
     }
 
-    /// The states that are to go from a ring that is not empty go. The first state of a ring of two
-    /// or more is the sink and stays.
+    /// Evicts states from a ring that is not empty. The first state of a ring of two or more is the
+    /// sink and stays.
     fn evict(&mut self, policy: &dyn Policy) {
         let sinks = usize::from(self.ring >= 2).min(self.len() - 1);
         let mut full = Full { positions: &self.positions, sinks, gone: &mut self.gone };
@@ -121,8 +122,8 @@ impl Slots {
         self.gone.clear();
     }
 
-    /// Moves the rows in the ring together where they lie in too many stretches: `each` gets slots
-    /// from and to, one move after the other.
+    /// Compacts the rows of the ring if they are in too many runs: `each` gets the source and
+    /// destination slots, one move after the other.
     pub fn pack(&mut self, mut each: impl FnMut(u32, u32)) {
         const NONE: u32 = u32::MAX;
         if self.slots.ranges().nth(MOST_STRETCHES).is_none() {
@@ -139,7 +140,7 @@ impl Slots {
                 *there = state;
             }
         }
-        // State by state goes to the slot of its number; one that lies there makes way to the hole.
+        // State by state moves to the slot of its index; whatever is there moves out to the hole.
         for state in 0..held {
             let slot = slot_of[state] as usize;
             if slot == state {
@@ -164,19 +165,19 @@ impl Slots {
         self.lie_in_order();
     }
 
-    /// Gives the states outside the ring their slots: `each` gets position and slot.
+    /// Assigns slots to the states outside the ring: `each` gets position and slot.
     pub fn settle(&mut self, mut each: impl FnMut(u64, u32)) {
         for position in self.positions.iter_from(self.slots.len()) {
-            // As many slots are free as there are states outside, since no more than the ring holds
-            // are kept.
+            // There are as many free slots as states outside, since no more are kept than the ring
+            // holds.
             let Some(slot) = self.free.pop_first() else { break };
             self.slots.push(slot);
             each(position, slot as u32);
         }
     }
 
-    /// Makes the ring smaller, and gives the slots of the states that are kept. They are then said to
-    /// lie in slots 0, 1, ….
+    /// Shrinks the ring, and returns the slots of the states that are kept. From then on these
+    /// count as being in slots 0, 1, ….
     pub fn shrink(&mut self, ring: usize, policy: &dyn Policy) -> Vec<usize> {
         self.ring = self.ring.min(ring);
         while self.len() > self.ring {
@@ -187,8 +188,8 @@ impl Slots {
         kept
     }
 
-    /// An empty ring takes states at positions that ascend, into slots 0, 1, …, unless they are more
-    /// than it holds.
+    /// Puts states at ascending positions into slots 0, 1, … of an empty ring, unless there are
+    /// more than it holds.
     pub fn restore(&mut self, positions: &[Span]) -> Option<()> {
         self.reset();
         positions.iter().for_each(|span| self.positions.push_span(*span));
@@ -200,7 +201,7 @@ impl Slots {
         Some(())
     }
 
-    /// The states in the ring lie in slots 0, 1, ….
+    /// The states in the ring are now in slots 0, 1, ….
     fn lie_in_order(&mut self) {
         let held = self.slots.len() as u64;
         self.slots.clear();

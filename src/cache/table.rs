@@ -1,4 +1,4 @@
-//! The block table of KV heads that remember alike: what they hold, and what a block of tokens
+//! The block table of KV heads with the same memory: what they hold, and what a block of tokens
 //! changes.
 
 use super::Move;
@@ -13,13 +13,13 @@ use std::ops::Range;
 /// Longest window, in tokens.
 pub const MOST_WINDOW: usize = 1 << 24;
 
-/// Which states some KV heads hold, where they lie, and what a block of tokens changes.
+/// Which states some KV heads hold, where these are stored, and what a block of tokens changes.
 #[derive(Clone, Debug)]
 pub struct BlockTable {
     pub(super) schedule: Schedule,
     pub(super) window: u64,
     policy: &'static dyn Policy,
-    /// Tokens taken in.
+    /// Tokens processed so far.
     pub(super) position: u64,
     pub(super) slots: Slots,
     /// Positions of the boundaries in the window.
@@ -31,13 +31,13 @@ pub struct BlockTable {
 #[derive(Clone, Debug, Default)]
 struct Block {
     len: usize,
-    /// For each token, how many of its chunk come before it.
+    /// For each token, how many tokens of its chunk come before it.
     in_chunk: Vec<u64>,
     seen: Visibility,
     moves: Vec<Move>,
 }
 
-/// Tables are equal that do the same from here on.
+/// Tables are equal if they behave the same from here on.
 impl PartialEq for BlockTable {
     fn eq(&self, other: &BlockTable) -> bool {
         self.schedule == other.schedule
@@ -53,7 +53,7 @@ impl Eq for BlockTable {}
 
 impl BlockTable {
     /// The table of heads that hold nothing yet: chunks as `plan` says, a window of `window` tokens
-    /// before the current one, and a ring of `ring` states, the sink counted.
+    /// before the current one, and a ring of `ring` states, including the sink.
     ///
     /// # Errors
     /// [`Error::Argument`] if `window` is beyond [`MOST_WINDOW`] or `ring` beyond [`MOST_RING`].
@@ -84,7 +84,7 @@ impl BlockTable {
         })
     }
 
-    /// Makes room for blocks of up to `tokens` tokens, so that nothing is allocated later unless
+    /// Reserves room for blocks of up to `tokens` tokens, so that nothing is allocated later unless
     /// chunk lengths change often.
     pub fn reserve(&mut self, tokens: usize) {
         self.closed.reserve(tokens + self.window.min(1 << 16) as usize + 1);
@@ -111,7 +111,7 @@ impl BlockTable {
         self.closed.clear();
     }
 
-    /// Another chunk length from the next chunk on.
+    /// Changes the chunk length from the next chunk on.
     pub fn set_plan(&mut self, plan: Plan) {
         self.schedule.set(plan, self.position);
     }
@@ -121,7 +121,7 @@ impl BlockTable {
         self.schedule.upcoming()
     }
 
-    /// Tokens taken in.
+    /// Tokens processed so far.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -131,7 +131,7 @@ impl BlockTable {
         self.slots.slots().len()
     }
 
-    /// Slots of the states in the ring, the oldest first, in ranges.
+    /// Slots of the states in the ring, oldest first, as ranges.
     pub fn order(&self) -> impl Iterator<Item = Range<usize>> {
         self.slots.slots().ranges().map(|slots| slots.start as usize..slots.end as usize)
     }
@@ -140,8 +140,8 @@ impl BlockTable {
         Near { window: self.window, start: self.position }
     }
 
-    /// Works out what the next `len` tokens see and move. To be followed by [`BlockTable::finish`]
-    /// once the block is computed; until then it lies where it lay before.
+    /// Works out what the next `len` tokens see and move. Must be followed by
+    /// [`BlockTable::finish`] once the block is computed; until then nothing has moved.
     pub fn begin(&mut self, len: usize) {
         let near = self.near();
         let Block { in_chunk, seen, moves, .. } = &mut self.block;
@@ -170,7 +170,7 @@ impl BlockTable {
         self.block.len = len;
     }
 
-    /// The block that was begun is computed, and its rows are moved.
+    /// Marks the current block as computed and its rows as moved.
     pub fn finish(&mut self) {
         self.position += self.block.len as u64;
         self.block.len = 0;
@@ -181,26 +181,26 @@ impl BlockTable {
         self.block.seen.of(t)
     }
 
-    /// For each token of the block, how many of its chunk come before it.
+    /// For each token of the block, how many tokens of its chunk come before it.
     pub fn in_chunk(&self) -> &[u64] {
         &self.block.in_chunk
     }
 
-    /// Rows that go to slots of the ring when the block has been computed, one after the other,
+    /// Rows to move to slots of the ring when the block has been computed, one after the other,
     /// before the window is overwritten.
     pub fn moves(&self) -> &[Move] {
         &self.block.moves
     }
 
-    /// Rows of the block that go to the window after that: row of the block, slot.
+    /// Rows of the block to move to the window after that: row of the block, slot.
     pub fn enter(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (size, position) = (self.near().slots(), self.position);
         let len = self.block.len as u64;
         (len.saturating_sub(size)..len).map(move |i| (i as usize, ((position + i) % size) as usize))
     }
 
-    /// Makes the ring smaller, and gives the slots of the states that are kept, the oldest first.
-    /// The table then says that they lie in slots 0, 1, ….
+    /// Shrinks the ring, and returns the slots of the states that are kept, oldest first. From then
+    /// on the table has them in slots 0, 1, ….
     pub fn shrink(&mut self, ring: usize) -> Vec<usize> {
         self.slots.shrink(ring, self.policy)
     }

@@ -1,4 +1,4 @@
-//! The block tables of a sequence. Classes whose tables say the same share them.
+//! The block tables of a sequence. Classes with equal tables share one.
 
 use super::{BlockTable, Layout, Plan, Remap};
 use crate::error::{Error, Result};
@@ -9,9 +9,9 @@ use std::sync::Arc;
 pub struct Tables {
     layout: Arc<Layout>,
     distinct: Vec<BlockTable>,
-    /// For each class, which of `distinct` is its own.
+    /// For each class, its index in `distinct`.
     of_class: Vec<usize>,
-    /// Tokens that a block has at most.
+    /// Maximum tokens per block.
     most: usize,
 }
 
@@ -43,12 +43,12 @@ impl Tables {
         Tables { layout, distinct, of_class, most }
     }
 
-    /// Which heads remember what.
+    /// Which heads have which memory.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Tokens taken in.
+    /// Tokens processed so far.
     pub fn position(&self) -> u64 {
         self.distinct.first().map_or(0, BlockTable::position)
     }
@@ -63,7 +63,7 @@ impl Tables {
         self.class(self.layout.classes_of(layer).start)
     }
 
-    /// Tables that differ.
+    /// The distinct tables.
     pub fn distinct(&self) -> &[BlockTable] {
         &self.distinct
     }
@@ -73,7 +73,7 @@ impl Tables {
         &self.of_class
     }
 
-    /// Tokens that a block has at most, at least 1.
+    /// Maximum tokens per block; at least 1.
     pub fn room(&self) -> usize {
         self.most
     }
@@ -93,7 +93,7 @@ impl Tables {
         self.distinct.iter_mut().for_each(BlockTable::reset);
     }
 
-    /// Most states in a ring.
+    /// The largest number of states in any ring.
     pub fn most_rows(&self) -> usize {
         self.distinct.iter().map(BlockTable::rows).max().unwrap_or(0)
     }
@@ -102,10 +102,10 @@ impl Tables {
         self.of_class.iter().map(|&index| self.distinct[index].clone()).collect()
     }
 
-    /// Other chunk lengths from the next chunk on: a plan for each class.
+    /// Changes chunk lengths from the next chunk on: one plan per class.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are more plans than classes, or fewer.
+    /// [`Error::Argument`] unless there are as many plans as classes.
     pub fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {
         let (found, wanted) = (plans.len(), self.of_class.len());
         if found != wanted {
@@ -119,7 +119,7 @@ impl Tables {
         Ok(())
     }
 
-    /// As [`BlockTable::shrink`], for all classes: what becomes of their rows.
+    /// As [`BlockTable::shrink`], for all classes: returns what happens to their rows.
     pub fn shrink(&mut self, ring: usize) -> Remap {
         let kept: Vec<_> = self.distinct.iter_mut().map(|table| table.shrink(ring)).collect();
         let kept = self.of_class.iter().map(|&index| kept[index].clone()).collect();
@@ -133,15 +133,15 @@ impl Tables {
         self.distinct.iter().map(BlockTable::bytes).sum()
     }
 
-    /// The tables of every class in numbers.
+    /// The tables of every class as numbers.
     pub fn encode(&self) -> Vec<u64> {
         let mut numbers = Vec::new();
         (0..self.of_class.len()).for_each(|class| self.class(class).encode(&mut numbers));
         numbers
     }
 
-    /// What [`Tables::encode`] gave for a state of the same layout at `position`; none if that can't
-    /// be such.
+    /// Decodes what [`Tables::encode`] returned for a state of the same layout at `position`; none
+    /// if the numbers can't be that.
     pub fn decode(&self, position: u64, mut numbers: &[u64]) -> Option<Saved> {
         let mut each = self.of_each_class();
         each.iter_mut().try_for_each(|table| table.decode(position, &mut numbers))?;
@@ -150,13 +150,12 @@ impl Tables {
     }
 }
 
-/// The tables of a state that was saved: checked against a layout, and good for states of that
-/// layout only.
+/// The tables of a saved state: checked against a layout, and valid for states of that layout only.
 #[derive(Clone, Debug)]
 pub struct Saved(Tables);
 
 impl Saved {
-    /// Bytes of the image that goes with them.
+    /// Bytes of the image that belongs to them.
     pub fn image_bytes(&self) -> u64 {
         self.0.image_bytes()
     }
@@ -164,11 +163,11 @@ impl Saved {
     /// The tables for a state that has the tables `of` now.
     ///
     /// # Errors
-    /// [`Error::Argument`] if that state is of another layout.
+    /// [`Error::Argument`] if that state has another layout.
     pub(crate) fn into_tables(self, of: &Tables) -> Result<Tables> {
         if self.0.layout != of.layout {
             return Err(Error::Argument(
-                "a state was saved with other windows, rings or classes of KV heads than this one has"
+                "the saved state has other windows, rings or classes of KV heads than this one"
                     .into(),
             ));
         }

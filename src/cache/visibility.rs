@@ -2,14 +2,14 @@
 
 use super::sequence::Sequence;
 
-/// Where a row of keys and values lies.
+/// Where a row of keys and values is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Slot of the ring.
     Ring,
     /// Slot of the window.
     Window,
-    /// Row of the block at hand.
+    /// Row of the current block.
     Block,
 }
 
@@ -20,7 +20,7 @@ pub struct Run {
     pub place: Place,
     /// Row of the first.
     pub first: u32,
-    /// Rows from one to the next.
+    /// Distance from one row to the next.
     pub step: u32,
     /// Number of rows.
     pub len: u32,
@@ -38,7 +38,7 @@ pub fn rows(runs: &[Run]) -> usize {
     runs.iter().map(|run| run.len as usize).sum()
 }
 
-/// The window before a block, and the block: where the row of a position lies.
+/// The window before a block, and the block: maps a position to its row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Near {
     /// Tokens before the current one that stay visible, `L`.
@@ -53,7 +53,7 @@ impl Near {
         self.window + 1
     }
 
-    /// The row of a token that is no further back than the window is long.
+    /// The row of a token that is no further back than the window reaches.
     pub fn row(self, position: u64) -> (Place, u32) {
         match position.checked_sub(self.start) {
             Some(row) => (Place::Block, row as u32),
@@ -71,8 +71,7 @@ pub(super) struct Visibility {
 }
 
 impl Visibility {
-    /// Runs of a token, unless a policy leaves states in many stretches or chunk lengths change
-    /// often.
+    /// Runs per token, unless a policy leaves states in many runs or chunk lengths change often.
     const RUNS: usize = 9;
 
     pub fn reserve(&mut self, tokens: usize) {
@@ -96,8 +95,8 @@ impl Visibility {
         &self.runs[start..self.ends[t]]
     }
 
-    /// The next token, at `position`, sees states in these slots of the ring, states outside it that
-    /// were closed at these positions, and its window.
+    /// Adds the next token, at `position`: it sees states in these slots of the ring, states
+    /// outside it that were closed at these positions, and its window.
     pub fn push(
         &mut self,
         position: u64,
@@ -114,7 +113,7 @@ impl Visibility {
             let (place, row) = near.row(position);
             self.push_row(from, place, row);
         }
-        // The window, of which the later part lies in the block.
+        // The window, the later part of which is in the block.
         let first = position.saturating_sub(near.window);
         if first < near.start {
             let (slot, len) = (first % near.slots(), near.start - first);

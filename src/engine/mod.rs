@@ -135,7 +135,7 @@ pub struct Counters {
     pub dispatches: u64,
     /// Compute passes.
     pub passes: u64,
-    /// Submits.
+    /// Submissions.
     pub submits: u64,
     /// Bytes read back.
     pub bytes_read: u64,
@@ -229,7 +229,7 @@ pub trait State: Send {
     /// The state as its concrete type, for the engine that it belongs to.
     fn as_any(&mut self) -> &mut dyn Any;
 
-    /// Where everything lies: position, chunks, states in the ring.
+    /// The block tables: position, chunks, states in the ring.
     fn tables(&self) -> &Tables;
 
     /// Maximum tokens of the next call; at least 1.

@@ -1,4 +1,4 @@
-//! Rotary tables in numbers: frequencies, scaled as the model asks for.
+//! Rotary tables: frequencies, scaled as the model requires.
 
 use crate::model::{Model, RotaryTable, Scaling};
 use std::f64::consts::TAU;
@@ -31,7 +31,7 @@ impl Rotary {
                 magnitude: 1.0,
             },
             Scaling::Yarn { factor, original, fast, slow, magnitude } => {
-                // The pair that turns so many times within the context of the first training.
+                // The pair that completes this many turns within the original training context.
                 let pair = |turns: f32| {
                     let length = original as f64 / (f64::from(turns) * TAU);
                     width * length.ln() / (2.0 * base.ln())

@@ -1,10 +1,10 @@
-//! A number that tells one file from another without reading all of it.
+//! A number that distinguishes files without reading all of them.
 
 use super::Gguf;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Bytes of each tensor that count, from its beginning and from its end. Two trainings of one model
-/// differ everywhere; a page or two a tensor are enough to see it, and to stay fast on a phone.
+/// Bytes sampled from the beginning and from the end of each tensor. Two training runs of one model
+/// differ everywhere; a page or two per tensor are enough to see it, and to stay fast on a phone.
 const SAMPLE: usize = 256;
 
 impl Gguf {

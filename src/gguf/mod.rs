@@ -1,7 +1,7 @@
 //! The GGUF container: header, metadata and tensor table over a memory map, and a writer.
 //!
-//! Nothing here knows what a model is. Strings and arrays stay where they lie in the file and are
-//! decoded when asked for, so opening a file costs a few kilobytes whatever its vocabulary.
+//! Nothing here knows what a model is. Strings and arrays stay in the file and are decoded on
+//! demand, so opening a file costs a few kilobytes whatever its vocabulary.
 //!
 //! Source: the GGUF specification, versions 2 and 3, little-endian.
 
@@ -24,13 +24,13 @@ use std::ops::Range;
 use std::path::Path;
 use tensor::TensorEntry;
 
-/// An open GGUF file: a map of it, or a copy in memory.
+/// An open GGUF file: memory-mapped, or a copy in memory.
 ///
-/// A map ([`Gguf::map`], [`Gguf::map_file`]) costs nothing to open and little to keep: its pages are
-/// read when they are touched, shared with every process that maps the same file, and dropped by
-/// the system where memory is short. It is `unsafe` because the file must not change meanwhile. A
-/// copy ([`Gguf::read`], [`Gguf::read_file`]) asks for no such promise, and takes the time and the
-/// memory of the whole file.
+/// A map ([`Gguf::map`], [`Gguf::map_file`]) costs nothing to open and little to keep: its pages
+/// are read when they are touched, shared with every process that maps the same file, and dropped
+/// by the system when memory is short. It is `unsafe` because the file must not change meanwhile. A
+/// copy ([`Gguf::read`], [`Gguf::read_file`]) needs no such promise, but costs the time and the
+/// memory of reading the whole file.
 pub struct Gguf {
     source: Source,
     version: u32,
@@ -41,7 +41,7 @@ pub struct Gguf {
     by_name: HashMap<String, usize>,
 }
 
-/// One metadata entry: where its value (type number included) lies in the file.
+/// One metadata entry: where its value (including the type number) is in the file.
 struct Entry {
     key: String,
     raw: Range<usize>,
@@ -51,27 +51,28 @@ impl Gguf {
     /// Maps the file at `path`.
     ///
     /// # Safety
-    /// As long as this value lives, nobody may write to the file or shorten it, neither this process
-    /// nor another: bytes that Rust takes for constant would change, which is undefined behavior,
-    /// and a touch of a page that is gone ends the process. To delete the file, or to put another
-    /// in its place under its name (as [`Writer::write_file`] does), is safe.
+    /// As long as this value lives, no process, this one included, may write to the file or shorten
+    /// it: bytes that Rust assumes constant would change, which is undefined behavior, and touching
+    /// a page that is gone kills the process. Deleting the file, or replacing it with another under
+    /// the same name (as [`Writer::write_file`] does), is safe.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be opened or mapped, [`Error::Gguf`] if it is not a sound one.
+    /// [`Error::Io`] if the file can't be opened or mapped, [`Error::Gguf`] if it is not a valid
+    /// GGUF file.
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Gguf> {
         // SAFETY: passed on to the caller.
         at_path(path.as_ref(), |file| unsafe { Gguf::map_file(file, 0, None) })
     }
 
-    /// Maps `length` bytes (by default all that follow) of an open file from byte `offset` on:
-    /// for a GGUF that lies inside another file, such as an Android asset. Alignment counts from
-    /// the start of the GGUF, so any offset will do. The file may be closed afterwards.
+    /// Maps `length` bytes (by default all that follow) of an open file, starting at byte `offset`:
+    /// for a GGUF embedded in another file, such as an Android asset. Alignment counts from the
+    /// start of the GGUF, so any offset will do. The file may be closed afterwards.
     ///
     /// # Safety
     /// As [`Gguf::map`], for this part of the file.
     ///
     /// # Errors
-    /// As [`Gguf::map`]; and [`Error::Gguf`] if the file has no such bytes.
+    /// As [`Gguf::map`]; and [`Error::Gguf`] if the range is not within the file.
     pub unsafe fn map_file(file: &File, offset: u64, length: Option<u64>) -> Result<Gguf> {
         // SAFETY: passed on to the caller.
         Self::parse(unsafe { Source::map(file, offset, length) }?)
@@ -85,7 +86,7 @@ impl Gguf {
         at_path(path.as_ref(), |file| Gguf::read_file(file, 0, None))
     }
 
-    /// Reads a part of an open file into memory, as [`Gguf::map_file`] maps it.
+    /// Reads a part of an open file into memory; arguments as for [`Gguf::map_file`].
     ///
     /// # Errors
     /// As [`Gguf::map_file`]; and [`Error::OutOfMemory`].
@@ -93,7 +94,7 @@ impl Gguf {
         Self::parse(Source::read(file, offset, length)?)
     }
 
-    /// Takes a GGUF that lies in memory.
+    /// Takes a GGUF that is already in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Gguf> {
         Self::parse(Source::Owned(bytes))
     }
@@ -108,7 +109,7 @@ impl Gguf {
         self.alignment
     }
 
-    /// Whether the file is mapped, and not in memory.
+    /// Whether the file is mapped rather than copied into memory.
     pub fn is_mapped(&self) -> bool {
         matches!(self.source, Source::Map(_))
     }
@@ -128,7 +129,7 @@ impl Gguf {
         self.metadata.iter().filter_map(|e| Some((e.key.as_str(), self.decode(e)?)))
     }
 
-    /// The value of `key`, if it is there.
+    /// The value of `key`, if present.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.decode(&self.metadata[*self.by_key.get(key)?])
     }
@@ -138,14 +139,14 @@ impl Gguf {
         self.typed(key, "an unsigned 32-bit integer", |v| u32::try_from(v.as_i128()?).ok())
     }
 
-    /// A real or an integer.
+    /// A float or an integer.
     pub fn f32(&self, key: &str) -> Result<Option<f32>> {
         self.typed(key, "a number", |v| v.as_f64().map(|x| x as f32))
     }
 
-    /// A truth value.
+    /// A boolean.
     pub fn bool(&self, key: &str) -> Result<Option<bool>> {
-        self.typed(key, "a truth value", |v| match v {
+        self.typed(key, "a boolean", |v| match v {
             Value::Bool(b) => Some(b),
             _ => None,
         })
@@ -168,7 +169,7 @@ impl Gguf {
         self.array(key, "an array of 32-bit integers", |v| i32::try_from(v.as_i128()?).ok())
     }
 
-    /// An array of reals or integers.
+    /// An array of floats or integers.
     pub fn f32s(&self, key: &str) -> Result<Option<Vec<f32>>> {
         self.array(key, "an array of numbers", |v| v.as_f64().map(|x| x as f32))
     }
@@ -183,12 +184,12 @@ impl Gguf {
         (0..self.tensors.len()).map(|index| self.tensor_at(index))
     }
 
-    /// The tensor called `name`, if it is there.
+    /// The tensor called `name`, if present.
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         Some(self.tensor_at(self.tensor_index(name)?))
     }
 
-    /// Where the tensor called `name` stands in [`Gguf::tensors`].
+    /// The index of the tensor called `name` in [`Gguf::tensors`].
     pub(crate) fn tensor_index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
@@ -202,7 +203,7 @@ impl Gguf {
         value::decode(self.source.bytes().get(entry.raw.clone())?)
     }
 
-    /// The type number and payload of a value, for copying it to another file.
+    /// The type number and payload of a value, to copy it to another file.
     fn raw(&self, key: &str) -> Option<&[u8]> {
         self.source.bytes().get(self.metadata[*self.by_key.get(key)?].raw.clone())
     }

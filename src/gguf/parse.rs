@@ -1,5 +1,5 @@
-//! Reads the tables of a GGUF. Every count, length and offset comes from an untrusted file: each
-//! is held against a cap and against the bytes that are left before anything is allocated.
+//! Reads the tables of a GGUF. Every count, length and offset comes from an untrusted file: each is
+//! checked against a cap and against the remaining bytes before anything is allocated.
 
 use super::source::Source;
 use super::tensor::{self, TensorEntry};
@@ -9,21 +9,21 @@ use crate::error::{Error, Result};
 use crate::quant::DType;
 use std::collections::HashMap;
 
-/// The largest public models have some 3,000 tensors and 100 metadata entries; a cap keeps the
+/// The largest public models have some 3,000 tensors and 100 metadata entries; the caps keep the
 /// tables of a hostile file within a few megabytes.
 pub(super) const MAX_TENSORS: u64 = 1 << 16;
 pub(super) const MAX_METADATA: u64 = 1 << 16;
 /// GGUF's own limit on the length of a key.
 pub(super) const MAX_KEY_BYTES: usize = (1 << 16) - 1;
-/// GGUF asks for 64; room is left for writers that are not that strict.
+/// GGUF specifies 64; this leaves room for writers that are less strict.
 pub(super) const MAX_NAME_BYTES: usize = 256;
-/// GGUF's limit today.
+/// GGUF's current limit.
 pub(super) const MAX_DIMS: u32 = 4;
-/// GGUF's default where `general.alignment` is absent.
+/// GGUF's default when `general.alignment` is absent.
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// Alignments serve memory maps; nothing is gained beyond the largest page in use.
+/// Alignment is for memory maps; nothing is gained beyond the largest page size in use.
 const MAX_ALIGNMENT: u64 = 1 << 16;
-/// Arrays of arrays are legal and used by nobody; the depth is bounded because reading recurses.
+/// Arrays of arrays are legal but nobody uses them; the depth is bounded because reading recurses.
 const MAX_ARRAY_DEPTH: u32 = 4;
 
 impl Gguf {
@@ -99,7 +99,7 @@ impl Gguf {
     }
 }
 
-/// Checks that the data of `tensor` lies within the file, and notes where.
+/// Checks that the data of `tensor` is within the file, and records where.
 fn locate(tensor: &mut TensorEntry, start: u64, available: u64, alignment: u64) -> Result<()> {
     let name = &tensor.name;
     let refuse = |text: String| Err(Error::Gguf(format!("tensor {name} {text}")));
@@ -112,7 +112,7 @@ fn locate(tensor: &mut TensorEntry, start: u64, available: u64, alignment: u64) 
     if let Err(text) = tensor::values(&tensor.dims) {
         return refuse(text);
     }
-    // A type that can't be read is an error only once a model asks for the tensor.
+    // An unsupported type is an error only once a model needs the tensor.
     let Some(dtype) = DType::from_id(tensor.type_id) else { return Ok(()) };
     let bytes = match tensor::bytes(&tensor.dims, dtype) {
         Ok(bytes) => bytes,
@@ -182,13 +182,13 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.at
     }
 
-    /// A number of things of at least `least` bytes each, which must fit what is left.
+    /// A count of items of at least `least` bytes each, which must fit in the remaining bytes.
     fn count(&mut self, what: &str, cap: u64, least: usize) -> Result<usize> {
         let n = self.u64()?;
         let room = (self.left() / least) as u64;
         if n > cap.min(room) {
             return Err(Error::Gguf(format!(
-                "{n} {what} are announced; the cap is {cap} and the file has room for {room}"
+                "{n} {what} are declared; the cap is {cap} and the file has room for {room}"
             )));
         }
         Ok(n as usize)
@@ -234,7 +234,7 @@ impl<'a> Cursor<'a> {
                 [0] => Value::Bool(false),
                 [1] => Value::Bool(true),
                 other => {
-                    return Err(Error::Gguf(format!("a truth value of {}", other[0])));
+                    return Err(Error::Gguf(format!("a boolean of value {}", other[0])));
                 }
             },
             ValueType::String => Value::String(self.string()?),
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn every_truncation_is_an_error() {
         let whole = sample();
-        // The last tensor has 136 bytes; what pads it to 160 holds nothing.
+        // The last tensor has 136 bytes; the padding up to 160 is unused.
         for n in 0..whole.len() - 24 {
             assert!(Gguf::from_bytes(whole[..n].to_vec()).is_err(), "cut to {n} bytes");
         }

@@ -1,4 +1,4 @@
-//! Where the bytes of a GGUF lie: in a read-only map of the file, or in memory.
+//! Where the bytes of a GGUF come from: a read-only map of the file, or memory.
 
 use crate::error::{Error, Result};
 use memmap2::{Mmap, MmapMut, MmapOptions};
@@ -12,7 +12,7 @@ pub(super) enum Source {
     Map(Mmap),
     /// A copy of the file, aligned to pages.
     Copy(Mmap),
-    /// What a caller had in memory.
+    /// Bytes that the caller already had in memory.
     Owned(Vec<u8>),
 }
 
@@ -20,7 +20,7 @@ impl Source {
     /// Maps a part of the file.
     ///
     /// # Safety
-    /// Nobody changes that part of the file while the map lives.
+    /// Nobody may change that part of the file while the map lives.
     pub(super) unsafe fn map(file: &File, offset: u64, length: Option<u64>) -> Result<Source> {
         let length = part(file, offset, length)?;
         // SAFETY: the map is shared with the file, which by contract nobody changes.
@@ -31,7 +31,8 @@ impl Source {
     /// Reads a part of the file into memory.
     pub(super) fn read(file: &File, offset: u64, length: Option<u64>) -> Result<Source> {
         let length = part(file, offset, length)?;
-        // Anonymous pages: aligned for every kernel, and none to be had is an error, not an abort.
+        // Anonymous pages: aligned for every kernel, and running out of them is an error, not an
+        // abort.
         let mut bytes = MmapMut::map_anon(length)
             .map_err(|_| Error::OutOfMemory { bytes: length as u64, what: "the model file" })?;
         read_exact_at(file, &mut bytes, offset).map_err(failed)?;
@@ -45,7 +46,7 @@ impl Source {
         }
     }
 
-    /// Drops the resident pages of the file that lie wholly inside `range`, of what is mapped.
+    /// Drops the resident pages of the file that lie wholly inside `range`, if the file is mapped.
     pub(super) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Source::Map(map) = self {
@@ -71,20 +72,20 @@ impl Source {
     }
 }
 
-/// Bytes of `length` (by default all) from `offset` on, which the file must have.
+/// Resolves `length` (by default all) bytes from `offset` on, which the file must have.
 fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
     let size = file.metadata().map_err(failed)?.len();
     let length = length.unwrap_or(size.saturating_sub(offset));
     let inside = offset.checked_add(length).is_some_and(|end| end <= size);
     if !inside {
         return Err(Error::Gguf(format!(
-            "{length} bytes from offset {offset} were asked for, the file has {size}"
+            "{length} bytes from offset {offset} were requested, the file has {size}"
         )));
     }
     if length == 0 {
         return Err(Error::Gguf("the file is empty".into()));
     }
-    // No object of Rust is larger than isize::MAX.
+    // No Rust object may be larger than isize::MAX.
     match isize::try_from(length) {
         Ok(length) => Ok(length.unsigned_abs()),
         Err(_) => {
@@ -97,7 +98,7 @@ fn failed(source: io::Error) -> Error {
     Error::Io { path: PathBuf::from("(open file)"), source }
 }
 
-/// Leaves the position of the file, which others may share, alone.
+/// Does not touch the file's position, which others may share.
 #[cfg(unix)]
 fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
@@ -110,10 +111,10 @@ fn read_exact_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<(
     file.read_exact(bytes)
 }
 
-/// The bytes of `range` that fill pages, of `length` bytes that are mapped at the address `base`.
+/// The part of `range` that covers whole pages, given `length` bytes mapped at the address `base`.
 #[cfg(unix)]
 fn whole_pages(base: usize, length: usize, range: Range<usize>) -> Range<usize> {
-    // The largest page in use on the supported systems (Apple, Android) is 16 KiB.
+    // The largest page size in use on the supported systems (Apple, Android) is 16 KiB.
     const PAGE: usize = 16 << 10;
     let place = |at: usize| base + at.min(length);
     let start = place(range.start).next_multiple_of(PAGE) - base;

@@ -13,7 +13,7 @@ pub(super) struct TensorEntry {
     pub type_id: u32,
     /// First byte, counted from the start of the tensor data.
     pub offset: u64,
-    /// Bytes of the data within the file; nothing if the type is unknown.
+    /// Byte range of the data within the file; none if the type is unknown.
     pub range: Option<Range<usize>>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Tensor<'a> {
         &self.entry.dims
     }
 
-    /// The number of the element type; [`DType::from_id`] knows those that can be read.
+    /// The id of the element type; [`DType::from_id`] knows those that can be read.
     pub fn type_id(self) -> u32 {
         self.entry.type_id
     }
@@ -43,7 +43,7 @@ impl<'a> Tensor<'a> {
     /// The element type.
     ///
     /// # Errors
-    /// [`Error::Unsupported`], with the tensor's name, if this runtime does not read it.
+    /// [`Error::Unsupported`], with the tensor's name, if this runtime can't read it.
     pub fn dtype(self) -> Result<DType> {
         DType::from_id(self.type_id()).ok_or_else(|| {
             Error::Unsupported(format!(
@@ -70,14 +70,15 @@ impl<'a> Tensor<'a> {
         range.and_then(|range| self.gguf.source.bytes().get(range)).unwrap_or_default()
     }
 
-    /// Tells the system that the pages of the tensor will not be needed soon, so that they no
-    /// longer count as resident. They come back from the file when touched. Of a file that was read
-    /// into memory nothing is released.
+    /// Advises the system that the pages of the tensor will not be needed soon, so that they no
+    /// longer count as resident. They are read from the file again when touched. Does nothing for a
+    /// file that was read into memory.
     pub fn release(self) {
         self.release_part(0..usize::MAX);
     }
 
-    /// As [`Tensor::release`], for the bytes `part` of the data; what lies beyond it is left out.
+    /// Like [`Tensor::release`], for the bytes `part` of the data; anything beyond the data is
+    /// ignored.
     pub fn release_part(self, part: Range<usize>) {
         if let Some(range) = &self.entry.range {
             let place = |at: usize| range.start + at.min(range.len());
@@ -96,14 +97,14 @@ impl std::fmt::Debug for Tensor<'_> {
     }
 }
 
-/// Values of a tensor, or what is wrong with its dimensions.
+/// Number of values of a tensor, or what is wrong with its dimensions.
 pub(super) fn values(dims: &[u64]) -> std::result::Result<u64, String> {
     dims.iter()
         .try_fold(1u64, |n, &d| n.checked_mul(d))
         .ok_or_else(|| format!("has dimensions {dims:?}, whose product overflows"))
 }
 
-/// Bytes of a tensor's data, or why there can be none such.
+/// Bytes of a tensor's data, or why no such tensor can exist.
 pub(super) fn bytes(dims: &[u64], dtype: DType) -> std::result::Result<usize, String> {
     let values = values(dims)?;
     let (row, block) = (dims.first().copied().unwrap_or(1), dtype.block_len());

@@ -31,7 +31,7 @@ impl ValueType {
             .find(|&t| t as u32 == id)
     }
 
-    /// Bytes of a value, where all values of the type have the same.
+    /// Bytes of a value, for types of fixed size.
     pub(super) fn fixed_bytes(self) -> Option<usize> {
         use ValueType::*;
         match self {
@@ -43,7 +43,7 @@ impl ValueType {
         }
     }
 
-    /// Bytes of the smallest value: a string has its length, an array its type and length.
+    /// Bytes of the smallest value: a string stores its length, an array its type and length.
     pub(super) fn least_bytes(self) -> usize {
         match self {
             ValueType::String => 8,
@@ -65,7 +65,7 @@ pub enum Value<'a> {
     I32(i32),
     F32(f32),
     Bool(bool),
-    /// Bytes that should be UTF-8 and are not checked before [`Value::as_str`].
+    /// Bytes that should be UTF-8, which is checked only by [`Value::as_str`].
     String(&'a [u8]),
     Array(Array<'a>),
     U64(u64),
@@ -89,7 +89,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value of any real or integer type.
+    /// The value of any float or integer type.
     pub fn as_f64(self) -> Option<f64> {
         match self {
             Value::F32(x) => Some(x.into()),
@@ -106,7 +106,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What the value is, in words for an error.
+    /// Describes the value for an error message.
     pub(super) fn kind(&self) -> String {
         match self {
             Value::String(bytes) => format!("a string of {} bytes", bytes.len()),
@@ -136,7 +136,7 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// An array of metadata values, decoded as it is walked.
+/// An array of metadata values, decoded during iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
     /// Type of the elements.
@@ -175,7 +175,7 @@ impl fmt::Display for Array<'_> {
     }
 }
 
-/// Decodes a value from its type number and payload, as the parser has checked them.
+/// Decodes a value from its type number and payload, which the parser has checked.
 pub(super) fn decode(raw: &[u8]) -> Option<Value<'_>> {
     let mut cursor = Cursor::new(raw);
     let kind = cursor.value_type().ok()?;

@@ -8,18 +8,18 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Where `general.alignment` is absent; so the key is never written.
+/// The default without `general.alignment`, so that key is never written.
 const ALIGNMENT: u64 = 32;
 const ALIGNMENT_KEY: &str = "general.alignment";
 
 /// Collects metadata and the tensor table, then writes the file in one pass.
 #[derive(Default)]
 pub struct Writer {
-    /// Key, and type number with payload.
+    /// Key, then type number with payload.
     metadata: Vec<(String, Vec<u8>)>,
     tensors: Vec<Planned>,
     names: HashSet<String>,
-    /// Bytes of the tensors' data, padding included.
+    /// Bytes of the tensors' data, including padding.
     end: u64,
 }
 
@@ -48,7 +48,7 @@ impl Writer {
         w
     }
 
-    /// Sets the keys of `from` that `wanted` says yes to, to the values that they have there.
+    /// Copies those keys of `from` for which `wanted` returns true.
     pub fn copy_metadata(&mut self, from: &Gguf, wanted: impl Fn(&str) -> bool) {
         for (key, _) in from.metadata() {
             if wanted(key)
@@ -64,12 +64,12 @@ impl Writer {
         self.put(key, typed(ValueType::U32, &value.to_le_bytes()));
     }
 
-    /// Sets a real.
+    /// Sets a float.
     pub fn set_f32(&mut self, key: &str, value: f32) {
         self.put(key, typed(ValueType::F32, &value.to_le_bytes()));
     }
 
-    /// Sets a truth value.
+    /// Sets a boolean.
     pub fn set_bool(&mut self, key: &str, value: bool) {
         self.put(key, typed(ValueType::Bool, &[value.into()]));
     }
@@ -98,8 +98,8 @@ impl Writer {
         self.put(key, raw);
     }
 
-    /// A key set twice keeps its place and takes the new value. Data is laid out anew, whatever
-    /// alignment another file had.
+    /// A key that is set twice keeps its place and takes the new value. Data is laid out from
+    /// scratch, whatever alignment another file had.
     fn put(&mut self, key: &str, raw: Vec<u8>) {
         if key == ALIGNMENT_KEY {
             return;
@@ -110,22 +110,21 @@ impl Writer {
         }
     }
 
-    /// Announces a tensor with the name, the shape and the type of `tensor` of another file.
+    /// Declares a tensor with the name, the shape and the type of `tensor` from another file.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if it is of a type that isn't known here, [`Error::Gguf`] as
-    /// [`Writer::tensor`].
+    /// [`Error::Unsupported`] if its type is unknown, [`Error::Gguf`] as for [`Writer::tensor`].
     pub fn tensor_like(&mut self, tensor: Tensor<'_>) -> Result<()> {
         self.announce(tensor.name(), tensor.dims().to_vec(), tensor.dtype()?)
     }
 
-    /// Announces a tensor of `shape` (rows first, as the model's documentation writes shapes). Its
-    /// data is asked for in the order of these calls.
+    /// Declares a tensor of `shape` (rows first, as in the model's documentation). Data is
+    /// requested in the order of these calls.
     ///
     /// # Errors
-    /// [`Error::Gguf`] if no reader would take it: a row that is not a whole number of blocks of
-    /// `dtype`, more than 4 dimensions, more bytes than can be counted, a name of more than 256
-    /// bytes or one that is taken.
+    /// [`Error::Gguf`] if no reader would accept it: a row that is not a whole number of blocks of
+    /// `dtype`, more than 4 dimensions, a size that overflows, a name longer than 256 bytes or one
+    /// already in use.
     pub fn tensor(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<()> {
         self.announce(name, shape.iter().rev().map(|&d| d as u64).collect(), dtype)
     }
@@ -155,12 +154,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes everything to `out`. `fill(index, sink)` is called once a tensor, in the order in
-    /// which they were announced, and must write exactly its bytes.
+    /// Writes everything to `out`. `fill(index, sink)` is called once per tensor, in the order in
+    /// which they were declared, and must write exactly that tensor's bytes.
     ///
     /// # Errors
-    /// Those of `out` and of `fill`; another where the data is not as long as announced, or there are
-    /// more tensors or entries, or longer keys, than readers take.
+    /// Those of `out` and of `fill`; also if the data is not as long as declared, or if there are
+    /// more tensors or entries, or longer keys, than readers accept.
     pub fn write(
         &self,
         out: &mut dyn Write,
@@ -201,7 +200,7 @@ impl Writer {
         out.flush()
     }
 
-    /// What readers take at most.
+    /// Enforces the limits of readers.
     fn check(&self) -> io::Result<()> {
         let longest = self.metadata.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
         for (number, most, what) in [
@@ -217,11 +216,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the file at `path` by way of a temporary neighbour, so that the old file, if there is
-    /// one, stays whole until the new one is.
+    /// Writes the file at `path` by way of a temporary file next to it, so that an existing file
+    /// stays intact until the new one is complete.
     ///
     /// # Errors
-    /// [`Error::Io`] with what [`Writer::write`] says.
+    /// [`Error::Io`], in the cases of [`Writer::write`].
     pub fn write_file(
         &self,
         path: &Path,
@@ -274,9 +273,10 @@ mod tests {
     use proptest::sample::select;
 
     proptest! {
-        /// Whatever is announced, the writer either refuses it or writes a file that says the same.
+        /// Whatever is declared, the writer either rejects it or writes a file that reads back the
+        /// same.
         #[test]
-        fn what_is_announced_is_refused_or_read_back(
+        fn what_is_declared_is_rejected_or_read_back(
             entries in prop::collection::vec((".{0,20}|general\\.alignment|k{65534,65537}", any::<u32>()), 0..6),
             tensors in prop::collection::vec(
                 (
@@ -299,7 +299,7 @@ mod tests {
                     taken.push((name, shape, *dtype));
                 }
             }
-            // What no test could hold is only announced.
+            // What is too large for a test is only declared.
             if writer.end > 1 << 20 {
                 return Ok(());
             }

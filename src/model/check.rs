@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 /// Wider heads are not in use; the bound keeps a query head within a kernel's stack frame.
 const MAX_HEAD_DIM: usize = 512;
 
-/// Checks that sizes fit each other and that nothing is asked for which no engine can run.
+/// Checks that sizes are consistent and that no engine is asked for something it can't run.
 ///
 /// # Errors
-/// [`Error::Model`] for a contradiction, [`Error::Unsupported`] for what cannot be run.
+/// [`Error::Model`] for a contradiction, [`Error::Unsupported`] for what can't be run.
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     if spec.vocab == 0 {
         return Err(Error::Model(
@@ -39,7 +39,7 @@ fn rotary(table: &RotaryTable) -> Result<()> {
     }
     if table.width == 0 || table.width % 2 == 1 {
         return Err(Error::Unsupported(format!(
-            "a rotation of {} values; an even number can be run",
+            "a rotation of {} values; the number must be even",
             table.width
         )));
     }
@@ -55,7 +55,7 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     }
     if head_dim == 0 || head_dim % 2 == 1 || head_dim > MAX_HEAD_DIM {
         return Err(Error::Unsupported(format!(
-            "heads of width {head_dim}; an even width up to {MAX_HEAD_DIM} can be run"
+            "heads of width {head_dim}; the width must be even and at most {MAX_HEAD_DIM}"
         )));
     }
     if let Some(rotation) = layer.rotation {
@@ -75,7 +75,7 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
         }
         if window == 0 || window > MOST_WINDOW {
             return Err(Error::Model(format!(
-                "attention.sliding_window = {window}; 1 to {MOST_WINDOW} can be run"
+                "attention.sliding_window = {window}; it must be between 1 and {MOST_WINDOW}"
             )));
         }
     }
@@ -92,7 +92,7 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     layer.ssm.iter().try_for_each(mixer)
 }
 
-/// Mixers find their states by the number of their layer.
+/// Mixers find their states by the index of their layer.
 fn alike(layers: &[LayerSpec]) -> Result<()> {
     match layers.iter().position(|layer| layer.ssm != layers[0].ssm) {
         None => Ok(()),

@@ -19,7 +19,7 @@ use arch::Family;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A model file that has been found sound: every tensor is there, in the shape it must have.
+/// A validated model file: every tensor is present, in the shape it must have.
 #[derive(Debug)]
 pub struct Model {
     spec: ModelSpec,
@@ -28,8 +28,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Maps the file at `path`: weights are read when they are needed, and shared with every process
-    /// that maps the same file.
+    /// Maps the file at `path`: weights are read on demand, and shared with every process that maps
+    /// the same file.
     ///
     /// # Safety
     /// As long as the model or an engine of it lives, nobody may write to the file or shorten it:
@@ -50,16 +50,16 @@ impl Model {
         Model::from_gguf(Gguf::read(path)?)
     }
 
-    /// Takes a GGUF that is open already.
+    /// Takes a GGUF that is already open.
     ///
     /// # Errors
     /// [`Error::Model`] if a key or a tensor is missing or of the wrong kind,
-    /// [`Error::Unsupported`] if the model asks for what is not computed here.
+    /// [`Error::Unsupported`] if the model needs something that is not implemented.
     pub fn from_gguf(gguf: Gguf) -> Result<Model> {
         Model::of_families(gguf, arch::FAMILIES)
     }
 
-    /// As [`Model::from_gguf`], of one of `families`: how a test brings a family of its own.
+    /// Like [`Model::from_gguf`], for one of `families`: lets a test bring its own family.
     #[doc(hidden)]
     pub fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
         let gguf = Arc::new(gguf);
@@ -79,14 +79,14 @@ impl Model {
         &self.gguf
     }
 
-    /// Reads the whole file, so that the first tokens do not wait for the disk. `each` gets the
-    /// bytes read so far and those of the file, now and then, and says whether to go on. The system
-    /// may drop the pages again where memory is short.
+    /// Reads the whole file, so that the first tokens do not wait for the disk. `each` is called
+    /// now and then with the bytes read so far and the size of the file, and returns whether to
+    /// continue. The system may drop the pages again when memory is short.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] if `each` says no.
+    /// [`Error::Cancelled`] if `each` returns false.
     pub fn preload(&self, each: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
-        // The smallest page in use; a byte of each brings it in.
+        // The smallest page size in use; touching a byte of each page brings it in.
         const PAGE: usize = 4096;
         const STEP: usize = 1024 * PAGE;
         let bytes = self.gguf.bytes();
@@ -103,14 +103,14 @@ impl Model {
         Ok(())
     }
 
-    /// Every matrix, in the order in which a token meets them.
+    /// Every matrix, in the order in which a token passes through them.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let weights = &self.weights;
         let layers = weights.layers.iter().flat_map(Layer::matrices);
         std::iter::once(&weights.embedding).chain(layers).chain([&weights.head])
     }
 
-    /// `general.name`, where the file has it.
+    /// `general.name`, if the file has it.
     pub fn name(&self) -> &str {
         self.gguf.str("general.name").ok().flatten().unwrap_or("unnamed")
     }

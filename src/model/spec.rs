@@ -1,6 +1,6 @@
 //! What a decoder is, as data: one description per layer, and what all layers share. Families
-//! (`arch/`) fill it in from a file; everything else follows it and knows no family. Names as in
-//! `spec/architecture.md`.
+//! (`arch/`) fill it in from a file; everything else follows the description and knows nothing of
+//! families. Names as in `spec/architecture.md`.
 
 use crate::cache::Plan;
 use crate::error::Result;
@@ -32,46 +32,46 @@ impl Ssm {
     }
 }
 
-/// How rotary frequencies are stretched for contexts longer than those of the first training.
+/// How rotary frequencies are scaled for contexts longer than the original training context.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scaling {
-    /// As they are.
+    /// Unscaled.
     None,
     /// All positions divided by a factor.
     Linear {
         /// The factor.
         factor: f32,
     },
-    /// Low frequencies divided by a factor, high ones as they are, a ramp between (YaRN, arXiv
+    /// Low frequencies divided by a factor, high ones unscaled, a ramp in between (YaRN, arXiv
     /// 2309.00071).
     Yarn {
         /// The factor.
         factor: f32,
-        /// Context of the first training, in tokens.
+        /// Original training context, in tokens.
         original: usize,
-        /// Rotations within that context from which on a frequency stays.
+        /// Rotations within that context at or above which a frequency is left unscaled.
         fast: f32,
-        /// Rotations below which it is divided by the whole factor.
+        /// Rotations below which it is divided by the full factor.
         slow: f32,
-        /// Queries and keys both grow by this times `1 + 0.1 ln factor`.
+        /// Queries and keys are both multiplied by this times `1 + 0.1 ln factor`.
         magnitude: f32,
     },
 }
 
-/// Frequencies by which pairs of a head's values turn from one position to the next.
+/// The frequencies at which pairs of a head's values rotate from one position to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotaryTable {
-    /// Values of a head that are turned, in pairs.
+    /// Values of a head that are rotated, in pairs.
     pub width: usize,
-    /// Pair `j` turns by `base^(-2j / width)`.
+    /// Pair `j` rotates by `base^(-2j / width)`.
     pub base: f32,
-    /// What becomes of these frequencies.
+    /// How these frequencies are scaled.
     pub scaling: Scaling,
     /// Tensor of `[width / 2]` divisors of the frequencies, as Llama 3 has them.
     pub factors: Option<&'static str>,
 }
 
-/// Which values of a head turn together.
+/// Which values of a head form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
     /// `2j` and `2j + 1`
@@ -83,18 +83,18 @@ pub enum Pairs {
 /// How queries and keys of a layer are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// Number of the table in [`ModelSpec::rotary`].
+    /// Index of the table in [`ModelSpec::rotary`].
     pub table: usize,
-    /// Which values make a pair.
+    /// Which values form a pair.
     pub pairs: Pairs,
 }
 
-/// What is applied to the gate of a feed-forward network.
+/// The activation applied to the gate of a feed-forward network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x / (1 + e^-x)`
     Silu,
-    /// GELU by its approximation with tanh.
+    /// GELU in its tanh approximation.
     GeluTanh,
 }
 
@@ -111,12 +111,12 @@ pub struct Biases {
     pub o: bool,
 }
 
-/// Which norms a half of a layer (attention, feed-forward) has.
+/// Which norms one half of a layer (attention or feed-forward) has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Norms {
-    /// Of what it reads from the residual stream.
+    /// On what it reads from the residual stream.
     pub before: bool,
-    /// Of what it adds to it.
+    /// On what it adds to the residual stream.
     pub after: bool,
 }
 
@@ -129,13 +129,13 @@ pub struct LayerSpec {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Tokens that a query sees, its own counted, where the layer has a sliding window of its own.
+    /// Tokens that a query sees, including its own, if the layer has its own sliding window.
     pub window: Option<usize>,
-    /// Biases of attention.
+    /// Biases of the attention projections.
     pub biases: Biases,
-    /// Whether each head of queries and of keys is normed before it is rotated.
+    /// Whether each query and key head is normalized before it is rotated.
     pub qk_norm: bool,
-    /// The rotation of queries and keys; none in a layer that knows no positions.
+    /// The rotation of queries and keys; none in a layer without positional encoding.
     pub rotation: Option<Rotation>,
     /// Norms around attention.
     pub attention_norms: Norms,
@@ -147,7 +147,7 @@ pub struct LayerSpec {
     pub activation: Activation,
     /// Whether `W_k` and `W_v` exist.
     pub projected_kv: bool,
-    /// The mixers of keys and values; none in a transformer.
+    /// The key and value mixers; none in a transformer.
     pub ssm: Option<Ssm>,
 }
 
@@ -173,34 +173,34 @@ impl LayerSpec {
         }
     }
 
-    /// Width of the queries of a token over all query heads.
+    /// Width of a token's queries over all query heads.
     pub fn q_dim(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Width of the keys of a token over all key heads.
+    /// Width of a token's keys over all key heads.
     pub fn kv_dim(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 }
 
-/// Which tokens leave a state behind, and how many are seen as they are.
+/// Which tokens leave a state behind, and how many recent tokens are seen directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkSpec {
     /// Tokens in a chunk, `P`; 1 in a transformer.
     pub length: usize,
     /// Window before the current token, `L`; 0 in a transformer.
     pub window: usize,
-    /// How far each layer's boundaries are moved.
+    /// How far each layer's boundaries are shifted.
     pub offsets: Vec<usize>,
-    /// Chunk lengths that the model was trained with.
+    /// Chunk lengths the model was trained with.
     pub trained: Vec<usize>,
-    /// Whether mixer state runs on across chunks.
+    /// Whether mixer state is carried across chunks.
     pub carry_state: bool,
 }
 
 impl ChunkSpec {
-    /// Every token is a chunk: a transformer of so many layers.
+    /// Every token is a chunk: a transformer with this many layers.
     pub fn of_one_token(layers: usize) -> ChunkSpec {
         ChunkSpec {
             length: 1,
@@ -215,7 +215,7 @@ impl ChunkSpec {
 /// A decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
-    /// Its family, for people to read: the value of `general.architecture`.
+    /// Its family, for display: the value of `general.architecture`.
     pub family: &'static str,
     /// Width of the residual stream, `d`.
     pub d: usize,
@@ -225,13 +225,13 @@ pub struct ModelSpec {
     pub context: usize,
     /// Epsilon of RMSNorm.
     pub eps: f32,
-    /// What embeddings are multiplied by.
+    /// Factor applied to embeddings.
     pub embedding_scale: f32,
-    /// Logits are `cap * tanh(logit / cap)`.
+    /// If set, logits are `cap * tanh(logit / cap)`.
     pub logit_cap: Option<f32>,
-    /// Whether the embedding is the head too.
+    /// Whether the embedding doubles as the output head.
     pub tied_head: bool,
-    /// The rotary tables that layers name.
+    /// The rotary tables that layers refer to.
     pub rotary: Vec<RotaryTable>,
     /// The layers in order, at least one.
     pub layers: Vec<LayerSpec>,
@@ -240,12 +240,12 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
-    /// The largest of a size over all layers.
+    /// The maximum of a size over all layers.
     pub fn most(&self, size: impl Fn(&LayerSpec) -> usize) -> usize {
         self.layers.iter().map(size).max().unwrap_or(0)
     }
 
-    /// Whether no layer has mixers: keys and values are those of single tokens.
+    /// Whether no layer has mixers, so that keys and values are those of single tokens.
     pub fn is_transformer(&self) -> bool {
         self.layers.iter().all(|layer| layer.ssm.is_none())
     }
@@ -258,9 +258,9 @@ impl ModelSpec {
         equal
     }
 
-    /// The chunks of every layer for chunks of `chunk` tokens. Offsets are staggered
-    /// over the layers for another length than the file's as they are for that one: evenly if they
-    /// are so in the file, else in proportion.
+    /// The plan of every layer for chunks of `chunk` tokens. For a length other than the file's,
+    /// offsets are staggered over the layers as in the file: evenly if they are even there,
+    /// otherwise in proportion.
     ///
     /// # Errors
     /// As [`Plan::new`].

@@ -1,5 +1,5 @@
-//! The tensors of a model, found by name and compared with the shapes that its description asks
-//! for. Matrices stay in the file; vectors, which are small, are copied to f32.
+//! The tensors of a model, looked up by name and checked against the shapes that its description
+//! requires. Matrices stay in the file; vectors, which are small, are copied to f32.
 
 use super::arch::Names;
 use super::spec::{LayerSpec, ModelSpec, RotaryTable, Ssm};
@@ -9,7 +9,7 @@ use crate::quant::{self, DType};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A matrix of the file: `rows` rows of `cols` values, in whatever format the file has them.
+/// A matrix of the file: `rows` rows of `cols` values, in whatever format the file stores them.
 #[derive(Clone)]
 pub struct Matrix {
     /// Format of the values.
@@ -33,7 +33,7 @@ impl Matrix {
         self.cols / self.dtype.block_len() * self.dtype.block_bytes()
     }
 
-    /// Tells the system that the pages of some rows will not be needed soon.
+    /// Advises the system that the pages of some rows will not be needed soon.
     pub fn release(&self, rows: std::ops::Range<usize>) {
         let stride = self.row_bytes();
         self.tensor().release_part(rows.start * stride..rows.end * stride);
@@ -74,7 +74,7 @@ pub struct Mixer {
 
 impl Mixer {
     fn copied(&self) -> usize {
-        // The CPU engine keeps the convolution a second time, tap by tap.
+        // The CPU engine keeps a second copy of the convolution, tap by tap.
         let conv = [&self.conv, &self.conv];
         let rest = [&self.conv_bias, &self.dt_bias, &self.a, &self.d, &self.norm];
         conv.into_iter().chain(rest).map(Vec::len).sum()
@@ -93,19 +93,19 @@ pub struct Projection {
 /// The attention of a layer.
 #[derive(Debug)]
 pub struct Attention {
-    /// Of what is read from the residual stream, `[d]`.
+    /// On what is read from the residual stream, `[d]`.
     pub norm: Option<Vec<f32>>,
     /// `[heads * head_dim, d]`
     pub q: Projection,
-    /// Where keys and values are projected: `[kv_dim, d]` each.
+    /// If keys and values are projected: `[kv_dim, d]` each.
     pub kv: Option<[Projection; 2]>,
-    /// The mixers of keys and of values; none in a transformer.
+    /// The key and value mixers; none in a transformer.
     pub mixers: Option<[Mixer; 2]>,
-    /// Norms of the heads of queries and of keys, `[head_dim]` each.
+    /// Norms of the query and key heads, `[head_dim]` each.
     pub head_norms: Option<[Vec<f32>; 2]>,
     /// `[d, heads * head_dim]`
     pub output: Projection,
-    /// Of what is added to the residual stream, `[d]`.
+    /// On what is added to the residual stream, `[d]`.
     pub post_norm: Option<Vec<f32>>,
 }
 
@@ -114,7 +114,7 @@ pub struct Attention {
 pub struct Layer {
     /// Attention.
     pub attention: Attention,
-    /// Of what the feed-forward network reads, `[d]`.
+    /// On what the feed-forward network reads, `[d]`.
     pub ffn_norm: Option<Vec<f32>>,
     /// `[F, d]`
     pub ffn_gate: Matrix,
@@ -122,12 +122,12 @@ pub struct Layer {
     pub ffn_up: Matrix,
     /// `[d, F]`
     pub ffn_down: Matrix,
-    /// Of what it adds, `[d]`.
+    /// On what it adds, `[d]`.
     pub ffn_post_norm: Option<Vec<f32>>,
 }
 
 impl Layer {
-    /// Every matrix of the layer, in the order in which a token meets them.
+    /// Every matrix of the layer, in the order in which a token passes through them.
     pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let attention = &self.attention;
         let projections = attention.kv.iter().flatten().map(|p| &p.w);
@@ -140,7 +140,7 @@ impl Layer {
         ])
     }
 
-    /// Values of the layer that do not stay in the file.
+    /// Number of values of the layer that do not stay in the file.
     pub fn copied(&self) -> usize {
         let a = &self.attention;
         let norms = [&a.norm, &a.post_norm, &self.ffn_norm, &self.ffn_post_norm];
@@ -161,14 +161,14 @@ pub struct Weights {
     pub layers: Vec<Layer>,
     /// `[d]`
     pub output_norm: Vec<f32>,
-    /// `[V, d]`; the embedding again where the file has no head of its own.
+    /// `[V, d]`; the embedding again if the file has no separate head.
     pub head: Matrix,
-    /// For each rotary table the divisors of its frequencies, `[width / 2]`, where it has any.
+    /// For each rotary table the divisors of its frequencies, `[width / 2]`, if it has any.
     pub rotary_factors: Vec<Option<Vec<f32>>>,
 }
 
 impl Weights {
-    /// Finds every tensor of a model of this description.
+    /// Looks up every tensor of a model with this description.
     pub(super) fn find(gguf: &Arc<Gguf>, spec: &ModelSpec, names: &Names) -> Result<Weights> {
         let (vocab, d) = (spec.vocab, spec.d);
         let mut finder = Finder { gguf, names, taken: HashSet::new() };
@@ -328,7 +328,7 @@ impl Finder<'_> {
         })
     }
 
-    /// A tensor that nobody asked for (a bias, an expert) would change the function computed.
+    /// A tensor that goes unused (a bias, an expert) would change the function computed.
     fn refuse_the_rest(&self) -> Result<()> {
         let mut rest = self.gguf.tensors().filter(|t| !self.taken.contains(t.name()));
         match rest.next() {

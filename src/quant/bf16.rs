@@ -1,7 +1,7 @@
-//! BF16: the upper half of a single, 2 bytes a value.
+//! BF16: the upper half of an f32, 2 bytes per value.
 //!
 //! Rounded to nearest, ties to even. A NaN keeps its upper bits and becomes quiet: its payload
-//! might lie in the lower half alone, and what is left would be an infinity.
+//! might be in the lower half only, and what is left would be an infinity.
 
 #[inline(always)]
 pub(super) fn dequantise(bytes: &[u8; 2], out: &mut [f32; 1]) {

@@ -1,6 +1,7 @@
-//! What the formats share: loops over blocks, parts of a block, small arithmetic that vectorises.
+//! Code shared by the formats: loops over blocks, parts of a block, small arithmetic that
+//! vectorizes.
 
-/// Calls `read` on each block of `bytes` with the values it is to fill.
+/// Calls `read` on each block of `bytes` with the values to fill.
 #[inline(always)]
 pub(super) fn read_blocks<const BYTES: usize, const LEN: usize>(
     bytes: &[u8],
@@ -12,7 +13,7 @@ pub(super) fn read_blocks<const BYTES: usize, const LEN: usize>(
     blocks.iter().zip(values).for_each(|(block, values)| read(block, values));
 }
 
-/// Calls `write` on each block's values with the bytes it is to fill.
+/// Calls `write` on each block's values with the bytes to fill.
 #[inline(always)]
 pub(super) fn write_blocks<const BYTES: usize, const LEN: usize>(
     values: &[f32],
@@ -24,7 +25,7 @@ pub(super) fn write_blocks<const BYTES: usize, const LEN: usize>(
     values.iter().zip(blocks).for_each(|(values, block)| write(values, block));
 }
 
-/// The `N` bytes from `AT` on; that the block has them is checked when this is compiled.
+/// The `N` bytes from `AT` on; that the block has them is checked at compile time.
 #[inline(always)]
 pub(super) fn part<const AT: usize, const N: usize, const BYTES: usize>(
     block: &[u8; BYTES],
@@ -36,7 +37,7 @@ pub(super) fn part<const AT: usize, const N: usize, const BYTES: usize>(
     }
 }
 
-/// [`part`], to be written.
+/// [`part`], mutable.
 #[inline(always)]
 pub(super) fn part_mut<const AT: usize, const N: usize, const BYTES: usize>(
     block: &mut [u8; BYTES],
@@ -68,7 +69,7 @@ pub(super) fn max_abs(values: &[f32]) -> f32 {
     f32::from_bits(bits)
 }
 
-/// 1 / `step`, or 0 where that is no number to multiply with: a step of zero or next to it.
+/// 1 / `step`, or 0 if that is not usable as a factor: when the step is zero or close to it.
 ///
 /// The f16 scale of such a block is zero, so that its numbers don't matter.
 #[inline(always)]
@@ -83,8 +84,8 @@ const ROUNDER: f32 = 12_582_912.0;
 
 /// The nearest whole number, ties to even, of a float in ±2^21.
 ///
-/// `f32::round_ties_even` is a call to a function where the processor may lack the instruction,
-/// and so keeps the loop around it from being vectorised.
+/// `f32::round_ties_even` is a function call where the processor may lack the instruction, which
+/// keeps the surrounding loop from being vectorized.
 #[inline(always)]
 pub(super) fn round(x: f32) -> f32 {
     (x + ROUNDER) - ROUNDER
@@ -96,7 +97,8 @@ pub(super) fn low_byte(whole: f32) -> u8 {
     (whole + ROUNDER).to_bits() as u8
 }
 
-/// `x` between `low` and `high`; NaN is `low`, where `f32::clamp` would keep it at a cost.
+/// `x` clamped between `low` and `high`; NaN becomes `low`, whereas `f32::clamp` would preserve it
+/// at a cost.
 #[inline(always)]
 pub(super) fn clamp(x: f32, low: f32, high: f32) -> f32 {
     let x = if x > low { x } else { low };

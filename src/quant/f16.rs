@@ -1,6 +1,6 @@
-//! F16: IEEE half precision, 2 bytes a value.
+//! F16: IEEE half precision, 2 bytes per value.
 //!
-//! Rounded to nearest, ties to even; beyond ±65504 infinite. NaNs stay NaNs and become quiet.
+//! Rounded to nearest, ties to even; infinite beyond ±65504. NaNs stay NaNs and become quiet.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;

@@ -1,21 +1,21 @@
 //! The search for scales that Q4_K and Q6_K share: weighted least squares.
 //!
-//! Given the whole numbers `q`, the best scale and minimum are a linear regression; given scale
-//! and minimum, the best `q` are those nearest. Neither step alone finds the best pair, so a range
-//! of first guesses is tried, as all quantisers of the field do.
+//! Given the whole numbers `q`, the best scale and minimum are a linear regression; given scale and
+//! minimum, the best `q` are those nearest. Neither step alone finds the best pair, so a range of
+//! initial guesses is tried, as is common practice.
 
 use half::f16;
 
 use super::block::{clamp, inverse, round};
 
-/// Groups of 32 or 16 values are summed in this many lanes, which the compiler makes vectors of.
+/// Groups of 32 or 16 values are summed in this many lanes, which the compiler turns into vectors.
 const LANES: usize = 8;
 
 /// Below half of the smallest f16 no block can hold anything but zero.
 pub(super) const SMALLEST: f32 = 2.980_232_2e-8;
 
-/// How much the error of each value counts: more for values that stand out in their group, for
-/// they are what a matrix product consists of.
+/// How much the error of each value counts: more for values that stand out in their group, since
+/// they dominate a matrix product.
 pub(super) fn weights<const N: usize>(values: &[f32; N]) -> [f32; N] {
     let [squares] = sums::<N, 1>(|i| [values[i] * values[i]]);
     let rms = (squares / N as f32).sqrt();
@@ -49,7 +49,7 @@ pub(super) fn nearest<const N: usize>(
     x.map(|x| round(clamp((x + min) * inverse, low, high)))
 }
 
-/// The weighted square error of `scale * q - min` with the nearest `q` in `range`.
+/// The weighted squared error of `scale * q - min` with the nearest `q` in `range`.
 #[inline(always)]
 pub(super) fn error<const N: usize>(
     x: &[f32; N],
@@ -66,17 +66,17 @@ pub(super) fn error<const N: usize>(
     error
 }
 
-/// First guesses at a scale: they put the extremes of a group at the last level plus `first` and so
-/// on upwards by `step`. Short of the last level they cut off nothing and leave levels unused;
-/// beyond it they cut off the extremes for the good of the rest.
+/// Initial guesses for a scale: they put the extremes of a group at the last level plus `first`,
+/// increasing by `step`. Below the last level they clip nothing and leave levels unused; beyond it
+/// they clip the extremes for the benefit of the rest.
 struct Guesses {
     first: f32,
     step: f32,
     count: u8,
 }
 
-// Twice as many take away less than a hundredth of the root mean square error (of normal and
-// heavy-tailed values and of the embedding of a trained model).
+// Twice as many reduce the root mean square error by less than a hundredth (for normal and
+// heavy-tailed values and for the embedding of a trained model).
 const AFFINE: Guesses = Guesses { first: -2.0, step: 0.2, count: 20 };
 const LINEAR: Guesses = Guesses { first: -4.8, step: 0.6, count: 12 };
 
@@ -86,14 +86,14 @@ impl Guesses {
     }
 }
 
-/// `scale` and `min`, neither negative, so that `scale * q - min` with `q` in `0..=last` is near
-/// to `x`.
+/// `scale` and `min`, neither negative, so that `scale * q - min` with `q` in `0..=last`
+/// approximates `x`.
 pub(super) fn affine<const N: usize>(x: &[f32; N], weights: &[f32; N], last: f32) -> (f32, f32) {
     let (low, high) = x.iter().fold((0.0f32, x[0]), |(low, high), &x| (low.min(x), high.max(x)));
     if high <= low {
         return (0.0, -low);
     }
-    // From the lowest value on, so that no precision is lost where all are far from zero.
+    // Relative to the lowest value, so that no precision is lost if all are far from zero.
     let y = x.map(|x| x - low);
     let [w, wy, wyy] = sums::<N, 3>(|i| [weights[i], weights[i] * y[i], weights[i] * y[i] * y[i]]);
 
@@ -129,7 +129,7 @@ pub(super) fn affine<const N: usize>(x: &[f32; N], weights: &[f32; N], last: f32
     (scale, -low - offset)
 }
 
-/// A scale, of either sign, so that `scale * q` with `q` in `low..=high` is near to `x`.
+/// A scale, of either sign, so that `scale * q` with `q` in `low..=high` approximates `x`.
 pub(super) fn linear<const N: usize>(
     x: &[f32; N],
     weights: &[f32; N],
@@ -149,7 +149,7 @@ pub(super) fn linear<const N: usize>(
                 let wq = weights[i] * q;
                 [wq * x[i], wq * q]
             });
-            // What the best scale for these `q` takes away from the weighted square of `x`.
+            // By how much the best scale for these `q` reduces the weighted square of `x`.
             let gain = wqx * wqx / wqq;
             if gain > most {
                 most = gain;
@@ -160,8 +160,8 @@ pub(super) fn linear<const N: usize>(
     best
 }
 
-/// The f16 nearest to `value`, no infinity; where f16 is too coarse for `most * value` to be
-/// reached with whole numbers up to `most`, the next one.
+/// The f16 nearest to `value`, but no infinity; if f16 is too coarse for `most * value` to be
+/// reached with whole numbers up to `most`, the next larger in magnitude.
 pub(super) fn block_scale(value: f32, most: f32) -> f16 {
     let magnitude = value.abs();
     let mut scale = f16::from_f32(magnitude);

@@ -1,7 +1,7 @@
 //! Block formats of GGUF tensors: their layout, and the way to and from f32.
 //!
-//! A row of a matrix is a whole number of blocks. One file a format; the layouts are those of
-//! ggml, little-endian, so that every GGUF file of the field can be read.
+//! A row of a matrix is a whole number of blocks. One file per format; the layouts are those of
+//! ggml, little-endian, so that existing GGUF files can be read.
 
 mod bf16;
 mod block;
@@ -22,7 +22,7 @@ use block::{read_blocks, write_blocks};
 
 pub(crate) use k_scales::k_scale_min;
 
-/// Element type of a tensor, with the number GGUF gives it.
+/// Element type of a tensor, with its number in GGUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[allow(non_camel_case_types, reason = "the field writes these names so")]
@@ -47,12 +47,12 @@ pub enum DType {
     Q5_K = 13,
     /// 256 values, 6 bits each, sixteen 8-bit scales under one f16.
     Q6_K = 14,
-    /// The upper half of a single.
+    /// The upper half of an f32.
     BF16 = 30,
 }
 
 impl DType {
-    /// All the types, in the order of their numbers.
+    /// All types, in the order of their numbers.
     pub const ALL: [DType; 11] = [
         DType::F32,
         DType::F16,
@@ -72,12 +72,12 @@ impl DType {
         Self::ALL.into_iter().find(|&t| t as u32 == id)
     }
 
-    /// The type called `name` (`Q4_K`, in any case).
+    /// The type called `name` (`Q4_K`, case-insensitive).
     pub fn from_name(name: &str) -> Option<DType> {
         Self::ALL.into_iter().find(|t| t.name().eq_ignore_ascii_case(name))
     }
 
-    /// The name the field uses.
+    /// Its usual name.
     pub fn name(self) -> &'static str {
         match self {
             DType::F32 => "F32",
@@ -119,7 +119,7 @@ impl DType {
         }
     }
 
-    /// Bytes of `len` values, or nothing if they don't fill whole blocks or overflow.
+    /// Bytes of `len` values, or none if they don't fill whole blocks or the size overflows.
     pub fn bytes_of(self, len: usize) -> Option<usize> {
         len.is_multiple_of(self.block_len())
             .then(|| (len / self.block_len()).checked_mul(self.block_bytes()))?
@@ -145,11 +145,11 @@ impl std::fmt::Display for DType {
 /// Reads `out.len()` values from the blocks in `bytes`, which need no alignment.
 ///
 /// The result is, to the last bit, that of `gguf.quants.dequantize` of the Python package `gguf`;
-/// only which of the many NaNs stands for a NaN is left open.
+/// only which of the many NaNs represents a NaN is unspecified.
 ///
 /// # Errors
-/// [`Error::Quant`] if `out` is not a whole number of blocks or `bytes` is not as long as these.
-/// `out` is then as it was.
+/// [`Error::Quant`] if `out` is not a whole number of blocks or the length of `bytes` doesn't
+/// match. `out` is then unchanged.
 pub fn dequantise(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     check_lengths(dtype, out.len(), bytes.len())?;
     match dtype {
@@ -172,15 +172,15 @@ pub fn dequantise(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
 ///
 /// F16, BF16, Q8_0, Q4_0 and Q4_1 are, to the last bit, what `gguf.quants.quantize` of the Python
 /// package `gguf` writes for finite values. Q4_K and Q6_K, which that package can't write, search
-/// for the scales with the least weighted square error.
+/// for the scales with the least weighted squared error.
 ///
-/// A NaN or an infinity never hides: no value of a block that holds one comes back finite.
-/// Finite values too large for a format's f16 scale become infinite in Q8_0, Q4_0 and Q4_1
-/// and the largest value there is in Q4_K and Q6_K.
+/// A NaN or an infinity is never hidden: no value of a block that contains one comes back finite.
+/// Finite values too large for a format's f16 scale become infinite in Q8_0, Q4_0 and Q4_1, and the
+/// largest representable value in Q4_K and Q6_K.
 ///
 /// # Errors
 /// [`Error::Quant`] if this type can only be read, if `values` is not a whole number of blocks, or
-/// if `out` is not as long as these. `out` is then as it was.
+/// if the length of `out` doesn't match. `out` is then unchanged.
 pub fn quantise(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
     check_lengths(dtype, values.len(), out.len())?;
     match dtype {
@@ -215,7 +215,7 @@ fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<()> {
 fn read_only(dtype: DType) -> Error {
     let writable: Vec<_> =
         DType::ALL.into_iter().filter(|t| t.can_quantise()).map(DType::name).collect();
-    Error::Quant(format!("{dtype} can only be read; written can be {}", writable.join(", ")))
+    Error::Quant(format!("{dtype} can only be read; {} can be written", writable.join(", ")))
 }
 
 #[cfg(test)]

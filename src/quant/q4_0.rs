@@ -5,8 +5,8 @@
 //! | 0..2 | `d`, f16 |
 //! | 2..18 | `q`: values 0..16 in the lower nibbles, 16..32 in the upper ones |
 //!
-//! Layout: `block_q4_0` of ggml. The value of largest magnitude is given -8, the end of the range
-//! that has no counterpart; so the sign of `d` is the opposite of that value's.
+//! Layout: `block_q4_0` of ggml. The value of largest magnitude is mapped to -8, the end of the
+//! range without a counterpart; so the sign of `d` is the opposite of that value's.
 
 use super::block::{f16_at, inverse, max_abs, part, part_mut, put_f16};
 
@@ -26,7 +26,7 @@ pub(super) fn quantise(values: &[f32; 32], block: &mut [u8; 18]) {
     let d = largest / -8.0;
     let inverse = inverse(d);
     put_f16::<0, _>(block, d);
-    // Halves go up, not to even; past the end of the range only the value opposite to the largest.
+    // Halves round up, not to even; only the value opposite to the largest can exceed the range.
     let q = |x: f32| ((x * inverse + 8.5) as u8).min(15);
     let (lower, upper) = values.split_at(16);
     for ((byte, &lower), &upper) in part_mut::<2, 16, _>(block).iter_mut().zip(lower).zip(upper) {

@@ -33,12 +33,12 @@ pub(super) fn quantise(values: &[f32; 32], block: &mut [u8; 20]) {
     }
 }
 
-/// Smallest and largest value; NaN both if there is one.
+/// Smallest and largest value; both NaN if there is one.
 fn extent(values: &[f32; 32]) -> (f32, f32) {
     if values.iter().any(|v| v.is_nan()) {
         return (f32::NAN, f32::NAN);
     }
-    // Of zeros of both signs the last one counts: no value depends on it, but the bytes do.
+    // Among zeros of both signs the last one wins: no value depends on it, but the bytes do.
     values.iter().fold((values[0], values[0]), |(min, max), &v| {
         (if min < v { min } else { v }, if max > v { max } else { v })
     })

@@ -24,7 +24,7 @@ const MOST: f32 = 63.0;
 const Q: (f32, f32) = (0.0, 15.0);
 /// Above the largest value that a block can hold, squares stay far from the end of f32.
 const LARGEST: f32 = 65504.0 * MOST * Q.1;
-/// Rounds of the search; twice as many take away a thousandth of the root mean square error.
+/// Rounds of the search; twice as many reduce the root mean square error by a thousandth.
 const ROUNDS: usize = 3;
 
 type Groups = [[f32; GROUP]; GROUPS];
@@ -67,7 +67,7 @@ struct Scales {
     dmin: f16,
     scales: [u8; GROUPS],
     mins: [u8; GROUPS],
-    /// The weighted square error that is left.
+    /// The remaining weighted squared error.
     error: f32,
 }
 
@@ -93,7 +93,7 @@ fn search(x: &Groups) -> Scales {
 }
 
 impl Scales {
-    /// The scales and minima near to `ideal`, under `d` and `dmin`, that leave the least error.
+    /// The scales and minima close to `ideal`, under `d` and `dmin`, with the least error.
     fn nearest(
         x: &Groups,
         weights: &Groups,
@@ -132,7 +132,7 @@ impl Scales {
         std::array::from_fn(|g| (d * f32::from(self.scales[g]), dmin * f32::from(self.mins[g])))
     }
 
-    /// The `d` and `dmin` that are best for the numbers that these scales lead to.
+    /// The best `d` and `dmin` for the numbers that these scales lead to.
     fn refit(&self, x: &Groups, weights: &Groups) -> (f32, f32) {
         let mut total = [0.0; 5];
         for (group, (scale, min)) in self.effective().into_iter().enumerate() {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nibbles_lie_where_they_are_read() {
+    fn nibbles_are_written_where_they_are_read() {
         let mut block = [0; 144];
         let values = std::array::from_fn(|i| (i * 7 % 16) as f32);
         quantise(&values, &mut block);

@@ -28,7 +28,7 @@ pub(super) fn five_bits(high: &[u8; 4], nibbles: &[u8; 16]) -> [u8; 32] {
         *lower = byte & 15;
         *upper = byte >> 4;
     }
-    // A mask a lane and not a shift a lane: the latter is what older vector units lack.
+    // A mask per lane rather than a shift per lane: older vector units lack the latter.
     for (q, &high) in q.as_chunks_mut::<8>().0.iter_mut().zip(high) {
         for (q, mask) in q.iter_mut().zip([1, 2, 4, 8, 16, 32, 64, 128]) {
             *q |= if high & mask == 0 { 0 } else { 16 };

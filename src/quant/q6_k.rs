@@ -26,7 +26,7 @@ const SCALE: (f32, f32) = (-128.0, 127.0);
 const Q: (f32, f32) = (-32.0, 31.0);
 /// Above the largest value that a block can hold, squares stay far from the end of f32.
 const LARGEST: f32 = 65504.0 * 128.0 * 32.0;
-/// Rounds of the search; twice as many take away a thousandth of the root mean square error.
+/// Rounds of the search; twice as many reduce the root mean square error by a thousandth.
 const ROUNDS: usize = 3;
 
 type Groups = [[f32; GROUP]; GROUPS];
@@ -71,7 +71,7 @@ pub(super) fn quantise(values: &[f32; 256], block: &mut [u8; 210]) {
 struct Scales {
     d: f16,
     scales: [f32; GROUPS],
-    /// The weighted square error that is left.
+    /// The remaining weighted squared error.
     error: f32,
 }
 
@@ -96,7 +96,7 @@ fn search(x: &Groups) -> Scales {
 }
 
 impl Scales {
-    /// The scales near to `ideal`, under `d`, that leave the least error.
+    /// The scales close to `ideal`, under `d`, with the least error.
     fn nearest(x: &Groups, weights: &Groups, ideal: &[f32; GROUPS], d: f32) -> Scales {
         let d = fit::block_scale(d, -SCALE.0);
         let mut found = Scales { d, scales: [0.0; GROUPS], error: 0.0 };
@@ -125,7 +125,7 @@ impl Scales {
         self.scales.map(|scale| d * scale)
     }
 
-    /// The `d` that is best for the numbers that these scales lead to.
+    /// The best `d` for the numbers that these scales lead to.
     fn refit(&self, x: &Groups, weights: &Groups) -> f32 {
         let (mut total_aa, mut total_ax) = (0.0, 0.0);
         for (group, scale) in self.effective().into_iter().enumerate() {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_lie_where_they_are_read() {
+    fn bits_are_written_where_they_are_read() {
         let mut block = [0; 210];
         let values = std::array::from_fn(|i| (i * 37 % 64) as f32 - 32.0);
         quantise(&values, &mut block);

@@ -26,7 +26,7 @@ pub(super) fn quantise(values: &[f32; 32], block: &mut [u8; 34]) {
     }
 }
 
-/// The nearest whole number of a float in ±2^21; halves go away from zero, as in C's `roundf`.
+/// The nearest whole number of a float in ±2^21; halves round away from zero, as in C's `roundf`.
 #[inline(always)]
 fn round_half_away(x: f32) -> f32 {
     let magnitude = x.abs();

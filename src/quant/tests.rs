@@ -1,9 +1,9 @@
-//! What holds for every format; what holds for one is tested beside it.
+//! Tests that apply to every format; those for a single format are in its file.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Numbers that mean the same for ever: a linear congruential generator (Knuth's MMIX).
+/// Numbers that never change: a linear congruential generator (Knuth's MMIX).
 pub(super) struct Numbers(pub u64);
 
 impl Numbers {
@@ -147,7 +147,7 @@ fn constants_come_back_to_the_precision_of_f16() {
 }
 
 #[test]
-fn a_nan_or_infinity_never_hides() {
+fn nan_and_infinity_are_never_hidden() {
     let mut numbers = Numbers(2);
     for dtype in writable() {
         for hidden in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -182,8 +182,8 @@ proptest! {
     #[test]
     fn any_values_can_be_written(dtype in any_writable(), values in any_floats()) {
         let back = round_trip(dtype, &values);
-        // Scales and minima are in half precision, and what is beyond it is infinite there, as the
-        // public `gguf` package has it: Q4_1 keeps the least value of a block as it is.
+        // Scales and minima are in half precision, and values beyond its range become infinite, as
+        // in the public `gguf` package: Q4_1 keeps the smallest value of a block unchanged.
         if values.iter().all(|v| v.abs() <= half::f16::MAX.to_f32()) {
             prop_assert!(back.iter().all(|v| v.is_finite()));
         }
@@ -199,7 +199,7 @@ proptest! {
         dequantise(dtype, &bytes[..blocks * dtype.block_bytes()], &mut out).unwrap();
     }
 
-    /// Half a step, and what rounding the scale to f16 may cost.
+    /// Half a step, plus what rounding the scale to f16 may cost.
     #[test]
     fn errors_are_bounded(
         values in proptest::collection::vec(-1.0f32..1.0, 256),
@@ -211,8 +211,8 @@ proptest! {
             let len = dtype.block_len();
             for (x, y) in values.chunks(len).zip(back.chunks(len)) {
                 let most = x.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-                // The end of Q4_0 that has no counterpart may cost a whole step of an eighth.
-                // Q4_K and Q6_K minimise squares and may sacrifice a value for the others.
+                // The end of Q4_0's range without a counterpart may cost a whole step of an eighth.
+                // Q4_K and Q6_K minimize squares and may sacrifice a value for the others.
                 let steps = match dtype {
                     DType::F32 => 0.0,
                     DType::F16 => 1.0 / 2048.0,

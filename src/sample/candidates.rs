@@ -1,16 +1,16 @@
-//! The tokens that are still in the running.
+//! The remaining candidate tokens.
 
 use crate::engine::Candidate;
 use crate::error::{Error, Result};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// How the list lies.
+/// How the list is ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Order {
-    /// Token `i` at place `i`.
+    /// Token `i` at index `i`.
     ByToken,
-    /// As [`descending`] has it, without those of probability 0.
+    /// By [`descending`], without those of probability 0.
     Descending,
     #[default]
     Any,
@@ -21,26 +21,26 @@ enum Order {
 pub(super) struct Candidates {
     list: Vec<Candidate>,
     order: Order,
-    /// Where only the most likely tokens were given: the least of their logits. No other token has
-    /// a greater one.
+    /// If only the most likely tokens were given: the smallest of their logits. No other token has
+    /// a larger one.
     floor: Option<f32>,
-    /// Whether some logits have been made smaller since the list was filled.
+    /// Whether some logits have been lowered since the list was filled.
     lowered: bool,
 }
 
-/// The greatest logit first, of equals the token of the lower id.
+/// The largest logit first, ties broken by the lower id.
 fn descending(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
 impl Candidates {
-    /// All tokens, with `bias` added to their logits.
+    /// Fills the list with all tokens, with `bias` added to their logits.
     ///
     /// # Errors
     /// [`Error::Logits`] where a logit is NaN or plus infinity, or none is finite.
     pub fn fill(&mut self, logits: &[f32], bias: &[(u32, f32)]) -> Result<()> {
         self.list.clear();
-        // Adding 0 makes one zero of the two.
+        // Adding 0 turns -0 into 0.
         self.list
             .extend(logits.iter().zip(0..).map(|(x, token)| Candidate { token, logit: x + 0.0 }));
         for &(token, bias) in bias {
@@ -60,25 +60,25 @@ impl Candidates {
         Err(Error::Logits { nan, infinite, vocab: self.list.len() })
     }
 
-    /// The `top` tokens alone, in descending order, of a vocabulary of which `all` says whether they
-    /// are all of it. False if they do not say enough: then the logits do.
+    /// Fills the list with only the `top` tokens, in descending order; `all` says whether they are
+    /// the whole vocabulary. False if they are not sufficient: then the full logits are needed.
     pub fn fill_top(&mut self, top: &[Candidate], all: bool) -> bool {
         self.list.clear();
         self.list.extend(top.iter().map(|c| Candidate { logit: c.logit + 0.0, ..*c }));
         self.order = Order::Any;
         self.floor = if all { None } else { self.list.last().map(|c| c.logit) };
         self.lowered = false;
-        // Whoever has a logit that is not finite among the best has an error to tell of.
+        // A non-finite logit among the best is an error to report.
         self.list.first().is_some_and(|c| c.logit.is_finite())
     }
 
-    /// Whether tokens that are not in the list may still be in the running.
+    /// Whether tokens outside the list may still be candidates.
     pub fn is_partial(&self) -> bool {
         self.floor.is_some()
     }
 
-    /// Changes the logits of the tokens of `changes`, to which `change` gives the new logit. Where
-    /// the list has all tokens it takes as long as there are changes, otherwise as the list is long.
+    /// Changes the logits of the tokens in `changes`, with `change` computing the new logit. Linear
+    /// in the number of changes if the list has all tokens, otherwise in the length of the list.
     pub fn change<T>(&mut self, changes: &HashMap<u32, T>, change: impl Fn(f32, &T) -> f32) {
         let apply = |candidate: &mut Candidate, with: &T| {
             if candidate.logit.is_finite() {
@@ -102,8 +102,8 @@ impl Candidates {
         self.lowered = true;
     }
 
-    /// Divides the logits by `by`, which is above 0. Where the greatest would overflow they count from
-    /// that one on.
+    /// Divides the logits by `by`, which must be above 0. If the largest would overflow, logits are
+    /// taken relative to it.
     pub fn scale(&mut self, by: f32) {
         let best = self.best();
         let best = if (best / by).is_finite() { 0.0 } else { best };
@@ -113,11 +113,12 @@ impl Candidates {
         self.at_least(f32::MIN);
     }
 
-    /// Keeps the `k` most likely. False where the list can't tell which they are; then it must be
-    /// filled anew, with all tokens.
+    /// Keeps the `k` most likely. False if the list can't determine which these are; then it must
+    /// be refilled with all tokens.
     pub fn keep(&mut self, k: usize) -> bool {
         if let Some(floor) = self.floor {
-            // What was lowered to the floor or below may be less likely than a token that is not here.
+            // A token lowered to the floor or below may be less likely than one that is not in the
+            // list.
             self.sort();
             let sure = match self.list.get(k.wrapping_sub(1)) {
                 Some(last) => !self.lowered || last.logit > floor,
@@ -149,14 +150,14 @@ impl Candidates {
         &self.list
     }
 
-    /// Keeps those at `range` of the descending order.
+    /// Keeps those in `range` of the descending order.
     pub fn slice(&mut self, range: std::ops::Range<usize>) {
         self.sort();
         self.list.truncate(range.end);
         self.list.drain(..range.start.min(self.list.len()));
     }
 
-    /// Keeps those of a logit of at least `bound`.
+    /// Keeps those with a logit of at least `bound`.
     pub fn at_least(&mut self, bound: f32) {
         self.list.retain(|c| c.logit >= bound);
         if self.order == Order::ByToken {
@@ -164,7 +165,7 @@ impl Candidates {
         }
     }
 
-    /// The greatest logit.
+    /// The largest logit.
     pub fn best(&self) -> f32 {
         match self.order {
             Order::Descending => self.list.first().map_or(f32::NEG_INFINITY, |c| c.logit),
@@ -173,8 +174,7 @@ impl Candidates {
     }
 }
 
-/// What the softmax of descending `candidates` is but for a factor, 1 for the most likely, and the
-/// sum of all of it.
+/// The unnormalized softmax of descending `candidates`, 1 for the most likely, and its sum.
 pub(super) fn weights(candidates: &[Candidate]) -> (impl Fn(&Candidate) -> f64 + use<>, f64) {
     let best = candidates.first().map_or(0.0, |c| f64::from(c.logit));
     let weight = move |c: &Candidate| (f64::from(c.logit) - best).exp();

@@ -1,8 +1,8 @@
 //! DRY ("don't repeat yourself"), by p-e-w: a token that would continue a repetition becomes less
 //! likely, exponentially so in the length of what is repeated already.
 //!
-//! <https://github.com/oobabooga/text-generation-webui/pull/5677>; details, such as what a sequence
-//! breaker does, as in llama.cpp.
+//! <https://github.com/oobabooga/text-generation-webui/pull/5677>; details, such as the effect of a
+//! sequence breaker, follow llama.cpp.
 
 use super::candidates::Candidates;
 use super::history::History;
@@ -12,9 +12,9 @@ use std::collections::HashMap;
 /// The stage with its buffers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dry {
-    /// Breakers by their first token: what has to follow it.
+    /// Breakers by their first token: the tokens that must follow it.
     breakers: HashMap<u32, Vec<Vec<u32>>>,
-    /// Of each place how many tokens before it are also the last of the text.
+    /// For each position, how many tokens before it match the end of the text.
     matches: Vec<usize>,
     /// The longest repetition that a token would continue.
     repeats: HashMap<u32, usize>,
@@ -65,11 +65,11 @@ impl Dry {
         });
     }
 
-    /// How many of the last `length` tokens lie behind the last breaker.
+    /// How many of the last `length` tokens come after the last breaker.
     fn unbroken(&self, history: &History, length: usize) -> usize {
         for at in 0..length {
             let tails = history.back(at).and_then(|head| self.breakers.get(&head));
-            // The longest that stands there whole.
+            // The longest one that matches completely.
             let broken = tails.into_iter().flatten().filter(|tail| {
                 tail.len() <= at
                     && tail.iter().enumerate().all(|(i, &t)| history.back(at - 1 - i) == Some(t))
@@ -86,8 +86,8 @@ impl Dry {
     }
 
     /// The Z function of the last `length` tokens read backwards: `matches[d]` is how many tokens
-    /// that end `d` places before the end are also the last ones. Linear, as each token is compared
-    /// at most once to go beyond what is known already.
+    /// ending `d` positions before the end match the last ones. Linear, since each token is
+    /// compared at most once to extend what is already known.
     fn find_matches(&mut self, history: &History, length: usize) {
         let z = &mut self.matches;
         z.clear();

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// The newest tokens of a text, as many as the stages look back.
+/// The most recent tokens of a text, as far back as the stages look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     tokens: VecDeque<u32>,
-    /// Most that are kept.
+    /// Maximum number kept.
     most: usize,
-    /// How often each occurs among the last `window`.
+    /// Occurrences of each token among the last `window`.
     counts: HashMap<u32, u32>,
-    /// At most `most`.
+    /// At most `most` of them.
     window: usize,
 }
 
@@ -42,22 +42,22 @@ impl History {
         self.tokens.push_back(token);
     }
 
-    /// The token `n` places before the newest.
+    /// The token `n` positions before the most recent one.
     pub fn back(&self, n: usize) -> Option<u32> {
         self.tokens.len().checked_sub(n + 1).map(|at| self.tokens[at])
     }
 
-    /// How many there are.
+    /// Number of tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// How often each of the last tokens occurs among them.
+    /// The number of occurrences of each of the recent tokens.
     pub fn counts(&self) -> &HashMap<u32, u32> {
         &self.counts
     }
 
-    /// All, the oldest first.
+    /// All tokens, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.tokens.iter().copied()
     }

@@ -1,9 +1,9 @@
-//! From logits to a token: a chain of stages that run in the order given, and a draw from what they
-//! leave.
+//! From logits to a token: a chain of stages that run in the order given, and a draw from what
+//! remains.
 //!
-//! [`Sampling`] says which stages there are and with which numbers, [`Sampler`] runs them and keeps
-//! what they need to remember. Stages and numbers mean what they mean in llama.cpp, whose order is
-//! the default one ([`Stage::DEFAULT`]).
+//! [`Sampling`] lists the stages and their parameters, [`Sampler`] runs them and keeps their state.
+//! Stages and parameters mean the same as in llama.cpp, whose order is the default
+//! ([`Stage::DEFAULT`]).
 
 mod candidates;
 mod dry;

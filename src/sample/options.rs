@@ -1,9 +1,9 @@
-//! What a sampler is asked to do, and which numbers make sense.
+//! Sampler options and their valid ranges.
 
 use super::stage::Stage;
 use crate::error::{Error, Result};
 
-/// How tokens are chosen: the stages of the chain, their order, and their numbers.
+/// How tokens are chosen: the stages of the chain, their order, and their parameters.
 ///
 /// ```
 /// use attamba::sample::{Sampler, Sampling, Stage};
@@ -20,33 +20,32 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Sampling {
-    /// The stages, in the order in which they run. One that is not named does not run.
+    /// The stages, in the order in which they run. A stage that is not listed does not run.
     pub stages: Vec<Stage>,
     /// Added to the logits of some tokens before the first stage: `(token, bias)`. Minus infinity
     /// forbids one. Tokens beyond the vocabulary are ignored.
     pub bias: Vec<(u32, f32)>,
-    /// Repetition penalty: logits of recent tokens are divided by this where positive, else
+    /// Repetition penalty: logits of recent tokens are divided by this if positive, otherwise
     /// multiplied, once however often the token occurs. Above 0; 1 is off.
     pub repeat_penalty: f32,
     /// Subtracted from the logit of a recent token for each of its occurrences; 0 is off.
     pub frequency_penalty: f32,
     /// Subtracted from the logit of a recent token, however often it occurs; 0 is off.
     pub presence_penalty: f32,
-    /// How many tokens are recent to the three penalties; 0 turns them off.
+    /// How many tokens count as recent for the three penalties; 0 turns them off.
     pub repeat_last: usize,
-    /// DRY: a token that would make a repetition of n tokens longer loses
-    /// `multiplier × base ^ (n − allowed length)` of its logit where n is at least the allowed
-    /// length. 0 is off.
+    /// DRY: a token that would extend a repetition of n tokens loses `multiplier × base ^ (n −
+    /// allowed length)` of its logit if n is at least the allowed length. 0 is off.
     pub dry_multiplier: f32,
-    /// The base of that; at least 1.
+    /// The base in that formula; at least 1.
     pub dry_base: f32,
-    /// Repetitions shorter than that, in tokens, are not looked at.
+    /// Repetitions shorter than this, in tokens, are ignored.
     pub dry_allowed_length: usize,
-    /// How many tokens DRY looks for repetitions in; 0 turns it off.
+    /// How many tokens DRY searches for repetitions; 0 turns it off.
     pub dry_penalty_last_n: usize,
-    /// Sequences of tokens that no repetition reaches across. A token that is a sequence of its own
-    /// is never made less likely by DRY.
-    /// [`Tokenizer::dry_breakers`](crate::text::Tokenizer::dry_breakers) makes them of text.
+    /// Sequences of tokens that no repetition reaches across. A token that is a sequence by itself
+    /// is never penalized by DRY. [`Tokenizer::dry_breakers`](crate::text::Tokenizer::dry_breakers)
+    /// makes them from text.
     pub dry_breakers: Vec<Vec<u32>>,
     /// Only this many of the most likely tokens are kept; 0 keeps all.
     pub top_k: usize,
@@ -56,21 +55,21 @@ pub struct Sampling {
     pub top_p: f32,
     /// Only tokens at least this many times as likely as the most likely one are kept; 0 keeps all.
     pub min_p: f32,
-    /// How probable it is that XTC acts on a token; 0 is off.
+    /// The probability that XTC applies to a token; 0 is off.
     pub xtc_probability: f32,
     /// Of the tokens of at least this probability XTC keeps only the least likely one. Above 0.5
     /// there can't be two, and XTC is off.
     pub xtc_threshold: f32,
-    /// Logits are divided by it; 0 takes the most likely token of those that are left.
+    /// Logits are divided by this; 0 picks the most likely of the remaining tokens.
     pub temperature: f32,
-    /// Seed of the draws. A seed means the same in every version of this library.
+    /// Seed of the draws. A seed gives the same results in every version of this library.
     pub seed: u64,
 }
 
 impl Default for Sampling {
     /// Temperature 0.8, the 40 most likely tokens, top-p 0.95, min-p 0.05, and nothing against
-    /// repetitions: for text that goes on from a prompt, as in llama.cpp.
-    /// [`Sampling::chat`] is for answers.
+    /// repetitions: for text that continues a prompt, as in llama.cpp. [`Sampling::chat`] is for
+    /// answers.
     fn default() -> Sampling {
         Sampling {
             stages: Stage::DEFAULT.to_vec(),
@@ -148,7 +147,7 @@ impl Sampling {
         let refuse = |name: &str, x: f32, range: &str| {
             Err(Error::Argument(format!("{name} is {x}; it must be {range}")))
         };
-        // Written so that a NaN is refused too.
+        // Written so that NaN is rejected too.
         if !(self.repeat_penalty > 0.0 && self.repeat_penalty.is_finite()) {
             return refuse("repeat_penalty", self.repeat_penalty, "above 0 and finite");
         }
@@ -215,7 +214,7 @@ impl Sampling {
         let mut chain: Vec<Stage> = self.stages.iter().copied().filter(changes).collect();
         let greedy = self.temperature == 0.0 && chain.contains(&Stage::Temperature);
         if greedy && !chain.contains(&Stage::TypicalP) && !chain.contains(&Stage::Xtc) {
-            // They never remove the most likely token, and nothing else is asked for.
+            // They never remove the most likely token, and nothing else is needed.
             chain.retain(|stage| !matches!(stage, Stage::TopK | Stage::TopP | Stage::MinP));
         }
         chain

@@ -1,14 +1,14 @@
 //! Repetition, frequency and presence penalty.
 //!
 //! The repetition penalty is that of Keskar et al., *CTRL* (2019), with negative logits multiplied
-//! instead of divided; the other two are those of OpenAI's API. Each token is changed once, so that
-//! the work is as large as the number of recent tokens.
+//! instead of divided; the other two are those of OpenAI's API. Each token is changed once, so the
+//! work is linear in the number of recent tokens.
 
 use super::candidates::Candidates;
 use super::history::History;
 use super::options::Sampling;
 
-/// Makes the recent tokens less likely.
+/// Penalizes the recent tokens.
 pub(super) fn apply(candidates: &mut Candidates, history: &History, sampling: &Sampling) {
     candidates.change(history.counts(), |logit, &count| {
         let repeat = sampling.repeat_penalty;
@@ -17,7 +17,7 @@ pub(super) fn apply(candidates: &mut Candidates, history: &History, sampling: &S
     });
 }
 
-/// Whether no token becomes more likely by them.
+/// Whether they make no token more likely.
 pub(super) fn only_lower(sampling: &Sampling) -> bool {
     sampling.repeat_penalty >= 1.0
         && sampling.frequency_penalty >= 0.0

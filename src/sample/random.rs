@@ -1,7 +1,7 @@
 //! Random numbers.
 
-/// xoshiro256++ (Blackman and Vigna), seeded by SplitMix64. Its own, so that a seed means the same
-/// in every version of this library.
+/// xoshiro256++ (Blackman and Vigna), seeded by SplitMix64. Implemented here so that a seed gives
+/// the same results in every version of this library.
 #[derive(Clone, Debug)]
 pub(super) struct Random([u64; 4]);
 

@@ -1,4 +1,4 @@
-//! The chain at work.
+//! Runs the chain.
 
 use super::candidates::{Candidates, weights};
 use super::dry::Dry;
@@ -27,8 +27,8 @@ impl Sampler {
     /// A sampler.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a number outside of its range, which is named, or a stage that is
-    /// named twice.
+    /// [`Error::Argument`] for a parameter outside its range, naming it, or for a stage that is
+    /// listed twice.
     pub fn new(sampling: Sampling) -> Result<Sampler> {
         sampling.check()?;
         let dry = if sampling.looks_for_repetitions() { sampling.dry_penalty_last_n } else { 0 };
@@ -48,17 +48,17 @@ impl Sampler {
         &self.sampling
     }
 
-    /// Notes a token that was not sampled, such as one of the prompt.
+    /// Records a token that was not sampled, such as one of the prompt.
     pub fn accept(&mut self, token: u32) {
         self.history.push(token);
     }
 
-    /// The recent tokens, the oldest first; none where no stage asks for them.
+    /// The recent tokens, oldest first; none if no stage needs them.
     pub fn recent(&self) -> Vec<u32> {
         self.history.iter().collect()
     }
 
-    /// Takes `tokens`, the oldest first, for the recent ones; the random numbers go on.
+    /// Replaces the recent tokens with `tokens`, oldest first; the random numbers continue.
     pub fn recall(&mut self, tokens: &[u32]) {
         self.forget();
         for &token in tokens {
@@ -66,12 +66,12 @@ impl Sampler {
         }
     }
 
-    /// Forgets the recent tokens; the random numbers go on.
+    /// Forgets the recent tokens; the random numbers continue.
     pub fn forget(&mut self) {
         self.history.clear();
     }
 
-    /// The next token for `logits` (`[vocab]`), which counts as recent from now on.
+    /// Samples the next token from `logits` (`[vocab]`); it counts as recent from now on.
     ///
     /// # Errors
     /// [`Error::Logits`] where a logit is NaN or plus infinity, or none is finite. Then nothing has
@@ -82,15 +82,15 @@ impl Sampler {
         Ok(token)
     }
 
-    /// As [`Sampler::sample`], but the token counts as recent only once it is accepted.
+    /// Like [`Sampler::sample`], but the token counts as recent only once it is accepted.
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<u32> {
         self.candidates.fill(logits, &self.sampling.bias)?;
         self.run();
         self.draw()
     }
 
-    /// The tokens that [`Sampler::sample`] would draw from, the most likely first, with their
-    /// probabilities. Nothing is drawn but XTC's chance, and no token counts as recent.
+    /// The tokens that [`Sampler::sample`] would draw from, most likely first, with their
+    /// probabilities. Nothing is drawn except XTC's chance, and no token counts as recent.
     ///
     /// # Errors
     /// As [`Sampler::sample`].
@@ -102,7 +102,7 @@ impl Sampler {
         Ok(sorted.iter().map(|c| (c.token, weight(c) / total)).collect())
     }
 
-    /// Whether [`Sampler::choose_top`] is worth a try: the chain comes down to [`TOP`] tokens or less
+    /// Whether [`Sampler::choose_top`] is worth trying: the chain narrows to at most [`TOP`] tokens
     /// before a stage needs all of them.
     pub(crate) fn needs_only_top(&self) -> bool {
         let lowers = |stage: &Stage| match stage {
@@ -117,9 +117,9 @@ impl Sampler {
             }
     }
 
-    /// What [`Sampler::choose`] would choose, from the most likely candidates alone, in descending
-    /// order. None where they can't tell, as too many of them have been penalized: then nothing has
-    /// been drawn, and all logits are needed.
+    /// What [`Sampler::choose`] would choose, given only the most likely candidates, in descending
+    /// order. None if they are not sufficient because too many of them have been penalized: then
+    /// nothing has been drawn, and all logits are needed.
     pub(crate) fn choose_top(&mut self, top: &[Candidate]) -> Option<u32> {
         let enough = self.candidates.fill_top(top, top.len() < TOP);
         if !enough || !self.run() {
@@ -128,8 +128,8 @@ impl Sampler {
         self.draw().ok()
     }
 
-    /// Runs the stages. False where the candidates are not all and a stage needs those that are not
-    /// there.
+    /// Runs the stages. False if the candidates are not all tokens and a stage needs the missing
+    /// ones.
     fn run(&mut self) -> bool {
         let s = &self.sampling;
         let candidates = &mut self.candidates;
@@ -168,7 +168,7 @@ impl Sampler {
         !candidates.is_partial()
     }
 
-    /// Draws one of the candidates that are left.
+    /// Draws one of the remaining candidates.
     fn draw(&mut self) -> Result<u32> {
         let sorted = self.candidates.sort();
         let (weight, total) = weights(sorted);
@@ -179,7 +179,7 @@ impl Sampler {
                 return Ok(c.token);
             }
         }
-        // Rounding can leave a little over; the last candidate then is as good as any.
+        // Rounding can leave a small remainder; then the last candidate is as good as any.
         sorted.last().map(|c| c.token).ok_or(Error::Logits { nan: 0, infinite: 0, vocab: 0 })
     }
 }
@@ -207,14 +207,14 @@ mod tests {
         counts
     }
 
-    /// The tokens that can be drawn, the most likely first.
+    /// The tokens that can be drawn, most likely first.
     fn kept(sampling: Sampling, logits: &[f32]) -> Vec<u32> {
         let distribution = sampler(sampling).distribution(logits).unwrap();
         distribution.iter().map(|(token, _)| *token).collect()
     }
 
     #[test]
-    fn a_seed_means_the_same_for_ever() {
+    fn seeds_are_stable_across_versions() {
         let logits: Vec<f32> = (0..50).map(|i| (i as f32 * 0.7).sin()).collect();
         let mut s = sampler(plain().with_seed(42));
         let drawn: Vec<u32> = (0..8).map(|_| s.sample(&logits).unwrap()).collect();
@@ -292,24 +292,24 @@ mod tests {
             // Token 9 never occurs.
             std::array::from_fn::<_, 8, _>(|t| (of(9) / of(t as u32)).ln().round())
         };
-        // 1 2 3 4, 1 2 3: a 4 would make the repetition of three one of four.
+        // 1 2 3 4, 1 2 3: a 4 would extend the repetition of three to four.
         let text = [1, 2, 3, 4, 1, 2, 3];
         assert_eq!(lost(sampling(), &text), [0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]);
         let none = [0.0; 8];
         assert_eq!(lost(sampling().with_dry_allowed_length(4), &text), none);
         assert_eq!(lost(sampling().with_dry_penalty_last_n(5), &text), none, "too long ago");
-        // 2 breaks the repetition, so that one of one is left.
+        // 2 breaks the repetition, which leaves one of length one.
         assert_eq!(lost(sampling().with_dry_breakers(vec![vec![2]]), &text), none);
         let sequence = sampling().with_dry_breakers(vec![vec![1, 2], vec![5, 1]]);
         assert_eq!(lost(sequence, &text), none);
         let elsewhere = sampling().with_dry_breakers(vec![vec![4, 2], vec![5]]);
         assert_eq!(lost(elsewhere, &text), lost(sampling(), &text));
-        // A breaker is not penalized itself.
+        // A breaker itself is not penalized.
         assert_eq!(lost(sampling().with_dry_breakers(vec![vec![4]]), &text), none);
     }
 
     #[test]
-    fn bias_forbids_and_favours() {
+    fn bias_forbids_and_favors() {
         let bias = vec![(1, f32::NEG_INFINITY), (2, 5.0), (99, 1.0)];
         let mut s = sampler(Sampling::greedy().with_bias(bias));
         assert_eq!(s.sample(&[1.0, 9.0, 0.0]).unwrap(), 2);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_no_numbers_are_an_error() {
+    fn non_finite_logits_are_an_error() {
         let (nan, inf) = (f32::NAN, f32::INFINITY);
         for sampling in [Sampling::greedy(), Sampling::default()] {
             for (logits, want) in [
@@ -396,7 +396,7 @@ mod tests {
             }
         }
 
-        /// The most likely tokens alone are enough, or say that they are not.
+        /// The most likely tokens alone are sufficient, or report that they are not.
         #[test]
         fn the_best_tokens_choose_as_all_do(
             // Few values: many logits are equal.
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_tokens_say_when_they_are_not_enough() {
+    fn the_best_tokens_report_when_they_are_not_enough() {
         let logits: Vec<f32> = (0..200).map(|i| -(i as f32) / 100.0).collect();
         let top: Vec<Candidate> =
             (0..TOP).map(|token| Candidate { token: token as u32, logit: logits[token] }).collect();

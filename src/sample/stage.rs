@@ -6,14 +6,14 @@ use std::str::FromStr;
 /// A stage of the chain: a step between the logits and the draw.
 ///
 /// Its name, as [`Stage::name`] gives it and [`str::parse`] reads it, is that of llama.cpp with
-/// hyphens; `_` for `-`, `typ-p` and `temp` are read too.
+/// hyphens; `_` for `-`, `typ-p` and `temp` are also accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Repetition, frequency and presence penalty: recent tokens become less likely.
+    /// Repetition, frequency and presence penalties: recent tokens become less likely.
     Penalties,
-    /// DRY: a token that would continue a repetition becomes less likely, the more the longer the
-    /// repetition is already.
+    /// DRY: a token that would continue a repetition becomes less likely, increasingly so with the
+    /// length of the repetition.
     Dry,
     /// Only the k most likely tokens are kept.
     TopK,
@@ -23,7 +23,8 @@ pub enum Stage {
     TopP,
     /// Only tokens at least p times as likely as the most likely one are kept.
     MinP,
-    /// XTC: now and then the most likely tokens but the last of those above a threshold are removed.
+    /// XTC: with some probability, removes all tokens above a threshold except the least likely of
+    /// them.
     Xtc,
     /// Logits are divided by the temperature; at 0 only the most likely token is kept.
     Temperature,

@@ -5,8 +5,8 @@ use super::candidates::{Candidates, weights};
 /// Keeps the tokens whose surprise is closest to the entropy and that together have the probability
 /// `p`, and at least one (Meister et al., *Locally Typical Sampling*, 2023).
 ///
-/// The surprise grows along the descending order, so that the most typical tokens lie side by side:
-/// the range grows from the entropy to both sides.
+/// Surprise increases along the descending order, so the most typical tokens are adjacent: the
+/// range grows from the entropy to both sides.
 pub(super) fn typical_p(candidates: &mut Candidates, p: f32) {
     let sorted = candidates.sort();
     let (weight, total) = weights(sorted);

@@ -4,7 +4,7 @@
 
 use super::candidates::{Candidates, weights};
 
-/// Of the tokens that have a probability of at least `threshold`, keeps only the least likely.
+/// Of the tokens with a probability of at least `threshold`, keeps only the least likely.
 pub(super) fn apply(candidates: &mut Candidates, threshold: f32) {
     let sorted = candidates.sort();
     let (weight, total) = weights(sorted);

@@ -1,4 +1,4 @@
-//! Tokens that are found in the text before anything is cut or merged: `<|im_start|>` and its
+//! Tokens that are found in the text before anything is split or merged: `<|im_start|>` and the
 //! like.
 
 use super::vocabulary::{Kind, Vocabulary};
@@ -7,7 +7,7 @@ use super::vocabulary::{Kind, Vocabulary};
 #[derive(Default)]
 pub(super) struct Added {
     ids: Vec<u32>,
-    /// Whether a token begins with this byte.
+    /// For each byte, whether a token begins with it.
     begins: Vec<bool>,
 }
 
@@ -26,7 +26,7 @@ impl Added {
             .filter(|&id| !vocabulary.text(id).is_empty())
             .collect();
         ids.sort_by_key(|&id| vocabulary.text(id));
-        // Of two with the same text the first is found.
+        // Of two with the same text the first one is found.
         ids.dedup_by_key(|id| vocabulary.text(*id));
         let mut begins = vec![false; 256];
         for &id in &ids {
@@ -41,8 +41,8 @@ impl Added {
         Some(self.ids[at])
     }
 
-    /// Cuts `text` at the added tokens: the leftmost first, and of those that begin at one place
-    /// the longest. Without `special`, the text of a special token is ordinary text.
+    /// Splits `text` at the added tokens: the leftmost first, and of those that begin at the same
+    /// position the longest. Without `special`, the text of a special token is ordinary text.
     pub(super) fn fragments<'a>(
         &self,
         vocabulary: &Vocabulary,
@@ -94,7 +94,7 @@ impl Added {
         range.iter().any(special)
     }
 
-    /// Of `range`, whose tokens have the same `depth` bytes first, those that go on with `byte`.
+    /// Of `range`, whose tokens share their first `depth` bytes, those that continue with `byte`.
     fn narrowed<'a>(
         &self,
         vocabulary: &Vocabulary,

@@ -1,6 +1,6 @@
 //! Byte-level BPE: `tokenizer.ggml.model` = `gpt2`, and most files of tokenizer.json.
 //!
-//! The text is cut into words; each word is a row of bytes; the pair of neighbours that stands
+//! The text is split into words; each word is a sequence of bytes; the pair of neighbors that comes
 //! first in the list of merges is joined, until no pair of the list is left.
 
 use super::bytelevel;
@@ -11,17 +11,17 @@ use super::vocabulary::{Kind, Vocabulary, twice};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
-/// A byte that no token spells.
+/// Marks a byte without a token.
 const NONE: u32 = u32::MAX;
 
-/// The encoder. Twenty bytes a merge, and little else, stay in memory.
+/// The encoder. Twenty bytes per merge, and little else, stay in memory.
 pub(super) struct Bpe {
     cut: Pretokenizer,
     /// The token of each byte.
     bytes: [u32; 256],
-    /// Two neighbours to (rank, token of both together).
+    /// Two neighbors to (rank, token of both together).
     pairs: HashMap<(u32, u32), (u32, u32)>,
-    /// All words that are one token, where such words are not merged step by step.
+    /// All words that are one token, if such words are not merged step by step.
     whole: Option<Index>,
 }
 
@@ -66,13 +66,13 @@ impl Bpe {
                 let found = index.find(&joined, text);
                 both = found.ok_or_else(|| unknown(&format!("{left}{right}")))?;
             }
-            // Of equal merges the last counts, as in the `tokenizers` package.
+            // Of equal merges the last one counts, as in the `tokenizers` package.
             pairs.insert((a, b), (rank as u32, both));
         }
         Ok(Bpe { cut, bytes, pairs, whole: ignore_merges.then_some(index) })
     }
 
-    /// Whether every byte has a token, so that any text can be encoded and comes back.
+    /// Whether every byte has a token, so that any text can be encoded and decoded back.
     pub(super) fn spells_all(&self) -> bool {
         !self.bytes.contains(&NONE)
     }
@@ -105,8 +105,8 @@ impl Bpe {
     }
 }
 
-/// All tokens by their bytes. Ordinary tokens come first: one of them may be spelled as a special
-/// token is, and is what merging makes; that two ordinary ones are equal is an error.
+/// All tokens by their bytes. Ordinary tokens come first: one may be spelled like a special token,
+/// and is then what merging produces; two equal ordinary tokens are an error.
 fn index(vocabulary: &Vocabulary) -> Result<Index> {
     use Kind::*;
     let mut index = Index::new(vocabulary.len());

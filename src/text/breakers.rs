@@ -1,14 +1,14 @@
-//! What DRY takes for the end of a repetition, as tokens; and how a chat is sampled.
+//! DRY's sequence breakers as tokens; and the sampling defaults for chats.
 
 use super::tokenizer::Tokenizer;
 use super::vocabulary::Kind;
 use crate::error::Result;
 use crate::sample::Sampling;
 
-/// The texts that break a repetition by default, as in llama.cpp: they part lines, names and their
+/// The texts that break a repetition by default, as in llama.cpp: they delimit lines, names and
 /// values, quotes and emphasis.
 const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
-/// As in llama.cpp: longer sequences of tokens are cut.
+/// As in llama.cpp: longer sequences of tokens are truncated.
 const LONGEST: usize = 20;
 
 impl Tokenizer {
@@ -21,7 +21,7 @@ impl Tokenizer {
     pub fn dry_breakers<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>> {
         let mut breakers = Vec::new();
         for text in texts.iter().map(AsRef::as_ref).filter(|text: &&str| !text.is_empty()) {
-            // A text's beginnings are few; the tokens of what follows each are found once.
+            // A text has few beginnings; the tokens of what follows each are computed once.
             let mut rests = Vec::new();
             for (at, _) in text.char_indices().skip(1) {
                 let mut rest = self.encode(&text[at..], false)?;
@@ -43,8 +43,8 @@ impl Tokenizer {
         Ok(breakers)
     }
 
-    /// All special tokens, none of which DRY makes less likely when each is a breaker: an answer may
-    /// end as the one before did.
+    /// All special tokens. As breakers none of them is penalized by DRY: an answer may end like the
+    /// one before.
     fn special_tokens(&self) -> impl Iterator<Item = u32> + '_ {
         self.parts.vocabulary.of_kind(&[Kind::Control, Kind::Unknown])
     }

@@ -1,9 +1,9 @@
 //! The alphabet of byte-level BPE: every byte is written as one printable character.
 //!
-//! Source: the GPT-2 tokenizer. Printable Latin-1 stands for itself; the other 68 bytes, in
-//! order, are the characters from U+0100 on, so that a space is `Ġ` and a newline `Ċ`.
+//! Source: the GPT-2 tokenizer. Printable Latin-1 represents itself; the other 68 bytes, in order,
+//! are the characters from U+0100 on, so that a space is `Ġ` and a newline `Ċ`.
 
-/// Bytes that stand for themselves.
+/// Bytes that represent themselves.
 fn is_printable(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff)
 }
@@ -18,7 +18,7 @@ fn hidden(nth: u32) -> Option<u8> {
     }
 }
 
-/// The byte that `c` stands for, if `c` is in the alphabet.
+/// The byte that `c` represents, if `c` is in the alphabet.
 fn byte(c: char) -> Option<u8> {
     match u32::from(c) {
         code @ 0..=0xff => Some(code as u8).filter(|&b| is_printable(b)),
@@ -26,7 +26,7 @@ fn byte(c: char) -> Option<u8> {
     }
 }
 
-/// The bytes that a token stands for; none if one of its characters is not in the alphabet.
+/// The bytes that a token represents; none if one of its characters is not in the alphabet.
 pub(super) fn bytes(token: &str) -> Option<impl Iterator<Item = u8> + '_> {
     token.chars().all(|c| byte(c).is_some()).then(|| token.chars().filter_map(byte))
 }

@@ -1,4 +1,4 @@
-//! A chat as tokens: whole, or only what a session has not seen yet.
+//! A chat as tokens: all of it, or only what a session has not seen yet.
 
 use super::language::with_bos;
 use super::marks;
@@ -9,8 +9,8 @@ use std::borrow::Cow;
 
 /// A tokenizer and a template that belong together.
 ///
-/// What a message says is text: only the template's own words become special tokens, so that a message
-/// that spells `<|im_end|>` does not end its turn. [`Chat::parse_special`] changes that.
+/// The content of a message is plain text: only the template's own words become special tokens, so
+/// a message containing `<|im_end|>` does not end its turn. [`Chat::parse_special`] changes that.
 #[derive(Clone, Copy, Debug)]
 pub struct Chat<'a> {
     tokenizer: &'a Tokenizer,
@@ -18,16 +18,16 @@ pub struct Chat<'a> {
     parse_special: bool,
 }
 
-/// What a session is to be fed for the next answer.
+/// What to feed a session for the next answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// The tokens to feed.
     pub tokens: Vec<u32>,
-    /// The tokens begin the chat: the session has to be a fresh one. Always so in the first
-    /// turn, and in a later one if the template writes earlier turns anew.
+    /// The tokens start the chat from the beginning: the session must be a fresh one. Always true
+    /// in the first turn, and in a later one if the template rewrites earlier turns.
     pub restart: bool,
-    /// The text that the session has seen once it is fed. Append the answer as it comes and hand
-    /// it to the next turn. Where messages spell special tokens it has marks in it: U+FDD0.
+    /// The text that the session has seen once it is fed. Append the answer as it is generated and
+    /// pass it to the next turn. Where messages spell special tokens it contains marks: U+FDD0.
     pub text: String,
 }
 
@@ -37,8 +37,8 @@ impl<'a> Chat<'a> {
         Chat { tokenizer, template, parse_special: false }
     }
 
-    /// With `yes`, a message that spells a special token becomes that token, as the whole rendered
-    /// text is read as one. For messages that an application writes itself.
+    /// With `yes`, special tokens spelled in messages become those tokens, since the whole rendered
+    /// text is parsed as one. For messages that an application writes itself.
     #[must_use]
     pub fn parse_special(self, yes: bool) -> Chat<'a> {
         Chat { parse_special: yes, ..self }
@@ -64,7 +64,7 @@ impl<'a> Chat<'a> {
         self.template.render(&marked, add_generation_prompt)
     }
 
-    /// The text of an answer as [`Chat::render`] has it in its place.
+    /// The text of an answer as [`Chat::render`] would write it.
     pub(crate) fn mark<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.parse_special { Cow::Borrowed(text) } else { self.tokenizer.mark(text) }
     }
@@ -76,11 +76,11 @@ impl<'a> Chat<'a> {
 
     /// What to feed for the answer to `messages`, of which the session has seen the text `fed`.
     ///
-    /// `fed` is empty at first, and then [`Turn::text`] followed by the text of the answer, its
-    /// end token left out if that was not fed to the session. What the template writes between
-    /// an answer and the next message is part of the tokens, and a system prompt that it adds by
-    /// itself is not added again. If the chat no longer begins with `fed`, all of it comes back
-    /// with [`Turn::restart`].
+    /// `fed` is empty at first, and then [`Turn::text`] followed by the text of the answer, without
+    /// its end token if that was not fed to the session. What the template writes between an answer
+    /// and the next message is part of the tokens, and a system prompt that it adds by itself is
+    /// not added again. If the chat no longer begins with `fed`, all of it comes back with
+    /// [`Turn::restart`].
     ///
     /// ```no_run
     /// # use attamba::text::{Chat, Message};
@@ -108,7 +108,7 @@ impl<'a> Chat<'a> {
         }
     }
 
-    /// The tokens of the text of a whole chat, as [`Chat::render`] and [`Turn::text`] have it.
+    /// The tokens of the text of a whole chat, as in [`Chat::render`] and [`Turn::text`].
     pub(crate) fn whole(&self, text: &str) -> Result<Vec<u32>> {
         Ok(with_bos(self.tokenizer, self.tokenizer.encode_marked(text)?))
     }

@@ -1,13 +1,13 @@
-//! The Unicode classes that pre-tokenizers cut words by.
+//! The Unicode classes by which pre-tokenizers split words.
 //!
-//! The tables are those of the `regex-syntax` crate that the `tokenizers` crate is built with,
-//! so that both agree to the character. The standard library has no general categories, and its
-//! own tables change with the compiler.
+//! The tables are those of the `regex-syntax` crate that the `tokenizers` crate is built with, so
+//! that both agree on every character. The standard library has no general categories, and its own
+//! tables change with the compiler.
 
 use regex_syntax::hir::{Class as Set, HirKind};
 use std::sync::LazyLock;
 
-/// What a character is to a pre-tokenizer; the four classes exclude each other.
+/// The class of a character for a pre-tokenizer; the four classes are mutually exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// White_Space, `\s`.
@@ -16,7 +16,7 @@ pub(super) enum Class {
     Letter,
     /// General category N, `\p{N}`.
     Number,
-    /// Everything else, marks included.
+    /// Everything else, including marks.
     Other,
 }
 

@@ -8,12 +8,12 @@ use jiff::{Timestamp, Zoned};
 pub(super) struct Clock(Zoned);
 
 impl Clock {
-    /// The present.
+    /// The current time.
     pub(super) fn now() -> Clock {
         Clock(Timestamp::now().to_zoned(TimeZone::UTC))
     }
 
-    /// As C's `strftime` does; a directive that is not known is left as it stands.
+    /// Like C's `strftime`; an unknown directive is left unchanged.
     pub(super) fn format(&self, format: &str) -> String {
         let config = Config::new().custom(PosixCustom::new()).lenient(true);
         let text = BrokenDownTime::from(&self.0).to_string_with_config(&config, format);

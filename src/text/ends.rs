@@ -1,21 +1,22 @@
 //! Which tokens end a generation.
 //!
-//! What the file says comes first: its EOS, EOT and EOM. Many files name only one of them. For an end
-//! that a file does not name, the usual names stand in: of a text, of a turn, of a message within a
-//! turn. A chat model's EOS is often the end of a turn by its name; it then counts as that.
+//! The file's own ids come first: its EOS, EOT and EOM. Many files specify only one of them. For an
+//! end that a file does not specify, tokens with the usual names are used: end of text, of turn, of
+//! message within a turn. A chat model's EOS is often the end of a turn by its name; it then counts
+//! as that.
 
 use super::added::Added;
 use super::source::TextSource;
 use super::vocabulary::{Kind, Vocabulary};
 
-/// Names of the token that ends a text.
+/// Names of the end-of-text token.
 const TEXT: [&str; 3] = ["<|endoftext|>", "<|end_of_text|>", "</s>"];
-/// Names of the token that ends a turn.
+/// Names of the end-of-turn token.
 const TURN: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"];
-/// Names of the token that ends a message.
+/// Names of the end-of-message token.
 const MESSAGE: [&str; 1] = ["<|eom_id|>"];
 
-/// The tokens that end a generation, those that the file names first.
+/// The tokens that end a generation, starting with those that the file specifies.
 pub(super) fn of(source: &TextSource, vocabulary: &Vocabulary, added: &Added) -> Vec<u32> {
     let is_named =
         |id: u32, names: &[&str]| names.iter().any(|name| vocabulary.text(id) == name.as_bytes());

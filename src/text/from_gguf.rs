@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::gguf::Gguf;
 
 impl<'a> TextSource<'a> {
-    /// What `gguf` says; a key of the wrong type is an error that names it. The arrays are not
-    /// read where a tokenizer.json makes them needless.
+    /// Reads the keys of `gguf`; a key of the wrong type is an error that names it. The arrays are
+    /// not read if a tokenizer.json makes them unnecessary.
     pub fn from_gguf(gguf: &'a Gguf) -> Result<TextSource<'a>> {
         let huggingface_json = gguf.str("tokenizer.huggingface.json")?;
         let mut source = TextSource {

@@ -1,4 +1,4 @@
-//! A tokenizer from the arrays `tokenizer.ggml.*`.
+//! Builds a tokenizer from the arrays `tokenizer.ggml.*`.
 
 use super::added::Added;
 use super::bpe::Bpe;
@@ -27,7 +27,8 @@ fn byte_level(source: &TextSource) -> Result<Parts> {
     let cut = Pretokenizer::by_name(source.pre)?;
     let vocabulary = vocabulary(source, |token, kind, into| match bytelevel::bytes(token) {
         Some(bytes) if kind == Kind::Normal => into.push(bytes, kind),
-        // A token that is not spelled in the byte alphabet is its own text and no merge makes it.
+        // A token that is not spelled in the byte alphabet is its own text and no merge produces
+        // it.
         None if kind == Kind::Normal => into.push(token.bytes(), Kind::Unused),
         _ => into.push(token.bytes(), kind),
     })?;
@@ -37,13 +38,13 @@ fn byte_level(source: &TextSource) -> Result<Parts> {
             "a gpt2 tokenizer needs tokenizer.ggml.merges, which the file does not have".into(),
         ));
     }
-    // The space that parts the two tokens is never the first character.
+    // The space between the two tokens is never the first character.
     let merges = source.merges.iter().map(|merge| {
         let after_first = merge.chars().next()?.len_utf8();
         let at = after_first + merge[after_first..].find(' ')?;
         Some((&merge[..at], &merge[at + 1..]))
     });
-    // The field's Llama 3 files rely on both without saying so.
+    // Existing Llama 3 files rely on both without saying so.
     let llama3 = cut == Pretokenizer::Llama3;
     let encoder = Encoder::Bpe(Bpe::new(&vocabulary, cut, merges, llama3)?);
     Ok(Parts { added: Added::new(&vocabulary), vocabulary, encoder, add_bos: llama3 })
@@ -85,7 +86,7 @@ fn vocabulary(
             Some(&number) => Kind::from_ggml(number).ok_or_else(|| {
                 Error::Tokenizer(format!("token {id} ({token:?}) has the unknown type {number}"))
             })?,
-            // Without types, the tokens with a role are those that are not text.
+            // Without types, the tokens with a role are the ones that are not text.
             None if [
                 source.bos,
                 source.eos,
@@ -112,7 +113,7 @@ pub(super) fn byte(token: &str) -> Option<u8> {
     hexadecimal.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// Checks an array that has an entry for each token, or none.
+/// Checks an array that must have one entry per token, or be empty.
 fn same_length(key: &str, length: usize, tokens: usize) -> Result<()> {
     if length != 0 && length != tokens {
         return Err(Error::Tokenizer(format!(

@@ -1,4 +1,4 @@
-//! The kinds of tokenizer.json that have no compact encoder, by the `tokenizers` crate.
+//! The kinds of tokenizer.json without a compact encoder, handled by the `tokenizers` crate.
 
 use super::added::Added;
 use super::bytelevel;
@@ -11,11 +11,11 @@ use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::tokenizer::{AddedVocabulary, Model, OffsetReferential, OffsetType, PreTokenizer};
 
-/// A tokenizer of the crate, taken apart where its whole would do too much: its `encode` builds
-/// offsets and strings for every token, and finding special tokens or not is a setting of it.
+/// A tokenizer of the crate, used in parts because the whole does too much: its `encode` builds
+/// offsets and strings for every token, and whether it finds special tokens is a global setting.
 pub(super) struct Hub {
     inner: tokenizers::Tokenizer,
-    /// The added tokens once more, with the special ones left as text.
+    /// A second copy of the added tokens, with the special ones left as text.
     without_special: AddedVocabulary,
 }
 
@@ -40,7 +40,7 @@ impl Hub {
         for (id, token) in by_id {
             if id as usize >= MAX_TOKENS {
                 return Err(Error::Tokenizer(format!(
-                    "token {token:?} has id {id}; {MAX_TOKENS} tokens are the most that is accepted"
+                    "token {token:?} has id {id}; the limit is {MAX_TOKENS} tokens"
                 )));
             }
             if (id as usize) < vocabulary.len() {
@@ -75,7 +75,7 @@ impl Hub {
         })
     }
 
-    /// Appends the tokens of `text`, special ones found in it or not.
+    /// Appends the tokens of `text`, finding special ones in it or not.
     pub(super) fn encode(&self, text: &str, special: bool, tokens: &mut Vec<u32>) -> Result<()> {
         guarded(|| {
             let added =
@@ -125,8 +125,8 @@ fn spelling(decoder: &Value) -> Result<Spelling> {
     }
 }
 
-/// Runs code of the crate, which indexes without asking when a file contradicts itself: such a
-/// panic must not leave the library. Nothing is changed by the code but what is thrown away.
+/// Runs code of the crate, which indexes unchecked when a file contradicts itself: such a panic
+/// must not leave the library. The code changes nothing that outlives a panic.
 fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),

@@ -1,8 +1,8 @@
-//! A hash table from the bytes of a token to its id, four to eight bytes an entry.
+//! A hash table from the bytes of a token to its id, four to eight bytes per entry.
 //!
-//! A `HashMap` would own a copy of every key. Here the vocabulary keeps the bytes and the table
-//! only the ids. Keys are hashed with the standard library's keyed hash: they come from a file,
-//! which could otherwise be made of tokens that all collide.
+//! A `HashMap` would own a copy of every key. Here the vocabulary owns the bytes and the table only
+//! the ids. Keys are hashed with the standard library's keyed hash: they come from a file, which
+//! could otherwise be crafted so that all tokens collide.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -15,14 +15,14 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// A table that will hold at most `entries` ids.
+    /// A table for at most `entries` ids.
     pub(super) fn new(entries: usize) -> Index {
         // At most two thirds full, so that a miss ends after a few slots.
         let slots = (entries + entries / 2 + 1).next_power_of_two();
         Index { slots: vec![EMPTY; slots].into_boxed_slice(), hasher: RandomState::new() }
     }
 
-    /// Enters `id` under `bytes`, or returns the id that is already there under the same bytes.
+    /// Inserts `id` under `bytes`, or returns the id that is already there under the same bytes.
     pub(super) fn insert<'a>(
         &mut self,
         bytes: &[u8],
@@ -39,7 +39,7 @@ impl Index {
         }
     }
 
-    /// The id entered under `bytes`.
+    /// The id stored under `bytes`.
     pub(super) fn find<'a>(&self, bytes: &[u8], text: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
         let id = self.slots[self.probe(bytes, text)];
         (id != EMPTY).then_some(id)

@@ -1,4 +1,4 @@
-//! What lies between the text of people and the tokens of one model.
+//! Everything between text and the tokens of one model.
 
 use super::chat::Chat;
 use super::source::TextSource;
@@ -15,12 +15,12 @@ pub struct Language(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     tokenizer: Tokenizer,
-    /// Or why there is none that works: text without messages needs none.
+    /// Or the reason why none is usable: text without messages needs none.
     template: std::result::Result<ChatTemplate, String>,
 }
 
 impl Language {
-    /// What the file of `model` says: its tokenizer, and its chat template or, where it has none, one
+    /// Read from the file of `model`: its tokenizer, and its chat template or, if it has none, one
     /// that suits its tokens ([`ChatTemplate::for_tokenizer`]).
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Language {
     /// The chat template.
     ///
     /// # Errors
-    /// [`Error::Template`] if the file's can't be used.
+    /// [`Error::Template`] if the file's template can't be used.
     pub fn template(&self) -> Result<&ChatTemplate> {
         self.0.template.as_ref().map_err(|text| Error::Template(text.clone()))
     }
@@ -62,8 +62,8 @@ impl Language {
         Ok(Chat::new(self.tokenizer(), self.template()?))
     }
 
-    /// The tokens of a text that a session begins with: BOS comes first where the model expects it,
-    /// once. With `special`, names of special tokens in the text become these tokens.
+    /// The tokens of a text that starts a session: BOS comes first if the model expects it, once.
+    /// With `special`, names of special tokens in the text become those tokens.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].

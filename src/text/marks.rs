@@ -1,18 +1,20 @@
-//! Marks in the text of a chat: what a message says stays text, even where it spells a special token.
+//! Marks in the text of a chat: the content of a message stays text, even if it spells a special
+//! token.
 //!
-//! The mark goes into a message behind the first character of whatever spells a special token there,
-//! before the template is rendered. So templates may trim, cut and join messages as they like, and of
-//! the rendered text only the template's own parts can become special tokens. The marks go once
-//! special tokens have been found. A message that spells none is rendered as it stands.
+//! A mark is inserted into a message after the first character of anything that spells a special
+//! token, before the template is rendered. So templates may trim, cut and join messages as they
+//! like, and only the template's own parts of the rendered text can become special tokens. The
+//! marks are removed once special tokens have been found. A message that spells none is rendered
+//! unchanged.
 
 use super::added::Added;
 use super::vocabulary::Vocabulary;
 use std::borrow::Cow;
 
-/// U+FDD0, which Unicode reserves for the use within a program; as part of a message it is dropped.
+/// U+FDD0, which Unicode reserves for internal use by programs; it is dropped from messages.
 pub(super) const MARK: char = '\u{FDD0}';
 
-/// `text` with its special tokens broken by marks, those too whose beginning stands at its end.
+/// `text` with its special tokens broken up by marks, including one that only begins at its end.
 pub(super) fn marked<'a>(text: &'a str, added: &Added, vocabulary: &Vocabulary) -> Cow<'a, str> {
     let mut marked = String::new();
     let mut done = 0;
@@ -38,7 +40,7 @@ pub(super) fn unmarked(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// What follows `beginning` in `text`, whatever marks they have.
+/// What follows `beginning` in `text`, ignoring marks in both.
 pub(super) fn after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
     let mut rest = text.chars();
     for c in beginning.chars().filter(|&c| c != MARK) {

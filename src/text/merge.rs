@@ -1,4 +1,4 @@
-//! Merging neighbours, best pair first: the loop that both kinds of BPE share.
+//! Merging neighbors, best pair first: the loop shared by both kinds of BPE.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +10,7 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Symbol {
     /// First byte in the text.
     pub(super) start: u32,
-    /// Bytes; 0 once it has become part of its left neighbour.
+    /// Length in bytes; 0 once it has become part of its left neighbor.
     pub(super) len: u32,
     /// Token of the piece, or whatever the caller put there.
     pub(super) id: u32,
@@ -25,13 +25,12 @@ struct Pair {
     rank: u32,
     left: u32,
     right: u32,
-    /// Bytes of both when the pair was found: if they differ now, the pair is out of date.
+    /// Bytes of both when the pair was found: if they differ now, the pair is stale.
     len: u32,
     id: u32,
 }
 
-/// A list of symbols and the pairs that wait; kept between words so that nothing is allocated
-/// for each.
+/// A list of symbols and the pending pairs; reused between words to avoid allocation.
 #[derive(Default)]
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
@@ -94,7 +93,7 @@ impl Merger {
         }
     }
 
-    /// What is left, in order.
+    /// The remaining symbols, in order.
     pub(super) fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         self.symbols.iter().filter(|s| s.len > 0)
     }

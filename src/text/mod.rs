@@ -1,13 +1,13 @@
-//! Text in, tokens out, and back: tokenizer, streaming detokeniser and chat template.
+//! Text to tokens and back: tokenizer, streaming detokenizer and chat template.
 //!
-//! - [`TextSource`]: what a model file says, the only input.
+//! - [`TextSource`]: what a model file contains, the only input.
 //! - [`Tokenizer`]: text to tokens and back.
 //! - [`Detokeniser`]: text of tokens as they are generated, never half a code point.
 //! - [`ChatTemplate`] and [`Chat`]: messages to the text and the tokens a model was trained on.
 //!
-//! A tokenizer in GGUF arrays has an encoder of its own here (`bpe`, `spm`), small in memory and
-//! all but linear in the text; a tokenizer.json uses the same where it describes the same, and
-//! otherwise the `tokenizers` crate (`hub`). The tests compare all of them with the Python
+//! A tokenizer in GGUF arrays has its own encoder here (`bpe`, `spm`), small in memory and close to
+//! linear in the text; a tokenizer.json uses the same encoder if it describes the same tokenizer,
+//! and otherwise the `tokenizers` crate (`hub`). The tests compare all of them with the Python
 //! packages `tokenizers` and `sentencepiece`.
 
 mod added;

@@ -1,18 +1,18 @@
-//! Cutting a text into words before BPE merges what is inside each.
+//! Splitting a text into words before BPE merges within each word.
 //!
-//! The field defines each way of cutting by regular expressions. They are few and simple enough
-//! to be written out as scanners, which read every character once or twice, allocate nothing and
-//! can't run out of a backtracking limit on a megabyte of spaces.
+//! Pre-tokenizers are defined by regular expressions. They are few and simple enough to be written
+//! out as scanners, which read every character once or twice, allocate nothing and can't hit a
+//! backtracking limit on a megabyte of spaces.
 
 use super::classes::{Class, class, is_punctuation};
 use crate::error::{Error, Result};
 
-/// A way of cutting, named as in `tokenizer.ggml.pre`.
+/// A pre-tokenizer, named as in `tokenizer.ggml.pre`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pretokenizer {
     /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
     Gpt2,
-    /// Each `\p{N}` alone, then GPT-2 on what lies between.
+    /// Each `\p{N}` alone, then GPT-2 on what is in between.
     Smollm,
     /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|`
     /// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
@@ -23,7 +23,7 @@ pub(super) enum Pretokenizer {
 }
 
 impl Pretokenizer {
-    /// By the name in the file. Files from before the key existed have none.
+    /// By its name in the file. Files from before the key existed have none.
     pub(super) fn by_name(name: Option<&str>) -> Result<Pretokenizer> {
         match name {
             None | Some("default") => Ok(Pretokenizer::Default),
@@ -62,7 +62,7 @@ impl Pretokenizer {
     }
 }
 
-/// Cuts `text` by `length`, which returns the bytes of the first piece of a text.
+/// Splits `text` by `length`, which returns the bytes of the first piece of a text.
 fn pieces<'a>(mut text: &'a str, length: impl Fn(&str) -> usize, piece: &mut impl FnMut(&'a str)) {
     while !text.is_empty() {
         let (head, tail) = text.split_at(length(text));
@@ -71,7 +71,7 @@ fn pieces<'a>(mut text: &'a str, length: impl Fn(&str) -> usize, piece: &mut imp
     }
 }
 
-/// Bytes of the longest head of `text` whose characters all hold `test`.
+/// Bytes of the longest prefix of `text` whose characters all satisfy `test`.
 fn run(text: &str, test: impl Fn(char) -> bool) -> usize {
     text.find(|c| !test(c)).unwrap_or(text.len())
 }
@@ -81,8 +81,8 @@ fn first(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
-/// The piece at the head of white space that has no newline to end it: `\s+(?!\S)|\s+`. Before
-/// a word the last space stays with the word.
+/// The piece at the start of whitespace without a newline to end it: `\s+(?!\S)|\s+`. Before a word
+/// the last space stays with the word.
 fn space(text: &str) -> usize {
     let end = run(text, char::is_whitespace);
     if end == text.len() {
@@ -161,7 +161,7 @@ fn is_default_punctuation(c: char) -> bool {
     matches!(c, '$' | '+' | '<' | '=' | '>' | '^' | '~' | '|') || is_punctuation(c)
 }
 
-/// A head of `text` whose characters all hold `test` as the first does.
+/// The prefix of `text` whose characters all agree with the first on `test`.
 fn alike(text: &str, test: impl Fn(char) -> bool) -> usize {
     let kind = text.chars().next().is_some_and(&test);
     run(text, |c| test(c) == kind)
@@ -175,7 +175,7 @@ fn number_or_not(text: &str) -> usize {
     alike(text, |c| class(c) == Class::Number)
 }
 
-/// Three ASCII digits, or what lies before the next three. Only runs of numbers come here with
+/// Three ASCII digits, or what comes before the next three. Only runs of numbers get here with
 /// digits in them, so the search is short.
 fn three_digits_or_not(text: &str) -> usize {
     let three = |w: &[u8]| w.iter().all(u8::is_ascii_digit);

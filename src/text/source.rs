@@ -1,16 +1,16 @@
-//! What a model file says about its text side.
+//! What a model file says about its tokenizer and chat template.
 
 /// The tokenizer and chat template of a model file, borrowed from it.
 ///
 /// Either `huggingface_json` is given, or `model` with the arrays that belong to it. The ids and
-/// switches count in both cases.
+/// flags apply in both cases.
 #[derive(Clone, Debug, Default)]
 pub struct TextSource<'a> {
     /// `tokenizer.huggingface.json`: a whole tokenizer.json.
     pub huggingface_json: Option<&'a str>,
     /// `tokenizer.ggml.model`: `llama` (SentencePiece BPE) or `gpt2` (byte-level BPE).
     pub model: Option<&'a str>,
-    /// `tokenizer.ggml.pre`: how `gpt2` cuts a text into words before merging.
+    /// `tokenizer.ggml.pre`: how `gpt2` splits a text into words before merging.
     pub pre: Option<&'a str>,
     /// `tokenizer.ggml.tokens`, by id.
     pub tokens: Vec<&'a str>,
@@ -27,12 +27,12 @@ pub struct TextSource<'a> {
     pub eos: Option<u32>,
     /// `tokenizer.ggml.eot_token_id`: ends a turn.
     pub eot: Option<u32>,
-    /// `tokenizer.ggml.eom_token_id`: ends a message within a turn, such as a call of a tool.
+    /// `tokenizer.ggml.eom_token_id`: ends a message within a turn, such as a tool call.
     pub eom: Option<u32>,
     /// `tokenizer.ggml.unknown_token_id`.
     pub unknown: Option<u32>,
-    /// `tokenizer.ggml.padding_token_id`. Nothing here pads; it counts only as a token that is no
-    /// text where the file has no `token_types`.
+    /// `tokenizer.ggml.padding_token_id`. Nothing here pads; it matters only as a non-text token if
+    /// the file has no `token_types`.
     pub padding: Option<u32>,
     /// `tokenizer.ggml.add_bos_token`.
     pub add_bos: Option<bool>,

@@ -1,12 +1,12 @@
 //! SentencePiece BPE: `tokenizer.ggml.model` = `llama`.
 //!
-//! Spaces count as letters (`▁` in the file), a space is put before the text, and the two
-//! neighbours whose joint piece has the highest score are merged first. What no piece spells
-//! becomes its bytes, `<0xE4>`.
+//! Spaces count as letters (`▁` in the file), a space is put before the text, and the two neighbors
+//! whose joint piece has the highest score are merged first. What no piece spells becomes its
+//! bytes, `<0xE4>`.
 //!
-//! Source: `bpe_model.cc` of sentencepiece, the identity normaliser; the judge is the package
-//! itself. Everything here works with a plain space where the file writes `▁`: the two are the
-//! same to SentencePiece, whose decoder also gives a space for both.
+//! Source: `bpe_model.cc` of sentencepiece, the identity normalizer; validated against the package
+//! itself. Everything here works with a plain space where the file writes `▁`: the two are the same
+//! to SentencePiece, whose decoder also gives a space for both.
 
 use super::index::Index;
 use super::merge::{Merger, Symbol};
@@ -20,7 +20,7 @@ pub(super) const SPACE: char = '\u{2581}';
 
 const NONE: u32 = u32::MAX;
 
-/// The encoder. Some ten bytes a token beside the vocabulary.
+/// The encoder. Some ten bytes per token in addition to the vocabulary.
 pub(super) struct Spm {
     pieces: Index,
     /// By id: 0 for the highest score. Equal scores have equal ranks.
@@ -30,7 +30,7 @@ pub(super) struct Spm {
     space_prefix: bool,
     /// No piece has a space after another character, so that words can be merged one by one.
     by_word: bool,
-    /// Some pieces are unused: they take part in merging and come apart again at the end.
+    /// Some pieces are unused: they take part in merging and are split again at the end.
     unused: bool,
 }
 
@@ -73,7 +73,7 @@ impl Spm {
         Ok(Spm { pieces, ranks, bytes, unknown, space_prefix, by_word, unused })
     }
 
-    /// Appends the tokens of `text`, or says which character has none.
+    /// Appends the tokens of `text`, or returns the character that has none.
     pub(super) fn encode(
         &self,
         vocabulary: &Vocabulary,
@@ -161,8 +161,8 @@ impl Spm {
         Ok(())
     }
 
-    /// A character without a piece: its bytes, or else the unknown token, once for a run of them
-    /// in the tokens from `begin` on.
+    /// A character without a piece: its bytes, or else the unknown token, once per run of them in
+    /// the tokens from `begin` on.
     fn fall_back(&self, character: &[u8], tokens: &mut Vec<u32>, begin: usize) -> Result<()> {
         let mut utf8 = [0; 4];
         let bytes = match character {

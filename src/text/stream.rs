@@ -1,4 +1,4 @@
-//! Text of tokens as they come, never half a code point.
+//! The text of tokens as they arrive, never half a code point.
 
 use super::tokenizer::Tokenizer;
 use std::str::from_utf8;
@@ -38,8 +38,8 @@ impl Detokeniser {
         Detokeniser { show_special: true, ..Detokeniser::default() }
     }
 
-    /// The text that `token` completes; often one word, empty in the middle of a code point, for
-    /// a special token and for an id beyond the vocabulary.
+    /// The text that `token` completes: often one word; empty in the middle of a code point, for a
+    /// special token and for an id beyond the vocabulary.
     pub fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> &str {
         self.text.clear();
         if self.show_special || !tokenizer.is_special(token) {
@@ -49,7 +49,7 @@ impl Detokeniser {
     }
 
     /// What is left when no token follows: U+FFFD if the text ends within a code point. The
-    /// detokeniser can then be used for another text.
+    /// detokenizer can then be used for another text.
     pub fn flush(&mut self) -> &str {
         self.text.clear();
         if self.tail_len > 0 {
@@ -60,7 +60,7 @@ impl Detokeniser {
     }
 
     fn append(&mut self, mut bytes: &[u8]) {
-        // A waiting tail takes one byte after the other until it is whole or can't become so.
+        // A waiting tail takes one byte at a time until it is complete or can't become so.
         while self.tail_len > 0 {
             let Some((&byte, rest)) = bytes.split_first() else { return };
             self.tail[self.tail_len] = byte;
@@ -70,7 +70,7 @@ impl Detokeniser {
                     self.tail_len = 0;
                 }
                 Err(e) if e.error_len().is_none() => self.tail_len += 1,
-                // The byte begins something new and is looked at again.
+                // The byte begins something new and is examined again.
                 Err(_) => {
                     self.text.push(char::REPLACEMENT_CHARACTER);
                     self.tail_len = 0;

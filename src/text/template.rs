@@ -1,4 +1,4 @@
-//! Chat templates: messages to the text that a model was trained to read.
+//! Chat templates: render messages to the text that a model was trained on.
 
 use super::clock::Clock;
 use super::tokenizer::Tokenizer;
@@ -8,9 +8,9 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, context};
 use std::fmt::Write;
 
-/// Work that one rendering may do: an instruction costs 1, and 64 bytes of text cost 1. The
-/// templates in public use need some ten thousand for a long chat, beside its text; this is 64
-/// MiB of text, or a second. A template that asks for more is broken or hostile.
+/// Limit on the work of one rendering: an instruction costs 1, and 64 bytes of text cost 1. Public
+/// templates need some ten thousand for a long chat, in addition to its text; this is 64 MiB of
+/// text, or a second. A template that needs more is broken or hostile.
 const FUEL: u64 = 1 << 20;
 
 /// The name of the template in minijinja's errors.
@@ -19,29 +19,29 @@ const NAME: &str = "chat_template";
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
+    /// Who speaks: `system`, `user`, `assistant`, or any other role that the template knows.
     pub role: String,
-    /// What is said.
+    /// The content.
     pub content: String,
 }
 
 impl Message {
-    /// A message of `role`.
+    /// A message with a given `role`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Message {
         Message { role: role.into(), content: content.into() }
     }
 
-    /// A message of the user.
+    /// A user message.
     pub fn user(content: impl Into<String>) -> Message {
         Message::new("user", content)
     }
 
-    /// An answer of the model.
+    /// An answer by the model.
     pub fn assistant(content: impl Into<String>) -> Message {
         Message::new("assistant", content)
     }
 
-    /// An instruction that stands before the chat.
+    /// An instruction that precedes the chat.
     pub fn system(content: impl Into<String>) -> Message {
         Message::new("system", content)
     }
@@ -49,11 +49,11 @@ impl Message {
 
 /// A chat template in Jinja, as model files carry it.
 ///
-/// It is rendered as the `transformers` package does: blocks are trimmed, Python's string and
+/// It is rendered as by the `transformers` package: blocks are trimmed, Python's string and
 /// dictionary methods work, `raise_exception(text)` ends the rendering with that text,
-/// `strftime_now(format)` gives the time (in UTC, and of the moment when the template was made,
-/// so that a chat that goes on past midnight keeps its beginning) and `tojson` writes JSON as
-/// Python does. A template can read nothing but its messages, and its work is limited.
+/// `strftime_now(format)` gives the time (in UTC, at the moment when the template was created, so
+/// that a chat that continues past midnight keeps its beginning) and `tojson` writes JSON like
+/// Python. A template can read nothing but its messages, and its work is limited.
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
@@ -62,8 +62,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Parses a template. `bos` and `eos` are the names of the tokens that it may write; empty
-    /// where the vocabulary has none.
+    /// Parses a template. `bos` and `eos` are the names of the tokens that it may write; empty if
+    /// the vocabulary has none.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<ChatTemplate> {
         let environment = environment().map_err(|e| failed(&e))?;
         let source = without_generation(source);
@@ -71,7 +71,7 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, source, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
-    /// The template of a model file, or for a file without one:
+    /// The template of a model file, or, for a file without one:
     ///
     /// - with the tokens `<|user|>` and `<|assistant|>`: each role token, a newline, the message
     ///   and EOS, each on lines of its own;
@@ -107,7 +107,7 @@ impl ChatTemplate {
         self.environment.render_named_str(NAME, &self.source, context).map_err(|e| failed(&e))
     }
 
-    /// The source of the template, as it is rendered.
+    /// The source of the template, as rendered.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -172,7 +172,7 @@ fn without_generation(source: &str) -> String {
 /// The error in one sentence, with the line of the template.
 fn failed(error: &minijinja::Error) -> Error {
     let mut text = match error.kind() {
-        ErrorKind::OutOfFuel => format!("it asks for more work than a template may, {FUEL} units"),
+        ErrorKind::OutOfFuel => format!("it exceeds the limit of {FUEL} units of work"),
         kind => error.detail().map_or_else(|| kind.to_string(), str::to_owned),
     };
     if let Some(line) = error.line() {
@@ -182,16 +182,16 @@ fn failed(error: &minijinja::Error) -> Error {
     Error::Template(text)
 }
 
-/// Python's `json.dumps`, which `transformers` uses: spaces after commas and colons, no escapes
-/// for HTML or for other alphabets. `indent` puts every item on a line of its own.
+/// Python's `json.dumps`, which `transformers` uses: spaces after commas and colons, no escapes for
+/// HTML or for other alphabets. `indent` puts every item on its own line.
 fn tojson(value: &Value, options: Kwargs) -> std::result::Result<Value, minijinja::Error> {
     let indent: Option<usize> = options.get("indent")?;
     let escape: bool = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
-    // Accepted for what Python calls them; mappings are always in the order of their keys.
+    // Accepted for compatibility with Python; mappings are always in the order of their keys.
     let _: Option<Value> = options.get("separators")?;
     let _: Option<bool> = options.get("sort_keys")?;
     options.assert_all_used()?;
-    // A template could ask for a line of spaces as long as the memory.
+    // A template could ask for a line of spaces that fills all memory.
     let style = Style { indent: indent.map(|n| n.min(16)), escape };
     let mut text = String::new();
     style.value(value, 0, &mut text)?;
@@ -210,7 +210,7 @@ impl Style {
         depth: usize,
         out: &mut String,
     ) -> std::result::Result<(), minijinja::Error> {
-        /// Deeper nesting is no template's intent and would end the stack.
+        /// No template intends deeper nesting, which would overflow the stack.
         const DEEPEST: usize = 64;
         if depth > DEEPEST {
             let text = format!("tojson: values are nested more than {DEEPEST} deep");

@@ -24,16 +24,16 @@ pub struct Tokenizer {
     ends: Vec<u32>,
 }
 
-/// What reading a file gives, whatever the kind of file.
+/// The result of reading a file, of whatever kind.
 pub(super) struct Parts {
     pub(super) vocabulary: Vocabulary,
     pub(super) added: Added,
     pub(super) encoder: Encoder,
-    /// Whether a text begins with the BOS token where the file does not say it.
+    /// Whether a text begins with the BOS token if the file does not say so.
     pub(super) add_bos: bool,
 }
 
-/// The ways of turning text between added tokens into tokens.
+/// The encoders for text between added tokens.
 pub(super) enum Encoder {
     Bpe(Bpe),
     Spm(Spm),
@@ -42,9 +42,9 @@ pub(super) enum Encoder {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer of a file: from its tokenizer.json if it has one, else from the
-    /// arrays. A file that contradicts itself, or asks for a kind of tokenizer that is not
-    /// known, is an [`Error::Tokenizer`] that says where.
+    /// Builds the tokenizer of a file: from its tokenizer.json if it has one, else from the arrays.
+    /// A file that contradicts itself, or names an unknown kind of tokenizer, is an
+    /// [`Error::Tokenizer`] that says where.
     pub fn new(source: &TextSource) -> Result<Tokenizer> {
         let mut parts = match (source.huggingface_json, source.model) {
             (Some(text), _) => json::read(text, source.bos)?,
@@ -91,17 +91,16 @@ impl Tokenizer {
     /// The tokens of `text`.
     ///
     /// With `special`, the text of a special token such as `<|im_start|>` becomes that token;
-    /// without, it is text like any other (as it should be where a user may write anything). What
-    /// the file calls user-defined tokens is found either way. No BOS or EOS token is added: see
+    /// without, it is text like any other (as it should be if a user may write anything).
+    /// User-defined tokens are found either way. No BOS or EOS token is added: see
     /// [`Tokenizer::add_bos`].
     ///
-    /// The time grows as n log n with the text, at worst. An error means that the vocabulary
-    /// can't spell the text; a byte-level vocabulary without some byte leaves it out instead, as
-    /// the field does.
+    /// The time is O(n log n) in the length of the text. An error means that the vocabulary can't
+    /// spell the text; a byte-level vocabulary that lacks a byte drops it instead, as is customary.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::Tokenizer(format!(
-                "a text of {} bytes is too long: 4 GiB is the most for one call",
+                "a text of {} bytes is too long: the limit is 4 GiB per call",
                 text.len()
             )));
         }
@@ -114,8 +113,8 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The tokens of `text`, in which special tokens are found except where marks break them; the
-    /// marks go.
+    /// The tokens of `text`, in which special tokens are found except where marks break them up;
+    /// the marks are removed.
     pub(super) fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
         if !text.contains(MARK) {
             return self.encode(text, true);
@@ -127,7 +126,7 @@ impl Tokenizer {
             return Ok(tokens);
         }
         let mut merger = Merger::default();
-        // The special tokens first. What is between them then is text, whatever it spells.
+        // The special tokens first. Whatever is between them is then text, whatever it spells.
         let mut done = 0;
         let mut each = |from: usize, to: usize, token: Option<u32>| {
             self.append(&unmarked(&text[from..to]), false, &mut merger, &mut tokens)?;
@@ -181,9 +180,9 @@ impl Tokenizer {
         })
     }
 
-    /// The text of `tokens`, that of special tokens included; an incomplete or invalid code
-    /// point becomes U+FFFD and an id beyond the vocabulary nothing. Nothing is stripped: with a
-    /// `llama` vocabulary a text comes back with the space that was put before it.
+    /// The text of `tokens`, including special tokens; an incomplete or invalid code point becomes
+    /// U+FFFD, and an id beyond the vocabulary gives no text. Nothing is stripped: with a `llama`
+    /// vocabulary a text comes back with the space that was put before it.
     ///
     /// For text that is still being generated see [`Detokeniser`](super::Detokeniser).
     pub fn decode(&self, tokens: &[u32]) -> String {
@@ -195,13 +194,13 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes that a token stands for, which need not be whole code points; for a special
-    /// token the bytes of its name. None beyond the vocabulary.
+    /// The bytes that a token represents, which need not be whole code points; for a special token
+    /// the bytes of its name. None beyond the vocabulary.
     pub fn token_bytes(&self, token: u32) -> Option<&[u8]> {
         self.parts.vocabulary.get(token)
     }
 
-    /// Number of entries, unused ones included. A model may have more rows than that.
+    /// Number of entries, including unused ones. A model may have more rows than that.
     pub fn vocab_size(&self) -> usize {
         self.parts.vocabulary.len()
     }
@@ -221,7 +220,7 @@ impl Tokenizer {
         self.eos
     }
 
-    /// The token that ends a turn, where the file names one beside EOS.
+    /// The token that ends a turn, if the file specifies one in addition to EOS.
     pub fn eot(&self) -> Option<u32> {
         self.eot
     }
@@ -237,14 +236,14 @@ impl Tokenizer {
         self.add_eos
     }
 
-    /// Whether generation ends with this token: the file's EOS, EOT and EOM. What the file does not
-    /// name, the end of a text, of a turn or of a message, the special tokens with the usual names
-    /// stand for, such as `<|endoftext|>`, `<|im_end|>` and `<|eom_id|>`.
+    /// Whether generation ends with this token: the file's EOS, EOT and EOM. For an end of text,
+    /// turn or message that the file does not specify, the special tokens with the usual names are
+    /// used, such as `<|endoftext|>`, `<|im_end|>` and `<|eom_id|>`.
     pub fn is_end(&self, token: u32) -> bool {
         self.ends.contains(&token)
     }
 
-    /// The token that stands for exactly `text`; a special token first.
+    /// The token whose text is exactly `text`; special tokens take precedence.
     pub fn id_of(&self, text: &str) -> Option<u32> {
         self.parts.id_of(text.as_bytes())
     }

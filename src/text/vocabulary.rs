@@ -1,9 +1,9 @@
-//! The tokens of a model as the bytes they stand for, in one block of memory.
+//! The tokens of a model as the bytes they represent, in one block of memory.
 
 use crate::error::{Error, Result};
 
-/// Tokens in the largest vocabulary that is accepted: sixteen times the largest in public use
-/// (262,144), so that an absurd id in a file can't ask for the whole memory.
+/// Size of the largest vocabulary that is accepted: sixteen times the largest in public use
+/// (262,144), so that an absurd id in a file can't claim all memory.
 pub(super) const MAX_TOKENS: usize = 1 << 22;
 
 /// What a token is, with the numbers of `tokenizer.ggml.token_type`.
@@ -11,13 +11,13 @@ pub(super) const MAX_TOKENS: usize = 1 << 22;
 #[repr(u8)]
 pub(super) enum Kind {
     Normal = 1,
-    /// Stands for what the vocabulary can't spell.
+    /// Represents what the vocabulary can't spell.
     Unknown = 2,
     /// Structure, not text: the beginning, the end, the turn of a role.
     Control = 3,
     /// Text that is always one token.
     UserDefined = 4,
-    /// An entry that no text becomes.
+    /// An entry that no text is encoded to.
     Unused = 5,
     /// One byte, for what no other token spells.
     Byte = 6,
@@ -27,7 +27,7 @@ impl Kind {
     pub(super) fn from_ggml(number: i32) -> Option<Kind> {
         use Kind::*;
         match number {
-            // 0 is "undefined", which the field reads as normal.
+            // 0 is "undefined", which is customarily read as normal.
             0 | 1 => Some(Normal),
             2 => Some(Unknown),
             3 => Some(Control),
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// Whether the token gives no text of its own.
+    /// Whether the token produces no text of its own.
     pub(super) fn is_special(self) -> bool {
         matches!(self, Kind::Unknown | Kind::Control)
     }
@@ -53,7 +53,7 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Room for `tokens` tokens of `bytes` bytes in all.
+    /// Reserves room for `tokens` tokens with a total of `bytes` bytes.
     pub(super) fn with_capacity(tokens: usize, bytes: usize) -> Vocabulary {
         Vocabulary {
             bytes: Vec::with_capacity(bytes),
@@ -62,11 +62,11 @@ impl Vocabulary {
         }
     }
 
-    /// Adds the token of the next id.
+    /// Adds the token with the next id.
     pub(super) fn push(&mut self, bytes: impl IntoIterator<Item = u8>, kind: Kind) -> Result<()> {
         if self.len() >= MAX_TOKENS {
             return Err(Error::Tokenizer(format!(
-                "the vocabulary has more than {MAX_TOKENS} entries, the most that is accepted"
+                "the vocabulary has more entries than the limit of {MAX_TOKENS}"
             )));
         }
         self.bytes.extend(bytes);
@@ -78,7 +78,7 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Gives back the memory that was reserved and not needed.
+    /// Frees the memory that was reserved but not needed.
     pub(super) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
         self.ends.shrink_to_fit();
@@ -112,7 +112,7 @@ impl Vocabulary {
     }
 }
 
-/// The error for two ids that stand for the same bytes.
+/// The error for two ids with the same bytes.
 pub(super) fn twice(vocabulary: &Vocabulary, first: u32, second: u32) -> Error {
     let text = String::from_utf8_lossy(vocabulary.text(first));
     Error::Tokenizer(format!("tokens {first} and {second} are both {text:?}"))

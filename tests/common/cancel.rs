@@ -1,4 +1,4 @@
-//! Calls that are cancelled on the way.
+//! Calls that are cancelled midway.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -6,14 +6,14 @@ use attamba::Error;
 use attamba::session::Session;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Feeds `tokens`, which are many, and cancels that after a block or a few; gives their number.
+/// Feeds many `tokens`, and cancels after one or a few blocks; returns how many were processed.
 pub fn feed_and_cancel(session: &mut Session, tokens: &[u32]) -> usize {
     let before = session.position();
     let cancel = session.cancel_handle();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // One that comes before the call begins does not count.
+            // A cancellation before the call begins does not count.
             while !done.load(Ordering::Relaxed) {
                 cancel.cancel();
                 std::thread::yield_now();

@@ -9,12 +9,12 @@ use attamba::model::Model;
 use attamba::quant::{DType, quantise};
 use std::sync::Arc;
 
-/// Numbers that mean the same for ever (xorshift64*, Vigna 2016).
+/// Numbers that never change (xorshift64*, Vigna 2016).
 pub struct Numbers(u64);
 
 impl Numbers {
     pub fn new(seed: u64) -> Numbers {
-        // Neighbouring seeds should give unlike sequences, and zero is no state.
+        // Neighboring seeds should give unrelated sequences, and zero is not a valid state.
         let mut numbers = Numbers((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..8 {
             numbers.bits();
@@ -49,7 +49,7 @@ impl Numbers {
     }
 }
 
-/// A metadata value of the types that models use, and of those that they should not.
+/// A metadata value of the types that models use, and of those that they should not use.
 #[derive(Clone, Debug)]
 pub enum Meta {
     U32(u32),
@@ -86,7 +86,7 @@ impl Meta {
     }
 }
 
-/// A tensor as the table tells it; nothing keeps shape, type and data in agreement.
+/// A tensor as the table describes it; nothing keeps shape, type and data consistent.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     pub name: String,
@@ -145,7 +145,7 @@ impl File {
         out
     }
 
-    /// What stands before the data: header, metadata and tensor table.
+    /// What precedes the data: header, metadata and tensor table.
     pub fn tables(&self) -> Vec<u8> {
         let mut out = b"GGUF\x03\0\0\0".to_vec();
         out.extend((self.tensors.len() as u64).to_le_bytes());
@@ -310,7 +310,7 @@ impl Sizes {
     }
 }
 
-/// Opens a model that lies in memory.
+/// Opens a model in memory.
 pub fn open(bytes: Vec<u8>) -> attamba::Result<Model> {
     Model::from_gguf(Gguf::from_bytes(bytes)?)
 }

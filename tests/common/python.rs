@@ -1,6 +1,6 @@
-//! A Python with the packages that the tests compare with.
+//! A Python with the packages that the tests compare against.
 //!
-//! The environment lies beside the build and is made once, by the first test that asks for it.
+//! The environment is kept next to the build and is created once, by the first test that needs it.
 //! `ATTAMBA_PYTHON` names another interpreter, which must have the packages of `requirements.txt`.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
@@ -24,18 +24,18 @@ pub fn python() -> &'static Path {
     })
 }
 
-/// Standard output of a script, which finds `args` in `sys.argv[1:]`.
+/// Standard output of a script, which gets `args` in `sys.argv[1:]`.
 pub fn run_python(script: &str, args: &[&str]) -> String {
     let output = run(python(), [&["-c", script], args].concat());
     String::from_utf8(output.stdout).expect("a script prints UTF-8")
 }
 
-/// The interpreter of an environment that has the packages, made if there is none yet.
+/// The interpreter of an environment with the packages, created if there is none yet.
 fn environment() -> PathBuf {
     let mut hasher = DefaultHasher::new();
     REQUIREMENTS.hash(&mut hasher);
-    // Named by what is in it: other requirements are another environment, and a checkout that
-    // shares the target directory keeps its own.
+    // Named by its contents: other requirements get another environment, and a checkout that shares
+    // the target directory keeps its own.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
     let environments = target.join("test-venv");
     let environment = environments.join(format!("{:016x}", hasher.finish()));
@@ -43,7 +43,8 @@ fn environment() -> PathBuf {
     let ready = environment.join("ready");
 
     fs::create_dir_all(&environments).expect("the target directory can be written");
-    // Test programs run side by side. The lock goes when the file is closed, however that comes.
+    // Test programs run concurrently. The lock is released when the file is closed, however that
+    // happens.
     let lock = File::create(environment.with_extension("lock")).expect("a lock file can be made");
     lock.lock().expect("a lock file can be locked");
     if ready.exists() {

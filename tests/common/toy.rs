@@ -1,5 +1,5 @@
-//! A family of models for tests alone, in which everything that a family can change is a key. That
-//! one file is all it takes to add a family.
+//! A model family for tests only, in which everything that a family can change is a key. One file
+//! like this is all it takes to add a family.
 
 use ::attamba::Result;
 use ::attamba::model::arch::{Family, Keys, Names, attamba};

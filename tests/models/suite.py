@@ -1,4 +1,4 @@
-"""Makes random model files and the logits that the specification's program computes for them.
+"""Generates random model files and the logits that the reference program computes for them.
 
     suite.py SPEC FOLDER
 
@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import sys
 
-# One thread a process: the matrices are far too small for more.
+# One thread per process: the matrices are far too small for more.
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 import numpy as np  # noqa: E402
@@ -27,7 +27,7 @@ RINGS = [0, 1, 2, 5]
 
 
 def random_sizes(rng, quant, llama):
-    """Sizes as odd as the architecture allows; where `quant` has blocks, most rows are whole ones."""
+    """Sizes as odd as the architecture allows; if `quant` has blocks, most rows are whole blocks."""
 
     def one_of(*values):
         return values[rng.integers(len(values))]
@@ -87,7 +87,7 @@ def random_cases():
 
 
 def toy(m):
-    """A family for tests alone, in which everything that a family can change is a key."""
+    """A family for tests only, in which everything that a family can change is a key."""
     bases = m.get("rope.freq_bases")
     return dict(
         reference.decoder(m),

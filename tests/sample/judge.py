@@ -41,7 +41,7 @@ def dry(logits, recent, multiplier=0.0, base=1.75, allowed=2, last=1024, breaker
     """DRY by its definition: for each token the longest end of the text that it has followed before."""
     recent = recent[len(recent) - min(last, len(recent)) :]
     singles = {breaker[0] for breaker in breakers if len(breaker) == 1}
-    # The end of the text behind the last breaker. Of those that begin at one place the longest counts.
+    # The end of the text after the last breaker. Of those that begin at the same position the longest counts.
     reach = len(recent)
     for start in range(len(recent) - 1, -1, -1):
         here = [len(b) for b in breakers if recent[start : start + len(b)] == list(b)]

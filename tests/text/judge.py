@@ -1,4 +1,4 @@
-"""The real tokenizers, as judges of ours.
+"""The real tokenizers, as references for ours.
 
 Reads a request (JSON) from the file that is the first argument and writes the answer (JSON) to
 standard output. A request has the texts and one of
@@ -45,7 +45,7 @@ PRETOKENIZERS = {
 
 
 def both_ways(tokenizer, texts):
-    """Ids of all texts, special tokens found and not."""
+    """Ids of all texts, with and without finding special tokens."""
     out = {}
     for name, as_text in (("special", False), ("plain", True)):
         tokenizer.encode_special_tokens = as_text
@@ -55,7 +55,7 @@ def both_ways(tokenizer, texts):
 
 def add(tokenizer, tokens, types):
     added = [
-        # A piece of spaces is found where the normaliser has written them as the piece does.
+        # A piece of spaces is found where the normalizer has written them as the piece does.
         AddedToken(t, special=k in (CONTROL, UNKNOWN), normalized="\u2581" in t)
         for t, k in zip(tokens, types)
         if k in (CONTROL, UNKNOWN, USER_DEFINED)
@@ -132,7 +132,7 @@ def kind(sp, settings, i):
 
 
 def with_unused(proto, normal, every):
-    """The model with one in so many normal pieces marked as unused.
+    """The model with one in every so many normal pieces marked as unused.
 
     All fields of a sentencepiece model are messages, and the first is the repeated piece, whose
     field 3 is its type. Of a field that is there twice the last counts.
@@ -168,7 +168,7 @@ def with_unused(proto, normal, every):
 
 
 def published(model, settings):
-    """The model as the `transformers` package converts it."""
+    """The model as converted by the `transformers` package."""
     tokens, scores, types = model["tokens"], model["scores"], model["types"]
     vocab = {t: i for i, t in enumerate(tokens)}
     merges = []

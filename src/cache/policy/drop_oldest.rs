@@ -1,4 +1,4 @@
-//! The oldest state goes.
+//! The oldest state is evicted.
 
 use super::{Full, Policy};
 

@@ -1,4 +1,5 @@
-//! Eviction policies: which states go when the ring is full. One file each; [`Eviction`] lists them.
+//! Eviction policies: which states are evicted when the ring is full. One file each; [`Eviction`]
+//! lists them.
 
 mod drop_oldest;
 mod thin;
@@ -10,16 +11,16 @@ use std::fmt::{Debug, Display, Formatter};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Eviction {
-    /// The oldest state but the sink goes.
+    /// The oldest state other than the sink is evicted.
     #[default]
     Drop,
-    /// Every second state of the older half goes, so that old text stays in view at half the
-    /// resolution. A ring of fewer than three states drops.
+    /// Every second state of the older half is evicted, so that old text stays in view at half the
+    /// resolution. A ring of fewer than three states drops the oldest.
     Thin,
 }
 
 impl Eviction {
-    /// All of them, in the order of their numbers in saved sessions.
+    /// All of them, in the order of their ids in saved sessions.
     pub const ALL: [Eviction; 2] = [Eviction::Drop, Eviction::Thin];
 
     pub(crate) fn policy(self) -> &'static dyn Policy {
@@ -39,14 +40,14 @@ impl Display for Eviction {
 
 /// An eviction policy.
 pub(crate) trait Policy: Debug + Send + Sync {
-    /// Its name, by which policies differ.
+    /// Its name, which identifies it.
     fn name(&self) -> &'static str;
 
-    /// Names states of a full ring that go: one at least, else the oldest goes.
+    /// Picks the states of a full ring to evict: at least one, or else the oldest is evicted.
     fn evict(&self, full: &mut Full);
 
-    /// Whether the states that go lie apart from one another. Rows of the ring are then moved
-    /// together, and memory is set aside for that.
+    /// Whether the evicted states are scattered. Rows of the ring are then compacted, and memory is
+    /// reserved for that.
     fn scatters(&self) -> bool;
 }
 
@@ -58,11 +59,11 @@ impl PartialEq for dyn Policy {
 
 impl Eq for dyn Policy {}
 
-/// The states of a full ring that may go, the oldest first. The sink is none of them.
+/// The states of a full ring that may be evicted, oldest first. The sink is not among them.
 pub(crate) struct Full<'a> {
     pub(super) positions: &'a Sequence,
     pub(super) sinks: usize,
-    /// Places among all states, in ascending order.
+    /// Indices among all states, in ascending order.
     pub(super) gone: &'a mut Sequence,
 }
 
@@ -78,7 +79,7 @@ impl Full<'_> {
         self.positions.get(self.sinks + index)
     }
 
-    /// State `index` goes. Indices ascend from call to call; others are ignored.
+    /// Evicts state `index`. Indices must ascend from call to call; others are ignored.
     pub fn evict(&mut self, index: usize) {
         let place = self.sinks.saturating_add(index);
         let last = self.gone.len().checked_sub(1).and_then(|last| self.gone.get(last));

@@ -1,5 +1,5 @@
-//! Every second state of the older half goes, the oldest first, so that no state stays forever but
-//! the sink.
+//! Every second state of the older half is evicted, starting with the oldest, so that no state
+//! other than the sink stays forever.
 
 use super::{Full, Policy};
 

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn the_oldest_state_goes() {
+fn the_oldest_state_is_evicted() {
     specification::holds(Eviction::Drop.policy(), |_| vec![0]);
 }
 

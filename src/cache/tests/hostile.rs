@@ -1,4 +1,4 @@
-//! Numbers of any making.
+//! Arbitrary numbers.
 
 use super::*;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ proptest! {
         own in any::<bool>(),
     ) {
         let mut table = BlockTable::new(plan(4, 1), 7, 5, Eviction::Thin).unwrap();
-        // A table that was saved, with some numbers changed, is the likeliest to be taken.
+        // A saved table with some numbers changed is the likeliest to be accepted.
         let (position, numbers) = if own {
             let mut saved = Vec::new();
             table.begin(position.min(50) as usize);
@@ -70,7 +70,7 @@ proptest! {
 }
 
 #[test]
-fn an_error_names_what_can_be_had() {
+fn an_error_names_the_allowed_range() {
     let e = Plan::new(0, 0).unwrap_err().to_string();
     assert!(e.contains("between 1 and 16777216, not 0"), "{e}");
     let e = Plan::new(4, 4).unwrap_err().to_string();

@@ -15,7 +15,7 @@ fn layer() -> impl Strategy<Value = Layer> {
     })
 }
 
-/// What a class remembers, but for its heads.
+/// The memory of a class, apart from its heads.
 fn memory() -> impl Strategy<Value = Class> {
     let eviction = prop_oneof![Just(Eviction::Drop), Just(Eviction::Thin)];
     let kv = prop_oneof![Just(KvType::F32), Just(KvType::F16), Just(KvType::I8)];
@@ -63,7 +63,7 @@ proptest! {
             }
         }
 
-        // A class sees what it would see if it were alone, and classes alike share a table.
+        // A class sees what it would see if it were alone, and equal classes share a table.
         let mut tables = Tables::new(Arc::clone(&layout), 64).unwrap();
         let alone = |class: &Class| {
             BlockTable::new(class.plan, class.window, class.ring, class.eviction).unwrap()
@@ -81,7 +81,7 @@ proptest! {
             tables.finish();
         }
 
-        // The image has each row that is held once, and is never larger than the state.
+        // The image contains each live row once, and is never larger than the state.
         let mut rows = vec![[0; 2]; layout.classes().len()];
         let mut bytes = 0;
         tables.image(&mut |stretch| {
@@ -102,7 +102,7 @@ proptest! {
             prop_assert_eq!(rows, [both * own.rows(), both * window]);
         }
 
-        // Saved and taken up again, for a state of this layout only.
+        // Saved and resumed, for a state of this layout only.
         let numbers = tables.encode();
         prop_assert!(numbers.len() as u64 <= layout.most_numbers(tables.position()));
         let saved = tables.decode(tables.position(), &numbers).unwrap();
@@ -112,7 +112,7 @@ proptest! {
         prop_assert_eq!(again.encode(), numbers);
         prop_assert_eq!(again.room(), 5);
 
-        // Made smaller: every class keeps what it would keep alone.
+        // Shrunk: every class keeps what it would keep alone.
         let before = layout.state_bytes();
         let remap = tables.shrink(ring);
         let kept: Vec<Vec<usize>> = each.iter_mut().map(|own| own.shrink(ring)).collect();
@@ -181,7 +181,7 @@ fn layers_and_limits_are_checked() {
 }
 
 #[test]
-fn plans_are_one_for_each_class() {
+fn there_is_one_plan_per_class() {
     let class = Class {
         layer: 0,
         heads: vec![0, 1],

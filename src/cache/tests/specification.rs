@@ -1,14 +1,14 @@
-//! Tables of any policy against what the specification says, one token at a time.
+//! Tables of any policy compared with the specification, one token at a time.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
-/// Which of the states at these positions go from a full ring, by place, were the first of a ring of
-/// two or more not the sink.
+/// Which of the states at these positions are evicted from a full ring, by index, if the first of a
+/// ring of two or more were not the sink.
 pub type Told = fn(positions: &[u64]) -> Vec<usize>;
 
-/// Window and ring as the specification tells them.
+/// Window and ring as the specification defines them.
 struct Specified {
     plan: Plan,
     next: Option<Plan>,
@@ -26,7 +26,7 @@ impl Specified {
         Specified { plan, next: None, window_len, budget, evict, window, ring, in_chunk: 0 }
     }
 
-    /// What the token sees, and how many of its chunk come before it.
+    /// What the token sees, and how many tokens of its chunk come before it.
     fn token(&mut self, position: u64) -> (Vec<u64>, u64) {
         let closes = self.plan.is_boundary(position);
         self.window.push_back((position, closes));
@@ -68,13 +68,14 @@ impl Specified {
     }
 }
 
-/// The places with positions for rows.
+/// The three places, with positions for rows.
 struct Rows {
     ring: Vec<Option<u64>>,
     window: Vec<Option<u64>>,
 }
 
-/// Takes in one block, holds every token against what is specified, and moves rows as told.
+/// Processes one block, compares every token with the specification, and moves rows as the table
+/// says.
 fn follow(
     table: &mut BlockTable,
     specified: &mut Specified,
@@ -143,7 +144,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Tables with `policy` do what `told` says, whatever happens.
+/// Tables with `policy` do what `told` says, whatever the events.
 pub fn holds(policy: &'static dyn Policy, told: Told) {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) };
     let cases = (any_plan(), 0usize..24, 0usize..14, prop::collection::vec(event(), 1..20));
@@ -211,7 +212,7 @@ fn holds_for(
                 (rows.ring, start) = (empty(budget), 0);
             }
         }
-        // The sink stays, once it is there.
+        // Once present, the sink stays.
         let sink = held(&table, &rows).first().copied();
         prop_assert!(budget < 2 || sink.is_none_or(|position| position == 0));
     }

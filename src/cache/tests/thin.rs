@@ -1,7 +1,7 @@
 use super::*;
 
-/// Every second state of the older half of the whole ring, the sink counted; with fewer than three
-/// states the oldest.
+/// Every second state of the older half of the whole ring, including the sink; with fewer than
+/// three states the oldest.
 fn told(positions: &[u64]) -> Vec<usize> {
     let ring = positions.len() + 1;
     let gone: Vec<usize> =
@@ -10,7 +10,7 @@ fn told(positions: &[u64]) -> Vec<usize> {
 }
 
 #[test]
-fn every_second_state_of_the_older_half_goes() {
+fn every_second_state_of_the_older_half_is_evicted() {
     specification::holds(Eviction::Thin.policy(), told);
 }
 

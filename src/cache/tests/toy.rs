@@ -1,5 +1,5 @@
-//! A policy of one's own is one file: here, states at even positions go before those at odd ones,
-//! two at a time.
+//! A custom policy is one file: here, states at even positions are evicted before those at odd
+//! ones, two at a time.
 
 use super::policy::{Full, Policy};
 use super::specification::holds;
@@ -24,7 +24,7 @@ impl Policy for EvenFirst {
 }
 
 #[test]
-fn a_policy_of_ones_own() {
+fn a_custom_policy() {
     holds(&EvenFirst, |positions| {
         let even = (0..positions.len()).filter(|i| positions[*i] % 2 == 0);
         let gone: Vec<usize> = even.take(2).collect();
@@ -32,7 +32,8 @@ fn a_policy_of_ones_own() {
     });
 }
 
-/// Names nothing, or what it must not: the oldest state goes all the same, and the sink stays.
+/// Picks nothing, or what it must not: the oldest state is evicted all the same, and the sink
+/// stays.
 #[derive(Debug)]
 struct Careless;
 

@@ -1,4 +1,4 @@
-//! Attention of a layer: rotation, and what each token sees.
+//! The attention of a layer: rotation, and attention over what each token sees.
 
 use super::Shared;
 use super::kernels::{Kept, Partial, Queries};
@@ -7,12 +7,12 @@ use super::product::Product;
 use crate::cache;
 use crate::model::{Layer, Pairs};
 
-/// Rows that make it worth while to split one token's attention among threads.
+/// Number of rows from which splitting one token's attention among threads pays off.
 const ROWS_OF_A_PART: usize = 128;
 
 impl<K: Kept> Pass<'_, '_, K> {
-    /// Norm and rotation of the heads of queries and keys; keys and values go to the block in the
-    /// form they are kept in.
+    /// Norm and rotation of the query and key heads; keys and values are written to the block in
+    /// the form they are stored in.
     pub(super) fn rotate_and_store(
         &mut self,
         shared: &Shared,
@@ -76,7 +76,8 @@ impl<K: Kept> Pass<'_, '_, K> {
         self.scratch.wide.set_cols(q_dim);
         let (s, sequences) = (&*self.scratch, &*self.parts);
 
-        // Classes of KV heads may see different rows; parts are as many as the longest list asks for.
+        // Classes of KV heads may see different rows; the number of parts follows from the longest
+        // list.
         let visible = |part: &Part<K>| {
             let tables = &part.cache.tables;
             let classes = tables.layout().classes_of(index);
@@ -138,7 +139,7 @@ impl<K: Kept> Pass<'_, '_, K> {
     }
 }
 
-/// Turns the pairs `(2j, 2j + 1)` of a head by its angles.
+/// Rotates the pairs `(2j, 2j + 1)` of a head by their angles.
 fn rotate_interleaved(head: &mut [f32], turns: &[f32]) {
     for (pair, turn) in head.chunks_exact_mut(2).zip(turns.chunks_exact(2)) {
         let (a, b) = (pair[0], pair[1]);
@@ -147,7 +148,7 @@ fn rotate_interleaved(head: &mut [f32], turns: &[f32]) {
     }
 }
 
-/// Turns the pairs `(j, j + n / 2)` of a head of `n` values by its angles.
+/// Rotates the pairs `(j, j + n / 2)` of a head of `n` values by their angles.
 fn rotate_half_split(head: &mut [f32], turns: &[f32]) {
     let (first, second) = head.split_at_mut(head.len() / 2);
     for ((a, b), turn) in first.iter_mut().zip(second).zip(turns.chunks_exact(2)) {

@@ -1,10 +1,11 @@
-//! Fixed buffers, allocated once, that the threads of a parallel region write in disjoint parts.
+//! Fixed buffers, allocated once, to which the threads of a parallel region write in disjoint
+//! parts.
 
 use crate::error::{Error, Result};
 use bytemuck::Pod;
 use std::ptr::NonNull;
 
-/// `len` values, zero at first.
+/// `len` values, initially zero.
 pub(super) struct Buffer<T: Pod> {
     start: NonNull<T>,
     len: usize,
@@ -16,7 +17,7 @@ unsafe impl<T: Pod + Send> Send for Buffer<T> {}
 unsafe impl<T: Pod + Send> Sync for Buffer<T> {}
 
 impl<T: Pod> Buffer<T> {
-    /// Room for `len` values; `what` they are for is named if there is no memory.
+    /// Room for `len` values; `what` they are for is named in the out-of-memory error.
     pub fn new(len: usize, what: &'static str) -> Result<Buffer<T>> {
         let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         let values = bytemuck::allocation::try_zeroed_slice_box::<T>(len)
@@ -30,7 +31,7 @@ impl<T: Pod> Buffer<T> {
         self.len * size_of::<T>()
     }
 
-    /// Keeps the first `len` values and gives the memory of the others back.
+    /// Keeps the first `len` values and frees the memory of the others.
     pub fn truncate(&mut self, len: usize) {
         let values = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
         // SAFETY: the pointer came from a box of this length in `new` or here; the new one takes
@@ -42,14 +43,14 @@ impl<T: Pod> Buffer<T> {
         self.start = NonNull::from(Box::leak(values)).cast();
     }
 
-    /// All the values, for one writer.
+    /// All the values, for a single writer.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: the buffer owns its values, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
-    /// Where `len` values from `start` on lie. For values that are not side by side, and for those
-    /// that several threads look at: unlike a slice, a pointer claims nothing.
+    /// A pointer to `len` values from `start` on. For values that are not contiguous, and for those
+    /// that several threads look at: unlike a slice, a pointer makes no aliasing claims.
     #[track_caller]
     pub fn at(&self, start: usize, len: usize) -> *mut T {
         self.check(start, len);

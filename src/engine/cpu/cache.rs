@@ -1,4 +1,4 @@
-//! What a sequence remembers: ring and window of keys and values, and the mixers' states.
+//! The memory of a sequence: ring and window of keys and values, and the mixers' states.
 
 use super::buffer::Buffer;
 use super::kernels::{Element, Kept, Places, Rows};
@@ -6,31 +6,31 @@ use crate::cache::{HeadRows, Layout, Place, Remap, Stretch, Tables};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// Where the rows of a class of KV heads lie on a shelf.
+/// Where the rows of a class of KV heads are on a shelf.
 #[derive(Clone, Copy)]
 struct Board {
-    /// Rows of the classes before, and their values.
+    /// Rows of the preceding classes, and their values.
     first_row: usize,
     first_value: usize,
-    /// Rows of a head, and values of a row.
+    /// Rows per head, and values per row.
     rows: usize,
     width: usize,
 }
 
 impl Board {
-    /// Number of a row among all of the shelf.
+    /// Index of a row among all of the shelf.
     fn row(&self, head: usize, slot: usize) -> usize {
         self.first_row + head * self.rows + slot
     }
 
-    /// Where the values of a row begin.
+    /// Where the values of a row start.
     fn value(&self, head: usize, slot: usize) -> usize {
         self.first_value + (head * self.rows + slot) * self.width
     }
 }
 
 /// Keys and values of some classes in one place, `[class][head][row][head_dim]`, and their scales
-/// where they have any, `[class][head][row]`.
+/// if they have any, `[class][head][row]`.
 struct Shelf<E: Element> {
     values: [Buffer<E>; 2],
     scales: [Buffer<f32>; 2],
@@ -38,7 +38,7 @@ struct Shelf<E: Element> {
 }
 
 impl<E: Element> Shelf<E> {
-    /// For classes of so many heads, with so many rows each, of such a width.
+    /// For classes given as number of heads, rows per head, and width.
     fn new(
         classes: impl Iterator<Item = (usize, usize, usize)>,
         what: &'static str,
@@ -53,7 +53,7 @@ impl<E: Element> Shelf<E> {
     }
 
     /// # Safety
-    /// The rows are not written while the pointers are in use.
+    /// The rows must not be written while the pointers are in use.
     unsafe fn head(&self, class: usize, head: usize) -> Rows<E> {
         let board = self.boards[class];
         let (at, len) = (board.value(head, 0), board.rows * board.width);
@@ -96,8 +96,8 @@ impl<E: Element> Shelf<E> {
         }
     }
 
-    /// Makes heads shorter: they move towards the beginning, each by way of a copy, as its rows
-    /// were not in the order of their slots.
+    /// Shortens heads: they move towards the beginning, each by way of a copy, since its rows were
+    /// not in slot order.
     fn shrink(&mut self, remap: &Remap) {
         let (boards, rows, values) = boards(rings(&remap.to));
         for (class, side, head, slots) in remap.heads() {
@@ -126,7 +126,7 @@ impl<E: Element> Shelf<E> {
     }
 }
 
-/// One class after the other: their boards, and rows and values of all.
+/// The boards of the classes, one after the other, and the total rows and values.
 fn boards(classes: impl Iterator<Item = (usize, usize, usize)>) -> (Vec<Board>, usize, usize) {
     let (mut first_row, mut first_value) = (0_usize, 0_usize);
     let boards = classes
@@ -151,11 +151,11 @@ fn rings(layout: &Layout) -> impl Iterator<Item = (usize, usize, usize)> {
 pub(super) struct Cache<K: Kept> {
     ring: Shelf<K::Ring>,
     window: Shelf<K::Near>,
-    /// The tokens at hand, a board for each layer, all in the same place: not part of the state.
+    /// The current tokens, a board for each layer, all in the same place: not part of the state.
     block: Shelf<K::Near>,
     /// `[layer][side][head][N][I / H]`
     pub scan: Buffer<f32>,
-    /// `[layer][side][C - 1][channels]`: inputs of the convolution, the oldest first.
+    /// `[layer][side][C - 1][channels]`: inputs of the convolution, oldest first.
     pub conv: Buffer<f32>,
     pub tables: Tables,
 }
@@ -166,7 +166,8 @@ impl<K: Kept> Cache<K> {
         let layers = layout.layers();
         let windows = layout.classes().iter();
         let windows = windows.map(|c| (c.heads.len(), c.window + 1, layout.shape(c).head_dim));
-        // One layer at a time: the widest says how long the shelf is, and all begin at its start.
+        // One layer at a time: the widest determines the length of the shelf, and all begin at its
+        // start.
         let widest = layers.iter().map(|of| of.kv_heads * of.head_dim).max().unwrap_or(0);
         let mut of_block = Shelf::new([(1, block, widest)].into_iter(), "a block of tokens")?;
         let board = |width| Board { first_row: 0, first_value: 0, rows: block, width };
@@ -183,10 +184,10 @@ impl<K: Kept> Cache<K> {
         })
     }
 
-    /// Where the rows of a KV head of a layer lie, and the number of its class.
+    /// Where the rows of a KV head of a layer are, and the index of its class.
     ///
     /// # Safety
-    /// None of them is written while the pointers are in use.
+    /// None of the rows may be written while the pointers are in use.
     pub unsafe fn places(&self, layer: usize, head: usize) -> (Places<K::Ring, K::Near>, usize) {
         let (class, number) = self.tables.layout().place(layer, head);
         // SAFETY: passed on.
@@ -203,7 +204,7 @@ impl<K: Kept> Cache<K> {
     /// The key and the value of a token of the block, to write.
     ///
     /// # Safety
-    /// Nobody else touches that row meanwhile.
+    /// Nobody else may touch that row meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint rows for the threads of a region")]
     pub unsafe fn block_row(&self, layer: usize, head: usize, token: usize) -> [&mut [K::Near]; 2] {
         let board = self.block.boards[layer];
@@ -218,7 +219,7 @@ impl<K: Kept> Cache<K> {
         let Cache { ring, window, block, tables, .. } = self;
         for class in tables.layout().classes_of(layer) {
             let table = tables.class(class);
-            // Numbers within the class, and within the layer, whose heads lie in the block.
+            // Indices within the class, and within the layer, whose heads are in the block.
             for (head, &of_layer) in tables.layout().classes()[class].heads.iter().enumerate() {
                 for side in 0..2 {
                     for m in table.moves() {
@@ -246,13 +247,13 @@ impl<K: Kept> Cache<K> {
         }
     }
 
-    /// Makes rings as small as `ring` rows, and gives the rest of their memory back.
+    /// Shrinks rings to `ring` rows, and frees the rest of their memory.
     pub fn shrink(&mut self, ring: usize) {
         let remap = self.tables.shrink(ring);
         self.ring.shrink(&remap);
     }
 
-    /// The pieces of the image, in the order that [`Tables::image`] tells, to read or to fill.
+    /// The pieces of the image, in the order of [`Tables::image`], to read or to fill.
     pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
         let Cache { ring, window, scan, conv, tables, .. } = self;
         let before = |layer, values: fn(&crate::cache::LayerShape) -> usize| {
@@ -278,7 +279,7 @@ impl<K: Kept> Cache<K> {
         self.ring.bytes() + self.window.bytes() + self.scan.bytes() + self.conv.bytes()
     }
 
-    /// Bytes of the block at hand, and of the tables.
+    /// Bytes of the current block, and of the tables.
     pub fn block_bytes(&self) -> usize {
         self.block.bytes() + self.tables.bytes()
     }

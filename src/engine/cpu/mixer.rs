@@ -1,4 +1,4 @@
-//! The mixers of a layer: convolution, scan, gate and norm, for keys and for values.
+//! The mixers of a layer: convolution, scan, gate and norm, for keys and values.
 
 use super::Shared;
 use super::kernels::{Conv, Head, Kept, Strided};
@@ -6,7 +6,7 @@ use super::model::Pass;
 use super::product::Product;
 use crate::model::{Mixer, Ssm};
 
-/// Epsilon of the norm within a mixer, as in the architecture.
+/// Epsilon of the norm within a mixer, fixed by the architecture.
 const MIXER_EPS: f32 = 1e-5;
 
 impl<K: Kept> Pass<'_, '_, K> {
@@ -144,7 +144,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         shared.multiply(tokens, &s.panels, &products);
     }
 
-    /// Where the mixers of a layer start afresh within the block.
+    /// Where the mixers of a layer reset within the block.
     fn find_resets(&mut self, shared: &Shared, index: usize) {
         let carry = shared.model.spec().chunks.carry_state;
         let fresh = self.scratch.fresh.as_mut_slice();
@@ -179,6 +179,6 @@ fn remember<'a>(
 
 /// `ln(1 + e^x)`
 fn softplus(x: f32) -> f32 {
-    // Beyond 20 the difference from x is less than rounding.
+    // Beyond 20 the difference from x is below rounding.
     if x > 20.0 { x } else { x.exp().ln_1p() }
 }

@@ -1,4 +1,4 @@
-//! The CPU engine. `model.rs` is the model, top to bottom; the kernels lie beside it.
+//! The CPU engine. `model.rs` is the model, top to bottom; the kernels are next to it.
 
 mod attention;
 mod buffer;
@@ -26,7 +26,7 @@ use scratch::Scratch;
 use sequence::Sequence;
 use std::sync::Arc;
 
-/// More threads than any machine that a file of ours will see.
+/// More threads than on any machine that will run this.
 const MAX_THREADS: usize = 256;
 
 /// A model on the CPU.
@@ -34,7 +34,7 @@ pub struct Cpu {
     shared: Arc<Shared>,
 }
 
-/// What all sequences of an engine use.
+/// What all sequences of an engine share.
 struct Shared {
     model: Arc<Model>,
     kernels: &'static Kernels,
@@ -44,18 +44,18 @@ struct Shared {
     conv: Vec<Option<[Vec<f32>; 2]>>,
     /// The rotary tables.
     rotary: Vec<Rotary>,
-    /// Whether any matrix multiplies quantised activations.
+    /// Whether any matrix multiplies quantized activations.
     quantised: bool,
 }
 
 impl Cpu {
-    /// Makes `model` ready for `threads` threads (by default [`default_threads`]) on the best
+    /// Prepares `model` for `threads` threads (by default [`default_threads`]) on the best
     /// instruction set of this machine.
     pub fn new(model: Arc<Model>, threads: Option<usize>) -> Result<Cpu> {
         Cpu::with_kernels(model, threads, kernels::available()[0])
     }
 
-    /// As [`Cpu::new`], on the instruction set `name` of [`Cpu::instruction_sets`].
+    /// Like [`Cpu::new`], on the instruction set `name`, one of [`Cpu::instruction_sets`].
     pub fn with_instruction_set(
         model: Arc<Model>,
         threads: Option<usize>,
@@ -71,7 +71,7 @@ impl Cpu {
         Cpu::with_kernels(model, threads, table)
     }
 
-    /// The instruction sets that this machine can run, the best first.
+    /// The instruction sets that this machine can run, best first.
     pub fn instruction_sets() -> Vec<&'static str> {
         kernels::available().into_iter().map(|k| k.name).collect()
     }
@@ -109,9 +109,10 @@ impl Cpu {
     }
 }
 
-/// Bytes that a session of this geometry needs to compute, as [`State::scratch_bytes`] reports them.
+/// Scratch bytes of a session of this geometry, as reported by [`State::scratch_bytes`].
 pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -> Result<u64> {
-    // Made and dropped again: no page is touched, and no second account of the sizes is kept.
+    // Created and dropped again: no page is touched, and the sizes need not be computed in a second
+    // place.
     let scratch = Scratch::new(model, threads)?;
     let layout = Arc::new(geometry.layout(model.spec())?);
     let tables = Tables::new(layout, scratch.block)?.bytes() as u64;
@@ -146,7 +147,7 @@ impl Engine for Cpu {
             let (states, tokens) = (states.len(), tokens.len());
             return Err(Error::Argument(format!("{tokens} tokens for {states} sequences")));
         }
-        // Those that are kept alike go together.
+        // States with the same KV type are evaluated together.
         together::<Half>(states, tokens, sink)?;
         together::<Bytes>(states, tokens, sink)?;
         together::<Single>(states, tokens, sink)
@@ -163,7 +164,7 @@ impl Engine for Cpu {
     }
 }
 
-/// Takes in the tokens of those of `states` that are kept as `K`.
+/// Evaluates the tokens of those `states` whose keys and values are stored as `K`.
 fn together<K: Kept>(
     states: &mut [&mut dyn State],
     tokens: &[u32],
@@ -174,7 +175,7 @@ fn together<K: Kept>(
     for (index, (state, token)) in states.iter_mut().zip(tokens).enumerate() {
         let Some(sequence) = state.as_any().downcast_mut::<Sequence<K>>() else { continue };
         if sequences.first().is_some_and(|first| !first.is_beside(sequence)) {
-            return Err(Error::Argument("sequences of two engines can't go together".into()));
+            return Err(Error::Argument("sequences of two engines can't run together".into()));
         }
         sequences.push(sequence);
         indices.push(index);

@@ -1,8 +1,9 @@
 //! The model, top to bottom: a block of tokens through every layer. Names and shapes are those of
-//! `spec/architecture.md`; `B` is the number of tokens at hand. Each step is one parallel region.
+//! `spec/architecture.md`; `B` is the number of tokens of the block. Each step is one parallel
+//! region.
 //!
-//! The tokens of a block may belong to several sequences. Matrices and norms do not care; scans and
-//! attention go part by part.
+//! The tokens of a block may belong to several sequences. Matrices and norms don't care; scans and
+//! attention run part by part.
 
 use super::Shared;
 use super::buffer::Buffer;
@@ -15,7 +16,7 @@ use crate::error::Result;
 use crate::model::{Activation, Layer, LayerSpec};
 use crate::quant;
 
-/// Work, in multiplications, below which a region is not worth the wake-up of other threads.
+/// Work, in multiplications, below which a region is not worth waking other threads for.
 const SMALL: usize = 1 << 15;
 
 /// The tokens of one sequence in a block.
@@ -26,7 +27,7 @@ pub(super) struct Part<'a, K: Kept> {
     pub len: usize,
 }
 
-/// A block on its way through the model.
+/// A block that is passing through the model.
 pub(super) struct Pass<'a, 'b, K: Kept> {
     pub scratch: &'a mut Scratch,
     /// In the order of their tokens.
@@ -68,7 +69,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         Ok(())
     }
 
-    /// `h = embedding[token]`, scaled where the model says so.
+    /// `h = embedding[token]`, scaled if the model requires it.
     fn embed(&mut self, shared: &Shared, tokens: &[u32]) -> Result<()> {
         let embedding = &shared.model.weights.embedding;
         let scale = shared.model.spec().embedding_scale;
@@ -175,8 +176,8 @@ impl<K: Kept> Pass<'_, '_, K> {
         }
     }
 
-    /// `x = RMSNorm(h) * weight`, or `x = h` without a norm, for some tokens of the block, the first
-    /// in row 0.
+    /// `x = RMSNorm(h) * weight`, or `x = h` without a norm, for some tokens of the block, with the
+    /// first in row 0.
     fn norm(&mut self, shared: &Shared, weight: Option<&[f32]>, tokens: std::ops::Range<usize>) {
         let (d, eps) = (shared.model.spec().d, shared.model.spec().eps);
         let s = &mut *self.scratch;
@@ -193,7 +194,7 @@ impl<K: Kept> Pass<'_, '_, K> {
 }
 
 impl Shared {
-    /// Adds a product to the residual stream, `h += W x`, normed first where there is a norm.
+    /// Adds a product to the residual stream, `h += W x`, normalized first if there is a norm.
     pub(super) fn add_to_stream<'a>(
         &self,
         s: &'a Scratch,
@@ -214,9 +215,9 @@ impl Shared {
         });
     }
 
-    /// `cap * tanh(logit / cap)` for so many logits.
+    /// `cap * tanh(logit / cap)` for this many logits.
     fn cap(&self, logits: &Buffer<f32>, count: usize, cap: f32) {
-        // Work for a thread of some microseconds.
+        // Some microseconds of work per thread.
         const PIECE: usize = 1 << 13;
         self.region(count.div_ceil(PIECE), count, &|piece, _| {
             let first = piece * PIECE;
@@ -226,7 +227,7 @@ impl Shared {
         });
     }
 
-    /// Fills rows of activations by `fill(row, values)` and quantises them.
+    /// Fills rows of activations by `fill(row, values)` and quantizes them.
     pub(super) fn quantise_rows(
         &self,
         rows: &Activations,
@@ -243,7 +244,7 @@ impl Shared {
         });
     }
 
-    /// A parallel region, unless there is so little work that one thread is done sooner.
+    /// A parallel region, unless there is so little work that one thread finishes sooner.
     pub(super) fn region(&self, tasks: usize, work: usize, task: &(dyn Fn(usize, usize) + Sync)) {
         if work < SMALL {
             (0..tasks).for_each(|index| task(index, 0));

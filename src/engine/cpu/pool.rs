@@ -1,12 +1,12 @@
-//! A small persistent pool. A token of decode is some dozens of parallel regions of a few
-//! microseconds each, so a thread that waits spins for a moment, and then sleeps.
+//! A small persistent pool. Decoding a token takes some dozens of parallel regions of a few
+//! microseconds each, so a waiting thread spins for a moment, and then sleeps.
 //!
-//! All that threads agree on is one word: whether a region is open, how many workers are inside,
-//! and how many sleep. A worker goes in only while the region is open, and the caller leaves only
-//! when nobody is inside; so a worker that comes late, or lost its core, holds nobody up. That a
-//! worker sleeps is counted in the same exchange that finds the region closed, and whoever opens
-//! one learns the count from the exchange that opens it: no wake-up is missed, and the system is
-//! not called where nobody sleeps. `scripts/pool` proves it.
+//! All shared state is one word: whether a region is open, how many workers are inside, and how
+//! many sleep. A worker enters only while the region is open, and the caller leaves only when
+//! nobody is inside; so a worker that is late, or lost its core, delays nobody. A sleeping worker
+//! is counted in the same exchange that finds the region closed, and whoever opens a region learns
+//! the count from the exchange that opens it: no wake-up is missed, and no system call is made if
+//! nobody sleeps. `scripts/pool` proves it.
 
 #[cfg(loom)]
 use loom::{hint, sync, thread};
@@ -20,19 +20,19 @@ use sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use sync::{Arc, Condvar, Mutex, MutexGuard};
 use thread::JoinHandle;
 
-/// Turns of a waiting loop before a thread sleeps: some tens of microseconds.
+/// Iterations of the spin loop before a thread sleeps: some tens of microseconds.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 2000 };
 
-/// The word, from below: workers inside the region, workers that sleep, and three flags.
+/// The word, from the lowest bits up: workers inside the region, sleeping workers, and three flags.
 const INSIDE: usize = 1;
 const ASLEEP: usize = 1 << 12;
 const ALL_INSIDE: usize = ASLEEP - INSIDE;
 const ALL_ASLEEP: usize = OPEN - ASLEEP;
-/// There may be tasks that nobody has taken.
+/// There may be unclaimed tasks.
 const OPEN: usize = 1 << 24;
 /// The caller sleeps until nobody is inside.
 const WAITING: usize = 1 << 25;
-/// Workers are to end.
+/// Workers must exit.
 const STOP: usize = 1 << 26;
 
 /// Threads that run the tasks of one region at a time.
@@ -43,30 +43,30 @@ pub(super) struct Pool {
     turn: Mutex<()>,
 }
 
-/// `task(index, thread)` for every index below `tasks`. It lies on the caller's stack, on cache
-/// lines of its own.
+/// `task(index, thread)` for every index below `tasks`. It lives on the caller's stack, on its own
+/// cache lines.
 #[repr(align(128))]
 struct Region<'a> {
     task: &'a (dyn Fn(usize, usize) + Sync),
     tasks: usize,
-    /// The next task that nobody has taken.
+    /// The next unclaimed task.
     next: AtomicUsize,
     failed: AtomicBool,
 }
 
 struct Shared {
     word: AtomicUsize,
-    /// The region that is open, or was last.
+    /// The region that is open, or was open last.
     region: AtomicPtr<Region<'static>>,
-    /// Of each worker: set by itself before it sleeps, taken back by whoever wakes it.
+    /// One per worker: set by the worker before it sleeps, cleared by whoever wakes it.
     asleep: Vec<AtomicBool>,
     waiting: Mutex<()>,
     left: Condvar,
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the calling one counted. Threads that the system does not
-    /// grant are done without.
+    /// A pool of `threads` threads, including the calling one. If the system refuses some, the pool
+    /// makes do with fewer.
     pub fn new(threads: usize) -> Pool {
         let threads = threads.clamp(1, ALL_INSIDE);
         let shared = Arc::new(Shared {
@@ -93,7 +93,7 @@ impl Pool {
         Pool { shared, workers, turn: Mutex::new(()) }
     }
 
-    /// Threads, the caller counted.
+    /// Number of threads, including the caller.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
@@ -122,7 +122,7 @@ impl Pool {
         assert!(!region.failed.load(Ordering::Relaxed), "a task of the pool panicked");
     }
 
-    /// Wakes the workers that sleep, `most` at most.
+    /// Wakes sleeping workers, at most `most` of them.
     fn wake(&self, most: usize) {
         let all = self.shared.asleep.iter().zip(&self.workers);
         let sleeping = all.filter(|(asleep, _)| asleep.swap(false, Ordering::AcqRel));
@@ -135,7 +135,7 @@ impl Drop for Pool {
         self.shared.word.fetch_or(STOP, Ordering::AcqRel);
         self.wake(usize::MAX);
         for worker in self.workers.drain(..) {
-            // Tasks that panic are caught, so a worker ends in order.
+            // Panics of tasks are caught, so a worker exits normally.
             let _ = worker.join();
         }
     }
@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a region and goes in; `false` when the pool ends.
+    /// Waits for a region and enters it; `false` when the pool shuts down.
     fn enter(&self, thread: usize) -> bool {
         let mut spins = 0;
         let mut word = self.word.load(Ordering::Relaxed);
@@ -179,8 +179,8 @@ impl Shared {
         }
     }
 
-    /// Sleeps until woken, unless a region is open by now or the pool ends. Takes the word as last
-    /// seen and gives it as it is then.
+    /// Sleeps until woken, unless a region has opened or the pool is shutting down. Takes the word
+    /// as last seen and returns its current value.
     fn sleep(&self, thread: usize, mut word: usize) -> usize {
         let asleep = &self.asleep[thread - 1];
         asleep.swap(true, Ordering::AcqRel);
@@ -203,17 +203,17 @@ impl Shared {
         self.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
     }
 
-    /// No task is left: whoever is not inside stays out.
+    /// No task is left: workers that are not inside stay out.
     fn close(&self) {
         self.word.fetch_and(!OPEN, Ordering::Relaxed);
     }
 
-    /// A worker goes out; the region may be gone at once.
+    /// A worker leaves; the region may be gone immediately afterwards.
     fn leave(&self) {
         self.close();
         let before = self.word.fetch_sub(INSIDE, Ordering::AcqRel);
         if before & (ALL_INSIDE | WAITING) == INSIDE | WAITING {
-            // Under the lock the caller either sees that nobody is inside, or waits already.
+            // Under the lock the caller either sees that nobody is inside, or is already waiting.
             let _guard = lock(&self.waiting);
             self.left.notify_one();
         }
@@ -249,7 +249,7 @@ impl Region<'_> {
     }
 }
 
-/// A poisoned lock guards nothing that a panic could have left half done.
+/// A poisoned lock guards nothing that a panic could have left inconsistent.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Matrix products, split by rows among the threads.
+//! Matrix products, split among the threads by rows.
 
 use super::Shared;
 use super::buffer::Buffer;
@@ -10,13 +10,13 @@ use std::sync::Mutex;
 pub(super) struct Product<'a> {
     /// The matrix.
     w: &'a Matrix,
-    /// What is added to the product of each token, if anything.
+    /// The bias added to the product of each token, if any.
     bias: Option<&'a [f32]>,
     /// Its inputs.
     x: &'a Activations,
     /// `[tokens][rows of W]`
     out: &'a Buffer<f32>,
-    /// Add to what `out` holds.
+    /// Whether to accumulate into `out`.
     add: bool,
 }
 
@@ -31,24 +31,23 @@ impl<'a> Product<'a> {
         Product { bias: p.bias.as_deref(), ..Product::new(&p.w, x, out) }
     }
 
-    /// Adds the bias to rows of a token's product, the first of which is `first`.
+    /// Adds the bias to rows of a token's product, starting with row `first`.
     fn add_bias(&self, out: &mut [f32], first: usize) {
         if let Some(bias) = self.bias {
             out.iter_mut().zip(&bias[first..]).for_each(|(out, bias)| *out += bias);
         }
     }
 
-    /// Adds to what `out` holds.
+    /// Accumulates into `out`.
     pub fn added(self) -> Product<'a> {
         Product { add: true, ..self }
     }
 }
 
-/// From this many tokens on, unpacking weights into panels is cheaper than reading them again and
-/// again.
+/// From this many tokens on, unpacking weights into panels is cheaper than reading them repeatedly.
 const PANEL_TOKENS: usize = 7;
 
-/// Most rows of a task where weights are used as they lie; their products lie on the stack.
+/// Maximum rows per task where weights are used in place; their products live on the stack.
 const MOST_ROWS: usize = 256;
 
 impl Shared {
@@ -84,12 +83,12 @@ impl Shared {
     }
 
     /// # Safety
-    /// Nobody else touches these rows of the output.
+    /// Nobody else may touch these rows of the output.
     unsafe fn rows(&self, p: &Product, first: usize, count: usize, tokens: usize) {
         let stride = p.w.row_bytes();
         let weights = &p.w.bytes()[first * stride..][..count * stride];
         for t in 0..tokens {
-            // SAFETY: the caller's rows; the activations hold `cols` values a token.
+            // SAFETY: the caller's rows; the activations hold `cols` values per token.
             unsafe {
                 let out = p.out.write(t * p.w.rows + first, count);
                 assert_eq!(p.x.cols(), p.w.cols);
@@ -107,7 +106,7 @@ impl Shared {
     }
 
     /// # Safety
-    /// Nobody else touches these rows of the output.
+    /// Nobody else may touch these rows of the output.
     unsafe fn panel(
         &self,
         p: &Product,

@@ -1,4 +1,4 @@
-//! What a sequence needs to compute a block of tokens. Allocated once; nothing grows.
+//! The scratch buffers for a block of tokens. Allocated once; nothing grows.
 
 use super::buffer::Buffer;
 use super::kernels::{Activations, Panel};
@@ -6,18 +6,18 @@ use crate::error::Result;
 use crate::model::{LayerSpec, Model, ModelSpec, Ssm};
 use std::sync::Mutex;
 
-/// Most tokens of a block: more would not make the weights any cheaper.
+/// Maximum tokens per block: more would not make the weights any cheaper.
 const MOST_TOKENS: usize = 256;
-/// Fewest: with less, prefill would be little faster than decode.
+/// Minimum: with fewer, prefill would be little faster than decode.
 const FEWEST_TOKENS: usize = 16;
-/// What a block's buffers may take, in bytes, before blocks are made shorter.
+/// Limit on a block's buffers, in bytes, beyond which blocks are shortened.
 const BLOCK_BYTES: usize = 20 << 20;
-/// What logits may take, in bytes, where those of many tokens are wanted.
+/// Limit on the bytes of logits when those of many tokens are wanted.
 const LOGITS_BYTES: usize = 4 << 20;
-/// Most tokens whose logits are made at once.
+/// Maximum number of tokens whose logits are computed at once.
 const MOST_LOGIT_ROWS: usize = 16;
 
-/// Buffers of one sequence. `B` is the most tokens of a block.
+/// Buffers of one sequence. `B` is the maximum number of tokens per block.
 pub(super) struct Scratch {
     /// `B`
     pub block: usize,
@@ -25,10 +25,10 @@ pub(super) struct Scratch {
     pub h: Buffer<f32>,
     /// Cosine and sine of each rotation: for each rotary table `[B][width / 2][2]`.
     pub turns: Vec<Buffer<f32>>,
-    /// Normed input of attention, of the feed-forward network and of the head, `[B][d]`.
+    /// Normalized input of attention, of the feed-forward network and of the head, `[B][d]`.
     pub x: Activations,
-    /// Output of attention, `[B][heads * head_dim]`, then what the feed-forward network's last
-    /// matrix takes in, `[B][F]`.
+    /// Output of attention, `[B][heads * head_dim]`, then the input of the feed-forward network's
+    /// last matrix, `[B][F]`.
     pub wide: Activations,
     /// Queries, `[B][heads * head_dim]`.
     pub q: Buffer<f32>,
@@ -38,27 +38,27 @@ pub(super) struct Scratch {
     pub gate: Buffer<f32>,
     /// `[B][F]`
     pub up: Buffer<f32>,
-    /// What a half of a layer adds to the residual stream, `[B][d]`, where it is normed first.
+    /// What one half of a layer adds to the residual stream, `[B][d]`, if it is normalized first.
     pub branch: Buffer<f32>,
-    /// For keys and for values, where the model has mixers.
+    /// For keys and values, if the model has mixers.
     pub mixers: Option<[MixerScratch; 2]>,
-    /// Greatest score of each head of each token, or of each part: `[max(B, parts)][heads]`.
+    /// Maximum score of each head of each token, or of each part: `[max(B, parts)][heads]`.
     pub max: Buffer<f32>,
     /// The sums of weights that go with them.
     pub sum: Buffer<f32>,
-    /// Attention of the parts of one token's rows, `[parts][heads * head_dim]`.
+    /// Attention over the parts of one token's rows, `[parts][heads * head_dim]`.
     pub parts_out: Buffer<f32>,
-    /// Most parts that the rows one token sees are split into.
+    /// Maximum number of parts that one token's rows are split into.
     pub parts: usize,
-    /// For each token of the block, how many of its chunk come before it.
+    /// For each token of the block, how many tokens of its chunk come before it.
     pub fresh: Buffer<u32>,
     /// Whether the mixers' state is zeroed before each token.
     pub reset: Vec<bool>,
-    /// One a thread.
+    /// One per thread.
     pub panels: Vec<Mutex<Panel>>,
     /// `[logit_rows][V]`
     pub logits: Buffer<f32>,
-    /// Tokens whose logits are made at once.
+    /// Number of tokens whose logits are computed at once.
     pub logit_rows: usize,
     /// Row of the logits of the last token, if they are here.
     pub last_row: Option<usize>,
@@ -66,7 +66,7 @@ pub(super) struct Scratch {
 
 /// Buffers of one mixer.
 pub(super) struct MixerScratch {
-    /// Projected keys or values, `[B][kv_dim]`; not used where the mixer reads `x` itself.
+    /// Projected keys or values, `[B][kv_dim]`; unused if the mixer reads `x` itself.
     pub u: Activations,
     /// `z | x B C | dt`, `[B][2 I + 2 G N + H]`.
     pub projected: Buffer<f32>,
@@ -76,7 +76,7 @@ pub(super) struct MixerScratch {
     pub dt: Buffer<f32>,
     /// Output of the scan, `[B][I]`.
     pub y: Buffer<f32>,
-    /// The same, gated and normed.
+    /// The same, gated and normalized.
     pub gated: Activations,
 }
 
@@ -106,7 +106,7 @@ impl MixerScratch {
 }
 
 impl Scratch {
-    /// What a sequence of `model` needs on `threads` threads.
+    /// The buffers for a sequence of `model` on `threads` threads.
     pub fn new(model: &Model, threads: usize) -> Result<Scratch> {
         let what = "buffers of a block of tokens";
         let spec = model.spec();
@@ -120,7 +120,7 @@ impl Scratch {
         let block = (BLOCK_BYTES / per_token).clamp(FEWEST_TOKENS, MOST_TOKENS);
         let logit_rows = (LOGITS_BYTES / (4 * spec.vocab)).clamp(1, MOST_LOGIT_ROWS);
 
-        // Twice as many tasks as threads keep all of them busy to the end.
+        // Twice as many tasks as threads keep all threads busy to the end.
         let fewest = spec.layers.iter().map(|l| l.kv_heads).min().unwrap_or(1);
         let parts = (2 * threads).div_ceil(fewest);
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);

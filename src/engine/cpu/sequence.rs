@@ -1,4 +1,4 @@
-//! One sequence of tokens: its memory, and the buffers to compute in.
+//! One sequence of tokens: its memory, and its scratch buffers.
 
 use super::Shared;
 use super::cache::Cache;
@@ -25,7 +25,7 @@ impl<K: Kept> Sequence<K> {
         Ok(Sequence { shared, cache, scratch })
     }
 
-    /// Takes in one token of each of `sequences`, which are of one engine, at once.
+    /// Evaluates one token of each of `sequences`, which belong to one engine, at once.
     pub fn together(
         sequences: &mut [&mut Sequence<K>],
         tokens: &[u32],
@@ -43,12 +43,12 @@ impl<K: Kept> Sequence<K> {
         Ok(())
     }
 
-    /// Tokens that one block has at most, of however many sequences.
+    /// Maximum tokens per block, over any number of sequences.
     pub fn block(&self) -> usize {
         self.scratch.block
     }
 
-    /// Whether both are of one engine.
+    /// Whether both belong to the same engine.
     pub fn is_beside(&self, other: &Sequence<K>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -67,7 +67,7 @@ impl<K: Kept> State for Sequence<K> {
         }
         if tokens.len() > State::room(self) {
             return Err(Error::Argument(format!(
-                "{} tokens in one block; the state takes {}",
+                "{} tokens in one block; the limit is {}",
                 tokens.len(),
                 State::room(self)
             )));
@@ -116,7 +116,7 @@ impl<K: Kept> State for Sequence<K> {
     }
 
     fn reset(&mut self) {
-        // Nothing else: at position 0 no row is visible and every mixer starts from zero.
+        // Nothing else to do: at position 0 no row is visible and every mixer starts from zero.
         self.cache.tables.reset();
         self.scratch.last_row = None;
     }

@@ -1,14 +1,14 @@
-//! How many threads to use where the caller does not say.
+//! How many threads to use by default.
 
-/// Heat makes more than four threads slower on phones.
+/// More than four threads are slower on phones because of heat.
 #[cfg(any(target_os = "android", target_os = "ios"))]
 const MOST: usize = 4;
 #[cfg(not(any(target_os = "android", target_os = "ios")))]
 const MOST: usize = 64;
 
-/// The physical performance cores of this machine, as far as the system tells them apart.
+/// The physical performance cores of this machine, as far as the system distinguishes them.
 pub fn default_threads() -> usize {
-    // What the process may use: affinity masks and container quotas counted.
+    // What the process may use, considering affinity masks and container quotas.
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
     performance_cores().unwrap_or(allowed).clamp(1, allowed.min(MOST))
 }
@@ -18,7 +18,7 @@ fn performance_cores() -> Option<usize> {
     sysfs::performance_cores(std::path::Path::new("/sys/devices/system/cpu"))
 }
 
-/// `hw.perflevel0` are the fastest cores; machines of one kind of core have it not.
+/// `hw.perflevel0` are the fastest cores; machines with a single kind of core don't have it.
 #[cfg(target_vendor = "apple")]
 fn performance_cores() -> Option<usize> {
     [c"hw.perflevel0.physicalcpu", c"hw.physicalcpu"].into_iter().find_map(|name| {
@@ -40,7 +40,7 @@ fn performance_cores() -> Option<usize> {
 
     let mut len = 0;
     let kind = system::RelationProcessorCore;
-    // SAFETY: without a place to write to, the system only tells how many bytes it needs.
+    // SAFETY: without a buffer to write to, the system only reports how many bytes it needs.
     unsafe { system::GetLogicalProcessorInformationEx(kind, null_mut(), &mut len) };
     // Aligned as the entries are.
     let mut entries = vec![0u64; len.div_ceil(8) as usize];
@@ -59,12 +59,12 @@ fn performance_cores() -> Option<usize> {
     None
 }
 
-/// What Windows tells in entries of bytes.
+/// What Windows reports, as variable-length entries.
 #[cfg(any(windows, test))]
 mod entries {
     /// The cores of the highest efficiency class, which is that of the fastest. An entry is a core:
-    /// its kind and its size in bytes, 32 bits each, a byte of flags, its class, and what threads
-    /// it runs.
+    /// its kind and its size in bytes, 32 bits each, a byte of flags, its class, and the threads it
+    /// runs.
     pub fn performance_cores(mut entries: &[u8]) -> Option<usize> {
         let mut classes = Vec::new();
         while !entries.is_empty() {
@@ -77,20 +77,20 @@ mod entries {
     }
 }
 
-/// What Linux tells in files.
+/// What Linux reports in files.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod sysfs {
     use std::collections::HashMap;
     use std::path::Path;
 
-    /// Big cores that are few: as many of the next kind are taken as make this.
+    /// If there are fewer big cores than this, cores of the next kind are added to reach it.
     const FEW: usize = 4;
 
-    /// The cores below `cpus` that are worth a thread, one a core however many threads it runs at
-    /// once. Cores that are offline, and have no topology, are skipped.
+    /// The cores below `cpus` that are worth a thread, one per core however many threads it runs at
+    /// once. Offline cores, which have no topology, are skipped.
     pub fn performance_cores(cpus: &Path) -> Option<usize> {
         let read = |path: &Path| Some(std::fs::read_to_string(path).ok()?.trim().to_owned());
-        // Speeds by the threads that share a core.
+        // Speeds, keyed by the threads that share a core.
         let mut cores: HashMap<String, u64> = HashMap::new();
         for entry in std::fs::read_dir(cpus).ok()?.flatten() {
             let name = entry.file_name();
@@ -100,7 +100,7 @@ mod sysfs {
             }
             let cpu = entry.path();
             let Some(siblings) = read(&cpu.join("topology/thread_siblings_list")) else { continue };
-            // `cpu_capacity` is on arm64 only; elsewhere the top frequency tells the kinds apart.
+            // `cpu_capacity` is on arm64 only; elsewhere the top frequency distinguishes the kinds.
             let speed = read(&cpu.join("cpu_capacity"))
                 .or_else(|| read(&cpu.join("cpufreq/cpuinfo_max_freq")));
             cores.insert(siblings, speed.and_then(|s| s.parse().ok()).unwrap_or(0));
@@ -129,7 +129,7 @@ mod tests {
         assert!(n >= 1 && n <= std::thread::available_parallelism().map_or(1, usize::from));
     }
 
-    /// The siblings of a CPU that is online, and a file that tells its speed.
+    /// The siblings of a CPU that is online, and a file that gives its speed.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     type Cpu = (&'static str, Option<(&'static str, u64)>);
 
@@ -143,7 +143,7 @@ mod tests {
         for (i, cpu) in cpus.iter().enumerate() {
             let folder = tree.path().join(format!("cpu{i}"));
             std::fs::create_dir_all(folder.join("cpufreq")).unwrap();
-            // A CPU that is offline keeps its folder and loses its topology.
+            // An offline CPU keeps its folder but loses its topology.
             let Some((siblings, speed)) = cpu else { continue };
             std::fs::create_dir(folder.join("topology")).unwrap();
             let list = folder.join("topology/thread_siblings_list");
@@ -157,7 +157,7 @@ mod tests {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[test]
-    fn linux_tells_cores_from_threads_and_big_from_small() {
+    fn linux_distinguishes_cores_from_threads_and_big_from_small() {
         let capacity = |i: &'static str, c| Some((i, Some(("cpu_capacity", c))));
         // Two kinds of four: the small ones are far below.
         let phone = [0, 1, 2, 3].map(|i| capacity(["0", "1", "2", "3"][i], 250));
@@ -182,14 +182,14 @@ mod tests {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[test]
-    fn an_offline_cpu_hides_none_behind_it() {
+    fn cpus_after_an_offline_one_are_found() {
         let cpu = |i| Some((i, Some(("cpu_capacity", 1024))));
         assert_eq!(of_tree(&[cpu("0"), None, cpu("2"), None, cpu("4")]), Some(3));
         assert_eq!(of_tree(&[None, cpu("1")]), Some(1));
     }
 
     #[test]
-    fn windows_tells_classes() {
+    fn windows_reports_classes() {
         let entry = |class: u8, groups: u16| {
             let size = 32 + 16 * u32::from(groups);
             let mut bytes = vec![0u8; size as usize];
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(entries::performance_cores(&cores.concat()), Some(2));
         assert_eq!(entries::performance_cores(&[entry(0, 1), entry(0, 1)].concat()), Some(2));
         assert_eq!(entries::performance_cores(&[]), None);
-        // Sizes that lie, and entries cut short, are no answer.
+        // Wrong sizes and truncated entries give no answer.
         assert_eq!(entries::performance_cores(&entry(0, 1)[..9]), None);
         assert_eq!(entries::performance_cores(&[0; 48]), None);
         assert_eq!(entries::performance_cores(&entry(0, 1)[..40]), None);

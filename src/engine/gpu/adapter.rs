@@ -1,10 +1,10 @@
-//! The GPUs of the machine, and which one to take.
+//! The GPUs of the machine, and which one to use.
 
 use crate::error::{Error, Result};
 use wgpu::{AdapterInfo, Backends, DeviceType, Features};
 
-/// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's, Qualcomm's,
-/// Arm's and Imagination's, and that of Windows below Linux.
+/// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's,
+/// Qualcomm's, Arm's and Imagination's, and that of the Windows Subsystem for Linux.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const DEVICES: [&str; 6] = [
     "/dev/dri/renderD128",
@@ -15,8 +15,8 @@ const DEVICES: [&str; 6] = [
     "/dev/dxg",
 ];
 
-/// Whether it is worth while to ask for adapters. Where there is no device at all only software
-/// drivers could answer, and loading one takes a hundred megabytes.
+/// Whether it is worth enumerating adapters. Without any device only software drivers could answer,
+/// and loading one takes a hundred megabytes.
 pub fn may_be_there() -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return DEVICES.iter().any(|path| std::path::Path::new(path).exists());
@@ -24,14 +24,14 @@ pub fn may_be_there() -> bool {
     true
 }
 
-/// A GPU, or a program that acts as one, behind one driver.
+/// A GPU, or a software implementation of one, behind one driver.
 pub struct Adapter {
     pub(super) inner: wgpu::Adapter,
     info: AdapterInfo,
 }
 
 impl Adapter {
-    /// All the adapters of the machine, the fastest kinds first.
+    /// All adapters of the machine, fastest kinds first.
     pub fn all() -> Vec<Adapter> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: Backends::VULKAN | Backends::METAL | Backends::DX12,
@@ -56,10 +56,11 @@ impl Adapter {
         adapters
     }
 
-    /// The first adapter whose name has `name` in it, in any case; without a name the first of all.
+    /// The first adapter whose name contains `name`, case-insensitively; without a name the first
+    /// of all.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] with the names that there are.
+    /// [`Error::NoAdapter`] with the names of those present.
     pub fn find(name: Option<&str>) -> Result<Adapter> {
         let mut all = Adapter::all();
         let wanted = name.map(str::to_lowercase);
@@ -73,7 +74,7 @@ impl Adapter {
                     .into(),
             )),
             None => Err(Error::NoAdapter(format!(
-                "none is called {:?}; there are {:?}",
+                "none is called {:?}; available: {:?}",
                 name.unwrap_or_default(),
                 all.iter().map(Adapter::name).collect::<Vec<_>>()
             ))),
@@ -85,7 +86,7 @@ impl Adapter {
         &self.info.name
     }
 
-    /// Device, interface and driver in words.
+    /// Device, interface and driver as text.
     pub fn describe(&self) -> String {
         let AdapterInfo { name, driver, driver_info, backend, .. } = &self.info;
         let driver = format!("{driver} {driver_info}");
@@ -97,7 +98,7 @@ impl Adapter {
         self.info.device_type == DeviceType::Cpu
     }
 
-    /// The kind of device in a word.
+    /// The kind of device as a word.
     pub fn kind(&self) -> &'static str {
         match self.info.device_type {
             DeviceType::DiscreteGpu => "discrete",
@@ -108,7 +109,7 @@ impl Adapter {
         }
     }
 
-    /// The features and limits that kernels are chosen by, in words.
+    /// The features and limits that determine the choice of kernels, as text.
     pub fn abilities(&self) -> Vec<(&'static str, String)> {
         let (features, limits) = (self.inner.features(), self.inner.limits());
         let has = |feature| if features.contains(feature) { "yes" } else { "no" }.to_owned();

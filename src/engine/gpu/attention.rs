@@ -1,4 +1,5 @@
-//! Attention of a layer: rotation, what each token sees, and the moves afterwards.
+//! The attention of a layer: rotation, attention over what each token sees, and the moves
+//! afterwards.
 
 use super::kernel::{Heads, Kernel};
 use super::model::{Batch, Parts, Walk};
@@ -8,12 +9,12 @@ use super::weights::LayerWeights;
 use crate::engine::KvType;
 use crate::model::Pairs;
 
-/// Heads wider than this are attended to one at a time: four would not fit workgroup memory.
+/// Heads wider than this are processed one at a time: four would not fit workgroup memory.
 const WIDEST_OF_FOUR: usize = 256;
 
 impl<'a> Walk<'a> {
-    /// First pair of a layer among the rows of the tokens at hand: those of one token are kept for
-    /// all layers.
+    /// First pair of a layer among the rows of the current tokens: those of a single token are kept
+    /// for all layers.
     fn block_at(&self, layer: usize) -> u32 {
         match self.batch {
             Batch::Token => self.parts.memory.pairs(layer),
@@ -21,7 +22,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Rows of a head among the rows of the tokens at hand.
+    /// Rows of a head among the rows of the current tokens.
     fn block_rows(&self) -> u32 {
         match self.batch {
             Batch::Token => 1,
@@ -29,8 +30,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Norm and rotation of the heads of queries and keys; keys and values go to the block in the form
-    /// they are kept in. Products of one token may have done so already.
+    /// Norm and rotation of the query and key heads; keys and values are written to the block in
+    /// the form they are stored in. Products of one token may have done so already.
     pub fn rotate_and_store(&mut self, index: usize, layer: &'a LayerWeights) {
         let Parts { spec: model, scratch: s, .. } = self.parts;
         if self.fused {
@@ -127,7 +128,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The moves after a token, of all layers: one dispatch a shelf instead of one a layer.
+    /// The moves after a token, for all layers: one dispatch per shelf instead of one per layer.
     pub fn commit_token(&mut self) {
         if self.batch == Batch::Token {
             for shelf in &self.parts.memory.shelves {
@@ -136,7 +137,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The moves after a block in `layers` layers of a shelf from `first` on.
+    /// The moves after a block in `layers` layers of a shelf, starting with `first`.
     fn commit(&mut self, first: usize, layers: usize) {
         let Parts { scratch: s, memory, .. } = self.parts;
         let alike = self.spec(first);

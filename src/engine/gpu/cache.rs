@@ -1,4 +1,4 @@
-//! What a sequence remembers, in fixed buffers: ring and window of keys and values, and the mixers'
+//! The memory of a sequence, in fixed buffers: ring and window of keys and values, and the mixers'
 //! states.
 
 use super::device::Device;
@@ -8,11 +8,11 @@ use crate::error::Result;
 use crate::model::ModelSpec;
 use wgpu::Buffer;
 
-/// Most bytes of an image that are copied at a time.
+/// Maximum bytes of an image that are copied at a time.
 const STAGED: u64 = 32 << 20;
 
-/// Ring and window of some layers, `[layer][side][kv head][slot][head_dim]` each. Rows of a ring of
-/// integers are padded to whole words, and behind each layer's stand its scales
+/// Ring and window of some layers, `[layer][side][kv head][slot][head_dim]` each. Rows of an
+/// integer ring are padded to whole words, and each layer's rows are followed by its scales
 /// `[side][kv head][slot]`.
 pub(super) struct Shelf {
     /// The first of the layers.
@@ -26,7 +26,7 @@ pub(super) struct Shelf {
 pub(super) struct MixerState {
     /// `[side][head][N][I / H]`
     pub scan: Buffer,
-    /// `[side][C - 1][channels]`: inputs of the convolution, the oldest first.
+    /// `[side][C - 1][channels]`: inputs of the convolution, oldest first.
     pub conv: Buffer,
 }
 
@@ -38,20 +38,20 @@ pub(super) struct Memory {
     layers: usize,
     kv_heads: usize,
     head_dim: usize,
-    /// Bytes of scan states and of the convolution's inputs, a layer.
+    /// Bytes of scan states and of the convolution's inputs, per layer.
     mixer_bytes: [u64; 2],
     bytes: u64,
     /// Of all layers.
     bytes_of_a_state: u64,
 }
 
-/// A stretch of an image and where it lies on the GPU.
+/// A stretch of an image and where it is on the GPU.
 struct Piece<'a> {
     buffer: &'a Buffer,
     offset: u64,
     /// Bytes there.
     bytes: u64,
-    /// Bytes of a row there and in the image; 1 and 1 where rows are not padded.
+    /// Bytes of a row there and in the image; 1 and 1 if rows are not padded.
     row: (u64, u64),
 }
 
@@ -123,7 +123,7 @@ impl Memory {
         }
     }
 
-    /// Bytes of a layer's ring of so many slots.
+    /// Bytes of a layer's ring with this many slots.
     fn ring_bytes(&self, slots: usize) -> u64 {
         let (row, scale) = self.ring_row_bytes();
         (2 * self.kv_heads as u64 * (row + scale)).saturating_mul(slots as u64)
@@ -152,18 +152,18 @@ impl Memory {
             .collect()
     }
 
-    /// The shelf of a layer, and the layer's number on it.
+    /// The shelf of a layer, and the layer's index on it.
     pub fn shelf(&self, layer: usize) -> (&Shelf, usize) {
         let shelf = &self.shelves[layer / self.shelves[0].layers];
         (shelf, layer - shelf.first)
     }
 
-    /// Pairs of keys and values of a layer with so many slots.
+    /// Pairs of keys and values of a layer with this many slots.
     pub fn pairs(&self, slots: usize) -> u32 {
         (self.kv_heads * slots * self.head_dim) as u32
     }
 
-    /// Pairs from one layer's ring to the next; a word of a ring of integers counts as two.
+    /// Pairs from one layer's ring to the next; a word of an integer ring counts as two.
     pub fn ring_pairs(&self) -> u32 {
         match self.geometry.kv {
             KvType::I8 => (self.ring_bytes(self.geometry.ring) / 2) as u32,
@@ -176,7 +176,7 @@ impl Memory {
         self.bytes
     }
 
-    /// The pieces of the image, in the order that [`Tables::image`] tells. A layer has one class.
+    /// The pieces of the image, in the order of [`Tables::image`]. A layer has one class.
     fn pieces(&self, tables: &Tables) -> Result<Vec<Piece<'_>>> {
         let (row, (ring_row, scale)) = (self.row_bytes(), self.ring_row_bytes());
         let in_image = if scale > 0 { self.head_dim as u64 } else { ring_row };
@@ -218,18 +218,19 @@ impl Memory {
         Ok(pieces)
     }
 
-    /// Number of the first of some rows among those of a layer with so many slots.
+    /// Index of the first of some rows among those of a layer with this many slots.
     fn row(&self, of: &HeadRows, slots: usize) -> u64 {
         ((of.side * self.kv_heads + of.head) * slots + of.slots.start) as u64
     }
 
-    /// Where the scales of layer `number` of a shelf begin, whose rings have so many slots.
+    /// Where the scales of layer `number` of a shelf begin, if rings have this many slots.
     fn scales_at(&self, number: usize, slots: usize) -> u64 {
         let rows = (2 * self.kv_heads * slots) as u64;
         number as u64 * self.ring_bytes(slots) + rows * self.ring_row_bytes().0
     }
 
-    /// Hands the image to `sink`, a command buffer for as much as is staged: for most states one.
+    /// Writes the image to `sink`, with one command buffer per staged part: for most states a
+    /// single one.
     pub fn export(
         &self,
         device: &Device,
@@ -279,7 +280,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Takes over the image of a state that had these tables.
+    /// Loads the image of a state that had these tables.
     pub fn import(
         &self,
         device: &Device,
@@ -309,7 +310,7 @@ impl Memory {
         device.wait()
     }
 
-    /// Makes the rings as small as `ring` slots; `remap` says which rows stay.
+    /// Shrinks the rings to `ring` slots; `remap` says which rows stay.
     pub fn shrink(&mut self, device: &Device, ring: usize, remap: &Remap) -> Result<()> {
         let geometry = Geometry { ring, ..self.geometry };
         let shelves = self.shelves_of(device, geometry)?;
@@ -355,7 +356,7 @@ impl Memory {
     }
 }
 
-/// Spreads rows of `width` bytes, one after the other, to rows of `row` bytes that end with zeros.
+/// Expands contiguous rows of `width` bytes to rows of `row` bytes, padded with zeros.
 fn spread(image: &mut [u8], row: usize, width: usize) {
     for number in (0..image.len() / row).rev() {
         image.copy_within(number * width..(number + 1) * width, number * row);

@@ -1,4 +1,4 @@
-//! A device that never panics: what the driver reports becomes an error of ours.
+//! A device that never panics: whatever the driver reports becomes an [`Error`].
 
 use super::adapter::Adapter;
 use crate::engine::Counters;
@@ -11,19 +11,20 @@ use wgpu::{
     Limits, MapMode,
 };
 
-/// Multiplications of one submit: some systems reset a GPU that is busy for two seconds, and slow
-/// ones do a hundred thousand million a second.
+/// Multiplications per submission: some systems reset a GPU that is busy for two seconds, and slow
+/// ones do a hundred billion per second.
 pub(super) const SUBMIT: u64 = 100_000_000_000;
-/// The largest binding that every device in use allows; weights are cut to it.
+/// The largest binding that every device in use allows; weights are split accordingly.
 const BINDING: u64 = 128 << 20;
 
-/// Bytes of the memory blocks that smaller buffers share.
+/// Size of the memory blocks that smaller buffers share.
 const MEMORY_BLOCKS: std::ops::Range<u64> = 2 << 20..4 << 20;
 
-/// Longer than any submit of ours, even on a software driver; one that takes more will not come back.
+/// Longer than any of our submissions, even on a software driver; one that takes more will never
+/// finish.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a driver has reported outside of an error scope.
+/// What a driver has reported outside an error scope.
 #[derive(Default)]
 struct Fault(Mutex<Option<Reported>>);
 
@@ -38,7 +39,7 @@ impl Fault {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first report counts, unless the device is lost: that is for good.
+    /// The first report counts, unless the device is lost: that is permanent.
     fn note(&self, report: Reported) {
         let mut fault = self.lock();
         if fault.is_none() || matches!(report, Reported::Lost(_)) {
@@ -63,13 +64,13 @@ pub(super) struct Device {
     pub queue: wgpu::Queue,
     pub features: Features,
     pub limits: Limits,
-    /// Most bytes of a part of the weights.
+    /// Maximum bytes of a part of the weights.
     pub binding: u64,
-    /// Most multiplications of one submit.
+    /// Maximum multiplications per submission.
     pub submit_work: u64,
-    /// Whether `unpack2x16float` and its kin may be used.
+    /// Whether `unpack2x16float` and related functions may be used.
     pub converts_halves: bool,
-    /// Adapter and driver in words.
+    /// Adapter and driver as text.
     pub name: String,
     /// Whether the driver computes on the CPU.
     pub software: bool,
@@ -93,7 +94,7 @@ impl Device {
             label: Some("attamba"),
             required_features: features,
             required_limits: limits.clone(),
-            // Large blocks would be left half empty by weights of half a block and a little more.
+            // Weights slightly larger than half a block would leave large blocks half empty.
             memory_hints: wgpu::MemoryHints::Manual {
                 suballocated_device_memory_block_size: MEMORY_BLOCKS,
             },
@@ -124,7 +125,8 @@ impl Device {
         })
     }
 
-    /// The error that the driver has reported since the last look, if any. A lost device stays lost.
+    /// The error that the driver has reported since the last check, if any. A lost device stays
+    /// lost.
     pub fn check(&self) -> Result<()> {
         let mut fault = self.fault.lock();
         match &*fault {
@@ -137,7 +139,7 @@ impl Device {
         }
     }
 
-    /// Whether the driver has given the device up.
+    /// Whether the driver reports the device as lost.
     pub fn is_lost(&self) -> bool {
         matches!(&*self.fault.lock(), Some(Reported::Lost(_)))
     }
@@ -150,7 +152,7 @@ impl Device {
         }
     }
 
-    /// Runs `make` and gives its value, or what the driver has against it.
+    /// Runs `make` and returns its value, or the error that the driver raises.
     pub fn scoped<T>(&self, bytes: u64, what: &'static str, make: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
         let scopes = [ErrorFilter::OutOfMemory, ErrorFilter::Validation, ErrorFilter::Internal]
@@ -166,7 +168,7 @@ impl Device {
         }
     }
 
-    /// A buffer of zeros that is at least `bytes` long.
+    /// A zeroed buffer of at least `bytes` bytes.
     pub fn buffer(&self, bytes: u64, usage: BufferUsages, what: &'static str) -> Result<Buffer> {
         // Bindings are whole vectors, and none is empty.
         let size = bytes.max(16).next_multiple_of(16);
@@ -189,7 +191,7 @@ impl Device {
         })
     }
 
-    /// A buffer that kernels use and that can be copied to and from.
+    /// A buffer for kernels that can be copied to and from.
     pub fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
         let limit = self.limits.max_storage_buffer_binding_size;
         if bytes > limit {
@@ -222,7 +224,7 @@ impl Device {
         commands
     }
 
-    /// Hands commands to the device, without waiting.
+    /// Submits commands to the device, without waiting.
     pub fn submit(&self, commands: impl IntoIterator<Item = CommandBuffer>) -> Result<()> {
         self.check()?;
         self.queue.submit(commands);
@@ -230,13 +232,13 @@ impl Device {
         self.check()
     }
 
-    /// Counts what a command buffer holds.
+    /// Counts the contents of a command buffer.
     pub fn count(&self, dispatches: u64, passes: u64) {
         self.counts.dispatches.fetch_add(dispatches, Ordering::Relaxed);
         self.counts.passes.fetch_add(passes, Ordering::Relaxed);
     }
 
-    /// Work handed to the device since the start.
+    /// Work submitted to the device since the start.
     pub fn counters(&self) -> Counters {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counters {
@@ -262,7 +264,7 @@ impl Device {
         }
     }
 
-    /// Waits, and hands the first `bytes` of a staging buffer to `sink`. Whatever happens, the
+    /// Waits, and passes the first `bytes` of a staging buffer to `sink`. Whatever happens, the
     /// buffer can be used again afterwards.
     pub fn read<T>(
         &self,
@@ -276,12 +278,12 @@ impl Device {
             let _ = sender.send(result);
         });
         let told = self.wait().and_then(|()| {
-            // Another thread that waits may be the one that was told.
+            // Another waiting thread may be the one that was notified.
             let told = receiver.recv_timeout(PATIENCE);
             told.map_err(|e| Error::Gpu(format!("{}: mapping a buffer: {e}", self.name)))
         });
         let sunk = match told {
-            // Not mapped, so that there is nothing to unmap.
+            // Not mapped, so there is nothing to unmap.
             Ok(Err(e)) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
             Ok(Ok(())) => match staging.get_mapped_range(..bytes) {
                 Ok(view) => Ok(sink(&view)),
@@ -295,7 +297,7 @@ impl Device {
         sunk
     }
 
-    /// As if the driver had refused a command.
+    /// Behaves as if the driver had rejected a command.
     #[cfg(test)]
     pub fn refuse_next(&self, why: &str) {
         self.fault.note(Reported::Refused(why.into()));
@@ -316,7 +318,7 @@ fn reported(error: wgpu::Error) -> Reported {
     }
 }
 
-/// What every kernel counts on; these are the limits that WebGPU guarantees.
+/// What every kernel relies on; these are the limits that WebGPU guarantees.
 pub(super) fn check_limits(adapter: &str, limits: &Limits) -> Result<()> {
     let needed = [
         ("a kernel", 8, u64::from(limits.max_storage_buffers_per_shader_stage), "storage buffers"),

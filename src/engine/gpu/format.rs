@@ -1,10 +1,11 @@
-//! How weights lie on the GPU: quants and scales apart, so that neighbouring invocations read
-//! neighbouring words. A *piece* is 16 values of a row; rows are padded with zeros to whole pieces.
+//! The layout of weights on the GPU: quants and scales are separate, so that neighboring
+//! invocations read neighboring words. A *piece* is 16 values of a row; rows are padded with zeros
+//! to whole pieces.
 
 use crate::quant::{DType, k_scale_min};
 use half::f16;
 
-/// Values in a piece.
+/// Values per piece.
 pub(super) const PIECE: usize = 16;
 
 /// A layout of weights, named after the GGUF format it is closest to.
@@ -45,8 +46,7 @@ impl Format {
         Format::Q6_K,
     ];
 
-    /// The layout that weights of a type get. Formats that are rare become wider ones that hold
-    /// the same values.
+    /// The layout for weights of a type. Rare formats become wider ones that hold the same values.
     pub fn of(dtype: DType) -> Format {
         match dtype {
             DType::F32 => Format::F32,
@@ -87,8 +87,8 @@ impl Format {
     }
 }
 
-/// Lays a row of a GGUF tensor out in the [`Format`] of its type. `quants` and `scales` are the
-/// row's words, zero before.
+/// Lays out a row of a GGUF tensor in the [`Format`] of its type. `quants` and `scales` are the
+/// row's words, initially zero.
 pub(super) fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     match dtype {
         DType::F32 => words(row, quants),
@@ -140,14 +140,14 @@ fn half(bytes: &[u8]) -> f32 {
     f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
 }
 
-/// Bytes in order, four to a word.
+/// Bytes in order, four per word.
 fn words(bytes: &[u8], out: &mut [u32]) {
     for (word, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
         *word = u32::from_le_bytes(*bytes);
     }
 }
 
-/// Two-byte values in order, two to a word; the last may stand alone.
+/// Two-byte values in order, two per word; the last may stand alone.
 fn pairs(bytes: &[u8], out: &mut [u32]) {
     for (word, pair) in out.iter_mut().zip(bytes.chunks(4)) {
         let mut whole = [0; 4];
@@ -156,7 +156,7 @@ fn pairs(bytes: &[u8], out: &mut [u32]) {
     }
 }
 
-/// Numbers below 16 in order, eight to a word.
+/// Numbers below 16 in order, eight per word.
 fn nibbles(values: &[u8], out: &mut [u32]) {
     for (word, eight) in out.iter_mut().zip(values.chunks_exact(8)) {
         *word = eight.iter().rev().fold(0, |word, &q| word << 4 | u32::from(q));
@@ -202,7 +202,7 @@ fn six_bit_k(number: usize, block: &[u8; 210], quants: &mut [u32], scales: &mut 
     words(&rest[..16], scales);
     scales[4] = u32::from(u16::from_le_bytes([rest[16], rest[17]]));
     for piece in 0..16 {
-        // Values of a half stand in four rows of 32; see `quant::q6_k`.
+        // The values of a half are in four rows of 32; see `quant::q6_k`.
         let (upper_half, row, start) = (piece / 8, piece % 8 / 2, piece % 2 * 16);
         let low = &low[64 * upper_half + 32 * (row % 2) + start..][..16];
         let high = &high[32 * upper_half + start..][..16];
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_have_the_sizes_that_are_told() {
+    fn rows_have_the_reported_sizes() {
         for dtype in DType::ALL {
             let format = Format::of(dtype);
             let cols = 3 * dtype.block_len().max(5);

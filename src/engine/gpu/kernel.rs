@@ -1,11 +1,11 @@
-//! The kernels: what each computes, with all that is fixed in its text, and what it is bound to.
+//! The kernels: what each computes, with everything that is fixed in its source, and its bindings.
 
 use super::format::Format;
 use super::params::Finish;
 use crate::engine::KvType;
 use crate::model::Activation;
 
-/// What a kernel computes, with all that is fixed in its text.
+/// What a kernel computes, with everything that is fixed in its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is a file in `shaders`, which says what it computes")]
 pub enum Kernel {
@@ -29,7 +29,7 @@ pub enum Kernel {
     TopK,
 }
 
-/// Query heads that attention takes at a time.
+/// Number of query heads that attention processes at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Heads {
     /// One.
@@ -38,7 +38,7 @@ pub enum Heads {
     Four,
 }
 
-/// What a binding is to a kernel. Binding 0 is always its parameters.
+/// How a kernel uses a binding. Binding 0 is always its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
@@ -71,8 +71,8 @@ impl Kernel {
         }
     }
 
-    /// Every kernel with every format, every finish and every type of keys and values, if not in all
-    /// combinations.
+    /// Every kernel with every format, every finish and every type of keys and values, though not
+    /// in all combinations.
     pub fn all() -> Vec<Kernel> {
         let mut all = vec![
             Kernel::RmsNorm { add: false },
@@ -97,7 +97,7 @@ impl Kernel {
             all.push(matvec(format, true, Finish::SwiGlu, KvType::F16));
             all.push(matvec(format, true, Finish::Rope, KvType::F16));
         }
-        // How a product ends does not depend on the format: two stand for all.
+        // How a product ends does not depend on the format: two formats suffice.
         for format in [Format::F32, Format::Q4_0] {
             for finish in [Finish::Add, Finish::SwiGlu, Finish::GeGlu] {
                 all.push(Kernel::Matmul { format, finish });

@@ -1,5 +1,5 @@
-//! The mixers of a layer: convolution, scan, gate and norm, for keys and for values. For one token
-//! they are a single kernel.
+//! The mixers of a layer: convolution, scan, gate and norm, for keys and values. For one token they
+//! are a single kernel.
 
 use super::kernel::Kernel;
 use super::model::{Batch, Norm, Parts, Walk};
@@ -9,12 +9,12 @@ use super::recorder::Items;
 use super::weights::{LayerWeights, MixerWeights};
 use crate::model::Ssm;
 
-/// Epsilon of the norm within a mixer, as in the architecture.
+/// Epsilon of the norm within a mixer, fixed by the architecture.
 const MIXER_EPS: f32 = 1e-5;
 
 impl<'a> Walk<'a> {
-    /// Queries, and `kv_s = u + SSM_s(u)` for keys and values, where `u` is the normed input or its
-    /// projection.
+    /// Queries, and `kv_s = u + SSM_s(u)` for keys and values, where `u` is the normalized input or
+    /// its projection.
     pub fn mix(
         &mut self,
         index: usize,
@@ -39,7 +39,7 @@ impl<'a> Walk<'a> {
                 });
             }
             None => {
-                // The mixers' input is the normed one, and is added to their output later.
+                // The mixers' input is the normalized one, and is added to their output later.
                 // Without a norm there is no kernel that copies it: see `supports.rs`.
                 if let Some(gain) = &layer.attn_norm {
                     self.norm(&s.h, gain, &s.x, Norm::Copy);

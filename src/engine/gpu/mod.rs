@@ -1,9 +1,9 @@
 //! The GPU engine: Vulkan, Metal and DirectX 12 through wgpu.
 //!
 //! `model.rs` is the model, top to bottom, as programs of kernels; the kernels are `shaders/*.wgsl`
-//! at the root of the repository, and each has a twin in `twin/`. A program is recorded when a
-//! session is opened and encoded again for every block of tokens: one command buffer, one pass and
-//! one submit a token.
+//! at the root of the repository, and each has a twin in `twin/`: a CPU implementation that it is
+//! validated against. A program is recorded when a session is opened and encoded again for every
+//! block of tokens: one command buffer, one pass and one submission per token.
 
 mod adapter;
 mod attention;
@@ -44,7 +44,7 @@ use sequence::Sequence;
 use std::sync::Arc;
 use weights::Weights;
 
-/// An open GPU with the kernels that have proved right on it. Several models can share it.
+/// An open GPU with the kernels that have been validated on it. Several models can share it.
 #[derive(Clone)]
 pub struct Driver {
     device: Arc<Device>,
@@ -56,33 +56,33 @@ impl Driver {
     ///
     /// # Errors
     /// [`Error::NoAdapter`](crate::Error::NoAdapter) if the driver refuses,
-    /// [`Error::GpuLimit`](crate::Error::GpuLimit) if it allows less than kernels need.
+    /// [`Error::GpuLimit`](crate::Error::GpuLimit) if its limits are below what kernels need.
     pub fn open(adapter: &Adapter) -> Result<Driver> {
         let device = Arc::new(Device::open(adapter)?);
         let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
         Ok(Driver { device, pipelines })
     }
 
-    /// Adapter and driver in words.
+    /// Adapter and driver as text.
     pub fn describe(&self) -> &str {
         &self.device.name
     }
 
-    /// The variants that were chosen so far, by kernel.
+    /// The variants chosen so far, by kernel.
     pub fn kernels(&self) -> Vec<(variants::Kernel, String)> {
         self.pipelines.chosen()
     }
 
-    /// Compiles and proves `kernels`.
+    /// Compiles and validates `kernels`.
     ///
     /// # Errors
-    /// [`Error::Kernel`](crate::Error::Kernel) for the first that has no variant which compiles and
-    /// computes what its twin does.
+    /// [`Error::Kernel`](crate::Error::Kernel) for the first that has no variant that compiles and
+    /// matches its twin.
     pub fn prove(&self, kernels: &[variants::Kernel]) -> Result<()> {
         self.pipelines.prepare(kernels)
     }
 
-    /// Gives the device up, as a driver does that is reset: for tests of what happens then.
+    /// Loses the device, as when a driver is reset: for tests of what happens then.
     pub fn lose(&self) {
         self.device.inner.destroy();
     }
@@ -93,7 +93,7 @@ pub struct Gpu {
     shared: Arc<Shared>,
 }
 
-/// What all sequences of an engine use.
+/// What all sequences of an engine share.
 struct Shared {
     model: Arc<Model>,
     weights: Weights,
@@ -113,7 +113,7 @@ impl Shared {
 }
 
 impl Gpu {
-    /// Uploads `model`, and compiles and proves the kernels that it needs.
+    /// Uploads `model`, and compiles and validates the kernels that it needs.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory),
@@ -124,11 +124,12 @@ impl Gpu {
         Gpu::load(model, driver, &mut |_, _| true)
     }
 
-    /// As [`Gpu::new`]; `progress` gets the bytes of weights that are on their way to the GPU and
-    /// those of all, every few megabytes, and says whether to go on.
+    /// Like [`Gpu::new`]; `progress` gets the bytes of weights uploaded so far and the total, every
+    /// few megabytes, and returns whether to continue.
     ///
     /// # Errors
-    /// As [`Gpu::new`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress` says no.
+    /// As [`Gpu::new`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress` returns
+    /// false.
     pub fn load(
         model: Arc<Model>,
         driver: &Driver,
@@ -140,19 +141,20 @@ impl Gpu {
         let driver = driver.clone();
         let shared = Arc::new(Shared { model, weights, driver, rotary });
         log::debug!("{} bytes of weights on the GPU", shared.weights.bytes());
-        // A session of the usual kind needs every kernel but those for other keys and values.
+        // A typical session needs every kernel except those for other types of keys and values.
         let smallest = Geometry::new(shared.model.spec(), 1, KvType::F16);
         Sequence::new(Arc::clone(&shared), smallest)?;
         Ok(Gpu { shared })
     }
 }
 
-/// Bytes of the weights of `model` on a GPU: what [`Engine::device_bytes`] tells once they are there.
+/// Bytes of the weights of `model` on a GPU: what [`Engine::device_bytes`] reports once they are
+/// there.
 pub fn device_bytes(model: &Model) -> u64 {
     weights::bytes_of(model)
 }
 
-/// Bytes that a session of this geometry needs to compute, as [`State::scratch_bytes`] reports them.
+/// Scratch bytes of a session of this geometry, as reported by [`State::scratch_bytes`].
 pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> Result<u64> {
     scratch::bytes_of(model.spec(), geometry, weights::count_of(model))
 }

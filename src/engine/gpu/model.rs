@@ -1,6 +1,6 @@
-//! The model, top to bottom, as programs of kernels. One walk records both: the program for a
-//! single token, whose products take norms and rotations in, and that for a block of tokens. Names
-//! and shapes are those of `spec/architecture.md`.
+//! The model, top to bottom, as programs of kernels. One pass over the model records both: the
+//! program for a single token, with norms and rotations fused into the products, and the one for a
+//! block of tokens. Names and shapes are those of `spec/architecture.md`.
 
 use super::cache::Memory;
 use super::device::Device;
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::model::{Activation, Biases, LayerSpec, ModelSpec, Pairs, Rotation};
 use wgpu::Buffer;
 
-/// What programs are made of.
+/// What programs are built from.
 pub(super) struct Parts<'a> {
     pub device: &'a Device,
     pub pipelines: &'a Pipelines,
@@ -23,7 +23,7 @@ pub(super) struct Parts<'a> {
     pub weights: &'a Weights,
     pub scratch: &'a Scratch,
     pub memory: &'a Memory,
-    /// For each layer, the number of its table among those that differ.
+    /// For each layer, the index of its table among the distinct ones.
     pub schedules: &'a [usize],
 }
 
@@ -61,7 +61,7 @@ impl Programs {
     }
 }
 
-/// What a program computes at a time.
+/// What a program computes per run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Batch {
     /// A single token.
@@ -70,13 +70,13 @@ pub(super) enum Batch {
     Block,
 }
 
-/// A program that is being recorded.
+/// A program being recorded.
 pub(super) struct Walk<'a> {
     pub parts: &'a Parts<'a>,
     pub batch: Batch,
-    /// What kernels know of the tokens.
+    /// What kernels know about the tokens.
     pub arena: &'a Buffer,
-    /// Whether the layer's products turn queries and keys, and keep keys and values.
+    /// Whether the layer's products rotate queries and keys, and store keys and values.
     pub fused: bool,
     pub record: Recorder<'a>,
 }
@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
         let Parts { scratch: s, spec, .. } = self.parts;
         let (out, finish) = match post_norm {
             None => (&s.h, Finish::Add),
-            // What was read from the stream is spent.
+            // What was read from the stream is no longer needed.
             Some(_) => (&s.x, Finish::Store),
         };
         self.product(Product::whole(stacks, Input::plain(x), out, finish));
@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Logits of the rows in `h`, and the most likely tokens where there is one row.
+    /// Logits of the rows in `h`, and the most likely tokens if there is one row.
     fn head(mut self, h: &'a Rows) -> Result<Program> {
         let Parts { weights, scratch: s, spec, .. } = self.parts;
         let x = self.normed(h, Some(&weights.output_norm));
@@ -194,7 +194,7 @@ impl<'a> Walk<'a> {
         self.record.finish()
     }
 
-    /// The most likely tokens. The results of the last pass stand first, where they are read back
+    /// The most likely tokens. The results of the last pass come first, where they are read back
     /// from.
     fn candidates(&mut self) {
         let Parts { scratch: s, spec, .. } = self.parts;
@@ -214,8 +214,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// `RMSNorm(h) * gain`, or `h` itself, as the input of a product: that of one token takes the
-    /// norm itself.
+    /// `RMSNorm(h) * gain`, or `h` itself, as the input of a product: a product of one token
+    /// computes the norm itself.
     pub fn normed(&mut self, h: &'a Rows, gain: Option<&'a Buffer>) -> Input<'a> {
         match (self.batch, gain) {
             (_, None) => Input::plain(h),
@@ -248,17 +248,17 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What becomes of a norm.
+/// Where a norm goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Norm {
     Store,
-    /// It goes to keys and to values too.
+    /// It also goes to keys and values.
     Copy,
     Add,
 }
 
-/// Whether the products of one token can turn queries and keys themselves: interleaved pairs by the
-/// first table, nothing in between.
+/// Whether the products of one token can rotate queries and keys themselves: interleaved pairs by
+/// the first table, nothing in between.
 fn turns_within_products(spec: &LayerSpec) -> bool {
     let usual = Some(Rotation { table: 0, pairs: Pairs::Interleaved });
     let Biases { q, k, v, .. } = spec.biases;

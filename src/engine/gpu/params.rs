@@ -2,38 +2,38 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// A kernel that ends with a product: what becomes of the rows.
+/// How a product kernel finishes: what happens to its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finish {
-    /// They go out.
+    /// They are written out.
     Store = 0,
-    /// They are added to what is there.
+    /// They are accumulated.
     Add = 1,
-    /// They are gates and ups by turns: `silu(gate) * up` goes out.
+    /// They are alternating gates and ups: `silu(gate) * up` is written out.
     SwiGlu = 2,
-    /// They are queries, which are turned, and keys and values.
+    /// They are queries, which are rotated, and keys and values.
     Rope = 3,
-    /// As [`Finish::SwiGlu`], with GELU by its approximation with tanh.
+    /// As [`Finish::SwiGlu`], with GELU in its tanh approximation.
     GeGlu = 4,
-    /// They are queries, and keys and values, which go to the second output; nothing is turned.
+    /// They are queries, and keys and values, which go to the second output; nothing is rotated.
     Split = 5,
 }
 
 impl Finish {
-    /// Whether rows are gates and ups by turns, so that there are half as many outputs.
+    /// Whether rows are alternating gates and ups, so that there are half as many outputs.
     pub(super) fn is_gated(self) -> bool {
         matches!(self, Finish::SwiGlu | Finish::GeGlu)
     }
 }
 
-/// What `matvec` with [`Finish::Rope`] does with the rows behind the queries.
+/// What `matvec` with [`Finish::Rope`] does with the rows after the queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Behind {
-    /// They go to the second output as they are.
+    /// They go to the second output unchanged.
     Pass = 0,
-    /// They go to the block, keys turned.
+    /// They go to the block, with keys rotated.
     Keep = 1,
-    /// What is in the output is added before.
+    /// The existing contents of the output are added first.
     AddAndKeep = 2,
 }
 

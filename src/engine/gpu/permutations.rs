@@ -1,4 +1,4 @@
-//! Which files of `shaders` make which kernel: the one table of permutations.
+//! Which files of `shaders` make up which kernel: the single table of permutations.
 
 use super::format::Format;
 use super::kernel::{Heads, Kernel};
@@ -6,18 +6,18 @@ use super::variants::Need;
 use crate::engine::KvType;
 use crate::model::Activation;
 
-/// The ways to put a kernel together.
+/// The ways to assemble a kernel.
 pub(super) struct Permutations {
-    /// Files of the kernel that are alternatives, the best first.
+    /// Alternative files for the kernel, best first.
     pub files: &'static [&'static str],
-    /// For each import in capitals the files that can stand for it, the best first. Of two choices
-    /// that of the first matters more.
+    /// For each import in capitals the files that can be substituted for it, best first. Earlier
+    /// choices matter more.
     pub choices: Vec<(&'static str, &'static [&'static str])>,
     /// Values of overrides.
     pub constants: Vec<(&'static str, f64)>,
 }
 
-/// What some files need of a device.
+/// What some files require of a device.
 pub(super) const NEEDS: [(&str, Need); 4] = [
     ("reduce_subgroup", Need::Subgroups),
     ("half_builtin", Need::Halves),
@@ -25,15 +25,14 @@ pub(super) const NEEDS: [(&str, Need); 4] = [
     ("kv_f16_native", Need::NativeHalves),
 ];
 
-/// The file whose import means that activations are rounded to integers.
+/// The file whose import implies that activations are rounded to integers.
 pub(super) const INTEGERS: &str = "packed_input";
 
-/// Files that drivers which compute on the CPU try first: barriers are slow there, and so is
-/// workgroup memory.
+/// Files to try first on software drivers: barriers are slow there, and so is workgroup memory.
 pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
 
-/// Items in x and y that a workgroup does: rows, tokens, channels, whatever the kernel counts.
-/// Where a file is not named it is one a lane.
+/// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts. For files
+/// not listed it is one per lane.
 const COVERS: [(&str, [u32; 2]); 12] = [
     ("matvec", [1, 1]),
     ("rms_norm", [1, 1]),
@@ -49,7 +48,7 @@ const COVERS: [(&str, [u32; 2]); 12] = [
     ("top_k", [1024, 1]),
 ];
 
-/// Lanes of a workgroup where nothing else is said.
+/// Default number of lanes per workgroup.
 const LANES: u32 = 64;
 
 const HALF: (&str, &[&str]) = ("HALF", &["half_builtin", "half_bits"]);
@@ -117,11 +116,11 @@ impl Kernel {
     }
 }
 
-/// What a workgroup of a variant covers, by the file of its kernel and what it imports.
+/// What a workgroup of a variant covers, given the file of its kernel and its imports.
 pub(super) fn covers(file: &str, imports: &[&str]) -> [u32; 2] {
     let found = COVERS.iter().find(|(name, _)| *name == file);
     match found {
-        // Nothing is reduced over the workgroup: each lane does an item.
+        // Nothing is reduced over the workgroup: each lane handles one item.
         Some((_, [1, y])) if imports.contains(&"reduce_none") => [LANES, *y],
         Some((_, covers)) => *covers,
         None => [LANES, 1],
@@ -143,14 +142,14 @@ fn format_files(format: Format) -> &'static [&'static str] {
     }
 }
 
-/// All of the files, the last of which takes products in integers, if weights are integers under a
-/// scale; else the others.
+/// All of the files, the last of which computes products in integers, if weights are scaled
+/// integers; otherwise all but the last.
 fn first(files: &'static [&'static str], format: Format) -> &'static [&'static str] {
     let floats = &files[..files.len() - 1];
     if matches!(format, Format::F32 | Format::F16 | Format::BF16) { floats } else { files }
 }
 
-/// The file of what is applied to gates.
+/// The file with the activation applied to gates.
 fn gate_files(activation: Activation) -> &'static [&'static str] {
     match activation {
         Activation::Silu => &["gate_silu"],

@@ -1,4 +1,4 @@
-//! Pipelines: compiled on threads, proved before they are used, kept for all sessions.
+//! Pipelines: compiled on threads, validated before use, shared by all sessions.
 
 use super::device::Device;
 use super::kernel::{Access, Kernel};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wgpu::{BindingType, BufferBindingType, Features, ShaderStages};
 
-/// Compilers that run side by side: more only take memory.
+/// Concurrent compilations: more would only take memory.
 const MOST_THREADS: usize = 4;
 
 /// A kernel ready to run.
@@ -21,14 +21,14 @@ pub(super) struct Pipeline {
     pub variant: String,
     pub inner: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// Whether it takes products in integers.
+    /// Whether it computes products in integers.
     pub integers: bool,
     covers: [u32; 2],
 }
 
 impl Pipeline {
-    /// Workgroups for so many items. Those of a matrix-vector product are folded where there are
-    /// more than a dimension can count; the kernel unfolds them.
+    /// Workgroups for this many items. Those of a matrix-vector product are folded if there are
+    /// more than one dimension allows; the kernel unfolds them.
     pub fn grid(&self, items: [u32; 3]) -> [u32; 3] {
         let x = items[0].div_ceil(self.covers[0]).max(1);
         let y = items[1].div_ceil(self.covers[1]).max(1);
@@ -45,14 +45,14 @@ pub(super) struct Pipelines {
     device: Arc<Device>,
     made: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
     cache: Option<CacheFile>,
-    /// Variants with the most of these words in their names are tried first.
+    /// Variants whose names contain the most of these words are tried first.
     preferred: Vec<String>,
 }
 
-/// The variable that names variants of kernels to try first, in words between commas.
+/// The environment variable that names kernel variants to try first, as comma-separated words.
 const PREFERRED: &str = "ATTAMBA_KERNELS";
 
-/// The driver's compiled pipelines, kept from run to run where it supports that.
+/// The driver's compiled pipelines, kept from run to run if it supports that.
 struct CacheFile {
     cache: wgpu::PipelineCache,
     path: PathBuf,
@@ -71,11 +71,10 @@ impl Pipelines {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compiles and proves those of `kernels` that are not there yet.
+    /// Compiles and validates those of `kernels` that are not there yet.
     ///
     /// # Errors
-    /// [`Error::Kernel`] for the first that has no variant which compiles and computes what it
-    /// should.
+    /// [`Error::Kernel`] for the first that has no variant that compiles and computes correctly.
     pub fn prepare(&self, kernels: &[Kernel]) -> Result<()> {
         let mut missing: Vec<Kernel> = Vec::new();
         for kernel in kernels {
@@ -117,7 +116,7 @@ impl Pipelines {
         found.ok_or_else(|| self.unusable(kernel, "it was not compiled".into()))
     }
 
-    /// The kernels that were prepared, with the variants that were chosen.
+    /// The prepared kernels, with the chosen variants.
     pub fn chosen(&self) -> Vec<(Kernel, String)> {
         let mut chosen: Vec<_> =
             self.made().values().map(|p| (p.kernel, p.variant.clone())).collect();
@@ -135,7 +134,7 @@ impl Pipelines {
         self.best_of(kernel, &variants)
     }
 
-    /// The first of the variants that compiles and proves right.
+    /// The first of the variants that compiles and passes validation.
     pub fn best_of(&self, kernel: Kernel, variants: &[Variant]) -> Result<Pipeline> {
         let mut reason = "no variant suits its features".to_owned();
         for variant in variants {
@@ -209,14 +208,15 @@ fn module(device: &wgpu::Device, variant: &Variant) -> wgpu::ShaderModule {
         label: Some(&variant.name),
         source: wgpu::ShaderSource::Wgsl(variant.text.as_str().into()),
     };
-    // Bounds checks stay. Loops of our kernels end, and none divides by zero or by an integer that
-    // is no parameter checked on the host, so these checks are left out: they cost in inner loops.
+    // Bounds checks stay. The loops of our kernels terminate, and none divides by zero or by an
+    // integer other than a parameter checked on the host, so these checks are left out: they are
+    // costly in inner loops.
     let checks = wgpu::ShaderRuntimeChecks {
         force_loop_bounding: false,
         int_div_checks: false,
         ..wgpu::ShaderRuntimeChecks::checked()
     };
-    // SAFETY: the text is one of ours, of which the above holds.
+    // SAFETY: the source is one of ours, for which the above holds.
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
 }
 
@@ -242,8 +242,8 @@ fn layout(device: &wgpu::Device, kernel: Kernel) -> wgpu::BindGroupLayout {
 }
 
 impl CacheFile {
-    /// The cache of an adapter and of this version, where the driver has caches and the system a
-    /// place for them. A software driver needs a place that was named.
+    /// The cache for an adapter and this version, if the driver has caches and the system a folder
+    /// for them. A software driver needs a folder named explicitly.
     fn open(device: &Device) -> Option<CacheFile> {
         let named = std::env::var_os(FOLDER).is_some();
         if !device.features.contains(Features::PIPELINE_CACHE) || (device.software && !named) {
@@ -257,7 +257,7 @@ impl CacheFile {
             wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
         let made = device.scoped(0, "a pipeline cache", || {
             // SAFETY: the file is one that `save` wrote for this adapter; the driver checks its
-            // header, and begins anew if it is another's.
+            // header, and starts from scratch if it belongs to another.
             unsafe { device.inner.create_pipeline_cache(&descriptor) }
         });
         match made {
@@ -269,7 +269,7 @@ impl CacheFile {
         }
     }
 
-    /// Writes the cache; that it can't be is no reason to fail.
+    /// Writes the cache; failing to do so is not an error.
     fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
         let folder = self.path.parent().map(std::fs::create_dir_all).transpose();
@@ -284,10 +284,10 @@ impl CacheFile {
     }
 }
 
-/// The variable that names the folder for caches.
+/// The environment variable that names the folder for caches.
 const FOLDER: &str = "ATTAMBA_CACHE";
 
-/// The folder that was named, else the folder for caches of the system, as far as the environment names it.
+/// The folder that was named, else the system's cache folder, if the environment names it.
 fn cache_folder() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     var(FOLDER)

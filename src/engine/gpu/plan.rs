@@ -1,6 +1,7 @@
-//! What kernels must know about a block of tokens beside the tokens themselves: rotations, places
-//! within chunks, rows to see, rows to move. Put together here from the block tables, so that no shader
-//! does arithmetic on positions; the words are laid out as `shaders/shared/arena.wgsl` says.
+//! What kernels must know about a block of tokens in addition to the tokens themselves: rotations,
+//! positions within chunks, rows to see, rows to move. Assembled here from the block tables, so
+//! that no shader does arithmetic on positions; the words are laid out as
+//! `shaders/shared/arena.wgsl` says.
 
 use crate::cache::{Place, Tables, rows};
 use crate::engine::rotary::Rotary;
@@ -27,7 +28,7 @@ impl Arena {
         Arena { words: Vec::with_capacity(words) }
     }
 
-    /// Begins anew.
+    /// Starts over.
     pub fn begin(&mut self, tokens: usize, parts: usize) {
         self.words.clear();
         self.words.resize(HEADER, 0);
@@ -35,7 +36,7 @@ impl Arena {
         self.words[PARTS] = parts as u32;
     }
 
-    /// The words that are added from here on are those of `list`.
+    /// The words added from here on are those of `list`.
     pub fn list(&mut self, list: usize) {
         self.words[list] = self.words.len() as u32;
     }
@@ -48,7 +49,7 @@ impl Arena {
         self.words.len()
     }
 
-    /// Words that there is room for without a new allocation.
+    /// Capacity in words, without a new allocation.
     pub fn capacity(&self) -> usize {
         self.words.capacity()
     }
@@ -57,7 +58,7 @@ impl Arena {
         &self.words
     }
 
-    /// Room for words whose contents come later: where it begins.
+    /// Reserves words whose contents come later, and returns where they begin.
     fn reserve(&mut self, words: usize) -> usize {
         let at = self.words.len();
         self.words.resize(at + words, 0);
@@ -70,8 +71,8 @@ impl Arena {
         }
     }
 
-    /// Writes the words for the block that `tables` have begun, of `tokens` tokens.
-    /// `rotary` are the tables of rotations; with `carry` the mixers' states run on across chunks.
+    /// Writes the words for the current block of `tables`, of `tokens` tokens. `rotary` are the
+    /// tables of rotations; with `carry` the mixers' states are carried across chunks.
     pub fn lay_out(
         &mut self,
         tables: &Tables,
@@ -130,16 +131,16 @@ impl Arena {
     }
 }
 
-/// Words that a block of so many tokens may well need, in a model of so many layers whose rotary
-/// tables turn `turned` values.
+/// Estimate of the words for a block of this many tokens, in a model with this many layers whose
+/// rotary tables rotate `turned` values.
 pub(super) fn likely_words(layers: usize, block: usize, ring: usize, turned: usize) -> usize {
     let a_token = turned + layers * (1 + 4 + 4 * RUNS);
-    // Every token of the block may enter window and ring, and a ring that is thinned moves.
+    // Every token of the block may enter window and ring, and thinning a ring moves it.
     let moves = layers * 4 * (2 * block + ring.min(1 << 12) + 4);
     HEADER + block * a_token + 2 * layers + moves
 }
 
-/// The number that shaders know a place by.
+/// The number by which shaders identify a place.
 pub(super) fn place(place: Place) -> u32 {
     match place {
         Place::Ring => 0,

@@ -1,5 +1,5 @@
-//! Matrix products: `matvec` for one token, which takes in what comes before and after, `matmul` for
-//! a block of tokens.
+//! Matrix products: `matvec` for one token, with preceding and following operations fused in,
+//! `matmul` for a block of tokens.
 
 use super::kernel::Kernel;
 use super::model::{Batch, Parts, Walk};
@@ -11,11 +11,11 @@ use crate::engine::KvType;
 use std::ops::Range;
 use wgpu::Buffer;
 
-/// What a product takes in.
+/// The input of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub x: &'a Rows,
-    /// Weights of the RMSNorm that is taken of it, for a product of one token.
+    /// Weights of the RMSNorm applied to it, for a product of one token.
     pub norm: Option<&'a Buffer>,
 }
 
@@ -25,27 +25,27 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Which rows of the stacks take which input, and where they go.
+/// Which rows of the stacks use which input, and where they go.
 #[derive(Clone, Copy)]
 pub(super) enum Shape<'a> {
-    /// All rows take one input and go to one place.
+    /// All rows use one input and go to one place.
     Whole,
-    /// So many rows of queries; behind them stand keys and values, or what becomes those, which go
+    /// This many rows of queries, followed by keys and values (or what becomes those), which go
     /// elsewhere.
     Heads { queries: u32, behind: &'a Rows },
     /// Keys, then values: `rows` rows each, whose inputs are `x_step` values apart.
     Sides { rows: u32, x_step: u32 },
 }
 
-/// `out = W x`, or what `finish` says, for every token.
+/// `out = W x`, or as `finish` says, for every token.
 pub(super) struct Product<'a> {
     pub stacks: &'a [Stack],
     pub x: Input<'a>,
     pub shape: Shape<'a>,
     pub finish: Finish,
     pub out: &'a Rows,
-    /// The layer, where the rows that are no queries are its keys and values: products of one token
-    /// may turn them and store them as attention reads them.
+    /// The layer, if the rows other than queries are its keys and values: products of one token may
+    /// rotate them and store them as attention reads them.
     pub kept: Option<usize>,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Rows of a product for many tokens that take one input and go to one place.
+/// Rows of a product for many tokens that use one input and go to one place.
 struct Share<'a> {
     rows: Range<u32>,
     x_at: u32,
@@ -64,12 +64,12 @@ struct Share<'a> {
     out_at: u32,
 }
 
-/// What the second output of a product for one token gets.
+/// What a product for one token writes to its second output.
 struct Kept<'a> {
     buffer: &'a Buffer,
     at: u32,
     store: Behind,
-    /// Number of the first row among those of `q | k | v`.
+    /// Index of the first row among those of `q | k | v`.
     role: u32,
 }
 
@@ -89,12 +89,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// All heads of a layer: queries go to the output, the rows behind them to `behind`.
+    /// All heads of a layer: queries go to the output, the rows after them to `behind`.
     pub fn heads(&self, layer: usize, behind: &'a Rows) -> Shape<'a> {
         Shape::Heads { queries: padded(self.spec(layer).q_dim()), behind }
     }
 
-    /// What becomes of the rows of a product for one token that are no queries.
+    /// What happens to the rows of a product for one token that are not queries.
     fn kept(&self, product: &Product<'a>) -> Option<Kept<'a>> {
         let s = self.parts.scratch;
         let keep = |layer, store, role| Kept {
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
             (Shape::Heads { behind, .. }, None) => {
                 Some(Kept { buffer: behind, at: 0, store: Behind::Pass, role: 0 })
             }
-            // Behind no queries.
+            // No queries come before.
             (_, Some(layer)) => Some(keep(layer, Behind::AddAndKeep, 0)),
             (_, None) => None,
         }
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
                 format: stack.format,
                 norm: product.x.norm.is_some(),
                 finish,
-                // Only where they are kept does it matter how.
+                // The storage type matters only if they are stored.
                 kv: if kept.is_some() { self.near() } else { KvType::F16 },
             };
             for part in &stack.parts {
@@ -172,7 +172,7 @@ impl<'a> Walk<'a> {
                         product.x.norm.unwrap_or(&weights.output_norm),
                         product.out,
                         self.arena,
-                        // Nor does one that keeps nothing.
+                        // Nor does one that stores nothing.
                         kept.map_or(&s.y, |k| k.buffer),
                     ],
                     Items::fixed([part.rows / 4, 1, 1]),

@@ -1,5 +1,5 @@
-//! The proof at load: each kernel runs on a small input, and what comes out is held against its
-//! twin. Drivers that compute wrong results exist by the dozen; none of them says so.
+//! Validation at load: each kernel runs on a small input, and its output is compared with that of
+//! its twin. Drivers that compute wrong results exist by the dozen; none of them says so.
 
 use super::cases::{Case, Values, case};
 use super::device::Device;
@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use half::f16;
 use wgpu::{Buffer, BufferUsages};
 
-/// Difference allowed, relative to the greatest of four neighbours: half precision is off by
-/// 2^-11 where keys and values are kept in it, and sums are taken in another order.
+/// Tolerance, relative to the largest of four neighbors: keys and values in half precision are off
+/// by 2^-11, and sums are taken in a different order.
 const TOLERANCE: f32 = 2e-3;
 
 /// Values that are compared together.
@@ -21,12 +21,12 @@ const SEED: u64 = 3;
 /// Runs a kernel on its input.
 ///
 /// # Errors
-/// [`Error::Gpu`] that says how far off it is, and the errors of the device.
+/// [`Error::Gpu`] with the difference, and the errors of the device.
 pub(super) fn prove(device: &Device, pipeline: &Pipeline) -> Result<()> {
     prove_with(device, pipeline, SEED)
 }
 
-/// As [`prove`], on the input of another seed.
+/// Like [`prove`], on the input of another seed.
 pub(super) fn prove_with(device: &Device, pipeline: &Pipeline, seed: u64) -> Result<()> {
     let case = case(pipeline.kernel, pipeline.integers, seed);
     let results = run(device, pipeline, &case)?;
@@ -52,7 +52,7 @@ pub(super) fn prove_with(device: &Device, pipeline: &Pipeline, seed: u64) -> Res
     Ok(())
 }
 
-/// The first word that is not `alike`, in a sentence.
+/// Describes the first word that is not `alike`.
 fn first_word(want: &[u32], got: &[u32], alike: fn(u32, u32) -> bool) -> Option<String> {
     let at = want.iter().zip(got).position(|(want, got)| !alike(*want, *got))?;
     Some(format!("word {at} is {:#x} where {:#x} is right", got[at], want[at]))
@@ -66,12 +66,12 @@ fn integers_alike(want: u32, got: u32) -> bool {
         || (a - b).abs() <= 1e-6 * a.abs()
 }
 
-/// The first value that is too far off, in a sentence.
+/// Describes the first value that is too far off.
 fn compare(want: &[f32], got: &[f32]) -> Option<String> {
     let groups = want.chunks(NEIGHBOURS).zip(got.chunks(NEIGHBOURS));
     for (group, (want, got)) in groups.enumerate() {
         let greatest = want.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        // Next to zero, such as after an exponential that vanishes, nothing is relative.
+        // Close to zero, such as after an exponential that vanishes, relative errors mean nothing.
         let bound = TOLERANCE * greatest.max(1e-12);
         for (i, (want, got)) in want.iter().zip(got).enumerate() {
             // Written so that a NaN is too far off.
@@ -85,9 +85,9 @@ fn compare(want: &[f32], got: &[f32]) -> Option<String> {
     None
 }
 
-/// The words of the bindings that are expected to hold something.
+/// The words of the bindings with expected contents.
 fn run(device: &Device, pipeline: &Pipeline, case: &Case) -> Result<Vec<Vec<u32>>> {
-    let what = "the input of a proof";
+    let what = "the input of a validation run";
     let filled = |words: &[u8], usage: BufferUsages| -> Result<Buffer> {
         let buffer = device.buffer(words.len() as u64, usage | BufferUsages::COPY_DST, what)?;
         device.queue.write_buffer(&buffer, 0, words);

@@ -9,16 +9,16 @@ use bytemuck::Pod;
 use std::sync::Arc;
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
-/// What a dispatch is over.
+/// What a dispatch covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Items {
     /// Items in each dimension, for one token and one part.
     pub each: [u32; 3],
-    /// The dimension that counts tokens, times what it says.
+    /// The dimension that counts tokens; its value is multiplied by their number.
     pub tokens: Option<usize>,
     /// Whether the last dimension counts parts of attention.
     pub parts: bool,
-    /// Whether it is left out where attention is not split.
+    /// Whether it is skipped when attention is not split.
     pub only_if_split: bool,
 }
 
@@ -34,7 +34,7 @@ impl Items {
     }
 }
 
-/// One kernel with all that it needs.
+/// One kernel with everything it needs.
 struct Step {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
@@ -58,7 +58,7 @@ impl Program {
         self.steps.len()
     }
 
-    /// As [`Program::encode`], but share `share` of the steps alone, of `of` about equal ones.
+    /// Like [`Program::encode`], but only share `share` of the steps, out of `of` about equal ones.
     pub fn encode_share(
         &self,
         share: usize,
@@ -74,7 +74,7 @@ impl Program {
         device.count(0, 1);
     }
 
-    /// As [`Program::encode`], with the steps of `then` behind in the same pass.
+    /// Like [`Program::encode`], followed by the steps of `then` in the same pass.
     pub fn encode_with(
         &self,
         then: &Program,
@@ -115,7 +115,7 @@ fn encode_steps(
     device.count(dispatches, 0);
 }
 
-/// What is recorded before parameters have a place.
+/// A step recorded before its parameters have an offset.
 struct Recorded<'a> {
     kernel: Kernel,
     params: Vec<u8>,
@@ -148,7 +148,8 @@ impl<'a> Recorder<'a> {
         self.recorded.push(Recorded { kernel, params, buffers: buffers.to_vec(), items });
     }
 
-    /// The program: its kernels compiled and proved, the parameters of all steps in one buffer.
+    /// Finishes the program: its kernels compiled and validated, the parameters of all steps in one
+    /// buffer.
     pub fn finish(self) -> Result<Program> {
         let device = self.device;
         let kernels: Vec<Kernel> = self.recorded.iter().map(|r| r.kernel).collect();

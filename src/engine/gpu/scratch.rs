@@ -1,5 +1,5 @@
-//! What a sequence needs to compute a block of tokens, in fixed buffers. Rows of activations are
-//! padded to whole pieces; the padding is zero from the start and stays so.
+//! The scratch for a block of tokens, in fixed buffers. Rows of activations are padded to whole
+//! pieces; the padding is zero from the start and stays so.
 
 use super::device::{Device, SUBMIT};
 use super::format::PIECE;
@@ -13,23 +13,23 @@ use std::ops::Deref;
 use std::sync::Arc;
 use wgpu::Buffer;
 
-/// Most tokens of a block.
+/// Maximum tokens per block.
 const MOST_TOKENS: usize = 128;
-/// Fewest: with less, prefill would be little faster than decode.
+/// Minimum: with fewer, prefill would be little faster than decode.
 const FEWEST_TOKENS: usize = 16;
-/// What a block's buffers may take, in bytes, before blocks are made shorter.
+/// Limit on a block's buffers, in bytes, beyond which blocks are shortened.
 const BLOCK_BYTES: usize = 32 << 20;
-/// Tokens of a tile of `matmul`: blocks are whole tiles, where memory allows one.
+/// Tokens per tile of `matmul`: blocks are whole tiles, if memory allows one.
 const TILE: usize = 64;
-/// Multiplications of one block, if a tile does not take more: a cancel is heard between blocks.
+/// Multiplications per block, unless a tile takes more: cancellation takes effect between blocks.
 const BLOCK_WORK: u64 = 4 * SUBMIT;
-/// What logits may take, in bytes, where those of many tokens are wanted.
+/// Limit on the bytes of logits when those of many tokens are wanted.
 const LOGITS_BYTES: usize = 4 << 20;
-/// Most tokens whose logits are made at once.
+/// Maximum number of tokens whose logits are computed at once.
 const MOST_LOGIT_ROWS: usize = 16;
-/// Most parts that one token's attention is split into.
+/// Maximum number of parts that one token's attention is split into.
 pub(super) const MOST_PARTS: usize = 32;
-/// Candidates that a workgroup of `top_k` takes.
+/// Candidates per workgroup of `top_k`.
 const TOP_GROUP: usize = 1024;
 
 /// Sizes of padded rows, in values.
@@ -62,7 +62,7 @@ impl Widths {
     }
 }
 
-/// Lengths of the buffers in values of four bytes, each as its buffer is called below.
+/// Lengths of the buffers in four-byte values, each named like its buffer below.
 struct Lengths {
     block: usize,
     logit_rows: usize,
@@ -77,7 +77,7 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// For a model of `weights` weights, each of which a token is multiplied with once.
+    /// For a model of `weights` weights, each of which is multiplied once per token.
     fn of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Lengths {
         let layer = &spec.layers[0];
         let w = Widths::of(spec);
@@ -109,7 +109,7 @@ impl Lengths {
         }
     }
 
-    /// Values of a row of activations in the buffers that hold a row a token.
+    /// Values per token in the buffers that hold one row of activations per token.
     fn a_token(&self) -> u32 {
         let w = self.widths;
         2 * w.d + 2 * w.q + 2 * w.kv + 2 * w.projected + 2 * w.inner + 3 * w.ffn
@@ -124,7 +124,7 @@ impl Lengths {
     }
 }
 
-/// Tokens of a block, for so many values of scratch a token.
+/// Tokens per block, given the scratch values per token.
 fn block_of(per_token: usize, weights: u64) -> usize {
     let of_memory = BLOCK_BYTES / (4 * per_token);
     let of_work = usize::try_from(BLOCK_WORK / weights.max(1)).unwrap_or(usize::MAX).max(TILE);
@@ -132,7 +132,7 @@ fn block_of(per_token: usize, weights: u64) -> usize {
     if most < TILE { most } else { most / TILE * TILE }
 }
 
-/// Bytes that a sequence of a model of `weights` weights will need: its buffers, what the host keeps
+/// Bytes that a sequence of a model of `weights` weights will need: its buffers, the host's copies
 /// of embeddings and words for kernels, and the block tables.
 pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Result<u64> {
     let lengths = Lengths::of(spec, geometry, weights);
@@ -141,10 +141,10 @@ pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Re
     Ok(lengths.bytes() + (on_host + tables) as u64)
 }
 
-/// Rows of activations, one a token.
+/// Rows of activations, one per token.
 pub(super) struct Rows {
     buffer: Buffer,
-    /// Values from one token's row to the next.
+    /// Distance from one token's row to the next, in values.
     pub stride: u32,
 }
 
@@ -156,18 +156,18 @@ impl Deref for Rows {
     }
 }
 
-/// Buffers of one sequence. `B` is the most tokens of a block; all widths are padded.
+/// Buffers of one sequence. `B` is the maximum number of tokens per block; all widths are padded.
 pub(super) struct Scratch {
     /// `B`
     pub block: usize,
     pub widths: Widths,
     /// Residual stream, `[B][d]`.
     pub h: Rows,
-    /// Normed, `[B][d]`.
+    /// Normalized, `[B][d]`.
     pub x: Rows,
     /// `[B][heads * head_dim]`
     pub q: Rows,
-    /// Keys and values before they are kept, `[B][side][kv_dim]`.
+    /// Keys and values before they are stored, `[B][side][kv_dim]`.
     pub kv: Rows,
     /// `[B][side][z | x B C | dt]`
     pub projected: Rows,
@@ -175,32 +175,32 @@ pub(super) struct Scratch {
     pub mixed: Buffer,
     /// Output of the scan, `[B][side][I]`, not padded.
     pub y: Buffer,
-    /// The same, gated and normed, `[B][side][I]`.
+    /// The same, gated and normalized, `[B][side][I]`.
     pub gated: Rows,
     /// Output of attention, `[B][heads * head_dim]`.
     pub attended: Rows,
     /// Parts of one token's attention.
     pub parts: Buffer,
-    /// `[B][F | F]`, where the two matrices differ in format.
+    /// `[B][F | F]`, if the two matrices differ in format.
     pub gate_up: Rows,
     /// `[B][F]`
     pub act: Rows,
-    /// Keys and values of the tokens at hand, as they are kept: of one layer `[side][kv head][B]
+    /// Keys and values of the current tokens, as stored: of one layer `[side][kv head][B]
     /// [head_dim]`, or of one token `[layer][side][kv head][head_dim]`.
     pub rows: Buffer,
-    /// Rows of the residual stream that logits are made of.
+    /// Rows of the residual stream that logits are computed from.
     pub last: Rows,
     /// `[logit_rows][V]`
     pub logits: Rows,
-    /// Tokens whose logits are made at once.
+    /// Number of tokens whose logits are computed at once.
     pub logit_rows: usize,
-    /// Results of the passes of `top_k`, the last ones first: index and logit of each.
+    /// Results of the passes of `top_k`, last pass first: index and logit of each.
     pub candidates: Buffer,
     /// See `plan.rs`.
     pub arena: Buffer,
-    /// The same for the rows that logits are made of.
+    /// The same for the rows that logits are computed from.
     pub logit_arena: Buffer,
-    /// To read back with.
+    /// For reading back.
     pub staging: Buffer,
     bytes: u64,
 }
@@ -254,8 +254,8 @@ impl Scratch {
     }
 }
 
-/// The passes of `top_k` over so many logits: candidates that go in, and words that the results
-/// take.
+/// The passes of `top_k` over this many logits: number of candidates going in, and words of the
+/// results.
 pub(super) fn top_passes(vocab: usize) -> Vec<(usize, usize)> {
     let mut passes = Vec::new();
     let mut count = vocab;
@@ -277,7 +277,7 @@ mod tests {
     use crate::engine::gpu::variants::{Abilities, Kernel};
 
     #[test]
-    fn a_tile_is_that_of_the_kernel() {
+    fn the_tile_size_is_that_of_the_kernel() {
         let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
         let device =
             Abilities { subgroups: true, halves: true, native_halves: true, software: false };
@@ -287,9 +287,10 @@ mod tests {
     #[test]
     fn blocks_are_whole_tiles_of_bounded_memory_and_work() {
         assert_eq!(block_of(5_000, 5_000_000), 128);
-        // TinyLlama: what it computes would be enough for 90 tokens in one submit.
+        // TinyLlama: by its work 90 tokens would fit one submission.
         assert_eq!(block_of(25_000, 1_100_000_000), 128);
-        // A model of seven thousand million weights: a tile, though a block then takes four submits.
+        // A model of seven billion weights: one tile, even though a block then takes four
+        // submissions.
         assert_eq!(block_of(50_000, 7_000_000_000), 64);
         // Memory for less than two tiles, and for less than one.
         assert_eq!(block_of(80_000, 1_000_000), 64);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::quant;
 use std::sync::Arc;
 
-/// Rows that a part of one token's attention has at least.
+/// Minimum rows per part of one token's attention.
 const ROWS_OF_A_PART: usize = 128;
 /// Workgroups that keep a GPU busy.
 const WORKGROUPS: usize = 128;
@@ -29,13 +29,14 @@ pub(super) struct Sequence {
     shared: Arc<Shared>,
     memory: Memory,
     scratch: Scratch,
-    /// None where buffers or the sharing of tables have changed since: made anew by the next block.
+    /// None if buffers or the sharing of tables have changed since: recorded again by the next
+    /// block.
     programs: Option<Programs>,
     tables: Tables,
     arena: Arena,
-    /// Embeddings of the tokens at hand, `[tokens][d]`, padded.
+    /// Embeddings of the current tokens, `[tokens][d]`, padded.
     embedded: Vec<f32>,
-    /// Row of the logits of the last token that logits were wanted for.
+    /// Row of the logits of the last token that needed logits.
     last_row: Option<usize>,
     /// An error has left the state undefined.
     poisoned: bool,
@@ -71,7 +72,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// What a block needs before anything is computed: an error leaves the state as it was.
+    /// Prepares a block before anything is computed: an error leaves the state unchanged.
     fn prepare(&mut self, tokens: &[u32]) -> Result<()> {
         self.check()?;
         let vocab = self.shared.model.spec().vocab;
@@ -81,7 +82,7 @@ impl Sequence {
         let room = State::room(self);
         if tokens.len() > room {
             return Err(Error::Argument(format!(
-                "{} tokens in one block; the state takes {room}",
+                "{} tokens in one block; the limit is {room}",
                 tokens.len()
             )));
         }
@@ -120,7 +121,7 @@ impl Sequence {
         let device = shared.device();
         let bytes = 4 * self.arena.len() as u64;
         if bytes > self.scratch.arena.size() {
-            // Chunk lengths that change often make for many runs.
+            // Chunk lengths that change often lead to many runs.
             self.scratch.arena = device.storage(2 * bytes, "what kernels know of a block")?;
             self.programs = None;
             self.programs = Some(programs(&shared, &self.scratch, &self.memory, &self.tables)?);
@@ -133,8 +134,8 @@ impl Sequence {
         })
     }
 
-    /// Parts that attention of the block is split into: only where few workgroups would see many
-    /// rows.
+    /// Number of parts that the block's attention is split into: more than one only if few
+    /// workgroups would see many rows.
     fn parts(&self, tokens: usize) -> usize {
         if tokens > 1 {
             return 1;
@@ -144,7 +145,7 @@ impl Sequence {
         (seen / ROWS_OF_A_PART).clamp(1, most)
     }
 
-    /// Submits that a block of so many tokens takes: one, unless it is a lot of work.
+    /// Submissions for a block of this many tokens: one, unless it is a lot of work.
     fn submits(&self, tokens: usize, programs: &Programs) -> usize {
         let work = tokens as u64 * self.shared.weights.count();
         let submits = work.div_ceil(self.shared.device().submit_work) as usize;
@@ -199,7 +200,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// Logits of every token of the block that was computed last, a few at a time.
+    /// Logits of every token of the last computed block, a few at a time.
     fn all_logits(&mut self, tokens: usize, sink: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
@@ -232,7 +233,7 @@ impl Sequence {
     }
 }
 
-/// What [`Sequence::prepare`] has seen to.
+/// What [`Sequence::prepare`] has ensured.
 fn prepared(programs: &Option<Programs>) -> Result<&Programs> {
     programs.as_ref().ok_or(Error::Poisoned)
 }
@@ -266,7 +267,7 @@ impl State for Sequence {
         self.guarded(|this| match want {
             Want::Nothing => {
                 this.block(tokens, Read::Nothing)?;
-                // One block at a time: a cancel is to be heard before the next.
+                // One block at a time: cancellation takes effect before the next.
                 this.shared.device().wait()
             }
             Want::Last => {
@@ -332,7 +333,7 @@ impl State for Sequence {
 
     fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {
         self.tables.set_plans(plans)?;
-        // Layers may share tables otherwise than before.
+        // Layers may share tables differently than before.
         self.programs = None;
         Ok(())
     }
@@ -351,7 +352,7 @@ impl State for Sequence {
     }
 
     fn reset(&mut self) {
-        // Nothing else: at position 0 no row is visible and every mixer starts from zero.
+        // Nothing else to do: at position 0 no row is visible and every mixer starts from zero.
         self.tables.reset();
         self.last_row = None;
         self.poisoned = false;

@@ -1,8 +1,8 @@
-//! The shaders' text, and their imports.
+//! The source of the shaders, and their imports.
 //!
 //! A line `#import name` stands for the file `shaders/shared/name.wgsl`, once. A name in capitals
-//! is a choice that the variant makes: `#import FORMAT` may be `format_q4_0`. Lines that enable an
-//! extension of the language come before all others, wherever they stood.
+//! is a choice that the variant makes: `#import FORMAT` may be `format_q4_0`. Lines that enable a
+//! language extension are moved before all others.
 
 macro_rules! files {
     ($folder:literal, $($name:ident)*) => {
@@ -20,7 +20,7 @@ const KERNELS: &[(&str, &str)] = files!(
     matmul_dot matvec mixer_step remember rms_norm rope scan soft_cap top_k
 );
 
-/// What they import.
+/// The files they import.
 const SHARED: &[(&str, &str)] = files!(
     "shared/",
     arena dot16 format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
@@ -30,8 +30,8 @@ const SHARED: &[(&str, &str)] = files!(
     product_float reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu softplus sums
 );
 
-/// The text of a kernel, with what it imports, and the names of that. `choices` says what the names
-/// in capitals are. A name that nobody knows stays, and the compiler names it.
+/// The source of a kernel with its imports, and their names. `choices` resolves the names in
+/// capitals. An unknown name is left in place, and the compiler reports it.
 pub(super) fn text(kernel: &str, choices: &[(&str, &str)]) -> (String, Vec<&'static str>) {
     let mut text = String::new();
     let mut taken = Vec::new();

@@ -11,7 +11,7 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     let refuse = |what: String| Err(Error::Unsupported(format!("{what} on the GPU")));
     let kept = |layer: &LayerSpec| (layer.kv_heads, layer.head_dim);
     for (index, layer) in spec.layers.iter().enumerate() {
-        // The rows of all layers lie in one buffer, at equal distances.
+        // The rows of all layers are in one buffer, equally spaced.
         if kept(layer) != kept(&spec.layers[0]) {
             return refuse(format!("layers whose key heads differ, as those of 0 and {index} do,"));
         }
@@ -33,7 +33,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_has_no_kernels_is_refused_by_name() {
+    fn unsupported_features_are_rejected_by_name() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
         let model = Model::read(&path).unwrap();
         check(model.spec()).unwrap();

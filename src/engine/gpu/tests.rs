@@ -15,7 +15,7 @@ use crate::session::{Options, Session};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Inputs of each variant.
+/// Number of inputs per variant.
 const SEEDS: u64 = 12;
 
 fn adapters() -> Vec<Adapter> {
@@ -69,7 +69,7 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
         let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
         let good = &kernel.variants(device.abilities())[0];
         let wrong = [
-            // One product of sixteen is off, and scales that are subnormal are taken for zero.
+            // One product of sixteen is off, and subnormal scales are flushed to zero.
             changed(good, "d * (nibbles(q.y, 16u) - 8.0)", "d * (nibbles(q.y, 12u) - 8.0)"),
             changed(
                 good,
@@ -77,7 +77,7 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
                 "let e = select(pair.x, pair.y, (piece & 2u) != 0u);
                  return select(e, 0.0, abs(e) < 6.2e-5);",
             ),
-            // What no compiler takes.
+            // What no compiler accepts.
             changed(good, "fn main(", "fn main((("),
             changed(good, "fn main(", "fn other("),
         ];
@@ -165,8 +165,8 @@ fn a_buffer_can_be_read_after_a_read_that_failed() {
     }
 }
 
-/// An error of the driver while a session changes its chunks or its size is the caller's to see,
-/// and the session goes on afterwards as if it had not happened.
+/// A driver error while a session changes its chunks or its size is reported to the caller, and the
+/// session continues afterwards as if it had not happened.
 #[test]
 fn an_error_after_a_change_of_plans_is_reported_and_harms_nothing() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");

@@ -1,6 +1,6 @@
-//! Weights from the file to the GPU, in bounded pieces. What the queue holds for a write stays
-//! until the next submit, so there is a submit whenever enough is on its way; pages of the file
-//! are let go as soon as they have been read.
+//! Uploads weights from the file to the GPU, in bounded pieces. The queue keeps the data of a write
+//! until the next submission, so there is a submission whenever enough is in flight; pages of the
+//! file are released as soon as they have been read.
 
 use super::device::Device;
 use super::format::{Format, PIECE, repack};
@@ -9,7 +9,7 @@ use crate::model::Matrix;
 use std::ops::Range;
 use wgpu::Buffer;
 
-/// Most bytes on their way at a time.
+/// Maximum bytes in flight.
 const IN_FLIGHT: u64 = 16 << 20;
 /// Bytes that are laid out at a time.
 const BATCH: usize = 2 << 20;
@@ -23,7 +23,7 @@ pub(super) struct Source<'a> {
 
 pub(super) struct Upload<'a> {
     device: &'a Device,
-    /// Gets the bytes of matrices that are on their way and those of all, and says whether to go on.
+    /// Gets the bytes of matrices uploaded so far and the total, and returns whether to continue.
     progress: &'a mut dyn FnMut(u64, u64) -> bool,
     done: u64,
     all: u64,
@@ -33,7 +33,7 @@ pub(super) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    /// Of matrices that take `all` bytes.
+    /// For matrices that take `all` bytes.
     pub fn new(
         device: &'a Device,
         all: u64,
@@ -43,7 +43,7 @@ impl<'a> Upload<'a> {
         Upload { device, progress, done: 0, all, in_flight: 0, quants, scales }
     }
 
-    /// Most bytes of a part of the weights.
+    /// Maximum bytes of a part of the weights.
     pub fn largest(&self) -> usize {
         self.device.binding as usize
     }
@@ -56,7 +56,7 @@ impl<'a> Upload<'a> {
         Ok(buffer)
     }
 
-    /// Quants and scales of some rows of a stack of matrices of one format and width.
+    /// Quants and scales of some rows of a stack of matrices with the same format and width.
     pub fn rows(&mut self, sources: &[Source], rows: Range<usize>) -> Result<[Buffer; 2]> {
         let matrix = sources[0].matrix;
         let format = Format::of(matrix.dtype);
@@ -86,7 +86,7 @@ impl<'a> Upload<'a> {
         Ok(buffers)
     }
 
-    /// Lays some rows of a stack out, and lets go of the pages that they came from.
+    /// Lays out some rows of a stack, and releases the pages that they came from.
     fn lay_out(&mut self, sources: &[Source], rows: Range<usize>, a_row: (usize, usize)) {
         let (quants, scales) = a_row;
         for (words, a_row) in [(&mut self.quants, quants), (&mut self.scales, scales)] {
@@ -122,7 +122,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Waits until everything is there.
+    /// Waits until everything has arrived.
     pub fn finish(&mut self) -> Result<()> {
         self.device.submit([])?;
         self.device.wait()?;

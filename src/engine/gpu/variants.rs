@@ -1,21 +1,21 @@
 //! The variants of a kernel: the permutations of its files that a device can run, in the order in
-//! which they are tried. The first that computes what the kernel's twin does is taken.
+//! which they are tried. The first that matches the kernel's twin is used.
 //!
-//! A kernel has variants where something may be missing, wrong or slow on a device: conversions of
-//! half precision, subgroups, fast workgroup memory, products of four bytes at a time.
+//! A kernel has variants where something may be missing, wrong or slow on a device: half-precision
+//! conversions, subgroups, fast workgroup memory, four-byte dot products.
 //!
-//! Products in integers (`dot`) and half precision as a type of the language (`native`) come last.
-//! On an H200 the first gain an eighth and the second nothing (`benches/NOTES.md`); but where a GPU
-//! lacks the instruction, which wgpu does not tell, products in integers are slow. The variable
-//! `ATTAMBA_KERNELS` puts the variants first that have most of its words in their names, so that
-//! somebody with another GPU can find out.
+//! Integer products (`dot`) and half precision as a language type (`native`) come last. On an H200
+//! the former gain an eighth and the latter nothing (`benches/NOTES.md`); but if a GPU lacks the
+//! instruction, which wgpu does not report, integer products are slow. The environment variable
+//! `ATTAMBA_KERNELS` moves the variants whose names contain most of its words to the front, so that
+//! anybody with another GPU can find out.
 
 pub use super::kernel::{Heads, Kernel};
 use super::permutations::{FIRST_ON_CPU, INTEGERS, NEEDS, Permutations, covers};
 use super::shaders;
 use std::cmp::Reverse;
 
-/// What a variant may need of a device.
+/// What a variant may require of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Subgroup operations.
@@ -26,7 +26,7 @@ pub enum Need {
     NativeHalves,
 }
 
-/// What a device can do, as far as kernels are chosen by it.
+/// The capabilities of a device that determine the choice of kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct Abilities {
     /// [`Need::Subgroups`]
@@ -54,20 +54,20 @@ impl Abilities {
 pub struct Variant {
     /// The file and the choices that matter: `matvec product_float format_q4_0 reduce_tree`.
     pub name: String,
-    /// The whole text, in WGSL.
+    /// The complete WGSL source.
     pub text: String,
     /// Values of its overrides.
     pub constants: Vec<(&'static str, f64)>,
-    /// What it needs of a device.
+    /// What it requires of a device.
     pub needs: Vec<Need>,
-    /// Whether it takes products in integers, and so rounds its input.
+    /// Whether it computes products in integers, and so rounds its input.
     pub integers: bool,
-    /// Items in x and y that a workgroup does: rows, tokens, channels, whatever the kernel counts.
+    /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts.
     pub covers: [u32; 2],
 }
 
 impl Kernel {
-    /// The ways to write it that a device can run, the best first.
+    /// The variants that a device can run, best first.
     pub fn variants(self, device: Abilities) -> Vec<Variant> {
         let Permutations { files, choices, constants } = self.permutations();
         let mut all = Vec::new();
@@ -76,7 +76,7 @@ impl Kernel {
                 all.push(Variant::new(file, &choices, &constants));
             }
         }
-        // A choice that makes no difference to the text makes no variant.
+        // A choice that makes no difference to the source is not a variant.
         all.dedup_by(|a, b| a.name == b.name);
         all.retain(|variant| variant.needs.iter().all(|need| device.meet(*need)));
         if device.software {
@@ -86,14 +86,15 @@ impl Kernel {
     }
 }
 
-/// Puts the variants first that have most of `words` in their names. Among equals the order stays.
+/// Moves the variants whose names contain most of `words` to the front. The sort is stable.
 pub(super) fn prefer(variants: &mut [Variant], words: &[impl AsRef<str>]) {
     variants.sort_by_key(|variant| {
         Reverse(words.iter().filter(|word| variant.name.contains(word.as_ref())).count())
     });
 }
 
-/// Every combination of one file for each import, those of the first file of the first import first.
+/// Every combination of one file per import, starting with those of the first file of the first
+/// import.
 fn every_choice<'a>(choices: &[(&'a str, &[&'static str])]) -> Vec<Vec<(&'a str, &'static str)>> {
     choices.iter().fold(vec![Vec::new()], |all, (import, files)| {
         let with = |choice: &Vec<_>, file| [&choice[..], &[(*import, file)]].concat();

@@ -1,9 +1,9 @@
 //! The weights on the GPU.
 //!
 //! Matrices that take inputs of the same width are *stacked*: one after the other, each padded with
-//! rows of zeros to a multiple of 16, so that one dispatch makes the rows of all. Where formats
-//! differ there are several stacks. A stack is cut into *parts* of whole rows, none larger than a
-//! binding may be.
+//! rows of zeros to a multiple of 16, so that one dispatch computes the rows of all. If formats
+//! differ there are several stacks. A stack is split into *parts* of whole rows, none larger than
+//! the limit on bindings.
 
 use super::device::Device;
 use super::format::{Format, PIECE};
@@ -12,14 +12,14 @@ use crate::error::Result;
 use crate::model::{Layer, Matrix, Mixer, Model, Projection};
 use wgpu::Buffer;
 
-/// Rows that a matrix is padded to, and values that a row of activations is.
+/// Multiple that the rows of a matrix, and the values of a row of activations, are padded to.
 pub(super) fn padded(len: usize) -> u32 {
     len.next_multiple_of(PIECE) as u32
 }
 
 /// Rows of a stack that are bound together.
 pub(super) struct Part {
-    /// Number of the first in the stack.
+    /// Index of the first in the stack.
     pub first: u32,
     pub rows: u32,
     pub quants: Buffer,
@@ -29,10 +29,10 @@ pub(super) struct Part {
 /// Matrices of one format, stacked.
 pub(super) struct Stack {
     pub format: Format,
-    /// Number of its first row among those of all the stacks it belongs with.
+    /// Index of its first row among those of all the stacks it belongs with.
     pub start: u32,
     pub rows: u32,
-    /// Values in a row, and pieces.
+    /// Values per row, and pieces.
     pub cols: u32,
     pub pieces: u32,
     pub parts: Vec<Part>,
@@ -41,18 +41,18 @@ pub(super) struct Stack {
 /// The weights of a layer.
 pub(super) struct LayerWeights {
     pub attn_norm: Option<Buffer>,
-    /// `q | k | v`, or, where mixers read the normed input itself, `q | k mixer | v mixer`.
+    /// `q | k | v`, or, if mixers read the normalized input itself, `q | k mixer | v mixer`.
     pub first: Vec<Stack>,
     pub mixers: Option<MixerWeights>,
     /// Of queries; of keys and values, each padded to whole pieces.
     pub biases: [Option<Buffer>; 2],
-    /// Norms of a head of queries and of one of keys.
+    /// Norms of a query head and of a key head.
     pub head_norms: Option<Buffer>,
     pub output: Vec<Stack>,
     pub output_bias: Option<Buffer>,
     pub attn_post_norm: Option<Buffer>,
     pub ffn_norm: Option<Buffer>,
-    /// Gates and ups by turns; of formats that differ, one after the other.
+    /// Gates and ups interleaved; if their formats differ, one after the other.
     pub gate_up: Vec<Stack>,
     pub interleaved: bool,
     pub down: Vec<Stack>,
@@ -61,14 +61,14 @@ pub(super) struct LayerWeights {
 
 /// The weights of a layer's mixers, keys first.
 pub(super) struct MixerWeights {
-    /// Where keys and values are projected first; else part of [`LayerWeights::first`].
+    /// If keys and values are projected first; otherwise part of [`LayerWeights::first`].
     pub w_in: Option<Vec<Stack>>,
     /// See `shaders/shared/mixer.wgsl`.
     pub constants: Buffer,
     pub w_out: Vec<Stack>,
 }
 
-/// All weights but the embedding, whose rows the host looks up.
+/// All weights except the embedding, whose rows the host looks up.
 pub(super) struct Weights {
     pub layers: Vec<LayerWeights>,
     pub output_norm: Buffer,
@@ -76,8 +76,8 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// `progress` gets the bytes of matrices that are on their way and those of all, and says
-    /// whether to go on.
+    /// `progress` gets the bytes of matrices uploaded so far and the total, and returns whether to
+    /// continue.
     pub fn upload(
         device: &Device,
         model: &Model,
@@ -102,7 +102,7 @@ impl Weights {
         layers.chain(&self.head)
     }
 
-    /// Weights in all, padding included.
+    /// Total number of weights, including padding.
     pub fn count(&self) -> u64 {
         self.stacks().map(|stack| u64::from(stack.rows) * u64::from(stack.cols)).sum()
     }
@@ -123,7 +123,7 @@ pub(super) fn count_of(model: &Model) -> u64 {
     total(model, &|matrix, rows| u64::from(rows) * matrix.cols as u64)
 }
 
-/// Sum over all matrices of what a number of rows of each takes, padding included.
+/// Sum over all matrices of `each`, given a matrix and its number of rows including padding.
 fn total(model: &Model, each: &dyn Fn(&Matrix, u32) -> u64) -> u64 {
     let bytes = |matrix: &Matrix, rows: usize| each(matrix, padded(rows));
     let of_layer = |layer: &Layer| {
@@ -132,7 +132,7 @@ fn total(model: &Model, each: &dyn Fn(&Matrix, u32) -> u64) -> u64 {
         if Format::of(gate.dtype) != Format::of(up.dtype) {
             return all;
         }
-        // Rows by turns are padded together.
+        // Interleaved rows are padded together.
         all - bytes(gate, gate.rows) - bytes(up, up.rows) + bytes(gate, 2 * gate.rows)
     };
     let head = &model.weights.head;
@@ -197,7 +197,7 @@ fn floats(
     values.as_ref().map(|values| upload.floats(values, what)).transpose()
 }
 
-/// The biases of keys and values, if there is any, as their matrices are stacked.
+/// The biases of keys and values, if any, in the order their matrices are stacked.
 fn side_by_side(kv: &[Projection; 2]) -> Option<Vec<f32>> {
     let any = kv.iter().any(|side| side.bias.is_some());
     any.then(|| {
@@ -219,7 +219,7 @@ fn constants(mixer: &Mixer) -> Vec<f32> {
     by_tap.chain(rest.into_iter().flatten().copied()).collect()
 }
 
-/// Stacks matrices, those of one format that follow each other together.
+/// Stacks matrices, joining consecutive ones of the same format.
 fn stacks(upload: &mut Upload, matrices: &[&Matrix]) -> Result<Vec<Stack>> {
     let mut start = 0;
     let alike = matrices.chunk_by(|a, b| Format::of(a.dtype) == Format::of(b.dtype));
@@ -240,7 +240,7 @@ fn stacks(upload: &mut Upload, matrices: &[&Matrix]) -> Result<Vec<Stack>> {
     Ok(stacks)
 }
 
-/// Stacks two matrices of one format, their rows by turns.
+/// Stacks two matrices of the same format with their rows interleaved.
 fn by_turns(upload: &mut Upload, pair: [&Matrix; 2]) -> Result<Stack> {
     let sources = [0, 1].map(|i| Source { matrix: pair[i], first: i, step: 2 });
     stack(upload, &sources, 0, padded(2 * pair[0].rows))

@@ -12,10 +12,10 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
     Ok(spec)
 }
 
-/// Gives a decoder the mixers and the chunk schedule that `keys` tell of.
+/// Adds the mixers and the chunk schedule described by `keys` to a decoder.
 ///
 /// # Errors
-/// [`Error::Model`] for a key that is missing or holds nonsense.
+/// [`Error::Model`] for a key that is missing or invalid.
 pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
     let projected_kv = keys.truth("attention.projected_kv")?;
     let ssm = Ssm {

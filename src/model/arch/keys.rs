@@ -5,13 +5,13 @@ use crate::gguf::{Gguf, Value};
 use crate::model::spec::{ChunkSpec, LayerSpec, ModelSpec, RotaryTable, Scaling};
 
 /// Beyond any size in use, and small enough that a product of two is far from overflow: sizes are
-/// multiplied before the tensors that prove them are looked for.
+/// multiplied before the tensors that confirm them are looked up.
 const MAX_SIZE: u32 = 1 << 24;
 
-/// Ten times the deepest model in use; bounds what is allocated before tensors are looked for.
+/// Ten times the deepest model in use; bounds what is allocated before tensors are looked up.
 const MAX_LAYERS: usize = 2048;
 
-/// Metadata keys of one family. Names are told without the family's prefix.
+/// Metadata keys of one family. Names are given without the family's prefix.
 pub struct Keys<'a> {
     gguf: &'a Gguf,
     family: &'static str,
@@ -31,7 +31,7 @@ impl<'a> Keys<'a> {
         format!("{}.{key}", self.family)
     }
 
-    /// A size of at most 2^24, where the file has it.
+    /// A size of at most 2^24, if the file has it.
     pub fn optional(&self, key: &str) -> Result<Option<usize>> {
         match self.gguf.u32(&self.full(key))? {
             Some(n) if n > MAX_SIZE => {
@@ -54,7 +54,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A list of sizes of at most 2^24, where the file has it.
+    /// A list of sizes of at most 2^24, if the file has it.
     pub fn sizes(&self, key: &str) -> Result<Option<Vec<usize>>> {
         let Some(sizes) = self.gguf.u32s(&self.full(key))? else { return Ok(None) };
         if let Some(n) = sizes.iter().find(|&&n| n > MAX_SIZE) {
@@ -76,7 +76,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A finite number, where the file has it.
+    /// A finite number, if the file has it.
     pub fn number(&self, key: &str) -> Result<Option<f32>> {
         match self.gguf.f32(&self.full(key))? {
             Some(x) if !x.is_finite() => Err(Error::Model(format!("{} is {x}", self.full(key)))),
@@ -84,7 +84,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A list of finite numbers, where the file has it.
+    /// A list of finite numbers, if the file has it.
     pub fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>> {
         let numbers = self.gguf.f32s(&self.full(key))?;
         if let Some(x) = numbers.iter().flatten().find(|x| !x.is_finite()) {
@@ -93,7 +93,7 @@ impl<'a> Keys<'a> {
         Ok(numbers)
     }
 
-    /// A size of at most 2^24 of each of `layers` layers, where the file has it: a list, or one
+    /// A size of at most 2^24 for each of `layers` layers, if the file has it: a list, or one
     /// number for all.
     pub fn per_layer(&self, key: &str, layers: usize) -> Result<Option<Vec<usize>>> {
         if !matches!(self.gguf.get(&self.full(key)), Some(Value::Array(_))) {
@@ -109,17 +109,17 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A truth value, false where the file has none.
+    /// A boolean, false if the file has none.
     pub fn truth(&self, key: &str) -> Result<bool> {
         Ok(self.gguf.bool(&self.full(key))?.unwrap_or(false))
     }
 
-    /// What the keys that most families share say: a decoder of plain layers ([`LayerSpec::plain`])
-    /// and one rotary table. A family changes what is otherwise with it.
+    /// The decoder described by the keys that most families share: plain layers
+    /// ([`LayerSpec::plain`]) and one rotary table. A family then changes whatever differs.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] names a key that asks for what cannot be run, [`Error::Model`] one that
-    /// is missing or holds nonsense.
+    /// [`Error::Unsupported`] names a key that asks for something that can't be run,
+    /// [`Error::Model`] one that is missing or invalid.
     pub fn decoder(&self) -> Result<ModelSpec> {
         self.refuse_experts()?;
         let layers = self.positive("block_count")?;
@@ -172,7 +172,8 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// How rotary frequencies are scaled; files from before `rope.scaling` had a linear factor alone.
+    /// How rotary frequencies are scaled; files from before `rope.scaling` had only a linear
+    /// factor.
     fn rope_scaling(&self, context: usize) -> Result<Scaling> {
         let linear = self.real("rope.scale_linear", 1.0)?;
         let factor = self.real("rope.scaling.factor", linear)?;
@@ -195,14 +196,14 @@ impl<'a> Keys<'a> {
                 magnitude: self.real("rope.scaling.attn_factor", 1.0)?,
             }),
             Some(other) => Err(Error::Unsupported(format!(
-                "{} = {:?}; none, linear and yarn can be run",
+                "{} = {:?}; none, linear and yarn are supported",
                 self.full("rope.scaling.type"),
                 beginning(other)
             ))),
         }
     }
 
-    /// Entries of the vocabulary: as the file says, or as many as the embedding has rows.
+    /// Size of the vocabulary: as given in the file, or the number of rows of the embedding.
     fn vocab(&self) -> Result<usize> {
         if let Some(n) = self.optional("vocab_size")? {
             return Ok(n);
@@ -224,7 +225,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// As much of a name from a file as an error should repeat.
+/// As much of a name from a file as an error should quote.
 pub(super) fn beginning(name: &str) -> &str {
     name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }

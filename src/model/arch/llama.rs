@@ -1,4 +1,4 @@
-//! Llama, and the many models that are files of its kind.
+//! Llama, and the many models that share its file layout.
 
 use super::{Family, Keys, Names};
 use crate::error::Result;

@@ -1,5 +1,5 @@
-//! The families of models that can be run, one file each: how the metadata of a family's files
-//! becomes a [`ModelSpec`], and how its tensors are named. Nothing outside asks for a family's name.
+//! The supported model families, one file each: how the metadata of a family's files becomes a
+//! [`ModelSpec`], and how its tensors are named. Nothing outside depends on a family's name.
 
 pub mod attamba;
 mod keys;
@@ -18,23 +18,23 @@ use crate::gguf::Gguf;
 pub struct Family {
     /// The value of `general.architecture`, and the prefix of its keys.
     pub name: &'static str,
-    /// What its tensors are called.
+    /// Names of its tensors.
     pub names: &'static Names,
     /// Reads the metadata of a file of the family.
     pub read: fn(&Keys) -> Result<ModelSpec>,
 }
 
-/// Every family, in the order of the alphabet.
+/// Every family, in alphabetical order.
 pub static FAMILIES: &[Family] = &[attamba::FAMILY, llama::FAMILY];
 
-/// The family of `gguf` among `families`, and what the file says of its model.
+/// The family of `gguf` among `families`, and the description of its model.
 pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Family, ModelSpec)> {
     let name = gguf.str("general.architecture")?;
     let name = name.ok_or_else(|| keys::missing("general.architecture"))?;
     let Some(family) = families.iter().find(|family| family.name == name) else {
         let known: Vec<&str> = families.iter().map(|family| family.name).collect();
         return Err(Error::Unsupported(format!(
-            "architecture {:?}; {} can be run",
+            "architecture {:?}; supported: {}",
             keys::beginning(name),
             known.join(" and ")
         )));

@@ -1,4 +1,4 @@
-//! Names of tensors.
+//! Tensor names.
 
 /// What stands between `blk.N.` and `.weight` or `.bias` in the names of a layer's tensors.
 #[derive(Debug)]
@@ -13,9 +13,9 @@ pub struct Names {
     pub v: &'static str,
     /// `W_o`
     pub o: &'static str,
-    /// Norm of the heads of queries.
+    /// Norm of the query heads.
     pub q_norm: &'static str,
-    /// Norm of the heads of keys.
+    /// Norm of the key heads.
     pub k_norm: &'static str,
     /// Norm after attention.
     pub attention_post_norm: &'static str,
@@ -32,7 +32,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// As most families have them.
+    /// The names that most families use.
     pub const USUAL: Names = Names {
         attention_norm: "attn_norm",
         q: "attn_q",

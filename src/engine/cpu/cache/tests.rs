@@ -6,12 +6,12 @@ use proptest::prelude::*;
 const HEAD_DIM: usize = 4;
 const BLOCK: usize = 16;
 
-/// What is written for a token: which it is, of which head, key or value.
+/// The value written for a token: it encodes the token, the head, and key or value.
 fn value(position: u64, head: usize, side: usize) -> f32 {
     (4 * position as usize + 2 * head + side) as f32
 }
 
-/// What a KV head sees, from the rows that token `t` of the block is told to read.
+/// What a KV head sees, given the rows that token `t` of the block is to read.
 fn seen(cache: &Cache<Single>, layer: usize, head: usize, t: usize) -> Vec<[f32; 2]> {
     // SAFETY: nobody writes here.
     let (places, class) = unsafe { cache.places(layer, head) };
@@ -36,8 +36,8 @@ fn seen(cache: &Cache<Single>, layer: usize, head: usize, t: usize) -> Vec<[f32;
     seen
 }
 
-/// Takes in a block of tokens, and gives for each layer, head and token what is seen; numbers of
-/// heads are those that `named` gives.
+/// Processes a block of tokens, and returns what is seen for each layer, head and token; heads are
+/// numbered as `named` says.
 fn take_in(
     cache: &mut Cache<Single>,
     len: usize,

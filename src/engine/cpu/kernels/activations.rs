@@ -1,11 +1,11 @@
-//! Inputs of matrix products: rows of f32, and beside them the same in blocks of 32 integers of 14
-//! bits and a scale.
+//! Inputs of matrix products: rows of f32, and alongside them the same values in blocks of 32
+//! 14-bit integers with a scale.
 
 use super::super::buffer::Buffer;
 use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
 use crate::error::Result;
 
-/// Values under one scale.
+/// Values that share a scale.
 pub(in crate::engine::cpu) const BLOCK: usize = 32;
 
 /// Rows of activations.
@@ -20,22 +20,22 @@ pub(in crate::engine::cpu) struct Activations {
     half_sums: Buffer<i32>,
 }
 
-/// One row, to read. Good for `cols` values and their blocks.
+/// One row, to read. Valid for `cols` values and their blocks.
 #[derive(Clone, Copy)]
 pub(in crate::engine::cpu) struct Row {
     /// f32 values.
     pub x: *const f32,
     /// Integers in the order of [`Simd::store_activations`], zero after the last.
     pub q: *const i16,
-    /// A scale a block.
+    /// One scale per block.
     pub scale: *const f32,
-    /// Scale times the sum of the integers, a block.
+    /// Scale times the sum of the integers, per block.
     pub sum: *const f32,
-    /// The sum of the integers; two a block, of 16 values each.
+    /// The sum of the integers: two per block, of 16 values each.
     pub half_sums: *const i32,
 }
 
-/// One row, to quantise.
+/// One row, to quantize.
 pub(in crate::engine::cpu) struct RowMut<'a> {
     pub x: &'a mut [f32],
     q: &'a mut [i16],
@@ -70,7 +70,7 @@ impl Activations {
             + self.half_sums.bytes()
     }
 
-    /// Sets the length of a row. What the rows held before is void.
+    /// Sets the length of a row. The previous contents of the rows become meaningless.
     pub fn set_cols(&mut self, cols: usize) {
         assert!(cols <= self.capacity, "{cols} activations, room for {}", self.capacity);
         self.cols = cols;
@@ -98,7 +98,7 @@ impl Activations {
     /// `len` values of row `index` from `start` on, to write.
     ///
     /// # Safety
-    /// Nobody else reads or writes these values meanwhile.
+    /// Nobody else may read or write these values meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint parts for the threads of a region")]
     pub unsafe fn values_mut(&self, index: usize, start: usize, len: usize) -> &mut [f32] {
         assert!(start + len <= self.cols, "{len} values from {start} on in a row of {}", self.cols);
@@ -109,7 +109,7 @@ impl Activations {
     /// Row `index`, to write.
     ///
     /// # Safety
-    /// Nobody else reads or writes this row meanwhile.
+    /// Nobody else may read or write this row meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint rows for the threads of a region")]
     pub unsafe fn row_mut(&self, index: usize) -> RowMut<'_> {
         let blocks = self.cols.div_ceil(BLOCK);
@@ -126,7 +126,7 @@ impl Activations {
     }
 }
 
-/// Fills the integer side of a row from its f32 side: scale = greatest magnitude / 8191.
+/// Fills the integers of a row from its f32 values: scale = largest magnitude / 8191.
 #[inline(always)]
 pub(super) unsafe fn quantise<S: Simd>(row: &mut RowMut) {
     const MAX: f32 = ACTIVATION_MAX as f32;
@@ -147,7 +147,7 @@ pub(super) unsafe fn quantise<S: Simd>(row: &mut RowMut) {
                 S::max(S::max(low, S::sub(zero, low)), S::max(high, S::sub(zero, high)));
             let scale = S::greatest(magnitude) / MAX;
             let inverse = S::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
-            // Bounds, since a NaN or an infinity must not turn into an integer out of range.
+            // Clamped, since a NaN or an infinity must not turn into an out-of-range integer.
             let (most, least) = (S::splat(MAX), S::splat(-MAX));
             let low = S::round(S::max(S::min(S::mul(low, inverse), most), least));
             let high = S::round(S::max(S::min(S::mul(high, inverse), most), least));

@@ -1,8 +1,8 @@
-//! Chunk attention of one token: the query heads that share one key head, over the rows that the
+//! Chunk attention for one token: the query heads that share one key head, over the rows that the
 //! token sees in ring, window and block.
 //!
-//! Rows are taken in tiles; a running maximum and sum (online softmax) make one pass enough, so the
-//! scratch does not depend on how much is seen.
+//! Rows are processed in tiles; with a running maximum and sum (online softmax) one pass suffices,
+//! so the scratch does not depend on how much is seen.
 
 use super::super::simd::{LANES, Simd};
 use super::elementwise::lanes;
@@ -64,7 +64,7 @@ impl Plain for u16 {
     }
 }
 
-/// Integers, to be multiplied by the scale of their row.
+/// Integers that are multiplied by the scale of their row.
 impl Element for i8 {
     const SCALED: bool = true;
 
@@ -79,12 +79,12 @@ impl Element for i8 {
 pub(in crate::engine::cpu) struct Rows<E> {
     /// First key and first value.
     pub first: [*const E; 2],
-    /// Scales of the first of both, one a row; not read unless [`Element::SCALED`].
+    /// Scales of the first of both, one per row; not read unless [`Element::SCALED`].
     pub scales: [*const f32; 2],
 }
 
-/// Where the rows of one key head lie. The elements of the ring may differ from those of window
-/// and block.
+/// Where the rows of one key head are. The elements of the ring may differ from those of window and
+/// block.
 pub(in crate::engine::cpu) struct Places<R, E> {
     pub ring: Rows<R>,
     pub window: Rows<E>,
@@ -101,8 +101,8 @@ pub(in crate::engine::cpu) struct Queries {
     pub head_dim: usize,
 }
 
-/// A part of the attention of some heads: the sum of values so far, to be divided by `sum`, under
-/// scores relative to `max`.
+/// A part of the attention of some heads: the sum of values so far, still to be divided by `sum`,
+/// with scores relative to `max`.
 pub(in crate::engine::cpu) struct Partial<'a> {
     /// `[heads][head_dim]`
     pub out: &'a mut [f32],
@@ -121,10 +121,10 @@ struct Entry<E> {
     v_scale: f32,
 }
 
-/// The attention of `queries` over the rows `part` of `runs`, counted through all of them.
+/// The attention of `queries` over the rows `part` of `runs`, counted across all runs.
 ///
 /// # Safety
-/// The pointers are good for the heads and for every row of the runs.
+/// The pointers must be valid for the heads and for every row of the runs.
 #[inline(always)]
 pub(super) unsafe fn attend<S: Simd, R: Element, E: Element>(
     queries: &Queries,
@@ -229,7 +229,8 @@ unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Entry<E>], in
                 S::store(p, weight);
                 total = S::add(total, weight);
             }
-            // What the lanes beyond the tile added: e^-87 each at most, but let it be nothing.
+            // Removes what the lanes beyond the tile added: e^-87 each at most, but it should be
+            // nothing.
             let spare: f32 = score[tile.len()..].iter().sum();
             let decay = (into.max[head] - max).exp();
             into.sum[head] = into.sum[head] * decay + (S::sum(total) - spare);
@@ -292,7 +293,7 @@ pub(super) unsafe fn join<S: Simd>(
     }
 }
 
-/// Turns f32 keys or values of one head into the form they are stored in.
+/// Converts f32 keys or values of one head to the form they are stored in.
 #[inline(always)]
 pub(super) unsafe fn convert<S: Simd, E: Plain>(from: &[f32], to: &mut [E]) {
     assert_eq!(from.len(), to.len());

@@ -1,28 +1,29 @@
-//! Causal depthwise convolution over the tokens of a block, with SiLU behind it.
+//! Causal depthwise convolution over the tokens of a block, followed by SiLU.
 
 use super::super::simd::Simd;
 use super::elementwise::{lanes, silu};
 
 /// Channels `first..first + width` of a mixer's convolution.
 pub(in crate::engine::cpu) struct Conv<'a> {
-    /// Taps of a channel, `C`.
+    /// Taps per channel, `C`.
     pub taps: usize,
-    /// `[C][channels]`: tap by tap, the last belongs to the token itself.
+    /// `[C][channels]`: tap by tap; the last one applies to the token itself.
     pub weight: &'a [f32],
     /// `[channels]`
     pub bias: &'a [f32],
-    /// `[C - 1][channels]`: the inputs of the tokens before the block, the oldest first.
+    /// `[C - 1][channels]`: the inputs of the tokens before the block, oldest first.
     pub past: &'a [f32],
     /// Channels in all.
     pub channels: usize,
 }
 
-/// Inputs of `tokens` tokens, `stride` values apart, the first channel of the first at `input`.
+/// Inputs of `tokens` tokens, `stride` values apart; `input` points to the first channel of the
+/// first token.
 #[derive(Clone, Copy)]
 pub(in crate::engine::cpu) struct Strided {
     /// First value.
     pub at: *const f32,
-    /// Values from one token to the next.
+    /// Distance from one token to the next, in values.
     pub stride: usize,
 }
 
@@ -31,8 +32,8 @@ pub(in crate::engine::cpu) struct Strided {
 /// before it: inputs from before a reset are zero.
 ///
 /// # Safety
-/// `input` holds the tokens of `fresh`; `out` (`[tokens][channels]`) is good for these channels and
-/// nobody else touches them.
+/// `input` must hold the tokens of `fresh`; `out` (`[tokens][channels]`) must be valid for these
+/// channels, and nobody else may touch them.
 #[inline(always)]
 pub(super) unsafe fn conv<S: Simd>(
     c: &Conv,

@@ -1,11 +1,12 @@
-//! RMSNorm, gates, and the cap of logits.
+//! RMSNorm, gates, and logit soft-capping.
 
 use super::super::simd::{LANES, Simd};
 
 /// `out = x / sqrt(mean(x^2) + eps) * weight`
 ///
 /// # Safety
-/// `x` can be read and `out` written for as many values as there are weights. Both may be the same.
+/// `x` must be readable and `out` writable for as many values as there are weights. Both may be the
+/// same.
 #[inline(always)]
 pub(super) unsafe fn rms_norm<S: Simd>(x: *const f32, weight: &[f32], eps: f32, out: *mut f32) {
     unsafe {
@@ -37,7 +38,7 @@ pub(super) unsafe fn swiglu<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) 
     }
 }
 
-/// `out = gelu(gate) * up`, by the approximation with tanh.
+/// `out = gelu(gate) * up`, in the tanh approximation.
 #[inline(always)]
 pub(super) unsafe fn geglu<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == up.len() && gate.len() == out.len());
@@ -50,8 +51,8 @@ pub(super) unsafe fn geglu<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
-/// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, which is `x / (1 + e^-2y)` with `y` for what
-/// tanh is taken of.
+/// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, which is `x / (1 + e^-2y)` where `y` is the
+/// argument of tanh.
 #[inline(always)]
 unsafe fn gelu<S: Simd>(x: S::F) -> S::F {
     // sqrt(8 / pi)
@@ -72,7 +73,7 @@ pub(super) unsafe fn cap<S: Simd>(x: &mut [f32], cap: f32) {
             let v = S::load_n(x.as_ptr().add(c), n);
             let e = S::exp(S::mul(v, S::splat(2.0 / cap)));
             let rest = S::div(S::splat(2.0 * cap), S::add(S::splat(1.0), e));
-            // The exponential clamps what is no number; the product with 0 gives it back.
+            // The exponential clamps NaN; the product with 0 restores it.
             let capped = S::fma(v, S::splat(0.0), S::sub(S::splat(cap), rest));
             S::store_n(x.as_mut_ptr().add(c), capped, n);
         }
@@ -88,7 +89,7 @@ pub(super) unsafe fn silu<S: Simd>(x: S::F) -> S::F {
     }
 }
 
-/// Starts and lengths of the pieces of at most [`LANES`] values that make up `len`.
+/// Starts and lengths of the pieces of at most [`LANES`] values that `len` values split into.
 #[inline(always)]
 pub(super) fn lanes(len: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..len).step_by(LANES).map(move |c| (c, (len - c).min(LANES)))

@@ -1,4 +1,4 @@
-//! Quantised formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
+//! Quantized formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
 
 use crate::quant::k_scale_min;
 use half::f16;
@@ -9,9 +9,9 @@ pub(super) trait Format {
     const BYTES: usize;
     /// Values of a block.
     const LEN: usize;
-    /// Values under one scale: 16 or 32.
+    /// Values that share a scale: 16 or 32.
     const GROUP: usize;
-    /// What is taken from each `q`.
+    /// What is subtracted from each `q`.
     const OFFSET: i32;
     /// Whether groups have a minimum.
     const MIN: bool = false;
@@ -19,7 +19,8 @@ pub(super) trait Format {
     /// Writes the `LEN` values and their scales and minima.
     ///
     /// # Safety
-    /// `block` is good for `BYTES`, `q` for `LEN`, `scale` and `min` for `LEN / GROUP` entries.
+    /// `block` must be valid for `BYTES`, `q` for `LEN`, `scale` and `min` for `LEN / GROUP`
+    /// entries.
     unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]);
 }
 
@@ -44,7 +45,7 @@ fn nibbles(bytes: [u8; 16], q: &mut [u8]) {
     }
 }
 
-/// [`nibbles`] with a fifth bit each from `bits`.
+/// [`nibbles`] with a fifth bit for each value from `bits`.
 #[inline(always)]
 fn five_bits(bytes: [u8; 16], bits: [u8; 4], q: &mut [u8]) {
     nibbles(bytes, q);

@@ -11,7 +11,7 @@ use crate::quant::DType;
 /// Rows of a panel.
 pub(in crate::engine::cpu) const PANEL: usize = LANES;
 
-/// A thread's room for one panel.
+/// A thread's buffer for one panel.
 pub(in crate::engine::cpu) struct Panel {
     /// Groups of 16 values of the 16 rows as [`Simd::pack`] writes them, `[cols / 16]`; or plain
     /// f32, `[cols][16]`.
@@ -39,22 +39,22 @@ impl Panel {
     }
 }
 
-/// Where the products of a panel go: `out[token * stride + row]`, added to what is there or not.
+/// Where the products of a panel go: `out[token * stride + row]`, either stored or accumulated.
 #[derive(Clone, Copy)]
 pub(in crate::engine::cpu) struct Target {
     /// Product of the panel's first row with the first token.
     pub out: *mut f32,
-    /// Values from one token to the next.
+    /// Distance from one token to the next, in values.
     pub stride: usize,
-    /// Add to what is there.
+    /// Whether to accumulate.
     pub add: bool,
 }
 
 /// The products of `rows` (at most 16) rows at `w` with `tokens` activations.
 ///
 /// # Safety
-/// `w` holds the rows in format `dtype`, each of `x.cols()` values; `target` is good for every
-/// token; nobody else touches that part of the target or the panel.
+/// `w` must hold the rows in format `dtype`, each of `x.cols()` values; `target` must be valid for
+/// every token; nobody else may touch that part of the target or the panel.
 #[inline(always)]
 pub(super) unsafe fn matmul<S: Simd>(
     dtype: DType,
@@ -95,7 +95,7 @@ unsafe fn packed<S: Simd, T: Format>(
         unpack::<S, T>(w, rows, x.cols(), panel);
         let mut token = 0;
         while token + S::TILE <= tokens {
-            // A constant of each machine, but not one that generics may name.
+            // A constant of each machine, but generics can't name it.
             match S::TILE {
                 8 => tile::<S, T, 8>(x, token, rows, panel, target),
                 4 => tile::<S, T, 4>(x, token, rows, panel, target),
@@ -115,8 +115,8 @@ unsafe fn packed<S: Simd, T: Format>(
     }
 }
 
-/// How many bytes ahead weights are asked for. Sixteen rows at once are too many streams for a
-/// machine's prefetcher.
+/// How many bytes ahead weights are prefetched. Sixteen rows at once are too many streams for a
+/// hardware prefetcher.
 const AHEAD: usize = 512;
 
 /// Fills the panel; rows beyond `rows` have zero scales.

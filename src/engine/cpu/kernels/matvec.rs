@@ -1,5 +1,5 @@
-//! Matrix times vector: the kernel of decode. Weights are read once, as they lie in the file, four
-//! rows at a time so that the activations stay in registers.
+//! Matrix times vector: the kernel of decode. Weights are read once, in the layout of the file,
+//! four rows at a time so that the activations stay in registers.
 
 use super::super::simd::{LANES, Simd, two};
 use super::activations::{BLOCK, Row};
@@ -12,8 +12,8 @@ const ROWS: usize = 4;
 /// `out[r] = W[r] . x` for the rows that begin at `w`.
 ///
 /// # Safety
-/// `w` holds `out.len()` rows of `cols` values in format `dtype`; `x` holds `cols` activations,
-/// quantised if the format is.
+/// `w` must hold `out.len()` rows of `cols` values in format `dtype`; `x` must hold `cols`
+/// activations, quantized if the format is.
 #[inline(always)]
 pub(super) unsafe fn matvec<S: Simd>(
     dtype: DType,
@@ -39,7 +39,7 @@ pub(super) unsafe fn matvec<S: Simd>(
     }
 }
 
-/// A format with a dot product of its own.
+/// A format with its own dot product.
 trait Dot {
     /// Bytes of a row of `cols` values.
     fn row_bytes(cols: usize) -> usize;
@@ -73,7 +73,7 @@ unsafe fn rows<S: Simd, D: Dot>(w: *const u8, cols: usize, x: Row, out: &mut [f3
     }
 }
 
-/// Row formats of plain numbers.
+/// Row formats of plain floats.
 trait Plain {
     const BYTES: usize;
     unsafe fn load<S: Simd>(p: *const u8, n: usize) -> S::F;
@@ -122,7 +122,7 @@ impl<P: Plain> Dot for P {
     #[inline(always)]
     unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
-            // Two sums a row, so that one addition need not wait for the other.
+            // Two sums per row, so that one addition need not wait for the other.
             let mut sums = [[S::splat(0.0); R]; 2];
             let whole = cols / LANES * LANES;
             let mut c = 0;
@@ -154,7 +154,7 @@ impl<P: Plain> Dot for P {
 
 /// Formats with blocks of 32 that begin with an f16 scale.
 trait Blocks: Format {
-    /// Where the weights begin in a block.
+    /// Offset of the weights in a block.
     const WEIGHTS: usize;
     unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W;
     unsafe fn one<S: Simd>(p: *const u8) -> S::W;
@@ -196,10 +196,10 @@ impl Blocks for formats::Q4_1 {
     }
 }
 
-/// What a step needs to know of the activations, whatever the row.
+/// What a step needs to know about the activations, independent of the row.
 struct Inputs<S: Simd> {
     a: S::A,
-    /// What each product has too much, negated.
+    /// The excess of each product, negated.
     excess: S::I,
     /// Sums of activations, scaled, for minima.
     total: S::F,
@@ -230,7 +230,7 @@ impl<S: Simd> Inputs<S> {
     }
 }
 
-/// Four blocks at a step: their scales are converted together.
+/// Four blocks per step: their scales are converted together.
 #[inline(always)]
 unsafe fn dot_blocks<S: Simd, T: Blocks, const R: usize>(
     w: [*const u8; R],
@@ -303,8 +303,8 @@ macro_rules! dot_by_blocks {
 }
 dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1);
 
-/// Asks for the block in the same place of the rows that come next. Several rows at once are
-/// several short streams, which no machine's prefetcher follows.
+/// Prefetches the block at the same position of the next rows. Several rows at once are several
+/// short streams, which no hardware prefetcher follows.
 #[inline(always)]
 unsafe fn prefetch_block<S: Simd, const R: usize>(w: [*const u8; R], bytes: usize, stride: usize) {
     for p in w {
@@ -331,8 +331,8 @@ impl Dot for formats::Q4K {
                 let groups = b * GROUPS;
                 let mut scale = [[0f32; GROUPS]; R];
                 for r in 0..R {
-                    // The upper lanes of both stay zero: there are eight groups, and what lies
-                    // behind their sums may be another row's, whose NaN times zero is a NaN.
+                    // The upper lanes of both stay zero: there are eight groups, and what follows
+                    // their sums may belong to another row, whose NaN times zero is a NaN.
                     let mut min = [0f32; LANES];
                     k_scales(p[r], &mut scale[r], &mut min);
                     let total = S::load_n(x.sum.add(groups), GROUPS);

@@ -1,5 +1,5 @@
 //! The kernels, each written once over [`Simd`](super::simd::Simd), and the table that holds them
-//! compiled for each instruction set. The machine's best is chosen at run time.
+//! compiled for each instruction set. The best one for the machine is chosen at run time.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "kernels are unsafe functions over raw rows; the contract of each stands at its head, and its body hands it on"
@@ -29,8 +29,8 @@ use std::ops::Range;
 /// [`attention::attend`] of some elements.
 type Attend<R, E> = unsafe fn(&Queries, &Places<R, E>, &[Run], Range<usize>, &mut Partial);
 
-/// The kernels for one instruction set. What they compute stands with the functions of the same
-/// names in this module's files, and so do their contracts.
+/// The kernels for one instruction set. What they compute, and their contracts, are documented with
+/// the functions of the same names in this module's files.
 #[allow(clippy::type_complexity, reason = "a table of functions; each type is written once")]
 pub(super) struct Kernels {
     /// Name of the instruction set.
@@ -215,7 +215,7 @@ kernels_for!(
     "neon,dotprod,i8mm"
 );
 
-/// The tables that this machine can run, the best first. The last is always the portable one.
+/// The tables that this machine can run, best first. The last is always the portable one.
 pub(super) fn available() -> Vec<&'static Kernels> {
     let mut tables = Vec::new();
     #[cfg(target_arch = "x86_64")]
@@ -246,8 +246,8 @@ pub(super) fn available() -> Vec<&'static Kernels> {
     tables
 }
 
-/// Safe ways into the table. The instruction sets were detected by [`available`]; the checks here
-/// hold what the slices promise against each other.
+/// Safe entry points to the table. The instruction sets were detected by [`available`]; the checks
+/// here compare the lengths of the slices with each other.
 impl Kernels {
     /// [`activations::quantise`]
     pub fn quantise(&self, row: &mut RowMut) {
@@ -258,7 +258,7 @@ impl Kernels {
     /// [`matvec::matvec`]
     ///
     /// # Safety
-    /// `x` is a live row of `cols` values.
+    /// `x` must be a live row of `cols` values.
     pub unsafe fn matvec(&self, dtype: DType, w: &[u8], cols: usize, x: Row, out: &mut [f32]) {
         let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
         assert!(w.len() == out.len() * row_bytes, "{} rows in {} bytes", out.len(), w.len());
@@ -269,7 +269,7 @@ impl Kernels {
     /// [`matmul::matmul`]
     ///
     /// # Safety
-    /// `target` is good for `tokens` tokens and nobody else touches it.
+    /// `target` must be valid for `tokens` tokens, and nobody else may touch it.
     pub unsafe fn matmul(
         &self,
         dtype: DType,
@@ -293,7 +293,7 @@ impl Kernels {
         unsafe { (self.rms_norm)(x.as_ptr(), weight, eps, out.as_mut_ptr()) }
     }
 
-    /// [`elementwise::rms_norm`] where `x` lies.
+    /// [`elementwise::rms_norm`] in place.
     pub fn rms_norm_in_place(&self, x: &mut [f32], weight: &[f32], eps: f32) {
         assert!(x.len() == weight.len());
         // SAFETY: it is as long as the weights; both pointers are made from one.
@@ -391,16 +391,16 @@ impl Kernels {
     }
 }
 
-/// A way to keep keys and values, with the entries of the table that differ by it.
+/// A storage type for keys and values, with the entries of the table that depend on it.
 pub(super) trait Kept: 'static {
-    /// What a value of the ring is stored in.
+    /// Storage type of the ring's values.
     type Ring: Element;
-    /// What a value of the window and of the block is stored in.
+    /// Storage type of the values of window and block.
     type Near: Plain;
 
     fn attend_of(k: &Kernels) -> Attend<Self::Ring, Self::Near>;
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [Self::Near]);
-    /// Puts a row of the window or of the block into the ring; gives its scale.
+    /// Copies a row of the window or of the block to the ring; returns its scale.
     fn keep(near: &[Self::Near], ring: &mut [Self::Ring]) -> f32;
 }
 
@@ -442,7 +442,7 @@ impl Kept for Half {
     }
 }
 
-/// The ring in integers of eight bits with a scale a row, the rest in half precision.
+/// The ring in 8-bit integers with a scale per row, the rest in half precision.
 pub(super) enum Bytes {}
 
 impl Kept for Bytes {

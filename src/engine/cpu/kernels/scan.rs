@@ -1,28 +1,28 @@
 //! The scan of one head of a mixer: `S = exp(dt A) S + dt x (outer) B`, `y = S C + D x`.
 //!
 //! Two forms of the same function. *Step* carries the state from token to token. *Quadratic* never
-//! forms the state inside a stretch: `y_t` is the sum over the stretch's tokens `s <= t` of
-//! `exp(A (dt_s+1 + ... + dt_t)) dt_s (C_t . B_s) x_s`, plus the state from before it, decayed. For
-//! short chunks that is several times less work.
+//! forms the state within a stretch: `y_t` is the sum over the stretch's tokens `s <= t` of `exp(A
+//! (dt_s+1 + ... + dt_t)) dt_s (C_t . B_s) x_s`, plus the decayed state from before the stretch.
+//! For short chunks that is several times less work.
 
 use super::super::simd::Simd;
 use super::conv::Strided;
 use super::elementwise::lanes;
 
-/// Tokens of a stretch of the quadratic form. Chunks are longer at times; then they are cut.
+/// Tokens per stretch of the quadratic form. Longer chunks are cut.
 pub(in crate::engine::cpu) const STRETCH: usize = 32;
 
 /// One head over a block of tokens.
 pub(in crate::engine::cpu) struct Head<'a> {
     /// Channels of the head, `I / H`.
     pub width: usize,
-    /// State entries a channel, `N`.
+    /// State entries per channel, `N`.
     pub state: usize,
     /// Decay rate, negative.
     pub a: f32,
     /// Weight of the input itself.
     pub d: f32,
-    /// Step sizes after softplus, a token.
+    /// Step sizes after softplus, one per token.
     pub dt: &'a [f32],
     /// `[tokens][width]`
     pub x: Strided,
@@ -38,7 +38,7 @@ pub(in crate::engine::cpu) struct Head<'a> {
 /// values apart) its output.
 ///
 /// # Safety
-/// The pointers of `head` are good for its tokens, `y` too, and nobody else touches `y`.
+/// The pointers of `head` and `y` must be valid for its tokens, and nobody else may touch `y`.
 #[inline(always)]
 pub(super) unsafe fn scan<S: Simd>(head: &Head, s: &mut [f32], y: *mut f32, stride: usize) {
     let tokens = head.dt.len();
@@ -53,8 +53,8 @@ pub(super) unsafe fn scan<S: Simd>(head: &Head, s: &mut [f32], y: *mut f32, stri
         // The state is needed after the stretch unless the next token begins a chunk.
         let last = end == tokens || !head.reset[end];
         let whole = end - start;
-        // Multiplications a token: the state's width times depth twice, or half the stretch times
-        // the sum of the two (and the state again where there is one before or after).
+        // Multiplications per token: the state's width times depth twice, or half the stretch times
+        // the sum of the two (and the state again if there is one before or after).
         let by_step = 2 * head.state * head.width;
         let outside = usize::from(!head.reset[start]) + usize::from(last);
         let by_stretch =
@@ -95,8 +95,8 @@ unsafe fn step<S: Simd>(head: &Head, t: usize, s: &mut [f32], y: *mut f32) {
     }
 }
 
-/// Tokens `start..end`, at most [`STRETCH`]. With `last`, the state is brought up to `end`;
-/// otherwise it is left as it was, to be zeroed by the reset that follows.
+/// Tokens `start..end`, at most [`STRETCH`]. With `last`, the state is advanced to `end`; otherwise
+/// it is left as it was, to be zeroed by the reset that follows.
 #[inline(always)]
 unsafe fn quadratic<S: Simd>(
     head: &Head,

@@ -1,5 +1,5 @@
-//! Every table against plain arithmetic in f64, and against the portable table: what a kernel
-//! computes must not depend on the instruction set beyond the rounding of f32.
+//! Every table compared with plain arithmetic in f64, and with the portable table: the results of a
+//! kernel must not depend on the instruction set beyond f32 rounding.
 
 use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
 use super::activations::BLOCK;
@@ -15,10 +15,10 @@ use std::f64::consts::PI;
 
 mod isolation;
 
-/// A unit in the last place, relative to what it is the last place of.
+/// A unit in the last place, relative to the number.
 const ULP: f64 = f32::EPSILON as f64;
 
-/// Greatest relative error of `exp`.
+/// Maximum relative error of `exp`.
 const EXP_ERROR: f64 = 2.0 * ULP;
 
 /// Where `exp` is clamped: e^-87.
@@ -27,18 +27,18 @@ const CLAMPED: f64 = 1.65e-38;
 /// Smaller numbers have fewer bits.
 const TINY: f64 = f32::MIN_POSITIVE as f64;
 
-/// What a sum of `terms` products may err by, relative to the sum of their magnitudes. An addition
-/// errs by up to half an [`ULP`] of that, 0.3 in the mean of squares, and the errors of many add up
-/// like a random walk: 1.5 times the root of their number is five standard deviations. Three more
-/// are for the roundings of each term.
+/// Allowed error of a sum of `terms` products, relative to the sum of their magnitudes. An addition
+/// is off by up to half an [`ULP`] of that, 0.3 in the root mean square, and the errors of many add
+/// up like a random walk: 1.5 times the square root of their number is five standard deviations.
+/// Three more are for the rounding of each term.
 fn rounding(terms: usize) -> f64 {
     (3.0 + 1.5 * (terms as f64).sqrt()) * ULP
 }
 
-/// What lies where a kernel must not write.
+/// Filler where a kernel must not write.
 const UNTOUCHED: f32 = 1e30;
 
-/// Numbers that mean the same for ever (SplitMix64).
+/// Numbers that never change (SplitMix64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -59,7 +59,7 @@ impl Numbers {
         (self.bits() % n as u64) as usize
     }
 
-    /// Near enough to normal: the sum of four uniform numbers, with variance 1.
+    /// Close enough to normal: the sum of four uniform numbers, with variance 1.
     fn normal(&mut self) -> f32 {
         let sum: f32 = (0..4).map(|_| self.uniform() - 0.5).sum();
         sum * 3f32.sqrt()
@@ -84,7 +84,7 @@ fn portable() -> &'static Kernels {
 #[test]
 fn the_portable_table_is_the_last_of_all() {
     let names: Vec<_> = available().into_iter().map(|k| k.name).collect();
-    // For those who run this to see what was tested.
+    // Shows what was tested.
     println!("instruction sets: {}", names.join(", "));
     assert_eq!(names.last(), Some(&PORTABLE.name));
     for (i, name) in names.iter().enumerate() {
@@ -92,7 +92,7 @@ fn the_portable_table_is_the_last_of_all() {
     }
 }
 
-// The operations under the kernels.
+// The operations that kernels are built on.
 
 /// Runs a check on every instruction set that this machine has.
 macro_rules! on_every_simd {
@@ -171,7 +171,7 @@ fn exp_is_right_to_two_units_in_the_last_place() {
 }
 
 #[test]
-fn halves_and_brains_load_exactly() {
+fn f16_and_bf16_load_exactly() {
     fn check<S: Simd>(name: &str) {
         for start in (0..=u16::MAX).step_by(LANES) {
             let bits: [u16; LANES] = std::array::from_fn(|i| start + i as u16);
@@ -200,7 +200,7 @@ fn same(a: f32, b: f32) -> bool {
 
 // Activations.
 
-/// Rows of `cols` activations, quantised by `k`.
+/// Rows of `cols` activations, quantized by `k`.
 fn activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
     let rows = x.len() / cols;
     let mut a = Activations::new(rows, cols).unwrap();
@@ -214,7 +214,7 @@ fn activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
     a
 }
 
-/// What the integers of a row stand for.
+/// The values that the integers of a row represent.
 struct Quantised {
     scale: Vec<f32>,
     sum: Vec<f32>,
@@ -233,14 +233,14 @@ fn quantised(a: &Activations, row: usize) -> Quantised {
     }
 }
 
-/// The integers of a row that the portable table quantised.
+/// The integers of a row quantized by the portable table.
 fn integers(a: &Activations, row: usize) -> Vec<i16> {
     let len = a.cols().next_multiple_of(BLOCK);
     // SAFETY: a row has whole blocks.
     unsafe { std::slice::from_raw_parts(a.row(row).q, len).to_vec() }
 }
 
-/// Values of the sizes that occur: most near one, some far from it, some blocks all zero.
+/// Values of realistic sizes: most close to one, some far from it, some blocks all zero.
 fn inputs(numbers: &mut Numbers, n: usize) -> Vec<f32> {
     let mut x = numbers.normals(n);
     for block in x.chunks_mut(BLOCK) {
@@ -286,21 +286,21 @@ fn activations_are_rounded_to_fourteen_bits() {
     }
 }
 
-/// That row `i` says the same in the order of `k` as in the portable one.
+/// Asserts that row `i` is the same in the order of `k` as in the portable one.
 #[track_caller]
 fn assert_same_activations(k: &Kernels, a: &Activations, judge: &Activations, i: usize) {
     let (own, side, q) = (quantised(a, i), quantised(judge, i), integers(judge, i));
     assert_eq!(own.scale, side.scale, "{}: scales of {} values", k.name, a.cols());
     assert_eq!(own.sum, side.sum, "{}: sums of {} values", k.name, a.cols());
     assert_eq!(own.half_sums, side.half_sums, "{}: half sums", k.name);
-    // Rows of a unit matrix bring out one integer each.
+    // Rows of an identity matrix extract one integer each.
     let mut unit = vec![0u8; q.len() / BLOCK * DType::Q8_0.block_bytes()];
     for (j, &q) in q.iter().enumerate() {
         let block = &mut unit[j / BLOCK * 34..][..34];
         block[..2].copy_from_slice(&f16::ONE.to_le_bytes());
         block[2 + j % BLOCK] = 1;
         let mut out = [0.0];
-        // SAFETY: the row is good for its blocks.
+        // SAFETY: the row is valid for its blocks.
         unsafe { k.matvec(DType::Q8_0, &unit, q_len(a), a.row(i), &mut out) };
         assert_eq!(out[0], f32::from(q) * side.scale[j / BLOCK], "{}: value {j}", k.name);
         unit[j / BLOCK * 34..][..34].fill(0);
@@ -344,7 +344,7 @@ fn nan_and_infinity_do_not_become_integers_out_of_range() {
 
 // Products.
 
-/// A matrix as a file holds it, and what it means.
+/// A matrix as stored in a file, and its values.
 struct Weights {
     dtype: DType,
     cols: usize,
@@ -359,7 +359,7 @@ impl Weights {
         Weights { dtype, cols, bytes, values }
     }
 
-    /// Any bits that a block may have, under scales of a usual size.
+    /// Any bits that a block may have, with scales of a usual size.
     fn random(dtype: DType, rows: usize, cols: usize, numbers: &mut Numbers) -> Weights {
         let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
         if dtype.is_quantised() {
@@ -375,8 +375,8 @@ impl Weights {
         self.values.len() / self.cols
     }
 
-    /// The product of a row with `x`, and a magnitude that its terms stay below: minima and offsets
-    /// are added apart from the rest, so the greatest weight stands for all.
+    /// The product of a row with `x`, and a bound on the magnitude of its terms: minima and offsets
+    /// are added separately from the rest, so the largest weight is used for all.
     fn product(&self, row: usize, x: &[f64]) -> (f64, f64) {
         let w = &self.values[row * self.cols..][..self.cols];
         let greatest = w.iter().fold(0f32, |max, w| max.max(w.abs()));
@@ -401,8 +401,8 @@ fn set_scales(dtype: DType, bytes: &mut [u8], mut scale: impl FnMut() -> f32) {
     }
 }
 
-/// Rows of activations as numbers: as the integers say where the weights are quantised, so that
-/// the products differ by rounding alone.
+/// Rows of activations as numbers: those of the integers if the weights are quantized, so that the
+/// products differ only by rounding.
 fn meaning(dtype: DType, cols: usize, x: &[f32]) -> Vec<Vec<f64>> {
     let judge = activations(portable(), cols, x);
     let rows = x.chunks_exact(cols).enumerate();
@@ -429,8 +429,8 @@ fn any_shape() -> impl Strategy<Value = (DType, usize)> {
     select(DType::ALL.to_vec()).prop_flat_map(|t| (Just(t), select(widths(t))))
 }
 
-/// Checks `matvec` and `matmul` of every table against f64, against the portable table and against
-/// each other.
+/// Compares `matvec` and `matmul` of every table with f64, with the portable table and with each
+/// other.
 fn check_products(w: &Weights, x: &[f32], add: bool, gap: usize) {
     let (tokens, rows) = (x.len() / w.cols, w.rows());
     let meaning = meaning(w.dtype, w.cols, x);
@@ -541,7 +541,7 @@ proptest! {
     }
 }
 
-/// A panel is used again and again, for matrices of different kinds.
+/// A panel is reused for matrices of different kinds.
 #[test]
 fn a_panel_keeps_nothing_of_the_last_product() {
     let mut numbers = Numbers(4);
@@ -594,7 +594,7 @@ fn norms_gates_and_the_cap() {
                 // 1 + tanh(y) without the cancellation at negative y.
                 let twice = (8.0 / PI).sqrt() * (gate + 0.044715 * gate.powi(3));
                 let exact = gate / (1.0 + (-twice).exp()) * up;
-                // An exponential passes the rounding of its exponent on by the exponent's size.
+                // An exponential amplifies the rounding of its exponent by the exponent's size.
                 let relative = rounding(1) * (1.0 + 4.0 * twice.abs().min(88.0)) + EXP_ERROR;
                 let tolerance = relative * exact.abs() + CLAMPED * (gate * up).abs();
                 assert_close(&format!("{}: geglu, gate {gate}", k.name), out[i], exact, tolerance);
@@ -687,7 +687,7 @@ proptest! {
 
 // The scan.
 
-/// A head's inputs, side by side in one matrix as the engine has them.
+/// A head's inputs, side by side in one matrix as in the engine.
 struct ScanCase {
     width: usize,
     state: usize,
@@ -750,7 +750,7 @@ impl ScanCase {
         (y, s)
     }
 
-    /// Outputs and the last state by the recurrence in f64, each with the sum of its terms'
+    /// Outputs and the last state from the recurrence in f64, each with the sum of its terms'
     /// magnitudes.
     #[allow(clippy::type_complexity, reason = "pairs of what the doc comment says")]
     fn exact(&self) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
@@ -784,7 +784,7 @@ impl ScanCase {
         (y, s)
     }
 
-    /// Greatest magnitude of an exponent in a stretch. The quadratic form takes differences of such
+    /// Maximum magnitude of an exponent in a stretch. The quadratic form takes differences of such
     /// exponents, so their rounding is a relative error of what it computes.
     fn greatest_exponent(&self) -> f64 {
         let windows = (0..self.dt.len()).map(|t| {
@@ -794,11 +794,11 @@ impl ScanCase {
         windows.fold(0.0, f64::max) * f64::from(self.a.abs())
     }
 
-    /// Checks every table, whole, cut at `cuts`, and token by token.
+    /// Checks every table: in one piece, cut at `cuts`, and token by token.
     fn check(&self, cuts: &[usize]) {
         let (y, s) = self.exact();
         let each: Vec<usize> = (0..self.dt.len()).collect();
-        // A state is rounded at each token, an output sums over states and over a stretch.
+        // A state is rounded at each token; an output sums over states and over a stretch.
         let sums = rounding(self.dt.len()) + rounding(self.state) + rounding(STRETCH);
         let relative = sums + ULP * self.greatest_exponent();
         for k in available() {
@@ -877,14 +877,14 @@ impl AttentionCase {
             sizes[index] = sizes[index].max(run.row(run.len));
             runs.push(run);
         }
-        // As the books list them.
+        // As the block tables list them.
         runs.sort_by_key(|run| run.place != Place::Ring);
         let q = numbers.normals(heads * head_dim).into_iter().map(|q| sharp * q).collect();
         let places = sizes.map(|size| [0, 1].map(|_| numbers.normals(size * head_dim)));
         AttentionCase { heads, head_dim, q, places, runs }
     }
 
-    /// Every row of the runs: its key and value.
+    /// The key and value of every row of the runs.
     fn rows(&self) -> impl Iterator<Item = [&[f32]; 2]> {
         self.runs.iter().flat_map(move |run| {
             let index = match run.place {
@@ -899,7 +899,7 @@ impl AttentionCase {
         })
     }
 
-    /// `[heads][head_dim]`: softmax(q k / sqrt(head_dim)) v, with what each may err by.
+    /// `[heads][head_dim]`: softmax(q k / sqrt(head_dim)) v, with the allowed error of each.
     fn exact(&self) -> Vec<(f64, f64)> {
         let mut out = Vec::new();
         for q in self.q.chunks_exact(self.head_dim) {
@@ -996,7 +996,7 @@ impl AttentionCase {
         }
     }
 
-    /// With keys and values that f16 holds.
+    /// With keys and values that f16 represents exactly.
     fn rounded(mut self) -> AttentionCase {
         for value in self.places.iter_mut().flatten().flatten() {
             *value = f16::from_f32(*value).to_f32();
@@ -1004,8 +1004,8 @@ impl AttentionCase {
         self
     }
 
-    /// With keys and values that a ring of bytes holds: whole numbers up to 127, which each row
-    /// reaches, times a power of two.
+    /// With keys and values that a byte ring represents exactly: whole numbers up to 127, which
+    /// each row reaches, times a power of two.
     fn in_bytes(self) -> AttentionCase {
         let mut case = self.rounded();
         for row in case.places[0].iter_mut().flat_map(|values| values.chunks_mut(case.head_dim)) {
@@ -1041,14 +1041,14 @@ proptest! {
 fn attention_to_nothing_is_nothing() {
     for k in available() {
         let case = AttentionCase::new(3, 80, 0, 1.0, &mut Numbers(7));
-        // Two empty parts are checked on the way; what they join to means nothing.
+        // Two empty parts are included; joining only these is meaningless.
         case.run::<Single>(k, 2);
         case.run::<Half>(k, 2);
         case.run::<Bytes>(k, 2);
     }
 }
 
-/// A score that towers over those before it must not lose to rounding, nor the others to it.
+/// A score much larger than those before it must not be lost to rounding, nor the others to it.
 #[test]
 fn attention_survives_scores_far_apart() {
     for head_dim in [2, 64] {
@@ -1070,7 +1070,7 @@ fn attention_survives_scores_far_apart() {
 fn keys_and_values_are_stored_as_the_nearest_f16() {
     let mut numbers = Numbers(9);
     let mut x: Vec<f32> = (0..1 << 14).map(|_| f32::from_bits(numbers.bits() as u32)).collect();
-    // Sizes that f16 has, ties between two of them, and the ends of its range.
+    // Values that f16 represents, ties between two of them, and the ends of its range.
     x.extend((0..1 << 14).map(|_| numbers.normal() * (12.0 * numbers.normal()).exp2()));
     x.extend((0..1 << 12).map(|i| f16::from_bits(i * 8 + 5).to_f32() * (1.0 + 1.0 / 2048.0)));
     x.extend((0..1 << 10).map(|i| (i as f32 + 0.5) * 2f32.powi(-24)));

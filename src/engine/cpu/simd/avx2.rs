@@ -10,7 +10,7 @@ pub(crate) fn detected() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// What [`Avx2`] with VNNI needs beside that.
+/// What [`Avx2`] with VNNI needs in addition.
 pub(crate) fn vnni_detected() -> bool {
     detected() && is_x86_feature_detected!("avxvnni")
 }
@@ -23,7 +23,7 @@ type F = [__m256; 2];
 type I = [__m256i; 2];
 /// 16-bit: the first 16 weights of both blocks, then the others.
 type W = [[__m256i; 2]; 2];
-/// The same of activations.
+/// The same for activations.
 type A = [[__m256i; 2]; 2];
 
 macro_rules! lanewise {
@@ -335,8 +335,8 @@ unsafe fn scaled(w: __m256i, scale: i16) -> __m256i {
     unsafe { _mm256_mullo_epi16(w, _mm256_set1_epi16(scale)) }
 }
 
-/// Of 16 bytes of lower bits and 16 of upper ones, the latter shifted by `SHIFT`: 16 weights of the
-/// first 64 of half a Q6_K block, and 16 of the others.
+/// From 16 bytes of lower bits and 16 of upper ones, the latter shifted by `SHIFT`: 16 weights of
+/// the first 64 of half a Q6_K block, and 16 of the others.
 #[inline(always)]
 unsafe fn six_bits_of<const SHIFT: i32>(low: *const u8, high: *const u8) -> [__m256i; 2] {
     unsafe {

@@ -21,7 +21,7 @@ type F = __m512;
 type I = __m512i;
 /// 16-bit: the first 16 weights of both blocks, then the others.
 type W = [__m512i; 2];
-/// The same of activations.
+/// The same for activations.
 type A = [__m512i; 2];
 
 impl Simd for Avx512 {
@@ -185,7 +185,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn nibbles_of_half(p: *const u8) -> W {
         unsafe {
-            // Each 16 bytes twice: for the first block as they are, for the second shifted.
+            // Each 16 bytes twice: unshifted for the first block, shifted for the second.
             two!(|p| {
                 let v = _mm_loadu_si128(p.cast());
                 let both =
@@ -348,8 +348,8 @@ unsafe fn scaled(w: __m512i, four: __m512i, a: i64, b: i64) -> __m512i {
     }
 }
 
-/// Adds to each 32-bit lane the products of two 16-bit pairs. The intrinsic of the same name is
-/// taken apart by LLVM into two instructions, which halves the speed of matrix products.
+/// Adds to each 32-bit lane the products of two 16-bit pairs. LLVM splits the intrinsic of the same
+/// name into two instructions, which halves the speed of matrix products.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn dpwssd(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {

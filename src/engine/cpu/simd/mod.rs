@@ -6,8 +6,9 @@
     reason = "every function is an operation of `Simd`, whose contract stands there"
 )]
 
-/// `[f(a), f(b)]` without a closure. What calls intrinsics must be inlined into the function that was
-/// compiled for the instruction set; `inline(always)` sees to that, and a closure can't have it.
+/// `[f(a), f(b)]` without a closure. Code that calls intrinsics must be inlined into the function
+/// that was compiled for the instruction set; `inline(always)` ensures that, and a closure can't
+/// have it.
 macro_rules! two {
     (|$x:ident| $f:expr; $a:expr, $b:expr) => {
         [
@@ -30,7 +31,7 @@ pub(super) mod avx512;
 pub(super) mod neon;
 pub(super) mod portable;
 
-/// Greatest magnitude of a quantised activation. Twice the bits of a weight: with int8 the rounding
+/// Largest magnitude of a quantized activation. Twice the bits of a weight: with int8 the rounding
 /// of activations would be the largest error of all, several times that of Q8_0 weights. And a sum
 /// of four products with weights times 256 still fits 32 bits.
 pub(super) const ACTIVATION_MAX: i32 = 8191;
@@ -41,9 +42,9 @@ pub(super) const LANES: usize = 16;
 /// Operations on 16 lanes.
 ///
 /// # Safety
-/// Every function may use instructions that only some machines have, and every pointer must be good
-/// for the lanes named. Kernels call them from functions compiled for an instruction set that was
-/// detected. No pointer needs alignment.
+/// Every function may use instructions that only some machines have, and every pointer must be
+/// valid for the lanes named. Kernels call them from functions compiled for an instruction set that
+/// was detected. No pointer needs alignment.
 pub(super) trait Simd: Copy + 'static {
     /// 16 f32.
     type F: Copy;
@@ -124,20 +125,20 @@ pub(super) trait Simd: Copy + 'static {
     /// The sums of activations, those of the first block in the lower eight lanes, those of the
     /// second in the upper.
     unsafe fn lane_sums(a: Self::A) -> Self::I;
-    /// Adds products of weights and activations: those of the first block to the lower eight lanes,
-    /// those of the second to the upper.
+    /// Accumulates products of weights and activations: those of the first block into the lower
+    /// eight lanes, those of the second into the upper.
     unsafe fn dot(acc: Self::I, w: Self::W, a: Self::A) -> Self::I;
-    /// The same from zero, where each 16 weights are multiplied by one of four numbers, each of
-    /// them within ±128 and weights within ±32 (so that the products fit 16 bits).
+    /// The same starting from zero, with each 16 weights multiplied by one of four numbers, each
+    /// within ±128 and weights within ±32 (so that the products fit 16 bits).
     unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
 
-    /// Asks for the cache line at `p`, which need not be good.
+    /// Prefetches the cache line at `p`, which need not be valid.
     unsafe fn prefetch(p: *const u8);
 
-    /// Writes 16 weights, i8, of a row to a group of a panel.
+    /// Writes 16 i8 weights of a row to a group of a panel.
     unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
-    /// Adds to the lanes, one a row of the panel, the products of a group with the activations of
-    /// `N` tokens: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
+    /// Adds the products of a group with the activations of `N` tokens to the lanes, one per row of
+    /// the panel: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
     unsafe fn dot_group<const N: usize>(
         acc: &mut [Self::I; N],
         group: *const u8,
@@ -159,7 +160,7 @@ pub(super) trait Simd: Copy + 'static {
         }
     }
 
-    /// As [`Simd::load_n`], of f16.
+    /// As [`Simd::load_n`], for f16.
     #[inline(always)]
     unsafe fn load_f16_n(p: *const u16, n: usize) -> Self::F {
         if n == LANES {
@@ -173,7 +174,7 @@ pub(super) trait Simd: Copy + 'static {
         }
     }
 
-    /// As [`Simd::load_n`], of i8.
+    /// As [`Simd::load_n`], for i8.
     #[inline(always)]
     unsafe fn load_i8_n(p: *const i8, n: usize) -> Self::F {
         if n == LANES {
@@ -201,7 +202,7 @@ pub(super) trait Simd: Copy + 'static {
         }
     }
 
-    /// As [`Simd::store_n`], of f16.
+    /// As [`Simd::store_n`], for f16.
     #[inline(always)]
     unsafe fn store_f16_n(p: *mut u16, v: Self::F, n: usize) {
         if n == LANES {

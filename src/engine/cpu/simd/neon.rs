@@ -1,9 +1,9 @@
-//! [`Simd`] with NEON, four registers for sixteen lanes. What every machine of this architecture has
-//! is written once; the products of weights and activations come in three kinds ([`Products`]), by
-//! the extensions that they need.
+//! [`Simd`] with NEON, four registers for sixteen lanes. What every machine of this architecture
+//! has is written once; the products of weights and activations come in three kinds ([`Products`]),
+//! depending on the extensions they need.
 //!
 //! Rust's intrinsics for the extensions, and those for f16, are not stable in the oldest compiler
-//! that builds this crate, so a few single instructions are assembly.
+//! that builds this crate, so a few single instructions are inline assembly.
 
 use super::{ACTIVATION_MAX, Simd};
 use std::arch::aarch64::*;
@@ -33,7 +33,7 @@ type F = [float32x4_t; 4];
 type I = [int32x4_t; 4];
 type W = [int8x16_t; 4];
 
-/// The part of [`Simd`] that differs by extension; what the items are stands there.
+/// The part of [`Simd`] that differs by extension; its items are documented there.
 pub(crate) trait Products: Copy + 'static {
     type A: Copy;
     const TILE: usize;
@@ -317,10 +317,10 @@ impl<P: Products> Simd for Neon<P> {
     }
 }
 
-/// For every machine: weights are widened to 16 bits, activations lie in order as they are.
+/// For every machine: weights are widened to 16 bits, activations are stored in order.
 ///
-/// Sums fit: a product is at most 128 * 8191 < 2^20, and at most 32 of them, with an excess of
-/// 32 * 32 * 8191 < 2^24, meet in a lane.
+/// Sums fit: a product is at most 128 * 8191 < 2^20, and at most 32 of them, with an excess of 32 *
+/// 32 * 8191 < 2^24, add up in a lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Widening;
 
@@ -419,14 +419,14 @@ impl Products for Widening {
     }
 }
 
-/// For machines with products of bytes: an activation is `128 * high + low`, -64 <= high <= 64 and
-/// -64 <= low < 64; 32 bytes `high` of a block are followed by 32 bytes `low`. The dot product
+/// For machines with byte products: an activation is `128 * high + low`, -64 <= high <= 64 and -64
+/// <= low < 64; 32 bytes `high` of a block are followed by 32 bytes `low`. The dot product
 /// extension multiplies them; with `I8MM`, in the panel product, 8-bit matrix multiplication, which
 /// does twice as much at a time.
 ///
-/// Sums fit: of either half a product is at most 128 * 64 = 2^13, and at most 32 of them meet in a
-/// lane before the high ones are shifted by 7: 2^18 and 2^25, with an excess of
-/// 32 * 32 * 8191 < 2^24.
+/// Sums fit: a product of either half is at most 128 * 64 = 2^13, and at most 32 of them add up in
+/// a lane before the high ones are shifted by 7: 2^18 and 2^25, with an excess of 32 * 32 * 8191 <
+/// 2^24.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<const I8MM: bool>;
 
@@ -526,7 +526,7 @@ impl<const I8MM: bool> Products for Bytes<I8MM> {
     }
 }
 
-/// [`Simd::dot_group`] by dot products; `a` holds the high bytes and the low ones.
+/// [`Simd::dot_group`] with dot products; `a` holds the high bytes and the low ones.
 #[inline(always)]
 unsafe fn group_by_dot<const N: usize>(acc: &mut [I; N], group: *const u8, a: [[int8x16_t; 2]; N]) {
     unsafe {
@@ -552,7 +552,7 @@ unsafe fn group_by_dot<const N: usize>(acc: &mut [I; N], group: *const u8, a: [[
     }
 }
 
-/// [`Simd::dot_group`] by products of 2x8 matrices: two rows of weights with the high and the low
+/// [`Simd::dot_group`] with products of 2x8 matrices: two rows of weights with the high and the low
 /// bytes of eight activations.
 #[inline(always)]
 unsafe fn group_by_matrix<const N: usize>(

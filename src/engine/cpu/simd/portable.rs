@@ -1,4 +1,5 @@
-//! [`Simd`] in plain Rust: the judge of the others, and the engine of machines without them.
+//! [`Simd`] in plain Rust: the reference for the others, and the fallback for machines without
+//! them.
 
 use super::{LANES, Simd};
 use half::{bf16, f16};

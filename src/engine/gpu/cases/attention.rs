@@ -10,7 +10,7 @@ use crate::engine::gpu::plan::{SEEN, place};
 use crate::engine::gpu::twin;
 use half::f16;
 
-/// Some runs over the three places, and the words that tell them.
+/// Some runs over the three places, and the words that encode them.
 fn runs(numbers: &mut Numbers, rows: [u32; 3]) -> Vec<Run> {
     let mut runs = Vec::new();
     for (place, rows) in [Place::Ring, Place::Window, Place::Block].into_iter().zip(rows) {
@@ -27,7 +27,7 @@ fn runs(numbers: &mut Numbers, rows: [u32; 3]) -> Vec<Run> {
     runs
 }
 
-/// Rows of integers with a scale each.
+/// Integer rows with a scale each.
 struct Integers {
     rows: Vec<(Vec<i8>, f32)>,
 }
@@ -46,7 +46,7 @@ impl Integers {
         rows.flat_map(|(q, scale)| q.iter().map(move |q| scale * f32::from(*q))).collect()
     }
 
-    /// As the ring holds them, behind what is of other layers.
+    /// As the ring holds them, following the data of other layers.
     fn words(&self, p: &params::Attend, head_dim: u32) -> Vec<u32> {
         let mut words = vec![0; p.ring_at as usize / 2];
         for (q, _) in &self.rows {
@@ -111,7 +111,7 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     }
     let mut arena = arena(tokens, split);
     arena.list(SEEN);
-    // Of another schedule, then of this one; the lists follow.
+    // First those of another schedule, then of this one; the lists follow.
     let mut at = arena.len() + 8 * tokens as usize;
     let lists: Vec<Vec<Run>> = (0..tokens).map(|_| runs(numbers, rows)).collect();
     arena.push(vec![0; 4 * tokens as usize]);

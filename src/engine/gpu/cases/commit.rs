@@ -7,7 +7,7 @@ use crate::engine::gpu::params;
 use crate::engine::gpu::plan::MOVES;
 use crate::engine::gpu::twin;
 
-/// With keys and values of a type, or with a ring of integers.
+/// With keys and values of a given type, or with an integer ring.
 pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
     let words = if kv == Some(KvType::F32) { 2 } else { 1 };
     let (pairs, kv_heads, layers) =
@@ -15,7 +15,7 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
     let rows = [1 + numbers.below(9), 1 + numbers.below(9), 1 + numbers.below(9)];
     let columns = 2 * kv_heads * pairs;
     let layer = numbers.below(3);
-    // A word of the ring of integers counts as two pairs; a row has a scale beside its words.
+    // A word of the integer ring counts as two pairs; a row has a scale in addition to its words.
     let ring_step = match kv {
         Some(_) => columns * rows[0],
         None => 2 * 2 * kv_heads * rows[0] * (pairs.div_ceil(2) + 1),
@@ -40,7 +40,7 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
             (0..count)
                 .map(|_| {
                     let source = numbers.below(3);
-                    // Only what is in the block goes to the window.
+                    // Only rows of the block go to the window.
                     let goal = if source == 2 { numbers.below(2) } else { 0 };
                     let from = numbers.below(rows[source as usize]);
                     [source, from, goal, numbers.below(rows[goal as usize])]
@@ -49,7 +49,7 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
         })
         .collect();
     let len = |at: u32, step: u32| (at + layers * step) as usize * words;
-    // Halves that are numbers, so that integers can be made of them.
+    // Halves that are not NaN, so that they can be converted to integers.
     let mut some = |len: usize| -> Vec<u32> {
         (0..len).map(|_| stored(KvType::F16, &[numbers.uniform(), numbers.uniform()])[0]).collect()
     };

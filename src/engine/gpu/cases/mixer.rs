@@ -45,7 +45,7 @@ pub(super) fn mixer(numbers: &mut Numbers, kernel: Kernel) -> Case {
     let chunk = numbers.one_of(&[1, 2, 5, 8, 40, 1000]);
     let start = numbers.below(chunk);
     let since: Vec<u32> = (start..start + tokens).map(|t| t % chunk).collect();
-    // That of another schedule comes before.
+    // The one of another schedule comes first.
     let words = vec![7; tokens as usize].into_iter().chain(since.iter().copied()).collect();
     let arena = arena_with(tokens, SINCE, words);
     let mixed = numbers.floats((2 * tokens * channels) as usize, 1.0);

@@ -1,5 +1,5 @@
-//! Small inputs for every kernel, with what its twin makes of them. The sizes are as awkward as a
-//! seed makes them: the proof at load takes one seed, the tests take many.
+//! Small inputs for every kernel, with the outputs of its twin. The seed picks awkward sizes: the
+//! validation at load uses one seed, the tests use many.
 
 mod attention;
 mod commit;
@@ -25,7 +25,7 @@ pub(super) struct Case {
     pub expected: Vec<Expected>,
 }
 
-/// What a binding must hold afterwards.
+/// Expected contents of a binding afterwards.
 pub(super) struct Expected {
     /// Index in [`Case::bindings`].
     pub binding: usize,
@@ -34,15 +34,15 @@ pub(super) struct Expected {
 
 pub(super) enum Values {
     Floats(Vec<f32>),
-    /// Two to a word.
+    /// Two per word.
     Halves(Vec<f32>),
     Words(Vec<u32>),
-    /// Words of four integers, each of which may be rounded to its neighbour, and of floats, whose
+    /// Words of four integers, each of which may be off by one from rounding, and of floats, whose
     /// last bits may differ.
     Integers(Vec<u32>),
 }
 
-/// The case of a kernel for a seed, of a variant that takes products in integers or in floats.
+/// The case of a kernel for a seed, for a variant that computes products in integers or in floats.
 pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
     let numbers = &mut Numbers::new(seed);
     match kernel {
@@ -88,7 +88,7 @@ fn arena_with(tokens: u32, list: usize, words: Vec<u32>) -> Vec<u32> {
     arena.words().to_vec()
 }
 
-/// Values in the form they are kept in.
+/// Values in the form they are stored in.
 fn stored(kv: KvType, values: &[f32]) -> Vec<u32> {
     match kv {
         KvType::F32 => bits(values),

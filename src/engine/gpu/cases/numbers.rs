@@ -1,4 +1,4 @@
-//! Random numbers for the inputs of kernels.
+//! Random numbers for kernel inputs.
 
 /// xorshift64* (Vigna 2016).
 pub(super) struct Numbers(u64);

@@ -10,7 +10,7 @@ use crate::engine::gpu::twin;
 use crate::quant::{DType, dequantise, quantise};
 use half::f16;
 
-/// Weights of a random matrix: as the GPU has them, and plain, `[rows][columns]`.
+/// Weights of a random matrix: in the GPU layout, and plain, `[rows][columns]`.
 struct Weights {
     quants: Vec<u32>,
     scales: Vec<u32>,
@@ -34,7 +34,7 @@ fn weights(numbers: &mut Numbers, format: Format, rows: usize) -> Weights {
     let mut bytes = vec![0; columns / dtype.block_len() * dtype.block_bytes()];
     for row in 0..rows {
         let plain = &mut plain[row * columns..][..columns];
-        // So small that scales are subnormal in half precision, which some drivers take for zero.
+        // So small that scales are subnormal in half precision, which some drivers flush to zero.
         let spread = if row < 8 && dtype.is_quantised() { 1e-4 } else { 1.0 };
         plain.fill_with(|| spread * numbers.uniform());
         if quantise(dtype, plain, &mut bytes).is_err() {
@@ -61,7 +61,7 @@ fn random_blocks(numbers: &mut Numbers, dtype: DType, spread: f32, bytes: &mut [
     }
 }
 
-/// What is in an output before: zero where weights are tiny, so that their product shows.
+/// Initial contents of an output: zero where weights are tiny, so that their product shows.
 fn before(numbers: &mut Numbers, len: usize) -> Vec<f32> {
     let mut values = numbers.floats(len, 1.0);
     let tiny = values.len().min(8);
@@ -137,7 +137,7 @@ pub(super) fn matvec(
     let kept_words = vec![0; kept_values.len()];
     let mut expected = vec![floats(4, out)];
     if two_outputs {
-        // Keys and values of rows that are not of this part are left alone, and so are zero.
+        // Keys and values of rows outside this part are not written, and so are zero.
         let kv = if passes { KvType::F32 } else { kv };
         expected.push(kept(6, kv, kept_values));
     }

@@ -1,4 +1,4 @@
-//! What is done to rows of activations between products.
+//! Operations on rows of activations between products.
 
 use super::numbers::{Numbers, turns};
 use super::{Case, arena, arena_with, bits, floats, kept};
@@ -63,7 +63,7 @@ pub(super) fn rope(numbers: &mut Numbers, kv: KvType) -> Case {
     let mut q = numbers.floats((tokens * p.q_stride) as usize, 1.0);
     let q_before = bits(&q);
     let kv_values = numbers.floats((2 * tokens * p.kv_stride) as usize, 1.0);
-    // Of two tables.
+    // From two tables.
     let turns = turns(numbers, (tokens * head_dim) as usize);
     let mut block = vec![0.0; (2 * p.block_at + 2 * kv_dim * p.rows) as usize];
     let own = &turns[(p.table * tokens * head_dim) as usize..];

@@ -3,8 +3,9 @@
 use super::super::params::Attend;
 use crate::cache::{Place, Run};
 
-/// One head of one token over the rows that `runs` name. `places` holds the values of ring, window
-/// and block, one a pair's half. Gives the sum of values, the greatest score and the sum of weights.
+/// One head of one token over the rows in `runs`. `places` holds the values of ring, window and
+/// block, each half of a pair separately. Returns the sum of values, the maximum score and the sum
+/// of weights.
 pub(in super::super) fn attend_part(
     p: &Attend,
     head_dim: usize,

@@ -2,8 +2,8 @@
 
 use super::super::params::Commit;
 
-/// `words` make a pair. A move is place and row it comes from, place and row it goes to; places are
-/// ring, window and block.
+/// A pair is `words` words. A move is source place and row, then destination place and row; places
+/// are ring, window and block.
 pub(in super::super) fn commit(
     p: &Commit,
     words: usize,

@@ -1,9 +1,10 @@
-//! The moves after a block where the ring is of integers of eight bits.
+//! The moves after a block for a ring of 8-bit integers.
 
 use super::super::params::Commit;
 use half::f16;
 
-/// As [`super::commit`], for words of two halves and a ring of four bytes a word with scales behind.
+/// Like [`super::commit`], for words of two halves and a ring with four bytes per word followed by
+/// scales.
 pub(in super::super) fn commit_i8(
     p: &Commit,
     moves: &[Vec<[u32; 4]>],

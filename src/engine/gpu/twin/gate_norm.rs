@@ -1,4 +1,4 @@
-//! A mixer's output, gated and normed.
+//! A mixer's output, gated and normalized.
 
 use super::super::params::Mixer;
 use super::{Constants, silu};

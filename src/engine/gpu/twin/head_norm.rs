@@ -1,4 +1,4 @@
-//! RMSNorm of each head of queries and of keys.
+//! RMSNorm of each query and key head.
 
 use super::super::params::HeadNorm;
 

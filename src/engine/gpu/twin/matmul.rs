@@ -3,7 +3,7 @@
 use super::super::params::{Finish, Matmul};
 use super::{gelu_tanh, packed_input, silu};
 
-/// `weights` is `[rows][columns]`. With `integers` the input is rounded as products in integers do.
+/// `weights` is `[rows][columns]`. With `integers` the input is rounded as in integer products.
 pub(in super::super) fn matmul(
     p: &Matmul,
     (finish, integers): (Finish, bool),

@@ -3,9 +3,9 @@
 use super::super::params::{Behind, Finish, Matvec};
 use super::{gelu_tanh, packed_input, silu, turned};
 
-/// `weights` is `[rows][columns]`. Where keys and values are kept, their values go to `kept` one by
-/// one, without the rounding to their type. With `integers` the input is rounded as products in
-/// integers do.
+/// `weights` is `[rows][columns]`. If keys and values are stored, their values go to `kept` one by
+/// one, without rounding to their type. With `integers` the input is rounded as in integer
+/// products.
 #[allow(clippy::too_many_arguments, reason = "the bindings of the kernel")]
 pub(in super::super) fn matvec(
     p: &Matvec,

@@ -1,4 +1,4 @@
-//! One token through the two mixers: the kernels for many tokens, for one.
+//! One token through the two mixers: the kernels for many tokens, applied to one.
 
 use super::super::params::Mixer;
 use super::{conv, gate_norm, remember, scan};

@@ -1,5 +1,5 @@
-//! The kernels once more, for the CPU, as plainly as can be: what the proof holds a driver against.
-//! One file a kernel, of the same name, with the same parameters.
+//! Twins: CPU reference implementations of the kernels, as plain as possible, which drivers are
+//! validated against. One file per kernel, with the same name and the same parameters.
 
 mod add_bias;
 mod attend;
@@ -77,7 +77,7 @@ fn silu(x: f32) -> f32 {
     x / (1.0 + (-x).exp())
 }
 
-/// GELU by its approximation with tanh.
+/// GELU in its tanh approximation.
 fn gelu_tanh(x: f32) -> f32 {
     // In double precision: `1 + tanh` is a small difference where `x` is negative.
     let x = f64::from(x);
@@ -85,7 +85,7 @@ fn gelu_tanh(x: f32) -> f32 {
     (0.5 * x * (1.0 + u.tanh())) as f32
 }
 
-/// What is applied to a gate.
+/// The activation applied to a gate.
 fn activated(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::Silu => silu(x),
@@ -97,7 +97,7 @@ fn softplus(x: f32) -> f32 {
     if x > 20.0 { x } else { x.exp().ln_1p() }
 }
 
-/// Turns a pair by its angle, given as cosine and sine.
+/// Rotates a pair by an angle given as cosine and sine.
 fn turned(pair: [f32; 2], turn: &[f32]) -> [f32; 2] {
     [pair[0] * turn[0] - pair[1] * turn[1], pair[0] * turn[1] + pair[1] * turn[0]]
 }

@@ -1,8 +1,8 @@
-//! What products in integers make of their input: pieces of integers under a scale each.
+//! How integer products round their input: pieces of integers with a scale each.
 
 use super::super::format::PIECE;
 
-/// The greatest integer, as in `shaders/shared/packed_input.wgsl`.
+/// The largest integer, as in `shaders/shared/packed_input.wgsl`.
 const GREATEST: f32 = 32512.0;
 
 /// Rounds `values` in place.

@@ -3,7 +3,7 @@
 use super::super::params::Rope;
 use super::turned;
 
-/// Keys and values go to `block`, `[side][kv head][rows][head_dim]`, without the rounding to their
+/// Keys and values go to `block`, `[side][kv head][rows][head_dim]`, without rounding to their
 /// type.
 pub(in super::super) fn rope(
     p: &Rope,
@@ -32,7 +32,7 @@ pub(in super::super) fn rope(
     }
 }
 
-/// Turns the pairs of a head whose values are so far apart.
+/// Rotates the pairs of a head; the values of a pair are this far apart.
 fn turn_head(head: &mut [f32], apart: usize, turns: &[f32]) {
     for (j, turn) in turns.chunks_exact(2).enumerate() {
         let first = if apart == 1 { 2 * j } else { j };

@@ -1,4 +1,4 @@
-//! Logits kept within a cap.
+//! Logit soft-capping.
 
 use super::super::params::SoftCap;
 

@@ -1,7 +1,7 @@
-//! The greatest of many candidates.
+//! The largest of many candidates.
 
-/// Index and bits of the `kept` greatest logits, in descending order, of equals the one of lower
-/// index first. Not a number counts as minus infinity.
+/// Index and bits of the `kept` largest logits, in descending order, ties broken by the lower
+/// index. NaN counts as minus infinity.
 pub(in super::super) fn top_k(logits: &[f32], kept: usize) -> Vec<(u32, u32)> {
     let value = |x: f32| if x.is_nan() { f32::NEG_INFINITY } else { x };
     let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().map(|&x| value(x))).collect();

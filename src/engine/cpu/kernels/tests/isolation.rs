@@ -5,14 +5,14 @@ use super::*;
 
 const ODD: [f32; 4] = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
-/// Tokens of a block: whole tiles of every machine, and some that are left over.
+/// Tokens per block: whole tiles on every machine, plus some left over.
 const TOKENS: usize = 15;
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-/// `x` with odd values in the row `row` of `cols` values: all over it, or at one place.
+/// `x` with odd values in row `row` of `cols` values: throughout, or at one position.
 fn poisoned(x: &[f32], cols: usize, row: usize, numbers: &mut Numbers) -> Vec<f32> {
     let mut x = x.to_vec();
     let odd = ODD[numbers.below(ODD.len())];
@@ -26,7 +26,7 @@ fn poisoned(x: &[f32], cols: usize, row: usize, numbers: &mut Numbers) -> Vec<f3
     x
 }
 
-/// Products of all rows of weights with all tokens, `[token][row]`: one token at a time, and by
+/// Products of all rows of weights with all tokens, `[token][row]`: one token at a time, and with
 /// panels.
 fn products(k: &Kernels, w: &Weights, x: &[f32]) -> [Vec<f32>; 2] {
     let (rows, tokens) = (w.rows(), x.len() / w.cols);
@@ -150,7 +150,7 @@ fn a_broken_query_head_changes_no_other() {
     }
 }
 
-/// Ring and window hold rows that a token does not see: not written yet, evicted, or of a broken
+/// Ring and window hold rows that a token does not see: not written yet, evicted, or from a broken
 /// past.
 #[test]
 fn rows_that_are_not_seen_change_nothing() {
