@@ -1,4 +1,5 @@
-// Two questions to one document in C++17: it is read once, and each question goes on from there.
+// Two questions about one document in C++17: it is processed once, and each question continues from
+// there.
 //
 //     c++ -std=c++17 ask.cpp -lattamba -o ask && ./ask model.gguf document.txt "Who?" "When?"
 #include <attamba.h>
@@ -24,7 +25,7 @@ void check(attamba_status status)
     }
 }
 
-// A handle that closes itself. The statuses of closing say nothing that a destructor could act on.
+// A handle that closes itself. A destructor could not act on the statuses of closing.
 template <typename T, attamba_status (*close)(T *)>
 struct Close {
     void operator()(T *handle) const { close(handle); }

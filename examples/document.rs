@@ -1,10 +1,10 @@
-//! Reads a document once, keeps what the model remembers of it in a file, and answers questions from
-//! there: the second run has nothing to read but the question.
+//! Processes a document once, saves the session in a file, and answers questions from there: the
+//! second run only has to process the question.
 //!
 //!     cargo run --release --example document -- MODEL DOCUMENT QUESTION...
 //!
-//! The memory is kept beside the document, as DOCUMENT.session. It holds as much as the budget lets
-//! it: the far parts of a long document are its oldest.
+//! The session is saved next to the document, as DOCUMENT.session. It remembers as much as the
+//! budget allows: the oldest parts of a long document are the first to be lost.
 
 use attamba::conversation::Conversation;
 use attamba::engine::Engine;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A chat that has taken the document in.
+/// A chat that has processed the document.
 fn read(
     engine: &Arc<dyn Engine>,
     language: &Language,

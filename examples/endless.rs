@@ -1,11 +1,11 @@
-//! A session that goes on for ever: feeds it many more tokens than it remembers, one at a time,
+//! A session that runs indefinitely: feeds it many more tokens than it remembers, one at a time,
 //! and shows that neither its memory nor its speed changes once the ring is full.
 //!
 //!     cargo run --release --example endless -- [MODEL] [TOKENS] [BUDGET IN MIB]
 //!
-//! By default the bundled model, 200000 tokens, 4 MiB. Each row of the table is of the thousand
-//! tokens that end at its position. Resident memory is the system's figure (Linux only) and counts
-//! the mapped pages of the model file.
+//! By default the bundled model, 200000 tokens, 4 MiB. Each row of the table covers the thousand
+//! tokens that end at its position. RSS is the system's figure (Linux only) and includes the mapped
+//! pages of the model file.
 
 use attamba::Result;
 use attamba::engine::KvType;
@@ -31,12 +31,12 @@ fn main() -> Result<()> {
     let vocab = session.engine().model().spec().vocab;
     let memory = session.memory();
     println!(
-        "budget {budget} bytes: state {}, scratch {}, room for {} chunk states a layer\n",
+        "budget {budget} bytes: state {}, scratch {}, room for {} chunk states per layer\n",
         memory.state,
         memory.scratch,
         session.ring_budget()
     );
-    println!("| position | ring | tokens/s | resident KiB |\n|--:|--:|--:|--:|");
+    println!("| position | ring | tokens/s | RSS KiB |\n|--:|--:|--:|--:|");
 
     let mut after_full = None;
     let mut last = (0.0, None);
@@ -58,22 +58,22 @@ fn main() -> Result<()> {
         }
     }
     if let Some((speed, resident)) = after_full {
-        println!("\nlast {PIECE} tokens against those when the ring was first full:");
+        println!("\nlast {PIECE} tokens compared with those when the ring was first full:");
         println!("speed {:.2}x", last.0 / speed);
         if let (Some(then), Some(now)) = (resident, last.1) {
-            println!("resident memory {:+} KiB", now - then);
+            println!("RSS {:+} KiB", now - then);
         }
     }
     assert_eq!(session.memory(), memory, "the session's own figures never change");
     Ok(())
 }
 
-/// Some token; which ones they are changes neither memory nor speed.
+/// Some token; which ones they are affects neither memory nor speed.
 fn token(i: u64, vocab: usize) -> u32 {
     (i.wrapping_mul(2_654_435_761) % vocab as u64) as u32
 }
 
-/// Resident memory of this process.
+/// RSS of this process.
 fn resident_kib() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

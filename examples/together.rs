@@ -1,4 +1,5 @@
-//! Decode of several sessions at once: tokens a second of all of them, beside one after the other.
+//! Decode of several sessions at once: tokens per second of all of them, compared with one after
+//! the other.
 //!
 //!     cargo run --release --example together [MODEL]
 
@@ -10,9 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/attamba-stories.gguf");
-/// Tokens that each session takes in, in one measurement.
+/// Tokens that each session processes, in one measurement.
 const TOKENS: u32 = 32;
-/// Measurements, of which the median counts.
+/// Measurements, of which the median is used.
 const ROUNDS: usize = 5;
 
 fn main() -> attamba::Result<()> {
@@ -38,7 +39,7 @@ fn main() -> attamba::Result<()> {
     Ok(())
 }
 
-/// Tokens a second of all sessions.
+/// Tokens per second of all sessions.
 fn speed(
     sessions: &mut [Session],
     feed: impl Fn(&mut [&mut Session], &[u32]) -> attamba::Result<()>,

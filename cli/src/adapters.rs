@@ -1,4 +1,4 @@
-//! `attamba adapters`: the GPUs of the machine, and how far they can be trusted.
+//! `attamba adapters`: the GPUs of the machine, and whether they can be trusted.
 
 use crate::common::{ModelArgs, printable};
 use anyhow::Result;
@@ -6,22 +6,23 @@ use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use std::io::Write;
 use std::sync::Arc;
 
-/// List GPUs, what they can do, and whether they compute what they should
+/// List GPUs, their capabilities, and whether they compute correctly
 ///
-/// Each kernel that the model needs is compiled and run on a small input, and the result is held
-/// against the CPU's. A variant that fails is replaced by the next; a GPU that has none left for
-/// some kernel is not used. The first adapter is the one that --engine gpu takes.
+/// Each kernel that the model needs is compiled and run on a small input, and the result is
+/// validated against the CPU's. A variant that fails is replaced by the next one; a GPU that has
+/// none left for some kernel is not used. The first adapter is the one that --engine gpu uses.
 ///
-/// ATTAMBA_KERNELS=WORD,WORD in the environment puts those variants first, here and wherever a GPU
-/// computes, that have most of the words in their names: to compare them, or to go round a slow one.
+/// ATTAMBA_KERNELS=WORD,WORD in the environment moves the variants whose names contain most of
+/// these words to the front, here and wherever a GPU is used: to compare them, or to avoid a slow
+/// one.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Only adapters that have NAME in their name
+    /// Only adapters whose name contains NAME
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// List variants of kernels too
+    /// Also list variants of kernels
     #[arg(long, short)]
     verbose: bool,
 }
@@ -32,7 +33,7 @@ pub fn run(args: Args) -> Result<()> {
     adapters.retain(|adapter| adapter.name().to_lowercase().contains(&wanted));
     let mut out = std::io::stdout().lock();
     if adapters.is_empty() {
-        // Says what there is, or what to install.
+        // Reports which ones exist, or what to install.
         Adapter::find(Some(&wanted).filter(|name| !name.is_empty()).map(String::as_str))?;
         return Ok(());
     }
@@ -49,14 +50,14 @@ pub fn run(args: Args) -> Result<()> {
         match proved {
             Ok(driver) => {
                 let kernels = driver.kernels();
-                writeln!(out, "  proof: {} kernels passed", kernels.len())?;
+                writeln!(out, "  validation: {} kernels passed", kernels.len())?;
                 if args.verbose {
                     for (kernel, variant) in kernels {
                         writeln!(out, "    {kernel}: {variant}")?;
                     }
                 }
             }
-            Err(e) => writeln!(out, "  proof: failed, this adapter is not used: {e}")?,
+            Err(e) => writeln!(out, "  validation: failed, this adapter is not used: {e}")?,
         }
     }
     Ok(())

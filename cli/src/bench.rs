@@ -1,4 +1,4 @@
-//! `attamba bench`: tokens a second of prefill and decode at given depths.
+//! `attamba bench`: tokens per second of prefill and decode at given depths.
 
 use crate::common::{EngineArgs, MemoryArgs, ModelArgs, note};
 use anyhow::{Result, bail};
@@ -12,9 +12,9 @@ use std::time::Instant;
 
 /// Measure prefill and decode speed
 ///
-/// Each test is run once to warm up and then -r times; mean, standard deviation and median are of
-/// those. At a depth, the session first takes in that many tokens; the repetitions then go on from
-/// there. Unless --ring or --budget says otherwise the session remembers all of them.
+/// Each test runs once to warm up and then -r times; mean, standard deviation and median are of the
+/// latter. At a depth, the session first processes that many tokens; the repetitions then continue
+/// from there. Unless --ring or --budget says otherwise the session remembers all of them.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -23,25 +23,25 @@ pub struct Args {
     engine: EngineArgs,
     #[command(flatten)]
     memory: MemoryArgs,
-    /// Tokens of a prompt; 0 for no such test
+    /// Tokens of a prompt; 0 to skip this test
     #[arg(short, long, default_value_t = 512, value_name = "N")]
     prompt: usize,
-    /// Tokens generated, one at a time; 0 for no such test
+    /// Tokens generated, one at a time; 0 to skip this test
     #[arg(short = 'n', long, default_value_t = 64, value_name = "N")]
     generate: usize,
-    /// Tokens taken in before, one or several numbers as 0,4096
+    /// Tokens processed beforehand: one or more numbers such as 0,4096
     #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',')]
     depth: Vec<usize>,
     /// Repetitions of each test
     #[arg(short, long, default_value_t = 5, value_name = "N")]
     repeat: usize,
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The same as --format json
+    /// Same as --format json
     #[arg(long)]
     json: bool,
-    /// Say on stderr what a GPU was given to do for each token
+    /// Report on stderr the GPU work per token
     #[arg(long, short)]
     verbose: bool,
 }
@@ -50,13 +50,13 @@ pub struct Args {
 enum Format {
     /// Markdown.
     Table,
-    /// An array of objects.
+    /// A JSON array of objects.
     Json,
-    /// One line a test.
+    /// One line per test.
     Csv,
 }
 
-/// What one test gave.
+/// The result of one test.
 #[derive(Serialize)]
 struct Measured {
     model: String,
@@ -65,7 +65,7 @@ struct Measured {
     threads: usize,
     test: String,
     depth: usize,
-    /// Tokens a second.
+    /// Tokens per second.
     mean: f64,
     stddev: f64,
     median: f64,
@@ -135,7 +135,7 @@ fn options(args: &Args, depth: usize) -> Result<Options> {
     Ok(options)
 }
 
-/// Tokens a second of each repetition.
+/// Tokens per second of each repetition.
 fn measure(
     session: &mut Session,
     at_once: bool,
@@ -168,7 +168,7 @@ fn measure(
     Ok(samples)
 }
 
-/// What a device did for each of some tokens.
+/// The device work for each of some tokens.
 fn counted(test: &str, before: Counters, after: Counters, tokens: usize, layers: usize) -> String {
     let per_token = |before: u64, after: u64| (after - before) as f64 / tokens as f64;
     let dispatches = per_token(before.dispatches, after.dispatches);

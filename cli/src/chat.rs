@@ -1,4 +1,4 @@
-//! `attamba chat`: a conversation on the terminal.
+//! `attamba chat`: a conversation in the terminal.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::interrupt::{Interrupt, Second};
@@ -21,13 +21,13 @@ use std::sync::Arc;
 
 /// Chat with a model
 ///
-/// Answers are printed as they are made. Ctrl-C stops an answer and keeps what there is of it; at
-/// the prompt it clears the line. Ctrl-D, /quit or Ctrl-C twice leave. When the session's memory
-/// is full the oldest parts of the chat are forgotten, and the chat goes on.
+/// Answers are printed as they are generated. Ctrl-C stops an answer and keeps the part generated
+/// so far; at the prompt it clears the line. Ctrl-D, /quit or Ctrl-C twice quit. When the session's
+/// memory is full the oldest parts of the chat are forgotten, and the chat continues.
 ///
-/// With --save the chat is kept in a file after every answer, and the next run goes on from there.
+/// With --save the chat is saved to a file after every answer, and the next run continues from it.
 ///
-/// If standard input or output is no terminal, each line is a message, and only the answers are
+/// If standard input or output is not a terminal, each line is a message, and only the answers are
 /// printed.
 ///
 /// Example: attamba chat --system "Answer in one sentence." --temperature 0.3
@@ -35,16 +35,16 @@ use std::sync::Arc;
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// An instruction before the chat
+    /// A system instruction before the chat
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
-    /// Tokens that an answer may have
+    /// Maximum number of tokens per answer
     #[arg(short = 'n', long = "limit", default_value_t = 512, value_name = "N")]
     limit: usize,
     /// Let messages that spell special tokens, such as <|im_end|>, become these tokens
     #[arg(long)]
     parse_special: bool,
-    /// Go on from the chat in this file, if it is there, and keep the chat in it
+    /// Continue the chat in this file, if it exists, and save the chat to it
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
@@ -57,14 +57,14 @@ pub struct Args {
 
 const HELP: &str = "\
 /help       lists the commands
-/undo       takes the last message and its answer back
-/retry      answers the last message once more
-/reset      begins a new chat
-/save FILE  keeps the chat in a file
-/load FILE  goes on from a chat in a file
-/shrink B   makes the memory as small as B bytes, as in 512K
+/undo       removes the last message and its answer
+/retry      answers the last message again
+/reset      starts a new chat
+/save FILE  saves the chat to a file
+/load FILE  continues a chat from a file
+/shrink B   shrinks the memory to B bytes, such as 512K
 /stats      shows memory and speed
-/quit       leaves, as Ctrl-D does
+/quit       quits, like Ctrl-D
 Ctrl-C stops an answer";
 
 pub fn run(args: Args) -> Result<()> {
@@ -79,7 +79,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(path) if path.exists() => {
             if args.system.is_some() {
                 bail!(
-                    "{} has a chat with an instruction of its own or none; leave --system out, or name another file",
+                    "{} already contains a chat, with its own instruction or none; omit --system, or name another file",
                     path.display()
                 );
             }
@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let interrupt = match input {
         Input::Terminal(_) => Interrupt::install(Some(talk.cancel_handle()), Second::Waits)?,
-        // Nobody would be left to say that the program should end.
+        // Nobody would be left to tell the program to quit.
         Input::Lines(_) => Interrupt::default(),
     };
     if let Input::Terminal(_) = input {
@@ -111,7 +111,7 @@ pub fn run(args: Args) -> Result<()> {
     Chat { talk, origin, interrupt, limit: args.limit, save: args.save, terminal }.run(input)
 }
 
-/// What a chat is begun or taken up with.
+/// What a chat is begun or resumed with.
 struct Origin {
     engine: Arc<dyn Engine>,
     sampler: Sampler,
@@ -128,7 +128,7 @@ impl Origin {
     }
 }
 
-/// The chat at hand.
+/// The current chat.
 struct Chat {
     talk: Conversation,
     origin: Origin,
@@ -159,7 +159,7 @@ impl Chat {
                 ("/load", path) if !path.is_empty() => self.load(Path::new(path)),
                 (name, _) if name.starts_with('/') => {
                     common::note(format_args!(
-                        "there is no command {}; /help lists those there are",
+                        "unknown command {}; /help lists the commands",
                         common::printable(name)
                     ));
                     Ok(())
@@ -168,7 +168,7 @@ impl Chat {
             };
             match done {
                 Ok(()) => {}
-                // On a terminal an error is told and the chat goes on.
+                // On a terminal an error is reported and the chat continues.
                 Err(e) if self.terminal && !common::is_broken_pipe(&e) => {
                     common::note(format_args!("attamba: {}", common::sentence(&e)));
                 }
@@ -178,7 +178,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Answers one message, and keeps the chat if it is to be kept.
+    /// Answers one message, and saves the chat if requested.
     fn answer(&mut self, message: String) -> Result<()> {
         self.interrupt.clear();
         let mut out = std::io::stdout().lock();
@@ -186,7 +186,7 @@ impl Chat {
         let mut ends_line = false;
         let mut written = Ok(());
         let result = self.talk.answer(message, self.limit, &mut |piece| {
-            // Many models begin an answer with a space, which is no part of what they say.
+            // Many models begin an answer with a space, which is not part of the text.
             let piece = if begun { piece } else { piece.trim_start() };
             if !piece.is_empty() {
                 begun = true;
@@ -204,9 +204,9 @@ impl Chat {
         if self.terminal {
             match outcome {
                 Outcome::Ended => {}
-                Outcome::Limit => common::note("[the limit of tokens is reached; see -n]"),
+                Outcome::Limit => common::note("[token limit reached; see -n]"),
                 Outcome::Stopped => common::note("[stopped]"),
-                Outcome::Dropped => common::note("[stopped; the message does not count]"),
+                Outcome::Dropped => common::note("[stopped; the message was discarded]"),
             }
         }
         match &self.save {
@@ -215,11 +215,11 @@ impl Chat {
         }
     }
 
-    /// Takes the last message back, and gives it.
+    /// Removes the last message, and returns it.
     fn undo(&mut self) -> Result<Option<String>> {
         let last = self.talk.messages().iter().rfind(|m| m.role == "user");
         let Some(message) = last.map(|m| m.content.clone()) else {
-            common::note("there is no message to take back");
+            common::note("there is no message to undo");
             return Ok(None);
         };
         self.talk.undo()?;
@@ -296,7 +296,7 @@ impl Input {
         Ok(Input::Terminal(Box::new(editor)))
     }
 
-    /// The next line; nothing when the user leaves.
+    /// The next line; `None` when the user quits.
     fn next(&mut self) -> Result<Option<String>> {
         let editor = match self {
             Input::Lines(lines) => return lines.next().transpose().context("standard input"),
@@ -310,7 +310,7 @@ impl Input {
                 Err(ReadlineError::Interrupted) if pressed => return Ok(None),
                 Err(ReadlineError::Interrupted) => {
                     pressed = true;
-                    common::note("[Ctrl-C again or Ctrl-D leaves]");
+                    common::note("[press Ctrl-C again or Ctrl-D to quit]");
                 }
                 Err(e) => return Err(e).context("the terminal can't be read"),
             }
@@ -318,7 +318,7 @@ impl Input {
     }
 }
 
-/// Ctrl-C at the prompt clears the line; only on an empty one it is the wish to leave.
+/// Ctrl-C at the prompt clears the line; only on an empty line it means to quit.
 struct CtrlC;
 
 impl ConditionalEventHandler for CtrlC {

@@ -1,4 +1,4 @@
-//! Options that several subcommands share, and what they open.
+//! Options that several subcommands share, and opening what they name.
 
 use anyhow::{Context, Result, bail};
 use attamba::engine::{Choice, Engine, KvType, Wanted};
@@ -13,12 +13,12 @@ use std::sync::Arc;
 /// The file of the bundled model, under `models/`.
 const BUNDLED: &str = "attamba-stories.gguf";
 
-/// Which engine computes.
+/// Which engine to use.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EngineName {
-    /// A GPU if there is a real one, else the CPU.
+    /// A hardware GPU if there is one, else the CPU.
     Auto,
-    /// A GPU, or a software driver for one; an error if it can't be used.
+    /// A GPU, or a software driver; an error if it can't be used.
     Gpu,
     /// The CPU.
     Cpu,
@@ -41,7 +41,7 @@ pub enum Kv {
     F32,
     /// Half precision.
     F16,
-    /// Chunk states in eight bits, the window in half precision.
+    /// Chunk states in int8, the window in half precision.
     Int8,
 }
 
@@ -58,10 +58,10 @@ impl From<Kv> for KvType {
 /// Where to compute.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArgs {
-    /// Engine to compute with
+    /// Engine to use
     #[arg(long, value_enum, default_value = "auto", value_name = "NAME")]
     pub engine: EngineName,
-    /// Take the GPU that has NAME in its name; `attamba adapters` lists them
+    /// Use the GPU whose name contains NAME; `attamba adapters` lists them
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
     /// Threads of the CPU engine [default: the performance cores]
@@ -70,7 +70,7 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
-    /// Starts the engine with a model that is open.
+    /// Starts the engine with an open model.
     pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
         let (adapter, threads) = (self.adapter.clone(), self.threads);
         Ok(Wanted { engine: self.engine.into(), adapter, threads }.start(model)?)
@@ -90,8 +90,8 @@ pub struct ModelArgs {
 /// How a model file is read.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FileArgs {
-    /// Read the model into memory instead of mapping its file, which must not be written to while
-    /// it is mapped
+    /// Read the model into memory instead of mapping its file, which must not be modified while it
+    /// is mapped
     #[arg(long)]
     pub no_mmap: bool,
 }
@@ -145,30 +145,30 @@ impl ModelArgs {
 /// What a session may remember.
 #[derive(Args, Clone, Debug)]
 pub struct MemoryArgs {
-    /// Memory of the session: bytes, or with a suffix as in 512K, 4M, 1G
+    /// Memory of the session: bytes, optionally with a suffix, such as 512K, 4M, 1G
     #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "ring")]
     pub budget: Option<u64>,
-    /// Chunk states kept a layer, the sink counted [default: the context of training]
+    /// Chunk states per layer, including the sink [default: the training context]
     #[arg(long, value_name = "STATES")]
     pub ring: Option<usize>,
     /// How keys and values are stored
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     pub kv: Kv,
-    /// What goes when the memory is full
+    /// Eviction policy: what goes when the memory is full
     #[arg(long, alias = "overflow", value_enum, default_value = "drop", value_name = "POLICY")]
     pub eviction: EvictionName,
-    /// Tokens in a chunk [default: as the model says]
+    /// Tokens per chunk [default: that of the model]
     #[arg(long, value_name = "TOKENS")]
     pub chunk: Option<usize>,
-    /// Tokens before the current one that stay visible [default: as the model says]
+    /// Tokens before the current one that stay visible [default: that of the model]
     #[arg(long, value_name = "TOKENS")]
     pub window: Option<usize>,
 }
 
-/// What goes when the memory is full.
+/// What is evicted when the memory is full.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EvictionName {
-    /// The oldest chunk state but the first.
+    /// The oldest chunk state except the first.
     Drop,
     /// Every second chunk state of the older half.
     Thin,
@@ -200,7 +200,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         _ => (text, 0),
     };
     let number: u64 =
-        digits.parse().map_err(|_| "a number such as 4194304, 512K or 4M is expected")?;
+        digits.parse().map_err(|_| "expected a number such as 4194304, 512K or 4M")?;
     number.checked_mul(1 << shift).ok_or_else(|| "more bytes than any machine has".to_owned())
 }
 
@@ -247,17 +247,17 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
         }
     }
     if !force {
-        bail!("{name} is there already; --force replaces it");
+        bail!("{name} already exists; use --force to replace it");
     }
     Ok(())
 }
 
-/// Writes a line to stderr. That nobody may be there to read it is no reason to fail.
+/// Writes a line to stderr. That nobody may be there to read it is not a failure.
 pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A number of bytes for people.
+/// A human-readable number of bytes.
 pub fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut number = bytes as f64;
@@ -273,7 +273,7 @@ pub fn size(bytes: u64) -> String {
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{number:.1} {unit}") }
 }
 
-/// Text of a file for a terminal: without the control characters that could steer it.
+/// Text from a file for a terminal: without control characters that could manipulate it.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -282,7 +282,7 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// An error and its causes. Some errors name their cause themselves; it is not said twice.
+/// An error and its causes. Some errors already contain their cause; it is not repeated.
 pub fn sentence(e: &anyhow::Error) -> String {
     let mut text = e.to_string();
     for cause in e.chain().skip(1).map(ToString::to_string) {
@@ -293,7 +293,7 @@ pub fn sentence(e: &anyhow::Error) -> String {
     text
 }
 
-/// Whether an error is a reader that went away.
+/// Whether an error means that the reader went away.
 pub fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())

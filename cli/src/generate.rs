@@ -1,4 +1,4 @@
-//! `attamba generate`: a prompt, and how the model goes on.
+//! `attamba generate`: a prompt, and the model's continuation.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs, token_ids};
 use crate::interrupt::{Interrupt, Interrupted, Second};
@@ -12,15 +12,15 @@ use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-/// Go on from a prompt
+/// Continue a prompt
 ///
-/// The prompt is -p, --file, --tokens or else standard input; one newline at the end of a file or
-/// of standard input is not part of it. The model goes on from it as it is, or with --chat answers
-/// it. The text goes to standard output as it is made, until the model ends it or -n tokens are
-/// there. In a prompt names of special tokens, such as <|im_end|>, count as these tokens; in a
-/// message (--chat) they are text, unless --parse-special is given.
+/// The prompt comes from -p, --file, --tokens or else standard input; one newline at the end of a
+/// file or of standard input is not part of it. The model continues it as it is, or answers it with
+/// --chat. The text goes to standard output as it is generated, until the model ends it or -n
+/// tokens are reached. In a prompt, names of special tokens, such as <|im_end|>, become these
+/// tokens; in a message (--chat) they are text, unless --parse-special is given.
 ///
-/// A prompt may be longer than the session remembers: its oldest parts are forgotten. Ctrl-C stops
+/// A prompt may be longer than the session's memory: its oldest parts are forgotten. Ctrl-C stops
 /// with the text so far and exit code 130.
 ///
 /// Example: attamba generate -p "Once upon a time" -n 100 --seed 1
@@ -28,10 +28,10 @@ use std::time::Instant;
 pub struct Args {
     #[command(flatten)]
     prompt: PromptArgs,
-    /// Tokens to generate at most
+    /// Maximum number of tokens to generate
     #[arg(short = 'n', long = "limit", default_value_t = 256, value_name = "N")]
     limit: usize,
-    /// Print the prompt too
+    /// Also print the prompt
     #[arg(long)]
     echo: bool,
     /// Print one JSON object at the end: token ids, text, why it ended, counts, seconds and memory
@@ -53,22 +53,22 @@ struct PromptArgs {
     /// The prompt
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true, group = "source")]
     prompt: Option<String>,
-    /// A file with the prompt; - is standard input
+    /// File with the prompt; - is standard input
     #[arg(long, value_name = "FILE", group = "source")]
     file: Option<String>,
-    /// The prompt as token ids, as 1,2,3 or as @FILE with such a list; nothing is added to them
+    /// The prompt as token ids, such as 1,2,3 or @FILE with such a list; nothing is added to them
     #[arg(long, value_name = "IDS|@FILE", group = "source", conflicts_with = "chat")]
     tokens: Option<String>,
-    /// Go on from the prompt as it is, without the chat template: the default
+    /// Continue the prompt as it is, without the chat template: the default
     #[arg(long, conflicts_with = "chat")]
     raw: bool,
-    /// Answer the prompt: it is the user's message in the model's chat template
+    /// Answer the prompt: use it as the user's message in the model's chat template
     #[arg(long)]
     chat: bool,
     /// Let a message that spells special tokens, such as <|im_end|>, become these tokens
     #[arg(long, requires = "chat")]
     parse_special: bool,
-    /// An instruction before the message
+    /// A system instruction before the message
     #[arg(long, value_name = "TEXT", requires = "chat", allow_hyphen_values = true)]
     system: Option<String>,
 }
@@ -78,7 +78,7 @@ struct PromptArgs {
 struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<&'a str>,
-    /// The generated ids, a token that ended the text included.
+    /// The generated ids, including a token that ended the text.
     tokens: &'a [u32],
     text: &'a str,
     finish: &'static str,
@@ -89,7 +89,7 @@ struct Report<'a> {
     memory: Memory,
 }
 
-/// Bytes that the session holds beside the weights.
+/// Bytes that the session holds in addition to the weights.
 #[derive(Serialize)]
 struct Memory {
     state: u64,
@@ -232,7 +232,7 @@ impl PromptArgs {
     }
 }
 
-/// The tokens, or BOS where there are none.
+/// The tokens, or BOS if there are none.
 fn not_empty(mut tokens: Vec<u32>, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     if tokens.is_empty() {
         match tokenizer.bos() {

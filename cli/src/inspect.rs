@@ -1,4 +1,4 @@
-//! `attamba inspect`: what a GGUF file holds, and what it will cost to run.
+//! `attamba inspect`: what a GGUF file contains, and what it will cost to run.
 
 use crate::common::{MemoryArgs, ModelArgs, printable, size};
 use anyhow::Result;
@@ -13,11 +13,11 @@ use serde_json::{Map, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Show what a model file holds and what a session of it costs
+/// Show what a model file contains and what a session of it costs
 ///
 /// The memory is that of a session with the given --budget, --ring and --kv. For an Attamba model
-/// it stands beside that of a transformer of the same sizes that remembers every token of the same
-/// context.
+/// it is shown next to that of a transformer of the same dimensions that remembers every token of
+/// the same context.
 ///
 /// Any GGUF file can be inspected; if its model can't be run, the reason is shown.
 ///
@@ -32,7 +32,7 @@ pub struct Args {
     /// List the tensors: name, shape (rows first), type, bytes
     #[arg(long)]
     tensors: bool,
-    /// List the metadata; long values are cut, but with --json
+    /// List the metadata; long values are truncated, except with --json
     #[arg(long)]
     metadata: bool,
     /// Print a JSON object
@@ -109,7 +109,7 @@ struct SessionReport {
     ring: usize,
     kv: &'static str,
     state_bytes: u64,
-    /// Of a transformer of the same sizes at the context of training, keys and values in F16.
+    /// For a transformer of the same dimensions at the training context, keys and values in F16.
     transformer_bytes: Option<u64>,
 }
 
@@ -122,7 +122,7 @@ pub fn run(args: Args) -> Result<()> {
     let other;
     let gguf = match &model {
         Ok(model) => model.gguf(),
-        // What can't be run can still be looked at.
+        // What can't be run can still be inspected.
         Err(_) => {
             other = args.model.file.gguf(&path)?;
             &other
@@ -163,7 +163,7 @@ impl Report {
         model: &attamba::Result<Model>,
         options: Options,
     ) -> Result<Report> {
-        // What a file says of itself is shown if it is text; that it isn't is no reason to fail.
+        // The file's own description is shown if it is text; if it isn't, that is not a failure.
         let text = |key| gguf.str(key).ok().flatten().map(str::to_owned);
         let spec = model.as_ref().ok().map(Model::spec);
         Ok(Report {
@@ -216,7 +216,7 @@ impl Report {
             )?;
         }
         if let Some(c) = &self.chunks {
-            let carry = if c.carry_state { "carried on" } else { "begun anew" };
+            let carry = if c.carry_state { "carried over" } else { "reset" };
             let keys = if c.projected_kv { "projected" } else { "of the embedding itself" };
             writeln!(out, "chunks        {} tokens, window {}", c.length, c.window)?;
             writeln!(out, "  offsets     {:?}", c.offsets)?;
@@ -248,7 +248,7 @@ impl Report {
             if let (Some(bytes), Some(sizes)) = (s.transformer_bytes, &self.sizes) {
                 writeln!(
                     out,
-                    "  beside      {} of keys and values in a transformer of these sizes at {} tokens",
+                    "  transformer {} of keys and values with the same dimensions at {} tokens",
                     size(bytes),
                     sizes.context
                 )?;
@@ -337,7 +337,7 @@ impl SessionReport {
     }
 }
 
-/// Tensors and bytes of each type, in the order of the types' numbers.
+/// Tensors and bytes of each type, ordered by type number.
 fn types(gguf: &Gguf) -> Vec<TypeReport> {
     let mut ids: Vec<u32> = gguf.tensors().map(|t| t.type_id()).collect();
     ids.sort_unstable();
@@ -409,7 +409,7 @@ fn shortened(value: Value) -> String {
     }
 }
 
-/// A count for people: 134.5 M.
+/// A human-readable count: 134.5 M.
 fn count(n: u64) -> String {
     match n as f64 {
         x if x >= 1e9 => format!("{:.2} G", x / 1e9),

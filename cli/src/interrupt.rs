@@ -1,12 +1,11 @@
-//! Ctrl-C: stops what is under way, and leaves it whole.
+//! Ctrl-C: stops what is in progress, and leaves it intact.
 
 use anyhow::{Context, Result};
 use attamba::session::Cancel;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The exit code of a command that Ctrl-C has stopped: 128 and the number of the signal, as shells
-/// have it.
+/// The exit code of a command that Ctrl-C has stopped: 128 plus the signal number, as in shells.
 pub const EXIT_CODE: u8 = 130;
 
 /// The user has stopped the command: nothing to report, and an exit code of its own.
@@ -14,7 +13,7 @@ pub const EXIT_CODE: u8 = 130;
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// What a second Ctrl-C does before the first has been looked at.
+/// What a second Ctrl-C does before the first has been handled.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Second {
     /// Nothing more than the first.
@@ -31,11 +30,11 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes Ctrl-C over for the rest of the program. It cancels the call that a session is in.
+    /// Handles Ctrl-C for the rest of the program. It cancels the call that a session is executing.
     pub fn install(cancel: Option<Cancel>, second: Second) -> Result<Interrupt> {
         let interrupt = Interrupt { cancel: Arc::new(Mutex::new(cancel)), ..Interrupt::default() };
         let this = interrupt.clone();
-        // The handler runs on a thread of its own, where a lock may be taken.
+        // The handler runs on a thread of its own, where taking a lock is allowed.
         ctrlc::set_handler(move || {
             let again = this.asked.swap(true, Ordering::Relaxed);
             if again && second == Second::Exits {
@@ -59,7 +58,7 @@ impl Interrupt {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Forgets it.
+    /// Resets it.
     pub fn clear(&self) {
         self.asked.store(false, Ordering::Relaxed);
     }

@@ -10,21 +10,21 @@ use std::sync::Arc;
 
 /// Write the logits of a token sequence
 ///
-/// The output is raw little-endian f32, one row of the vocabulary's size for every token.
+/// The output is raw little-endian f32, one row of the vocabulary's size per token.
 #[derive(clap::Args)]
 pub struct Args {
     /// Model file
     model: PathBuf,
-    /// Token ids, as 1,2,3 or as @FILE with such a list
+    /// Token ids, such as 1,2,3 or @FILE with such a list
     #[arg(long, value_name = "IDS|@FILE")]
     tokens: String,
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Feed the tokens in blocks of these sizes, as 1,7,3; the last size goes on to the end
+    /// Feed the tokens in blocks of these sizes, such as 1,7,3; the last size repeats to the end
     #[arg(long, value_name = "SIZES", value_delimiter = ',')]
     split: Vec<usize>,
-    /// Chunk states kept a layer [default: all]
+    /// Chunk states per layer [default: all]
     #[arg(long, value_name = "STATES")]
     ring: Option<usize>,
     /// How keys and values are stored
@@ -42,7 +42,7 @@ pub fn run(args: Args) -> Result<()> {
         bail!("no tokens were given");
     }
     if args.split.contains(&0) {
-        bail!("blocks of no tokens were asked for: --split {:?}", args.split);
+        bail!("blocks must have at least 1 token: --split {:?}", args.split);
     }
     let engine = args.engine.start(Arc::new(args.file.model(&args.model)?))?;
     let budget = Budget::States(args.ring.unwrap_or(tokens.len()));

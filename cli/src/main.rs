@@ -1,4 +1,4 @@
-//! The `attamba` command: one file a subcommand.
+//! The `attamba` command: one file per subcommand.
 
 #[cfg(feature = "gpu")]
 mod adapters;
@@ -48,8 +48,8 @@ enum Command {
     Logits(logits::Args),
 }
 
-/// What is logged unless RUST_LOG says otherwise. Libraries for GPUs warn of much that is no
-/// concern of the user's.
+/// What is logged unless RUST_LOG says otherwise. GPU libraries log many warnings that do not
+/// concern the user.
 const LOG_FILTER: &str = "warn,naga=error,wgpu_core=error,wgpu_hal=error";
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         .init();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has had enough: that is no error.
+        // The reader of our output has seen enough: that is not an error.
         Err(e) if common::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) if e.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::EXIT_CODE),
         Err(e) => {

@@ -1,4 +1,4 @@
-//! `attamba memory`: what a session costs as its text grows, beside a transformer.
+//! `attamba memory`: what a session costs as its text grows, compared with a transformer.
 
 use crate::common::{self, EngineArgs, Kv, ModelArgs};
 use crate::plot::{Line, Plot};
@@ -14,33 +14,34 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Show what a session costs as its text grows, beside a transformer
+/// Show what a session costs as its text grows, compared with a transformer
 ///
-/// The tables are for a session that forgets nothing, which is what a transformer needs to answer
-/// about all of a text. With a budget a session of either kind stays at that budget for ever.
+/// The tables are for a session that evicts nothing, which is what a transformer needs to answer
+/// about all of a text. With a budget a session of either kind stays within that budget
+/// indefinitely.
 ///
-/// The transformer is the model of --baseline, or else one of the same sizes: the same layers, heads
-/// and width, with a key and a value for every token.
+/// The transformer is the model of --baseline, or else one of the same dimensions: the same layers,
+/// heads and width, with a key and a value for every token.
 ///
-/// With --measure each session is really opened, in a process of its own, filled as if that many
-/// tokens had been taken in, and goes on for some tokens; the system then says how much memory the
-/// process had at its peak. Sessions that would not fit the memory at hand are left out.
+/// With --measure each session is actually opened, in a process of its own, filled as if that many
+/// tokens had been processed, and continues for some tokens; the system then reports the process's
+/// peak RSS. Sessions that would not fit in the available memory are left out.
 ///
 /// Example: attamba memory --chunks 4,8,16 --measure --plot memory.svg
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Transformer to compare with [default: one of the model's sizes]
+    /// Transformer to compare with [default: one of the model's dimensions]
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Chunk lengths [default: those that the model was trained with]
     #[arg(long, value_name = "TOKENS", value_delimiter = ',')]
     chunks: Vec<usize>,
-    /// Tokens before the current one that stay visible [default: as the model says]
+    /// Tokens before the current one that stay visible [default: that of the model]
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
-    /// Lengths of text, with a suffix as in 8K
+    /// Lengths of text, with a suffix such as 8K
     #[arg(
         long,
         value_name = "TOKENS",
@@ -52,10 +53,10 @@ pub struct Args {
     /// How keys and values are stored
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     kv: Kv,
-    /// Open the sessions and ask the system what they take
+    /// Open the sessions and measure what they take
     #[arg(long)]
     measure: bool,
-    /// Draw the table into a file
+    /// Plot the table to a file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Print a JSON object
@@ -84,17 +85,17 @@ struct Cell {
     tokens: u64,
     /// Bytes of ring, window and mixer states.
     state_bytes: u64,
-    /// Multiplications and additions of attention for the next token.
+    /// Multiply-adds of attention for the next token.
     attention_operations: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<Measured>,
 }
 
-/// What the process of one session said.
+/// What the process of one session reported.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Measured {
     state_bytes: u64,
-    /// Greatest resident memory of the process, the pages of the model file included.
+    /// Peak RSS of the process, including the pages of the model file.
     peak_resident_bytes: u64,
     tokens_per_second: f64,
 }
@@ -106,7 +107,7 @@ struct Report<'a> {
     cells: &'a [Cell],
 }
 
-/// Tokens that a measured session goes on for.
+/// Tokens that a measured session continues for.
 const MEASURED_TOKENS: usize = 16;
 
 pub fn run(args: Args) -> Result<()> {
@@ -154,7 +155,7 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
             let name = "transformer".to_owned();
             Variant { name, path: baseline.clone(), spec, chunk: 1, window: 0 }
         }
-        // Measured by the model itself with chunks of one token: a key and a value for each.
+        // Measured with the model itself with chunks of one token: a key and a value for each.
         None => Variant {
             name: "transformer".to_owned(),
             path: path.to_owned(),
@@ -166,7 +167,10 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
     let chunks = if args.chunks.is_empty() { &spec.chunks.trained } else { &args.chunks };
     for &chunk in chunks {
         if chunk == 0 || chunk > attamba::session::MOST_CHUNK {
-            bail!("chunks of {chunk} tokens; 1 to {} can be had", attamba::session::MOST_CHUNK);
+            bail!(
+                "a chunk length of {chunk} tokens; it must be between 1 and {}",
+                attamba::session::MOST_CHUNK
+            );
         }
         variants.push(Variant {
             name: format!("P {chunk}"),
@@ -179,7 +183,7 @@ fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
     Ok(variants)
 }
 
-/// A session that forgets nothing of `tokens` tokens.
+/// A session that evicts nothing of `tokens` tokens.
 fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Result<Geometry> {
     let states = Growth::at(&variant.spec, variant.chunk, variant.window, tokens)?.states;
     Ok(Geometry {
@@ -191,7 +195,7 @@ fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Result<Geometry> {
     })
 }
 
-/// Bytes that one token more adds in the long run.
+/// Bytes per additional token in the long run.
 fn growth(args: &Args, variant: &Variant) -> Result<f64> {
     Ok(geometry(args, variant, 1)?.bytes_of_a_state(&variant.spec) as f64 / variant.chunk as f64)
 }
@@ -226,7 +230,7 @@ fn measure(args: &Args, variant: &Variant, tokens: u64) -> Result<Measured> {
     if let Some(threads) = args.engine.threads {
         command.args(["--threads", &threads.to_string()]);
     }
-    // Chunk lengths that are new to the model are the point here.
+    // Chunk lengths that the model was not trained with are intended here.
     let output = command.env("RUST_LOG", "error").output().context("a process can't be started")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -255,12 +259,12 @@ fn measure_here(
         state.forward(&[0], Want::Last, &mut |_, _| {})?;
     }
     let tokens_per_second = MEASURED_TOKENS as f64 / start.elapsed().as_secs_f64();
-    let peak = status("VmHWM").context("the system does not tell the peak memory of a process")?;
+    let peak = status("VmHWM").context("the system does not report the peak RSS of a process")?;
     Ok(Measured { state_bytes: state.state_bytes(), peak_resident_bytes: peak, tokens_per_second })
 }
 
-/// Brings a state to where it would be after `tokens` tokens, with keys and values that mean
-/// nothing: memory and time do not depend on them.
+/// Brings a state to where it would be after `tokens` tokens, with meaningless keys and values:
+/// memory and time do not depend on them.
 fn fill(state: &mut dyn State, tokens: u64) -> attamba::Result<()> {
     let mut tables = state.tables().clone();
     while tables.position() < tokens {
@@ -279,12 +283,12 @@ fn fill(state: &mut dyn State, tokens: u64) -> attamba::Result<()> {
     })
 }
 
-/// A line of `/proc/self/status`, in bytes; nothing on systems without.
+/// A line of `/proc/self/status`, in bytes; `None` on systems without it.
 fn status(key: &str) -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, key)
 }
 
-/// Memory that the system could still give, in bytes.
+/// Memory that the system could still provide, in bytes.
 fn available() -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
 }
@@ -306,7 +310,7 @@ fn draw(variants: &[Variant], cells: &[Cell]) -> Plot {
         }
     });
     Plot {
-        title: "Memory of a session that forgets nothing".to_owned(),
+        title: "Memory of a session that evicts nothing".to_owned(),
         x: "tokens".to_owned(),
         y: "bytes; dots: the whole process, measured".to_owned(),
         lines: lines.collect(),
@@ -332,22 +336,22 @@ fn text(
         most(|layer| layer.head_dim),
         args.kv
     );
-    out += "\nState of a session that forgets nothing, and how many times smaller than the \
+    out += "\nState of a session that evicts nothing, and how many times smaller than the \
             transformer's:\n\n";
     let smaller = |transformer: f64, own: f64| transformer / own;
     let faster = |transformer: f64, own: f64| own / transformer;
     let state = |c: &Cell| Some(c.state_bytes as f64);
     out += &table(variants, cells, state, &|bytes| common::size(bytes as u64), smaller);
-    out += "\nBytes that a token adds in the long run:\n\n";
+    out += "\nBytes per additional token in the long run:\n\n";
     for (variant, growth) in variants.iter().zip(growth) {
         out += &format!("- {}: {growth:.0}\n", variant.name);
     }
-    out += "\nAttention: multiplications and additions for the next token:\n\n";
+    out += "\nAttention: multiply-adds for the next token:\n\n";
     let operations = |c: &Cell| Some(c.attention_operations as f64);
     out += &table(variants, cells, operations, &|n| format!("{:.2} M", n / 1e6), smaller);
     if args.measure {
-        out += "\nMeasured: greatest resident memory of a process with such a session, the pages of \
-                the model file included:\n\n";
+        out += "\nMeasured: peak RSS of a process with such a session, including the pages of \
+                the model file:\n\n";
         let peak = |c: &Cell| Some(c.measured?.peak_resident_bytes as f64);
         out += &table(variants, cells, peak, &|bytes| common::size(bytes as u64), smaller);
         out += "\nMeasured: decode at that depth, tokens/s:\n\n";
@@ -357,7 +361,7 @@ fn text(
     out
 }
 
-/// A table of `value`, with the gain over the transformer where both are there.
+/// A table of `value`, with the gain over the transformer if both exist.
 fn table(
     variants: &[Variant],
     cells: &[Cell],

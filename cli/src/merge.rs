@@ -1,4 +1,4 @@
-//! `attamba merge`: a model out of its base and what training has changed of it.
+//! `attamba merge`: a model from its base and a training delta.
 
 use crate::common::{self, FileArgs, size};
 use anyhow::{Context, Result, bail};
@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 const BASE_NAME: &str = "attamba.delta.base_name";
 const BASE_SHA256: &str = "attamba.delta.base_sha256";
 
-/// Put a model together from its base and a delta
+/// Combine a base model and a delta into a model
 ///
-/// A delta holds the tensors in which a model differs from a public one, its base, and says which
-/// file that is: its name and its SHA-256. OUT gets the delta's tensors and keys, and all of the base's
-/// that the delta does not replace, byte by byte. OUT is written whole or not at all.
+/// A delta contains the tensors in which a model differs from a public one, its base, and
+/// identifies that file by name and SHA-256. OUT gets the delta's tensors and keys, and everything
+/// in the base that the delta does not replace, byte for byte. OUT is written completely or not at
+/// all.
 ///
 /// Example: attamba merge base.gguf delta.gguf model.gguf
 #[derive(clap::Args)]
@@ -24,13 +25,13 @@ pub struct Args {
     /// Model file that the delta belongs to
     #[arg(value_name = "BASE")]
     base: PathBuf,
-    /// What differs
+    /// The delta
     #[arg(value_name = "DELTA")]
     delta: PathBuf,
     /// Model file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Replace OUT if it is there
+    /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -68,8 +69,8 @@ fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
 
     let mut writer = Writer::default();
     writer.copy_metadata(delta, |key| !key.starts_with("attamba.delta."));
-    // What describes the base's own network is not true of the whole, nor is the type of most of its
-    // tensors; what the delta says comes first.
+    // What describes the base's own network does not apply to the whole, nor does the type of most
+    // of its tensors; the delta's metadata takes precedence.
     let shape = format!("{}.", base.str("general.architecture")?.unwrap_or("llama"));
     writer.copy_metadata(base, |key| {
         !key.starts_with(&shape) && key != "general.file_type" && delta.get(key).is_none()

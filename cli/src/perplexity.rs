@@ -1,4 +1,4 @@
-//! `attamba perplexity`: how well a model foretells a text.
+//! `attamba perplexity`: how well a model predicts a text.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use anyhow::{Result, bail};
@@ -10,27 +10,27 @@ use serde::Serialize;
 use std::io::Write;
 use std::time::Instant;
 
-/// Measure how well a model foretells a text
+/// Measure how well a model predicts a text
 ///
-/// The text is cut into windows of -c tokens, without a BOS token. Each is read by a session that
-/// knows nothing yet, and every token but the window's first is scored by the logits before it. The
+/// The text is cut into windows of -c tokens, without a BOS token. Each is evaluated by a fresh
+/// session, and every token but the window's first is scored by the logits before it. The
 /// perplexity is exp of the mean negative log-likelihood: 1 for a model that is always certain and
-/// right, the size of the vocabulary for one that knows nothing. Lower is better, and only models
-/// with the same tokenizer can be compared.
+/// right, the size of the vocabulary for one that guesses uniformly. Lower is better, and only
+/// models with the same tokenizer can be compared.
 ///
 /// Unless --ring or --budget says otherwise a session remembers a whole window. With -c 0 the whole
-/// text is one window, and a session remembers the context that the model was trained with; with
-/// --positions the perplexity is told for ranges of positions, each twice as long as the one before.
+/// text is one window, and a session remembers the training context; with --positions the
+/// perplexity is reported for ranges of positions, each twice as long as the one before.
 ///
 /// Example: attamba perplexity novel.txt -m model.gguf -c 0 --positions --budget 4M
 #[derive(clap::Args)]
 pub struct Args {
     /// Text file in UTF-8; - is standard input
     file: String,
-    /// Tokens of a window; 0 for the whole text in one session
+    /// Tokens per window; 0 for the whole text in one session
     #[arg(short, long, default_value_t = 512, value_name = "N")]
     context: usize,
-    /// Print the perplexity by the position in the window, too
+    /// Also print the perplexity by position in the window
     #[arg(long)]
     positions: bool,
     /// Print a JSON object
@@ -47,7 +47,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report {
     perplexity: f64,
-    /// Mean negative log-likelihood, in nats a token.
+    /// Mean negative log-likelihood, in nats per token.
     loss: f64,
     /// Tokens scored.
     tokens: usize,
@@ -63,7 +63,7 @@ struct Report {
 #[derive(Clone, Serialize)]
 struct Range {
     from: usize,
-    /// One more than the last.
+    /// One past the last.
     to: usize,
     tokens: usize,
     perplexity: f64,
@@ -71,7 +71,7 @@ struct Range {
 
 pub fn run(args: Args) -> Result<()> {
     if args.context == 1 {
-        bail!("windows of 1 token leave nothing to score: -c 2 is the least");
+        bail!("windows of 1 token leave nothing to score: -c must be at least 2");
     }
     let engine = args.engine.start(args.model.open()?)?;
     let language = Language::from_model(engine.model())?;
@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         let name = if args.file == "-" { "standard input" } else { &args.file };
         bail!("{name} has {} tokens; at least 2 are needed to score one", tokens.len());
     }
-    // The session checks what it is fed, and the last token of a window is only scored.
+    // The session checks the tokens it is fed, and the last token of a window is only scored.
     let vocab = engine.model().spec().vocab;
     if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
@@ -105,7 +105,7 @@ pub fn run(args: Args) -> Result<()> {
             let loss = negative_log_likelihood(logits, targets[i]);
             sum += loss;
             by_position.add(i + 1, loss);
-            // A window may be a whole book.
+            // A window may be an entire book.
             if windows == 0 && i % 512 == 0 {
                 bar.set_position(i as u64);
                 bar.set_message(format!("; perplexity {:.4}", (sum / (i + 1) as f64).exp()));

@@ -20,7 +20,7 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 460.0;
 /// Left, right, top, bottom.
 const MARGINS: [f64; 4] = [80.0, 120.0, 40.0, 50.0];
-/// Told apart by people who see fewer colours, too (Okabe and Ito 2008).
+/// Distinguishable with color vision deficiencies too (Okabe and Ito 2008).
 const COLOURS: [&str; 6] = ["#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
 
 /// An axis of powers of two.
@@ -92,7 +92,7 @@ impl Plot {
         for tick in y.ticks() {
             text(x.from - 8.0, y.at(tick) + 4.0, "end", "", &short(tick));
         }
-        // Names at the ends of the curves, moved apart where they would overlap.
+        // Labels at the ends of the curves, moved apart where they would overlap.
         let end = |line: &Line| line.points.last().map_or(middle, |p| y.at(p.1));
         let mut order: Vec<usize> = (0..self.lines.len()).collect();
         order.sort_by(|&a, &b| end(&self.lines[a]).total_cmp(&end(&self.lines[b])));

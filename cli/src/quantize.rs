@@ -11,15 +11,15 @@ use std::path::PathBuf;
 
 /// Convert a model to another type
 ///
-/// Matrices are converted, everything else is copied as it is: norms and other vectors are small
-/// and stay as exact as they are. TYPE is one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q6_K.
+/// Matrices are converted, everything else is copied unchanged: norms and other vectors are small
+/// and keep their precision. TYPE is one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q6_K.
 ///
 /// The embedding and the output matrix matter most. With a 4-bit TYPE they become Q6_K unless
-/// --embedding says otherwise. Where the rows of a matrix don't fill the blocks of a type, the
-/// nearest type that they fill is taken: Q8_0 for Q6_K, Q4_1 for Q4_K, F16 for the others.
+/// --embedding says otherwise. If the rows of a matrix don't fill the blocks of a type, the nearest
+/// type that they fill is used: Q8_0 for Q6_K, Q4_1 for Q4_K, F16 for the others.
 ///
-/// A type of fewer bits than the input's loses some of its exactness; begin with F16 or F32 where
-/// you can. OUT is written whole or not at all.
+/// A type with fewer bits than the input's loses precision; start from F16 or F32 if you can. OUT
+/// is written completely or not at all.
 ///
 /// Example: attamba quantize model-f16.gguf model-q4.gguf Q4_K
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ pub struct Args {
     /// Type of the embedding and the output matrix
     #[arg(long, value_name = "TYPE", value_parser = writable)]
     embedding: Option<DType>,
-    /// Replace OUT if it is there
+    /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -46,15 +46,15 @@ pub struct Args {
     threads: Option<u16>,
 }
 
-/// What becomes of one tensor.
+/// The conversion of one tensor.
 struct Plan<'a> {
     tensor: Tensor<'a>,
     from: DType,
-    /// What the user asked for.
+    /// What the user requested.
     wanted: DType,
-    /// That, or what comes nearest.
+    /// That type, or the nearest possible one.
     to: DType,
-    /// Values in a row.
+    /// Values per row.
     columns: usize,
 }
 
@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
     let plans = gguf.tensors().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
     if plans.iter().any(|p| p.from.is_quantised() && p.to != p.from) {
         common::note(format_args!(
-            "{} is quantised already: what it has lost does not come back",
+            "{} is already quantized: the lost precision can't be recovered",
             args.input.display()
         ));
     }
@@ -112,7 +112,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Says which matrices become something else than asked for: a line for each row length, as models
+/// Reports which matrices get another type than requested: one line per row length, since models
 /// have few of these and many matrices.
 fn tell_of_others(plans: &[Plan]) {
     let mut others: Vec<&Plan> = plans.iter().filter(|p| p.to != p.wanted).collect();
@@ -220,7 +220,8 @@ fn that_fits(wanted: DType, columns: usize) -> DType {
     nearest.into_iter().find(fits).unwrap_or(DType::F16)
 }
 
-/// The number that llama.cpp gives a file whose matrices are mostly of this type (`llama_ftype`).
+/// The number that llama.cpp assigns to a file whose matrices are mostly of this type
+/// (`llama_ftype`).
 fn file_type(dtype: DType) -> u32 {
     match dtype {
         DType::F32 => 0,

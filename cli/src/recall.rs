@@ -14,21 +14,21 @@ use std::io::Write;
 
 /// Measure which facts a model still knows at the end of a long text
 ///
-/// Facts are hidden in a text of so many tokens, one at each depth, and at the end the model is
+/// Facts are hidden in a text of the given length, one at each depth, and at the end the model is
 /// asked for each of them. There are five kinds: numbers, codes, names, cities and passwords of two
-/// words; statements vary and every trial has other secrets. Two shares are printed, each with its
-/// 95 % interval: the tokens of the answers that the model finds most likely, each after the right
-/// ones before it, and the facts that it recalls exactly. Of digits guessing gets one in ten right.
+/// words; statements vary and every trial has different secrets. Two shares are printed, each with
+/// its 95 % interval: the tokens of the answers that the model ranks first, each given the right
+/// ones before it, and the facts that it recalls exactly. For digits, guessing gets one in ten
+/// right.
 ///
-/// Unless --ring or --budget says otherwise a session remembers the context that the model was
-/// trained with.
+/// Unless --ring or --budget says otherwise a session remembers the training context.
 ///
 /// Example: attamba recall -m model.gguf --lengths 1K,4K,8K --budget 4M
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Tokens of a text
+    /// Length of a text in tokens
     #[arg(
         long,
         value_name = "TOKENS",
@@ -37,20 +37,20 @@ pub struct Args {
         default_value = "256,512,1K,2K"
     )]
     lengths: Vec<u64>,
-    /// Where facts stand, in percent of the text
+    /// Positions of the facts, in percent of the text
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "10,30,50,70,90")]
     depths: Vec<u64>,
     /// Texts per length, each with a fact at every depth
     #[arg(long, value_name = "N", default_value_t = 5)]
     trials: u64,
-    /// Facts of your own: a JSON object per line with statement, question and answer, and a lead if
-    /// the answer begins with other words than the secret
+    /// Your own facts: a JSON object per line with statement, question and answer, and a lead if
+    /// the answer begins with words other than the secret
     #[arg(long, value_name = "FILE")]
     facts: Option<String>,
-    /// Ask by the model's chat template
+    /// Ask using the model's chat template
     #[arg(long)]
     chat: bool,
-    /// Text to hide facts in, in UTF-8; - is standard input [default: Alice in Wonderland]
+    /// UTF-8 text to hide facts in; - is standard input [default: Alice in Wonderland]
     #[arg(long, value_name = "FILE")]
     text: Option<String>,
     /// Print a JSON object
@@ -62,7 +62,7 @@ pub struct Args {
     memory: MemoryArgs,
 }
 
-/// The first chapters, of the public domain.
+/// The first chapters, in the public domain.
 const ALICE: &str = include_str!("sample.txt");
 
 /// A fact that was asked for.
@@ -81,7 +81,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Of those of `all` that are `wanted`.
+    /// Those of `all` that are `wanted`.
     fn of(all: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Outcome {
         let (recalled, exact) =
             Recalled::shares(all.iter().filter(|a| wanted(a)).map(|a| &a.recalled));
@@ -205,7 +205,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// The fact number `index` of a trial. Kinds take turns, so that each stands at every depth.
+/// The fact number `index` of a trial. Kinds take turns, so that each appears at every depth.
 fn fact(own: Option<&[Fact]>, trial: u64, index: u64) -> Fact {
     match own {
         Some(own) => own[(trial + index) as usize % own.len()].clone(),

@@ -1,4 +1,4 @@
-//! The options that say how tokens are chosen.
+//! The options that control how tokens are chosen.
 
 use anyhow::Result;
 use attamba::Error;
@@ -8,7 +8,7 @@ use clap::Args;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// How tokens are chosen. What is not given is as the subcommand has it.
+/// How tokens are chosen. Options not given have the subcommand's defaults.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
@@ -33,34 +33,34 @@ pub struct SamplingArgs {
     /// [default: 1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     typical_p: Option<f32>,
-    /// How probable it is that XTC removes the most likely tokens; 0 is off [default: 0]
+    /// Probability that XTC removes the most likely tokens; 0 is off [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     xtc_probability: Option<f32>,
     /// XTC removes tokens of at least this probability, all but the least likely [default: 0.1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     xtc_threshold: Option<f32>,
-    /// DRY: how much less likely tokens become that go on with a repetition; 0 is off
-    /// [default: 0.8 in a chat, 0 otherwise]
+    /// DRY: penalty of tokens that would extend a repetition; 0 is off [default: 0.8 in a chat, 0
+    /// otherwise]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     dry_multiplier: Option<f32>,
-    /// DRY: by which factor that grows with each repeated token [default: 1.75]
+    /// DRY: factor by which the penalty grows with each repeated token [default: 1.75]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     dry_base: Option<f32>,
-    /// DRY: repetitions shorter than N tokens are not looked at [default: 2]
+    /// DRY: ignore repetitions shorter than N tokens [default: 2]
     #[arg(long, value_name = "N")]
     dry_allowed_length: Option<usize>,
     /// DRY: look for repetitions in the last N tokens; 0 is off [default: 1024]
     #[arg(long, value_name = "N")]
     dry_penalty_last_n: Option<usize>,
-    /// DRY: no repetition reaches across TEXT; may be given several times; "none" for no such text
-    /// [default: line end, colon, quote, asterisk]
+    /// DRY: no repetition extends across TEXT; may be given several times; "none" for no such text
+    /// [default: line feed, colon, quote, asterisk]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     dry_sequence_breaker: Vec<String>,
     /// Divide the logits of recent tokens by this: above 1 they become less likely; 1 is off
     /// [default: 1.05 in a chat, 1 otherwise]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     repeat_penalty: Option<f32>,
-    /// How many tokens are recent to the penalties, those of the prompt counted [default: 64]
+    /// Number of recent tokens that the penalties consider, including the prompt [default: 64]
     #[arg(long, value_name = "N", alias = "repeat-last")]
     repeat_last_n: Option<usize>,
     /// Subtract this from the logit of a recent token for each time it occurs; 0 is off [default: 0]
@@ -69,20 +69,21 @@ pub struct SamplingArgs {
     /// Subtract this from the logits of recent tokens; 0 is off [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     presence_penalty: Option<f32>,
-    /// The stages to run, in this order; one that is not named does not run [default:
+    /// The stages to run, in this order; stages not named do not run [default:
     /// penalties,dry,top-k,typical-p,top-p,min-p,xtc,temperature]
     #[arg(long, value_name = "LIST")]
     samplers: Option<String>,
-    /// Add VALUE to the logit of token ID, -inf to forbid it; may be given several times
+    /// Add VALUE to the logit of token ID, -inf forbids it; may be given several times
     #[arg(long, value_name = "ID=VALUE", value_parser = bias)]
     bias: Vec<(u32, f32)>,
-    /// Seed of the draws: the same seed gives the same text [default: another one each time]
+    /// Seed of the draws: the same seed gives the same text [default: a random one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
 impl SamplingArgs {
-    /// A sampler for a vocabulary of `vocab` entries, with its seed; in a `chat` with DRY as a default.
+    /// A sampler for a vocabulary of `vocab` entries, and its seed; in a `chat` DRY is on by
+    /// default.
     pub fn sampler(
         &self,
         vocab: usize,
@@ -121,7 +122,7 @@ impl SamplingArgs {
             s.stages = names.map(str::parse::<Stage>).collect::<attamba::Result<_>>()?;
         }
         s.bias.clone_from(&self.bias);
-        // The keys of a hasher are the randomness that the standard library has.
+        // The keys of a hasher are the randomness that the standard library provides.
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         log::info!("seed {seed}");
         Ok((Sampler::new(s.with_seed(seed))?, seed))
@@ -132,5 +133,5 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
     let parsed = text
         .split_once('=')
         .and_then(|(id, value)| Some((id.trim().parse().ok()?, value.trim().parse().ok()?)));
-    parsed.ok_or_else(|| "a token id and a number such as 42=-1.5 are expected".to_owned())
+    parsed.ok_or_else(|| "expected a token id and a number such as 42=-1.5".to_owned())
 }

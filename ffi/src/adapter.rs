@@ -1,4 +1,4 @@
-//! What the machine can compute with.
+//! The devices that the machine can compute on.
 
 use crate::error::Failure;
 use crate::guard;
@@ -8,25 +8,25 @@ use crate::status::Status;
 use runtime::engine::cpu::{Cpu, default_threads};
 use std::ffi::{CString, c_char, c_void};
 
-/// Something that an engine runs on.
+/// A device that an engine runs on.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Adapter {
     /// sizeof(attamba_adapter) of the library. A function that was compiled with another header
-    /// looks at no more than this.
+    /// reads no more than this.
     pub struct_size: u32,
     /// The attamba_engine that runs on it.
     pub engine: i32,
-    /// Its name, with a zero byte behind, gone when the function returns.
+    /// Its name, zero-terminated, valid until the function returns.
     pub name: *const c_char,
 }
 
-/// Gets one adapter, gone when the function returns. Returns 0 to get no more.
+/// Receives one adapter, valid until the function returns. Returns 0 to stop.
 pub type AdapterFn =
     Option<unsafe extern "C" fn(user: *mut c_void, adapter: *const Adapter) -> i32>;
 
-/// Hands what the machine can compute with to `each`: GPUs, the fastest kinds first, and the CPU
-/// last. Programs that act as GPUs are among them.
+/// Passes the devices that the machine can compute on to `each`: GPUs, the fastest kinds first, and
+/// the CPU last. Software GPU drivers are included.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]

@@ -30,7 +30,7 @@ pub unsafe fn text(
     Ok(())
 }
 
-/// Writes as many of `values` as fit; `length` gets the number of all.
+/// Writes as many of `values` as fit; `length` gets the total number.
 ///
 /// # Safety
 /// `buffer` has room for `capacity` values; `length` is null or points to a number.

@@ -1,4 +1,4 @@
-//! Chats: messages in, answers out, with the template of the model.
+//! Chats: messages in, answers out, with the model's template.
 
 use crate::buffer;
 use crate::error::Failure;
@@ -13,12 +13,12 @@ use runtime::Error;
 use runtime::conversation::Outcome;
 use std::ffi::{c_char, c_void};
 
-/// Begins a chat with an instruction, whatever the session held before, and takes the instruction in
-/// now: a document that is to be asked about is read once, and can be saved as read. `bytes` 0 for a
-/// chat without one.
+/// Begins a chat with a system instruction, whatever the session held before, and processes the
+/// instruction now: a document to be asked about is processed once, and can be saved in that state.
+/// `bytes` 0 begins a chat without an instruction.
 ///
-/// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: the chat has begun all the same,
-/// and the first message takes the instruction in.
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: the chat has begun
+/// nevertheless, and the first message processes the instruction.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_instruct(
     session: *const attamba_session,
@@ -33,7 +33,8 @@ pub unsafe extern "C" fn attamba_session_instruct(
             let language = session.model.language()?;
             work.begin_chat(language, instruction)?;
             match work.chat(language)?.prepare() {
-                // Templates may want a message of the user first. Then it is read with that.
+                // Templates may require a user message first. Then the instruction is processed
+                // with it.
                 Err(Error::Template(_)) => Ok(()),
                 other => Ok(other?),
             }
@@ -41,16 +42,16 @@ pub unsafe extern "C" fn attamba_session_instruct(
     })
 }
 
-/// Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and hands the text of the
-/// answer to `each` as it comes. What the template writes around messages is fed as well. A message that
-/// spells a special token, such as `<|im_end|>`, is text all the same, unless the session was opened
-/// with `parse_special`.
+/// Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and passes the text of
+/// the answer to `each` as it is generated. What the template writes around messages is fed as
+/// well. A message that spells a special token, such as `<|im_end|>`, is plain text, unless the
+/// session was opened with `parse_special`.
 ///
-/// `*finish`, unless `finish` is NULL, says why the answer ended. The chat goes on from it, except
-/// after ATTAMBA_FINISH_DROPPED.
+/// `*finish`, unless `finish` is NULL, gets the reason why the answer ended. The chat continues
+/// from there, except after ATTAMBA_FINISH_DROPPED.
 ///
-/// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if the session holds raw text. On any
-/// error the chat is as it was before the call.
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if the session holds raw text. On
+/// any error the chat is as it was before the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_chat(
     session: *const attamba_session,
@@ -84,7 +85,7 @@ pub unsafe extern "C" fn attamba_session_chat(
     })
 }
 
-/// Takes the last message and its answer back. `*undone`, unless `undone` is NULL, gets 1, or 0 if
+/// Removes the last message and its answer. `*undone`, unless `undone` is NULL, gets 1, or 0 if
 /// there was none.
 ///
 /// One thread at a time. ATTAMBA_STATUS_STATE if the session holds raw text.
@@ -103,8 +104,8 @@ pub unsafe extern "C" fn attamba_session_undo(
     })
 }
 
-/// Gets one message of a chat: UTF-8 with the lengths in bytes, no zero bytes behind, gone when the
-/// function returns. Returns 0 to get no more. It must not call functions of the session.
+/// Receives one message of a chat: UTF-8 with the lengths in bytes, not zero-terminated, valid
+/// until the function returns. Returns 0 to stop. It must not call functions of the session.
 pub type MessageFn = Option<
     unsafe extern "C" fn(
         user: *mut c_void,
@@ -115,8 +116,8 @@ pub type MessageFn = Option<
     ) -> i32,
 >;
 
-/// Hands the messages of the chat to `each`, the oldest first: what an application shows of a session
-/// that it has loaded. None for raw text.
+/// Passes the messages of the chat to `each`, oldest first: what an application displays of a
+/// session that it has loaded. None for raw text.
 ///
 /// One thread at a time.
 #[unsafe(no_mangle)]

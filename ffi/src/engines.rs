@@ -1,4 +1,4 @@
-//! The engines of a model: each is made when it is first asked for, and kept.
+//! The engines of a model: each is created on first use, and kept.
 
 use crate::error::Result;
 use crate::handle::lock;
@@ -12,7 +12,7 @@ type Made = Mutex<Option<Arc<dyn engine::Engine>>>;
 /// The engines of one model.
 pub struct Engines {
     file: Arc<Model>,
-    /// What the model was opened for.
+    /// How the model was opened.
     wanted: Wanted,
     default: Made,
     cpu: Made,
@@ -30,8 +30,8 @@ impl Engines {
         self.get_with(kind, &mut |_, _| true)
     }
 
-    /// The engine of that kind; `progress` gets the bytes that are on their way to a GPU and those of
-    /// all, and says whether to go on.
+    /// The engine of that kind; `progress` gets the bytes uploaded to a GPU so far and the total,
+    /// and returns whether to continue.
     pub fn get_with(
         &self,
         kind: Engine,

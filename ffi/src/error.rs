@@ -36,9 +36,9 @@ thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Keeps the message of a failure for this thread.
+/// Stores the message of a failure for this thread.
 pub fn keep(message: &str) {
-    // A thread that is ending keeps nothing: nobody can ask it.
+    // A thread that is ending stores nothing: nobody can ask it.
     let _ = LAST.try_with(|last| {
         let mut last = last.borrow_mut();
         last.clear();
@@ -47,14 +47,14 @@ pub fn keep(message: &str) {
 }
 
 /// The message of the last call that failed: on `handle`, a model, session or snapshot, or with
-/// NULL on this thread, whatever the handle. Empty if none has failed. A call that succeeds leaves
-/// the message as it is.
+/// NULL on this thread, whatever the handle. Empty if none has failed. A call that succeeds does
+/// not change the message.
 ///
-/// Writes at most `capacity` bytes to `buffer`, the closing zero byte counted, and cuts between
-/// characters. `*length`, unless `length` is NULL, gets the bytes of the whole message without the
-/// zero byte: with `capacity` 0 (and `buffer` NULL) the call only asks for it.
+/// Writes at most `capacity` bytes to `buffer`, including the terminating zero byte, and truncates
+/// between characters. `*length`, unless `length` is NULL, gets the length of the whole message in
+/// bytes without the zero byte: with `capacity` 0 (and `buffer` NULL) the call only queries it.
 ///
-/// Any thread, at any time, while a call is at work too.
+/// Any thread, at any time, even while a call is in progress.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_error_message(
     handle: *const c_void,

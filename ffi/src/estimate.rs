@@ -1,4 +1,4 @@
-//! What models and sessions cost, before they are opened and while they are.
+//! What models and sessions cost, before they are opened and while they are open.
 
 #[cfg(not(feature = "gpu"))]
 use crate::error::Failure;
@@ -26,20 +26,20 @@ pub struct Memory {
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// The weights as the file has them. With the CPU engine they are pages of the file: shared by
-    /// all sessions, and taken away by the system, without harm, where memory is short.
+    /// The weights as stored in the file. With the CPU engine they are pages of the file: shared by
+    /// all sessions, and reclaimable by the system, without harm, when memory is short.
     pub weights: u64,
-    /// What the engine keeps of the weights beside the file; shared by all sessions.
+    /// Weights that the engine keeps in addition to the file; shared by all sessions.
     pub copied: u64,
-    /// The session's state: what it remembers.
+    /// The session's state: its memory of the text.
     pub state: u64,
-    /// The session's buffers to compute in.
+    /// The session's scratch buffers.
     pub scratch: u64,
-    /// Snapshots that a chat keeps in order to go back; in an estimate the most that they can be, and
-    /// never more than 32 MiB.
+    /// Snapshots that a chat keeps in order to go back; in an estimate the maximum that they can
+    /// take, never more than 32 MiB.
     pub checkpoints: u64,
-    /// Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are let go
-    /// once they are there, but for the embedding's.
+    /// Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are
+    /// released once they are uploaded, except those of the embedding.
     pub device: u64,
 }
 
@@ -57,10 +57,10 @@ unsafe impl Versioned for Memory {
     };
 }
 
-/// What the model at `path` and a session of it would take, without loading it: reads the tables of the
-/// file only. Of `loading` the engine and the threads count; what is not ATTAMBA_ENGINE_GPU, in
-/// `options` or else in `loading`, is estimated for the CPU engine. Fills `memory`, whose `struct_size`
-/// the caller has set.
+/// Estimates the memory of the model at `path` and of a session of it, without loading it: only the
+/// tables of the file are read. Of `loading` the engine and the threads are used; anything other
+/// than ATTAMBA_ENGINE_GPU, in `options` or else in `loading`, is estimated for the CPU engine.
+/// Fills `memory`, whose `struct_size` the caller has set.
 ///
 /// Any thread. Errors of the file as in attamba_model_open, of the options as in
 /// attamba_session_open. The message is that of the thread.
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn attamba_estimate(
     unsafe { estimate(loading, options, memory, |loading| open::from_path(path, loading)) }
 }
 
-/// As attamba_estimate, of a model that lies where attamba_model_open_fd finds it.
+/// Like attamba_estimate, for a model located as in attamba_model_open_fd.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_estimate_fd(
     fd: i32,
@@ -136,8 +136,8 @@ fn on_gpu(_: &Model, _: &Options) -> Result<Estimate> {
     Err(Failure::new(Status::Device, "this build has no GPU engine"))
 }
 
-/// What the session takes; while a call is at work, what it took before that call. Fills `memory`,
-/// whose `struct_size` the caller has set.
+/// The memory of the session; while a call is in progress, its memory before that call. Fills
+/// `memory`, whose `struct_size` the caller has set.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn attamba_session_get_memory(
 }
 
 impl Memory {
-    /// What the work of a session takes.
+    /// The memory of a session's contents.
     pub fn of(model: &Model, work: &Work) -> Result<Memory> {
         let session = work.session()?;
         let held = session.memory();
@@ -173,14 +173,14 @@ impl Memory {
     }
 }
 
-/// Makes the session's state at most `bytes` large, at once: what it remembers is dropped or thinned,
-/// as its policy says, the oldest first. Nothing is read anew, and the session goes on. Snapshots
-/// that were made before can't be gone back to. More bytes than it has change nothing.
+/// Shrinks the session's state to at most `bytes`, at once: states are dropped or thinned according
+/// to its eviction policy, oldest first. No token is processed again, and the session continues.
+/// Earlier snapshots can't be restored. If the state is smaller already, nothing changes.
 ///
-/// Any thread. While another call is at work the session grows smaller within that call, at its next
-/// block of tokens; then this one returns at once, and only the log tells if it could not be done.
-/// ATTAMBA_STATUS_BUDGET if `bytes` can't hold the smallest session, ATTAMBA_STATUS_PAUSED while
-/// paused; the session is as it was.
+/// Any thread. While another call is in progress the session is shrunk within that call, at its
+/// next block of tokens; then this one returns at once, and only the log reports if it could not be
+/// done. ATTAMBA_STATUS_BUDGET if the smallest session does not fit in `bytes`,
+/// ATTAMBA_STATUS_PAUSED while paused; the session is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_shrink(
     session: *const attamba_session,

@@ -1,4 +1,4 @@
-//! Raw text and tokens: fed, and gone on from.
+//! Raw text and tokens: feeding and generating.
 
 use crate::buffer;
 use crate::error::{Failure, Result};
@@ -11,37 +11,37 @@ use crate::work::Raw;
 use runtime::session;
 use std::ffi::{c_char, c_void};
 
-/// Gets text as it is made: `bytes` bytes of UTF-8 at `text`, whole characters only, no zero byte
-/// behind them. They are the library's, and gone when the function returns. Returns 0 to stop,
-/// anything else to go on.
+/// Receives text as it is generated: `bytes` bytes of UTF-8 at `text`, whole characters only, not
+/// zero-terminated. They belong to the library and are valid until the function returns. Returns 0
+/// to stop, anything else to continue.
 ///
-/// It is called on the thread of the call that makes the text, which is at work meanwhile: of the
-/// session's functions only cancel, pause, resume, shrink, close and the message of the last error
-/// may be called from it, and it must not throw or longjmp.
+/// It is called on the thread of the call that generates the text, which is still in progress: of
+/// the session's functions only cancel, pause, resume, shrink, close and the message of the last
+/// error may be called from it, and it must not throw or longjmp.
 pub type TextFn =
     Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, bytes: usize) -> i32>;
 
-/// Why a text came to its end.
+/// Why a text ended.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// The model ended it.
     Ended = 0,
-    /// As many tokens as were asked for.
+    /// The token limit was reached.
     Limit = 1,
-    /// The callback said so.
+    /// The callback stopped it.
     Stopped = 2,
-    /// attamba_session_cancel, after the text had begun. What has come so far counts.
+    /// attamba_session_cancel, after the text had begun. What has been generated so far counts.
     Cancelled = 3,
     /// attamba_session_cancel, before the answer of a chat began: the message does not count.
     Dropped = 4,
 }
 
-/// A caller's function with what it wants handed in.
+/// A caller's function with its user pointer.
 pub struct Sink {
     function: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32,
     user: *mut c_void,
-    /// Whether it has said no.
+    /// Whether it has returned 0.
     pub stopped: bool,
 }
 
@@ -51,7 +51,7 @@ impl Sink {
         Ok(Sink { function, user, stopped: false })
     }
 
-    /// Hands text over; says whether to go on.
+    /// Passes text on; returns whether to continue.
     ///
     /// # Safety
     /// The caller of the exported function has given a function that can be called with its `user`.
@@ -66,13 +66,13 @@ impl Sink {
     }
 }
 
-/// Takes in `bytes` bytes of UTF-8. With `special` not 0, text such as `<|im_start|>` becomes the
-/// token of that name. At the very start the token that begins a text is put before, where the model
+/// Processes `bytes` bytes of UTF-8. With `special` not 0, text such as `<|im_start|>` becomes the
+/// token of that name. At the very start the token that begins a text is prepended if the model
 /// expects one.
 ///
-/// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: what attamba_session_get_info
-/// counts as position is taken in. ATTAMBA_STATUS_STATE if the session holds a chat. On any other
-/// error nothing is taken in.
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_CANCELLED: the tokens up to the position
+/// in attamba_session_get_info have been processed. ATTAMBA_STATUS_STATE if the session holds a
+/// chat. On any other error nothing is processed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_feed_text(
     session: *const attamba_session,
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn attamba_session_feed_text(
     })
 }
 
-/// Takes in `count` tokens as they are.
+/// Processes `count` tokens as they are.
 ///
 /// One thread at a time; cancel from any. Errors as attamba_session_feed_text, and
 /// ATTAMBA_STATUS_ARGUMENT if a token is beyond the vocabulary.
@@ -120,13 +120,14 @@ fn feed(raw: &mut Raw, tokens: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Goes on from what has been fed with at most `most` tokens, and hands the text to `each`.
-/// `*finish`, unless `finish` is NULL, says why it ended; what was made is taken in.
+/// Continues what has been fed with at most `most` tokens, and passes the text to `each`.
+/// `*finish`, unless `finish` is NULL, gets the reason why it ended; the session has processed what
+/// was generated.
 ///
 /// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, if the
 /// last feed was cancelled and nothing was fed since, or if the session holds a chat. After another
-/// error the session may lack the last token, or all of them where the GPU was lost:
-/// attamba_session_get_info tells.
+/// error the session may lack the last token, or all of them if the GPU was lost:
+/// attamba_session_get_info reports the position.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_generate(
     session: *const attamba_session,
@@ -164,10 +165,10 @@ pub unsafe extern "C" fn attamba_session_generate(
     })
 }
 
-/// The logits of the last token that was taken in: as many floats as the vocabulary has tokens, none
-/// before the first.
+/// The logits of the last token that was processed: as many floats as the vocabulary has tokens,
+/// none before the first token.
 ///
-/// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the number of all.
+/// Writes at most `capacity` of them; `*count`, unless `count` is NULL, gets the total number.
 ///
 /// One thread at a time. ATTAMBA_STATUS_STATE if the session holds a chat, or has no logits because
 /// the last feed was cancelled.

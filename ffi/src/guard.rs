@@ -17,7 +17,7 @@ pub fn call(body: impl FnOnce() -> Result<()>) -> Status {
     }
 }
 
-/// Runs `body` with what `handle` stands for; a failure's message is kept there too.
+/// Runs `body` with the object of `handle`; a failure's message is kept there too.
 pub fn on<T: Handle>(
     table: &Table<T>,
     handle: *const T::Opaque,
@@ -33,19 +33,20 @@ pub fn on<T: Handle>(
     })
 }
 
-/// As [`call`], and keeps no message: for the call that asks for one.
+/// Like [`call`], but keeps no message: for the call that queries one.
 pub fn quiet(body: impl FnOnce() -> Result<()>) -> Status {
     catching(body).map_or_else(|failure| failure.status, |()| Status::Ok)
 }
 
-/// A panic is a defect of ours. It must not unwind into a caller's frames, which are not Rust's.
-/// What it leaves half done is behind a lock that the panic has poisoned, and is not touched again.
+/// A panic is a bug in this library. It must not unwind into a caller's frames, which are not
+/// Rust's. What it leaves half done is behind a lock that the panic has poisoned, and is not
+/// touched again.
 fn catching(body: impl FnOnce() -> Result<()>) -> Result<()> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = (panic.downcast_ref::<&str>().copied())
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        let message = format!("a defect of the library: {text}");
+        let message = format!("a bug in the library: {text}");
         // Dropping what was thrown may throw again.
         std::mem::forget(panic);
         Err(Failure::new(Status::Internal, message))
@@ -61,6 +62,6 @@ mod tests {
         let status = call(|| panic!("number {}", 7));
         assert_eq!(status, Status::Internal);
         let Err(failure) = catching(|| panic!("plain")) else { panic!("it was not caught") };
-        assert_eq!(failure.message, "a defect of the library: plain");
+        assert_eq!(failure.message, "a bug in the library: plain");
     }
 }

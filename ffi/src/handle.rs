@@ -19,7 +19,7 @@ pub static SNAPSHOTS: Table<Snapshot> = Table::new();
 /// Numbers given out so far, by all tables: a handle of one kind is unknown to the others.
 static GIVEN: AtomicUsize = AtomicUsize::new(0);
 
-/// What a handle stands for.
+/// What a handle refers to.
 pub trait Handle: Send + Sync {
     /// The incomplete type that C sees.
     type Opaque;
@@ -65,20 +65,20 @@ impl<T: Handle> Table<T> {
         }
     }
 
-    /// What the handle stands for.
+    /// The object of the handle.
     pub fn find(&self, number: usize) -> Result<Arc<T>> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
         open.get(&number).cloned().ok_or_else(closed)
     }
 
-    /// Takes the handle back; it is unknown from now on.
+    /// Removes the handle; it is unknown from now on.
     pub fn remove(&self, number: usize) -> Result<Arc<T>> {
         let mut open = self.0.write().unwrap_or_else(PoisonError::into_inner);
         open.remove(&number).ok_or_else(closed)
     }
 }
 
-/// What a handle of whichever kind stands for.
+/// The object of a handle of any kind.
 pub fn any(number: usize) -> Option<AnyHandle> {
     (MODELS.find(number).map(AnyHandle::Model))
         .or_else(|_| SESSIONS.find(number).map(AnyHandle::Session))

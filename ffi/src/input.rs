@@ -71,7 +71,7 @@ pub unsafe fn name(from: *const c_char, what: &str) -> Result<Option<String>> {
     Ok(Some(name.to_owned()))
 }
 
-/// A number that C gives as a truth value.
+/// A number that C passes as a boolean.
 pub fn truth(value: i32) -> bool {
     value != 0
 }

@@ -1,4 +1,4 @@
-//! The library's notes, and its version.
+//! Log messages of the library, and its version.
 
 use crate::guard;
 use crate::options::known;
@@ -7,10 +7,11 @@ use log::{LevelFilter, Log, Metadata, Record};
 use std::ffi::{c_char, c_void};
 use std::sync::{Once, PoisonError, RwLock};
 
-/// Grows whenever a program that was compiled with the header before it would no longer work.
+/// Incremented whenever a program that was compiled with the previous header would no longer work.
 pub const ABI_VERSION: u32 = 1;
 
-/// The ABI_VERSION that the library was built with. A program goes on if it is that of its header.
+/// The ABI_VERSION that the library was built with. A program should continue only if it equals
+/// that of its header.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -18,7 +19,7 @@ pub extern "C" fn attamba_abi_version() -> u32 {
     ABI_VERSION
 }
 
-/// The version of the library, such as `0.1.0`, with a zero byte behind; it is never freed.
+/// The version of the library, such as `0.1.0`, zero-terminated; never freed.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -26,32 +27,33 @@ pub extern "C" fn attamba_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// How much is noted.
+/// Log levels.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     /// Nothing.
     Off = 0,
-    /// What went wrong and has no call to report it.
+    /// Failures that no call can report.
     Error = 1,
-    /// What is not as it should be, but works.
+    /// Unexpected, but works.
     Warn = 2,
     /// What was chosen.
     Info = 3,
-    /// What helps to find a defect.
+    /// Details that help to find a bug.
     Debug = 4,
     /// Everything.
     Trace = 5,
 }
 
-/// Gets one note of a level: `bytes` bytes of UTF-8, no zero byte behind them, gone when the function
-/// returns. It may be called on any thread, on several at once, and must call nothing of the library.
+/// Receives one message of a level: `bytes` bytes of UTF-8, not zero-terminated, valid until the
+/// function returns. It may be called on any thread, on several at once, and must not call the
+/// library.
 pub type LogFn =
     Option<unsafe extern "C" fn(user: *mut c_void, level: i32, text: *const c_char, bytes: usize)>;
 
-/// Hands notes up to a level to `log`, or to nobody if it is NULL or the level ATTAMBA_LOG_LEVEL_OFF,
-/// as it is in the beginning. It holds for the whole process; a call that is at work may still use
-/// the function that was set before.
+/// Sends log messages up to a level to `log`, or nowhere if it is NULL or the level is
+/// ATTAMBA_LOG_LEVEL_OFF, which is the initial setting. It applies to the whole process; a call in
+/// progress may still use the function that was set before.
 ///
 /// Any thread. ATTAMBA_STATUS_ARGUMENT if there is no such level.
 #[unsafe(no_mangle)]
@@ -70,7 +72,7 @@ pub unsafe extern "C" fn attamba_log_set(level: i32, log: LogFn, user: *mut c_vo
         };
         *CALLER.write().unwrap_or_else(PoisonError::into_inner) = Caller { log, user };
         ONCE.call_once(|| {
-            // Fails only where a Rust program has set a logger; then that one gets the notes.
+            // Fails only if a Rust program has set a logger; then that one gets the messages.
             let _ = log::set_logger(&Forward);
         });
         log::set_max_level(if log.is_some() { filter } else { LevelFilter::Off });

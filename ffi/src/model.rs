@@ -1,4 +1,4 @@
-//! Models: what is asked of one that is open.
+//! Models: queries on an open model.
 
 use crate::buffer;
 use crate::engines::Engines;
@@ -13,16 +13,16 @@ use runtime::text::Language;
 use std::ffi::c_char;
 use std::sync::Arc;
 
-/// A model file that is open, with its tokenizer and its engines.
+/// An open model file, with its tokenizer and its engines.
 #[allow(non_camel_case_types, reason = "the name in C")]
 pub struct attamba_model {
     _opaque: [u8; 0],
 }
 
-/// What a handle of a model stands for.
+/// What a handle of a model refers to.
 pub struct Model {
     pub file: Arc<runtime::model::Model>,
-    /// The text side, or why the file has none that works: such a model is fed tokens.
+    /// The text side, or why the file has no usable one: such a model is fed tokens.
     pub language: std::result::Result<Language, String>,
     pub engines: Engines,
     error: LastError,
@@ -52,7 +52,7 @@ impl Model {
     }
 }
 
-/// Sizes of a model.
+/// Dimensions of a model.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ModelInfo {
@@ -62,11 +62,11 @@ pub struct ModelInfo {
     pub vocab: u32,
     /// Layers.
     pub layers: u32,
-    /// Tokens of context that the model was trained with.
+    /// Context length in tokens that the model was trained with.
     pub context: u32,
-    /// Tokens of a chunk, which become one state; 1 for a transformer.
+    /// Tokens per chunk, which become one state; 1 for a transformer.
     pub chunk: u32,
-    /// The newest tokens that are kept one by one, beside the chunk states.
+    /// Latest tokens that are kept individually, in addition to the chunk states.
     pub window: u32,
     /// Bytes of the file.
     pub file_bytes: u64,
@@ -85,10 +85,10 @@ unsafe impl Versioned for ModelInfo {
     };
 }
 
-/// Closes a model. Its sessions and snapshots stay usable; the memory is given back with the last
-/// of them.
+/// Closes a model. Its sessions and snapshots stay usable; the memory is freed with the last of
+/// them.
 ///
-/// Any thread. A call that is at work on the model ends as if it were open.
+/// Any thread. A call in progress on the model completes as if it were open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_model_close(model: *mut attamba_model) -> Status {
     guard::call(|| MODELS.remove(model.addr()).map(drop))
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn attamba_model_get_info(
     })
 }
 
-/// The name of the model as its file has it. `buffer`, `capacity` and `length` as in
+/// The model's name as given in its file. `buffer`, `capacity` and `length` as in
 /// attamba_error_message.
 ///
 /// Any thread.
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn attamba_model_name(
     })
 }
 
-/// The engine of the model in words, such as `CPU, AVX2, 4 threads`. `buffer`, `capacity` and
+/// A description of the model's engine, such as `CPU, AVX2, 4 threads`. `buffer`, `capacity` and
 /// `length` as in attamba_error_message.
 ///
 /// Any thread.
@@ -154,14 +154,14 @@ pub unsafe extern "C" fn attamba_model_engine(
     })
 }
 
-/// Turns `bytes` bytes of UTF-8 into tokens. With `special` not 0, text such as `<|im_start|>`
-/// becomes the token of that name; with 0 it is text like any other, as it should be where users
-/// write. No token is put before or behind.
+/// Converts `bytes` bytes of UTF-8 into tokens. With `special` not 0, text such as `<|im_start|>`
+/// becomes the token of that name; with 0 it is ordinary text, as it should be for text written by
+/// users. No token is added before or after.
 ///
-/// Writes at most `capacity` tokens; `*count`, unless `count` is NULL, gets the number of all, also
-/// where not all fit.
+/// Writes at most `capacity` tokens; `*count`, unless `count` is NULL, gets the total number, even
+/// if not all fit.
 ///
-/// Any thread. ATTAMBA_STATUS_TEXT if the file has no tokenizer that works.
+/// Any thread. ATTAMBA_STATUS_TEXT if the file has no usable tokenizer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_model_tokenize(
     model: *const attamba_model,
@@ -184,8 +184,8 @@ pub unsafe extern "C" fn attamba_model_tokenize(
 
 /// The bytes of a token. They need not be whole characters: an emoji is often several tokens.
 ///
-/// Writes at most `capacity` bytes, no zero byte behind them; `*length`, unless `length` is NULL,
-/// gets the number of all.
+/// Writes at most `capacity` bytes, not zero-terminated; `*length`, unless `length` is NULL, gets
+/// the total number.
 ///
 /// Any thread. ATTAMBA_STATUS_ARGUMENT if the token is beyond the vocabulary.
 #[unsafe(no_mangle)]

@@ -14,16 +14,17 @@ use runtime::text::Language;
 use std::ffi::c_char;
 use std::sync::Arc;
 
-/// Opens the model file at `path`, which ends with a zero byte. Unless the options say `in_memory`,
+/// Opens the model file at `path`, which is zero-terminated. Unless the options set `in_memory`,
 /// the file is mapped, not copied: while the model or a session of it is open, nobody may write to
-/// the file or shorten it, neither this process nor another. What happens then is undefined; at best
-/// the system ends the process. The file may be deleted, and another put in its place.
+/// the file or truncate it, neither this process nor another. Otherwise the behavior is undefined;
+/// at best the system terminates the process. The file may be deleted, and another put in its
+/// place.
 ///
-/// `*model` gets the handle, which attamba_model_close takes back, or NULL on an error.
+/// `*model` gets the handle, to be closed with attamba_model_close, or NULL on an error.
 ///
 /// Any thread. ATTAMBA_STATUS_IO, ATTAMBA_STATUS_FILE or ATTAMBA_STATUS_UNSUPPORTED if the file
-/// can't be read, makes no sense, or asks for what this runtime does not do;
-/// ATTAMBA_STATUS_CANCELLED if the progress function says so. The message is that of the thread.
+/// can't be read, is invalid, or requires what this runtime does not support;
+/// ATTAMBA_STATUS_CANCELLED if the progress function cancels. The message is that of the thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_model_open(
     path: *const c_char,
@@ -34,11 +35,11 @@ pub unsafe extern "C" fn attamba_model_open(
     unsafe { open(options, model, |options| from_path(path, options)) }
 }
 
-/// As attamba_model_open, of `length` bytes from byte `offset` of an open file on: a model inside
-/// another file, such as an asset of an Android application, or a document that came as a
-/// descriptor. `length` 0 takes all that follows. Any `offset` will do.
+/// Like attamba_model_open, for `length` bytes starting at byte `offset` of an open file: a model
+/// inside another file, such as an asset of an Android application, or a document received as a
+/// descriptor. `length` 0 means everything up to the end. Any `offset` is allowed.
 ///
-/// The descriptor stays the caller's, who may close it once the call has returned.
+/// The descriptor still belongs to the caller, who may close it once the call has returned.
 ///
 /// Not on Windows: ATTAMBA_STATUS_UNSUPPORTED.
 #[unsafe(no_mangle)]
@@ -75,14 +76,13 @@ unsafe fn open(
     })
 }
 
-/// Parts of the way from 0 to 1. Of reading the file, where that is asked for, and handing the weights
-/// to a GPU neither is much longer than the other.
+/// Parts of the progress from 0 to 1. Reading the file, if requested, and uploading the weights to
+/// a GPU take about equally long.
 const OPENED: f32 = 0.05;
 const READ: f32 = 0.5;
 const SPELLING: f32 = 0.05;
 
-/// # Safety
-/// What `options` points to is there, and its progress function may be called.
+/// The targets of `options` are valid, and its progress function may be called.
 unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     // SAFETY: as the caller guarantees, here and below.
     let wanted = unsafe { options.wanted() }?;
@@ -104,7 +104,7 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     let spelt = read + SPELLING;
     report(spelt)?;
     let engines = Engines::new(Arc::clone(&file), wanted);
-    // Made now, so that what can fail fails here.
+    // Created now, so that what can fail fails here.
     engines.get_with(Engine::Auto, &mut |done, all| between(spelt, 1.0, done, all))?;
     report(1.0)?;
     Ok(Model::new(file, language, engines))

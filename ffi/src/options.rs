@@ -1,4 +1,4 @@
-//! Options as C hands them in, and what they mean to the library.
+//! Options as C passes them, and what they mean to the library.
 
 use crate::error::{Failure, Result};
 use crate::input;
@@ -11,16 +11,16 @@ use runtime::sample::{self, Sampler, Sampling as Options};
 use runtime::session::{self, Budget as Bound, Eviction, Session};
 use std::ffi::{c_char, c_void};
 
-/// Which engine computes.
+/// Which engine to use.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// For a model: a GPU where there is one that computes what it should, else the CPU, which also
-    /// takes over should the GPU be lost. For a session: that of the model.
+    /// For a model: a GPU if there is one that computes correctly, else the CPU, which also takes
+    /// over if the GPU is lost. For a session: that of the model.
     Auto = 0,
     /// The CPU.
     Cpu = 1,
-    /// A GPU. ATTAMBA_STATUS_DEVICE where there is none that can be used.
+    /// A GPU. ATTAMBA_STATUS_DEVICE if there is no usable one.
     Gpu = 2,
 }
 
@@ -30,13 +30,13 @@ impl Engine {
     }
 }
 
-/// What the number in attamba_session_options.budget counts.
+/// The unit of attamba_session_options.budget.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// Nothing: the session remembers as much as the model was trained with.
+    /// No budget: the session remembers as much as the model was trained with.
     Context = 0,
-    /// Chunk states a layer.
+    /// Chunk states per layer.
     States = 1,
     /// Tokens.
     Tokens = 2,
@@ -48,30 +48,30 @@ pub enum Budget {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kv {
-    /// Half precision, 2 bytes a number.
+    /// Half precision, 2 bytes per value.
     F16 = 0,
-    /// Single precision, 4 bytes a number.
+    /// Single precision, 4 bytes per value.
     F32 = 1,
-    /// Chunk states in integers of eight bits with a scale for each head; the newest tokens in half
-    /// precision.
+    /// Chunk states as 8-bit integers with a scale per head; the latest tokens in half precision.
     I8 = 2,
 }
 
-/// What goes when a session's memory is full.
+/// The eviction policy: what goes when a session's memory is full.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// The oldest chunk state but the very first.
+    /// The oldest chunk state except the very first.
     Drop = 0,
-    /// Of the older half, every second chunk state: what is long ago grows coarse before it goes.
+    /// Every second chunk state of the older half: the distant past becomes coarser before it is
+    /// dropped.
     Thin = 1,
 }
 
-/// Called while a model is loaded, on the thread that loads it, with the part that is done, 0 to 1.
-/// Returns 0 to cancel, anything else to go on.
+/// Called while a model is loaded, on the thread that loads it, with the fraction that is done, 0
+/// to 1. Returns 0 to cancel, anything else to continue.
 pub type Progress = Option<unsafe extern "C" fn(user: *mut c_void, done: f32) -> i32>;
 
-/// How a model is opened. Zeros are the defaults; so is a NULL instead of the struct.
+/// How to open a model. Zeros are the defaults; NULL in place of the struct means the same.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ModelOptions {
@@ -79,17 +79,17 @@ pub struct ModelOptions {
     pub struct_size: u32,
     /// An attamba_engine.
     pub engine: i32,
-    /// Threads of the CPU engine; 0 takes the fast cores, on phones at most 4.
+    /// Threads of the CPU engine; 0 uses the performance cores, on phones at most 4.
     pub threads: u32,
-    /// Not 0: read all of the file now, so that the first answer need not wait for the disk.
+    /// Not 0: read the whole file now, so that the first answer need not wait for the disk.
     pub preload: i32,
-    /// Told how far loading has come; NULL for nobody.
+    /// Receives the loading progress; may be NULL.
     pub progress: Progress,
-    /// Handed to `progress`.
+    /// Passed to `progress`.
     pub progress_user: *mut c_void,
-    /// A part of the name of the GPU to take, in any case, with a zero byte behind; NULL for the
-    /// fastest. A program that acts as a GPU is taken only if it is named, or if ATTAMBA_ENGINE_GPU
-    /// is asked for and there is nothing else.
+    /// Part of the name of the GPU to use, case-insensitive, zero-terminated; NULL for the fastest.
+    /// A software driver is used only if it is named, or if ATTAMBA_ENGINE_GPU is requested and
+    /// there is nothing else.
     pub adapter: *const c_char,
     /// Not 0: read the file into memory instead of mapping it, so that it may change while the model
     /// is open. The system cannot reclaim that memory.
@@ -114,7 +114,7 @@ unsafe impl Versioned for ModelOptions {
     };
 }
 
-/// How a session is opened. Zeros are the defaults; so is a NULL instead of the struct.
+/// How to open a session. Zeros are the defaults; NULL in place of the struct means the same.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SessionOptions {
@@ -122,21 +122,22 @@ pub struct SessionOptions {
     pub struct_size: u32,
     /// An attamba_engine.
     pub engine: i32,
-    /// An attamba_budget: what `budget` counts.
+    /// An attamba_budget: the unit of `budget`.
     pub budget_kind: i32,
     /// An attamba_kv.
     pub kv: i32,
-    /// How much the session may remember. Its memory is fixed by this, and known beforehand.
+    /// How much the session may remember. It determines the session's memory, which is known in
+    /// advance.
     pub budget: u64,
     /// An attamba_policy.
     pub policy: i32,
-    /// Tokens a chunk; 0 for what the model was trained with. Other lengths work, but worse.
+    /// Tokens per chunk; 0 for what the model was trained with. Other lengths work, but worse.
     pub chunk: u32,
-    /// How tokens are chosen; NULL for the defaults, of attamba_sampling_init for raw text and of
-    /// attamba_sampling_init_chat in a chat.
+    /// How tokens are chosen; NULL for the defaults: those of attamba_sampling_init for raw text
+    /// and of attamba_sampling_init_chat in a chat.
     pub sampling: *const Sampling,
-    /// Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these tokens.
-    /// For messages that the application writes itself. With 0 they are text like any other.
+    /// Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these
+    /// tokens. For messages that the application writes itself. With 0 they are ordinary text.
     pub parse_special: i32,
     /// 0.
     pub reserved: u32,
@@ -159,14 +160,14 @@ unsafe impl Versioned for SessionOptions {
 }
 
 impl SessionOptions {
-    /// The inside of a session that has begun nothing.
+    /// The contents of a session that has not begun anything.
     pub fn raw(&self, session: Session, samplers: Samplers) -> Raw {
         let parse_special = input::truth(self.parse_special);
         let as_chat = AsChat { sampler: samplers.chat, parse_special };
         Raw { session, sampler: samplers.raw, as_chat }
     }
 
-    /// What the library is asked for.
+    /// The requested session options.
     pub fn options(&self) -> Result<session::Options> {
         use Budget::{Bytes, Context, States, Tokens};
         let kind =
@@ -199,7 +200,7 @@ impl SessionOptions {
     }
 }
 
-/// What is added to the logit of a token; minus infinity forbids it.
+/// A value added to the logit of a token; minus infinity forbids it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Bias {
@@ -209,7 +210,7 @@ pub struct Bias {
     pub bias: f32,
 }
 
-/// A stage of the chain that tokens are chosen by.
+/// A stage of the sampler chain.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -231,63 +232,65 @@ pub enum Stage {
     Temperature = 7,
 }
 
-/// How tokens are chosen; attamba_sampling_init or attamba_sampling_init_chat sets the defaults, and
-/// every field counts as it stands. Fields that `struct_size` leaves out are off.
+/// How tokens are chosen. attamba_sampling_init or attamba_sampling_init_chat sets the defaults;
+/// every field is used as it is. Fields beyond `struct_size` are off.
 ///
-/// The stages run in the order of attamba_stage, which is that of llama.cpp, or as `stages` has them.
+/// The stages run in the order of attamba_stage, which is that of llama.cpp, or in the order of
+/// `stages`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sampling {
     /// sizeof(attamba_sampling).
     pub struct_size: u32,
-    /// Recent tokens that the three penalties look at; 0 turns them off.
+    /// Number of recent tokens that the three penalties consider; 0 turns them off.
     pub repeat_last: u32,
-    /// Seed of the draws; a seed means the same in every version.
+    /// Seed of the draws; the same seed gives the same draws in every version.
     pub seed: u64,
-    /// Logits of recent tokens are divided by it where positive, else multiplied; 1 is off.
+    /// Divides logits of recent tokens that are positive, multiplies those that are not; 1 is off.
     pub repeat_penalty: f32,
-    /// Only the most likely are kept; 0 keeps all.
+    /// Keeps only this many most likely tokens; 0 keeps all.
     pub top_k: u32,
-    /// Only the most likely that together have this probability are kept; 1 keeps all.
+    /// Keeps only the most likely tokens that together have this probability; 1 keeps all.
     pub top_p: f32,
-    /// Only those at least this many times as likely as the most likely are kept; 0 keeps all.
+    /// Keeps only tokens at least this many times as likely as the most likely one; 0 keeps all.
     pub min_p: f32,
-    /// Logits are divided by it before the draw; 0 takes the most likely.
+    /// Divides logits before the draw; 0 takes the most likely token.
     pub temperature: f32,
     /// 0.
     pub reserved: u32,
-    /// Added to logits before all else; read when the struct is handed over. NULL for none.
+    /// Added to logits before anything else; read when the struct is passed. NULL for none.
     pub bias: *const Bias,
-    /// How many there are.
+    /// Number of entries in `bias`.
     pub bias_count: u64,
     /// Subtracted from the logit of a recent token for each of its occurrences; 0 is off.
     pub frequency_penalty: f32,
     /// Subtracted from the logit of a recent token; 0 is off.
     pub presence_penalty: f32,
-    /// Only the most typical tokens that together have this probability are kept; 1 keeps all.
+    /// Keeps only the most typical tokens that together have this probability; 1 keeps all.
     pub typical_p: f32,
-    /// How probable it is that XTC acts on a token; 0 is off.
+    /// The probability that XTC acts on a token; 0 is off.
     pub xtc_probability: f32,
-    /// Of the tokens of at least this probability XTC keeps only the least likely; above 0.5 it is off.
+    /// Of the tokens of at least this probability XTC keeps only the least likely; above 0.5 it is
+    /// off.
     pub xtc_threshold: f32,
-    /// DRY: a token that would make a repetition of n tokens longer loses
+    /// DRY: a token that would extend a repetition of n tokens loses
     /// `dry_multiplier * dry_base ^ (n - dry_allowed_length)` of its logit; 0 is off.
     pub dry_multiplier: f32,
     /// At least 1.
     pub dry_base: f32,
-    /// Shorter repetitions are not looked at.
+    /// Shorter repetitions are ignored.
     pub dry_allowed_length: u32,
-    /// How many tokens DRY looks for repetitions in; 0 turns it off.
+    /// Number of recent tokens in which DRY looks for repetitions; 0 turns it off.
     pub dry_penalty_last_n: u32,
-    /// How many `stages` there are.
+    /// Number of entries in `stages`.
     pub stage_count: u32,
-    /// Stages, each an attamba_stage, in the order in which they run; read when the struct is handed
-    /// over. NULL for all of them in the order of their numbers.
+    /// Stages, each an attamba_stage, in the order in which they run; read when the struct is
+    /// passed. NULL for all of them in the order of their numbers.
     pub stages: *const i32,
-    /// Texts that no repetition reaches across, UTF-8 with a zero byte behind; read when the struct is
-    /// handed over. NULL for line end, colon, quote and asterisk. Special tokens always are such.
+    /// Texts that no repetition extends across, UTF-8, zero-terminated; read when the struct is
+    /// passed. NULL for line feed, colon, quote and asterisk. Special tokens always count as such.
     pub dry_breakers: *const *const c_char,
-    /// How many there are; 0 with a pointer for none.
+    /// Number of entries; 0 with a non-NULL pointer for none.
     pub dry_breaker_count: u64,
 }
 
@@ -326,7 +329,7 @@ impl Sampling {
     const CHAT: Sampling =
         Sampling { dry_multiplier: 0.8, repeat_penalty: 1.05, ..Sampling::DEFAULT };
 
-    /// Samplers of the caller's numbers, or of the defaults for null.
+    /// Samplers from the caller's numbers, or the defaults for null.
     ///
     /// # Safety
     /// `from` as in [`versioned::read`], and what it points to is null or as many as it says.
@@ -416,8 +419,8 @@ impl Stage {
     }
 }
 
-/// Fills the fields of `sampling` but `struct_size`, which the caller has set, with the defaults for
-/// raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, seed 0.
+/// Fills the fields of `sampling` except `struct_size`, which the caller has set, with the defaults
+/// for raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, seed 0.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -428,8 +431,8 @@ pub unsafe extern "C" fn attamba_sampling_init(sampling: *mut Sampling) -> Statu
     })
 }
 
-/// The same with the defaults for a chat: those of attamba_sampling_init with DRY, of multiplier 0.8,
-/// and a repetition penalty of 1.05, without which small models often end in a loop.
+/// The same with the defaults for a chat: those of attamba_sampling_init plus DRY with multiplier
+/// 0.8, and a repetition penalty of 1.05, without which small models often end up in a loop.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -449,7 +452,7 @@ pub unsafe fn model(from: *const ModelOptions) -> Result<ModelOptions> {
     unsafe { versioned::read(from) }
 }
 
-/// The constant that a caller's number stands for.
+/// The constant of a caller's number.
 pub fn known<T: Copy, const N: usize>(
     what: &str,
     value: i32,
@@ -470,7 +473,7 @@ impl ModelOptions {
         input::truth(self.preload)
     }
 
-    /// What engine is wanted.
+    /// Which engine is requested.
     ///
     /// # Safety
     /// `adapter` is null or points to bytes that end with a zero byte.
@@ -489,7 +492,7 @@ impl ModelOptions {
         (self.threads != 0).then_some(self.threads as usize)
     }
 
-    /// Tells how far loading has come.
+    /// Reports the loading progress.
     ///
     /// # Safety
     /// `progress` and its `progress_user` are the caller's, who waits for this call.

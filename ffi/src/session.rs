@@ -1,4 +1,4 @@
-//! Sessions: opened, closed, and asked how they stand.
+//! Sessions: opening, closing and queries.
 
 use crate::buffer;
 use crate::error::{Failure, Result};
@@ -24,17 +24,17 @@ pub struct attamba_session {
     _opaque: [u8; 0],
 }
 
-/// What a handle of a session stands for.
+/// What a handle of a session refers to.
 pub struct Session {
     pub model: Arc<Model>,
-    /// Nothing once it is closed.
+    /// `None` once it is closed.
     work: Mutex<Option<Work>>,
-    /// The thread of the call at work.
+    /// The thread of the call in progress.
     worker: Mutex<Option<ThreadId>>,
     cancel: Cancel,
     pause: Pause,
     shrink: Shrink,
-    /// What it took when the last call ended.
+    /// Its memory when the last call ended.
     memory: Mutex<Memory>,
     error: LastError,
 }
@@ -62,7 +62,7 @@ impl Session {
         })
     }
 
-    /// Does some work; [`Status::Busy`] where other work is being done.
+    /// Does some work; [`Status::Busy`] while other work is in progress.
     pub fn work<T>(&self, body: impl FnOnce(&mut Work) -> Result<T>) -> Result<T> {
         let mut work = match self.work.try_lock() {
             Ok(work) => work,
@@ -79,16 +79,16 @@ impl Session {
         result
     }
 
-    /// What it takes, or took before the call that is at work.
+    /// Its memory, or that before the call in progress.
     pub fn memory(&self) -> Result<Memory> {
-        // Closed is found out by whoever looked the handle up, broken here.
+        // Closed is detected when the handle is looked up, broken here.
         if self.work.is_poisoned() {
             return Err(broken());
         }
         Ok(*lock(&self.memory))
     }
 
-    /// Makes the state smaller: now, or by way of the call that is at work.
+    /// Shrinks the state: now, or by way of the call in progress.
     pub fn shrink(&self, bytes: u64) -> Result<()> {
         let now = || self.work(|work| work.shrink(bytes));
         match now() {
@@ -102,8 +102,8 @@ impl Session {
         }
     }
 
-    /// Ends the call at work and gives the memory back. In a callback of that call nothing can be
-    /// waited for: the memory goes when the call ends.
+    /// Ends the call in progress and frees the memory. Within a callback of that call waiting is
+    /// impossible: the memory is freed when the call ends.
     fn close(&self) {
         const LOOK: Duration = Duration::from_millis(1);
         self.cancel.cancel();
@@ -128,7 +128,7 @@ impl Session {
     }
 }
 
-/// How a session stands, and how fast its last answer was.
+/// State of a session, and the speed of its last answer.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SessionInfo {
@@ -136,15 +136,15 @@ pub struct SessionInfo {
     pub struct_size: u32,
     /// 1 while paused.
     pub paused: i32,
-    /// Tokens taken in since the start.
+    /// Tokens processed since the start.
     pub position: u64,
-    /// Chunk states in the fullest layer's memory.
+    /// Chunk states in the memory of the fullest layer.
     pub states: u64,
-    /// Chunk states that there is room for; once there are as many, the policy says what goes.
+    /// Capacity in chunk states; once it is reached, the eviction policy decides which ones go.
     pub states_room: u64,
-    /// Messages of the chat, the instruction counted; 0 for raw text.
+    /// Messages of the chat, including the instruction; 0 for raw text.
     pub messages: u64,
-    /// Tokens of the last message as it was fed, with what the template puts around it.
+    /// Tokens of the last message as it was fed, including what the template puts around it.
     pub prompt_tokens: u64,
     /// Seconds that they took.
     pub prompt_seconds: f64,
@@ -170,12 +170,13 @@ unsafe impl Versioned for SessionInfo {
     };
 }
 
-/// Opens a session. All of its memory is taken now; attamba_estimate says beforehand how much.
+/// Opens a session. All of its memory is allocated now; attamba_estimate reports in advance how
+/// much.
 ///
-/// `*session` gets the handle, which attamba_session_close takes back, or NULL on an error.
+/// `*session` gets the handle, to be closed with attamba_session_close, or NULL on an error.
 ///
 /// Any thread. ATTAMBA_STATUS_BUDGET if the smallest session is larger than the budget,
-/// ATTAMBA_STATUS_MEMORY if the system has no more. The message is that of the model.
+/// ATTAMBA_STATUS_MEMORY if the system has no more memory. The message is that of the model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_open(
     model: *const attamba_model,
@@ -199,9 +200,9 @@ pub unsafe extern "C" fn attamba_session_open(
     })
 }
 
-/// Closes a session. A call that is at work on it is cancelled, and this one returns when that one
-/// has: then no callback of the session runs any more. From a callback of the session it returns at
-/// once, and the session goes when the callback's call ends.
+/// Closes a session. A call in progress on it is cancelled, and this one returns when that one has
+/// returned: from then on no callback of the session runs any more. Called from a callback of the
+/// session it returns at once, and the session is freed when the callback's call ends.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -212,7 +213,7 @@ pub unsafe extern "C" fn attamba_session_close(session: *mut attamba_session) ->
     })
 }
 
-/// Forgets everything: text, chat and instruction. The memory stays as it is.
+/// Forgets everything: text, chat and instruction. The memory stays allocated.
 ///
 /// One thread at a time.
 #[unsafe(no_mangle)]
@@ -220,12 +221,12 @@ pub unsafe extern "C" fn attamba_session_reset(session: *const attamba_session) 
     guard::on(&SESSIONS, session, |session| session.work(Work::reset))
 }
 
-/// Chooses tokens otherwise from now on; NULL for the defaults, of attamba_sampling_init for raw text
-/// and of attamba_sampling_init_chat in a chat. The tokens that a repetition penalty
+/// Changes how tokens are chosen from now on; NULL for the defaults: those of attamba_sampling_init
+/// for raw text and of attamba_sampling_init_chat in a chat. The tokens that a repetition penalty
 /// has counted so far stay counted.
 ///
-/// One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session goes on
-/// choosing as before.
+/// One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session continues
+/// to choose as before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_set_sampling(
     session: *const attamba_session,
@@ -238,7 +239,7 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
     })
 }
 
-/// Cancels the call that is at work on the session; without one nothing happens. That call returns
+/// Cancels the call in progress on the session; without one nothing happens. That call returns
 /// within a block of tokens: milliseconds. The session stays usable.
 ///
 /// Any thread, and from a callback. It does not wait.
@@ -250,10 +251,11 @@ pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session)
     })
 }
 
-/// Nothing is computed from the return of this call until attamba_session_resume: for an application
-/// that leaves the foreground, as some systems end those that use the GPU then. It waits for the
-/// block at hand, milliseconds. A call that feeds or generates waits meanwhile, and can be cancelled;
-/// one that copies the state (snapshot, rewind, fork, save) fails with ATTAMBA_STATUS_PAUSED.
+/// Once this call has returned nothing is computed until attamba_session_resume: for an application
+/// that leaves the foreground, since some systems terminate those that use the GPU then. It waits
+/// for the current block, milliseconds. A call that feeds or generates waits meanwhile, and can be
+/// cancelled; one that copies the state (snapshot, rewind, fork, save) fails with
+/// ATTAMBA_STATUS_PAUSED.
 ///
 /// Any thread, and from a callback.
 #[unsafe(no_mangle)]
@@ -308,11 +310,11 @@ pub unsafe extern "C" fn attamba_session_get_info(
     })
 }
 
-/// Saves the session at `path`: its state, and the messages of its chat. A file that is there stays
-/// whole until the new one is.
+/// Saves the session at `path`: its state, and the messages of its chat. An existing file stays
+/// intact until the new one is complete.
 ///
-/// One thread at a time. ATTAMBA_STATUS_IO if the file can't be written, ATTAMBA_STATUS_PAUSED while
-/// paused; the session is as it was.
+/// One thread at a time. ATTAMBA_STATUS_IO if the file can't be written, ATTAMBA_STATUS_PAUSED
+/// while paused; the session is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_save(
     session: *const attamba_session,
@@ -332,13 +334,13 @@ pub unsafe extern "C" fn attamba_session_save(
     })
 }
 
-/// Takes up the session that was saved at `path`, with the budget that it had; nothing is computed
-/// anew. Of `options` the engine, the sampling and `parse_special` count.
+/// Resumes the session that was saved at `path`, with the budget that it had; nothing is computed
+/// again. Of `options` the engine, the sampling and `parse_special` are used.
 ///
-/// `*session` gets the handle, which attamba_session_close takes back, or NULL on an error.
+/// `*session` gets the handle, to be closed with attamba_session_close, or NULL on an error.
 ///
-/// Any thread. ATTAMBA_STATUS_SAVED if the file is damaged, is no saved session, or is of another
-/// model; ATTAMBA_STATUS_IO if it can't be read. The message is that of the model.
+/// Any thread. ATTAMBA_STATUS_SAVED if the file is damaged, is not a saved session, or is of
+/// another model; ATTAMBA_STATUS_IO if it can't be read. The message is that of the model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_load(
     model: *const attamba_model,
@@ -372,7 +374,7 @@ pub unsafe extern "C" fn attamba_session_load(
     })
 }
 
-/// A place for a handle must be there.
+/// The pointer that receives a handle must not be null.
 pub fn check_place<T>(place: *mut *mut T) -> Result<()> {
     if place.is_null() {
         return Err(Failure::argument("the place for the session is NULL"));

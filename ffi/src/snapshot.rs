@@ -10,13 +10,13 @@ use crate::work::{Chat, Raw, Work, broken};
 use runtime::{conversation, session};
 use std::sync::Arc;
 
-/// A session as it was at some moment.
+/// A session at some point in time.
 #[allow(non_camel_case_types, reason = "the name in C")]
 pub struct attamba_snapshot {
     _opaque: [u8; 0],
 }
 
-/// What a handle of a snapshot stands for.
+/// What a handle of a snapshot refers to.
 pub struct Snapshot {
     kept: Kept,
     error: LastError,
@@ -35,11 +35,11 @@ impl Handle for Snapshot {
     }
 }
 
-/// Keeps the session as it is now, in memory: as much as the filled part of its state.
+/// Keeps a copy of the session as it is now, in memory: as large as the filled part of its state.
 ///
-/// `*snapshot` gets the handle, which attamba_snapshot_close takes back, or NULL on an error.
+/// `*snapshot` gets the handle, to be closed with attamba_snapshot_close, or NULL on an error.
 ///
-/// One thread at a time. ATTAMBA_STATUS_MEMORY, ATTAMBA_STATUS_PAUSED; the session is as it was.
+/// One thread at a time. ATTAMBA_STATUS_MEMORY, ATTAMBA_STATUS_PAUSED; the session is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_snapshot(
     session: *const attamba_session,
@@ -65,12 +65,13 @@ pub unsafe extern "C" fn attamba_session_snapshot(
     })
 }
 
-/// Brings the session, or another of the same model and budget, to where the snapshot was made. What
-/// is computed from there on is what was computed then, to the bit. The snapshot stays.
+/// Restores the session, or another one of the same model and budget, to where the snapshot was
+/// made. What is computed from there on is bit-identical to what was computed then. The snapshot is
+/// kept.
 ///
-/// One thread at a time for the session. ATTAMBA_STATUS_ARGUMENT if the snapshot is of another model
-/// or budget, ATTAMBA_STATUS_STATE if one is of a chat and the other of raw text; the session is as
-/// it was.
+/// One thread at a time for the session. ATTAMBA_STATUS_ARGUMENT if the snapshot is of another
+/// model or budget, ATTAMBA_STATUS_STATE if one is of a chat and the other of raw text; the session
+/// is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_rewind(
     session: *const attamba_session,
@@ -100,12 +101,12 @@ fn rewind(work: &mut Work, kept: &Kept) -> Result<()> {
     Ok(())
 }
 
-/// A second session that stands where this one does and goes its own way from here: what both have
-/// taken in is computed once. It takes as much memory as the first.
+/// A second session at the same point as this one, independent from here on: what both have
+/// processed is computed once. It takes as much memory as the first.
 ///
-/// `*fork` gets the handle, which attamba_session_close takes back, or NULL on an error.
+/// `*fork` gets the handle, to be closed with attamba_session_close, or NULL on an error.
 ///
-/// One thread at a time. ATTAMBA_STATUS_MEMORY, ATTAMBA_STATUS_PAUSED; the session is as it was.
+/// One thread at a time. ATTAMBA_STATUS_MEMORY, ATTAMBA_STATUS_PAUSED; the session is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_fork(
     session: *const attamba_session,
@@ -155,7 +156,7 @@ pub unsafe extern "C" fn attamba_snapshot_bytes(
     })
 }
 
-/// Closes a snapshot and gives its memory back.
+/// Closes a snapshot and frees its memory.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]

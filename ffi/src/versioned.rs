@@ -1,16 +1,16 @@
-//! Structs that grow: callers that were compiled with an older header hand in shorter ones, callers
+//! Structs that grow: callers that were compiled with an older header pass shorter ones, callers
 //! with a newer header longer ones.
 
 use crate::error::{Failure, Result};
 use std::mem::size_of;
 
-/// A struct that begins with its size as the caller knows it.
+/// A struct that begins with its size as known to the caller.
 ///
 /// # Safety
 /// The type is `repr(C)`, begins with a `u32`, is valid for any bits, and has no field that crosses a
 /// multiple of 8 bytes, so that a size which is a multiple of 8 holds whole fields only.
 pub unsafe trait Versioned: Copy {
-    /// What a caller that hands in nothing means.
+    /// What a caller that passes nothing means.
     const DEFAULT: Self;
 }
 
@@ -44,7 +44,7 @@ pub unsafe fn read<T: Versioned>(from: *const T) -> Result<T> {
     Ok(value)
 }
 
-/// Gives the caller as much of `value` as its struct has room for.
+/// Writes as much of `value` as the caller's struct has room for.
 ///
 /// # Safety
 /// `to` is null or points to a `u32` and to as many writable bytes as that says.
@@ -64,7 +64,7 @@ pub unsafe fn write<T: Versioned>(value: T, to: *mut T) -> Result<()> {
     Ok(())
 }
 
-/// The size that a struct names, if it can be one.
+/// The size that a struct declares, if it is possible.
 unsafe fn size<T>(of: *const T) -> Result<usize> {
     /// Far more than any header will ever have.
     const MOST: usize = 4096;

@@ -1,4 +1,4 @@
-//! What a session is busy with: raw text, or a chat.
+//! What a session is doing: raw text, or a chat.
 
 use crate::error::{Failure, Result};
 use crate::status::Status;
@@ -7,20 +7,20 @@ use runtime::sample::Sampler;
 use runtime::session::Session;
 use runtime::text::Language;
 
-/// A session's inside. It begins as raw and becomes a chat by the first message, or the other way
-/// round once it has been reset.
+/// A session's contents. It starts as raw and becomes a chat with the first message; after a reset
+/// it may become either again.
 pub enum Work {
     Raw(Box<Raw>),
     Chat(Box<Chat>),
-    /// Between two of the others, and for ever if a panic came in between.
+    /// Between two of the others, and permanently if a panic occurred in between.
     Nothing,
 }
 
-/// Text or tokens that are fed and gone on from.
+/// Text or tokens that are fed and continued.
 pub struct Raw {
     pub session: Session,
     pub sampler: Sampler,
-    /// What a chat would be.
+    /// What a chat would use.
     pub as_chat: AsChat,
 }
 
@@ -31,7 +31,7 @@ pub struct Chat {
     pub raw: Sampler,
 }
 
-/// What a chat is begun with.
+/// What a chat starts with.
 #[derive(Clone)]
 pub struct AsChat {
     pub sampler: Sampler,
@@ -46,7 +46,7 @@ pub struct Samplers {
 }
 
 impl Work {
-    /// The session within.
+    /// The inner session.
     pub fn session(&self) -> Result<&Session> {
         match self {
             Work::Raw(raw) => Ok(&raw.session),
@@ -86,7 +86,7 @@ impl Work {
         }
     }
 
-    /// A new chat with an instruction, whatever was before.
+    /// A new chat with an instruction, whatever was there before.
     pub fn begin_chat(&mut self, language: &Language, instruction: Option<String>) -> Result<()> {
         let Raw { session, sampler: raw, as_chat } = self.take()?;
         let mut talk = Conversation::new(session, as_chat.sampler, language.clone(), instruction);
@@ -104,7 +104,7 @@ impl Work {
         Ok(())
     }
 
-    /// Chooses tokens otherwise from now on.
+    /// Changes how tokens are chosen from now on.
     pub fn set_samplers(&mut self, samplers: Samplers) -> Result<()> {
         match self {
             Work::Raw(raw) => {
@@ -130,7 +130,7 @@ impl Work {
         }
     }
 
-    /// Makes the state at most `bytes` large.
+    /// Shrinks the state to at most `bytes`.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         match self {
             Work::Raw(raw) => raw.session.shrink(bytes)?,
@@ -156,5 +156,5 @@ impl Work {
 
 /// After a panic: what the session was in the middle of is gone.
 pub fn broken() -> Failure {
-    Failure::new(Status::Internal, "a defect of the library broke this session: close it")
+    Failure::new(Status::Internal, "a bug in the library broke this session: close it")
 }

@@ -1,4 +1,4 @@
-//! The header that is committed is the one that the sources give. To write it anew:
+//! The header that is committed is the one that the sources give. To write it again:
 //!
 //!     ATTAMBA_WRITE_HEADER=1 cargo test -p attamba-ffi --test header
 

@@ -51,7 +51,7 @@ impl Options {
                         budget,
                         needed,
                         advice: format!(
-                            "{fixed} bytes are the window of {} tokens and the mixers, and \
+                            "the window of {} tokens and the mixers take {fixed} bytes, and \
                              every chunk state takes {a_state} more",
                             window + 1
                         ),

@@ -86,7 +86,7 @@ impl Session {
             let (written, expected) = (HEADER as u64 + summed.bytes + 8, header.file_bytes());
             if written != expected {
                 return Err(Failure::Other(Error::Saved(format!(
-                    "{written} bytes were to be written where {expected} belong"
+                    "{written} bytes to be written instead of {expected}"
                 ))));
             }
             let sum = summed.sum.digest();
@@ -101,7 +101,7 @@ impl Session {
     /// damaged, or is of another model, [`Error::OutOfMemory`] if its state does not fit.
     pub fn resume(engine: Arc<dyn Engine>, path: &Path) -> Result<(Session, Vec<u8>)> {
         let io = |source: std::io::Error| match source.kind() {
-            std::io::ErrorKind::UnexpectedEof => damaged("it is cut short"),
+            std::io::ErrorKind::UnexpectedEof => damaged("it is truncated"),
             _ => Error::Io { path: path.to_path_buf(), source },
         };
         let file = File::open(path).map_err(io)?;
@@ -113,7 +113,7 @@ impl Session {
         let geometry = header.check(&*engine)?;
         let expected = header.file_bytes();
         if length != expected {
-            return Err(damaged(&format!("it has {length} bytes where {expected} belong")));
+            return Err(damaged(&format!("it has {length} bytes instead of {expected}")));
         }
 
         let mut sum = Xxh3::new();
@@ -141,7 +141,7 @@ impl Session {
         let mut stored = [0; 8];
         file.read_exact(&mut stored).map_err(io)?;
         if u64::from_le_bytes(stored) != sum.digest() {
-            return Err(damaged("its contents do not have the checksum that it names"));
+            return Err(damaged("its contents do not match their checksum"));
         }
         Ok((session, note))
     }
@@ -163,7 +163,7 @@ fn check_tables(
 }
 
 fn wrong_tables() -> Error {
-    damaged("its block tables can't be those of such a session")
+    damaged("its block tables are invalid for such a session")
 }
 
 /// Writes, and counts and checksums what it writes.

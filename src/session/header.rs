@@ -106,14 +106,14 @@ impl Header {
             u64::from_le_bytes(word)
         };
         if bytes[..8] != MAGIC {
-            return Err(Error::Saved("this is no saved session: it begins otherwise".into()));
+            return Err(Error::Saved("the file has the wrong magic bytes".into()));
         }
         let version = word(8);
         if version != VERSION {
             return Err(Error::Saved(format!("version {version}; this runtime reads {VERSION}")));
         }
         if word(SUMMED) != xxh3_64(&bytes[..SUMMED]) {
-            return Err(damaged("its header does not have the checksum that it names"));
+            return Err(damaged("its header does not match its checksum"));
         }
         let number = |i: usize| word(32 + 8 * i);
         Ok(Header {
@@ -140,8 +140,8 @@ impl Header {
         let spec = model.spec();
         if self.fingerprint != model.gguf().fingerprint() {
             return Err(Error::Saved(format!(
-                "it is of another model than {}; only the file that it was made with can go on \
-                 from it",
+                "it was saved with another model than {}; it can only be resumed with the model \
+                 file that it was saved with",
                 model.name()
             )));
         }

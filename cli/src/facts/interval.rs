@@ -1,4 +1,4 @@
-//! How sure a share is.
+//! The uncertainty of a share.
 
 use serde::Serialize;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 pub struct Share {
     /// Successes.
     pub hits: usize,
-    /// Tries.
+    /// Attempts.
     pub of: usize,
-    /// `hits / of`; 0 where nothing was tried.
+    /// `hits / of`; 0 if nothing was attempted.
     pub share: f64,
     /// Lower end of the interval.
     pub low: f64,
@@ -18,7 +18,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of `hits` in `of` tries.
+    /// The share of `hits` in `of` attempts.
     pub fn new(hits: usize, of: usize) -> Share {
         /// 97.5 % quantile of the normal distribution.
         const Z: f64 = 1.959_964;

@@ -24,12 +24,12 @@ pub enum Kind {
     City,
     /// A password of two words.
     Words,
-    /// Of a file of the user's.
+    /// From a file of the user's.
     Own,
 }
 
 impl Kind {
-    /// The kinds that are made here.
+    /// The kinds that are generated here.
     pub const MADE: [Kind; 5] = [Kind::Number, Kind::Code, Kind::Name, Kind::City, Kind::Words];
 }
 
@@ -46,7 +46,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// Which wordings a fact may have. What heads were chosen by is never what they are measured by.
+/// Which wordings a fact may have. Heads are never measured with the wordings that selected them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wording {
     /// To measure recall.
@@ -56,14 +56,14 @@ pub enum Wording {
     Profile,
 }
 
-/// Something that a text says once.
+/// Something that a text states once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about.
+    /// Its subject.
     pub kind: Kind,
     /// The sentence in the text.
     pub statement: String,
-    /// What is asked.
+    /// The question.
     pub question: String,
     /// How the answer begins, up to the secret.
     pub lead: String,

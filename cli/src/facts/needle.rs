@@ -1,4 +1,4 @@
-//! Facts hidden in a long text, and how much of them a model still tells at its end.
+//! Facts hidden in a long text, and how many of them a model still recalls at its end.
 
 use super::Fact;
 use super::interval::Share;
@@ -6,15 +6,15 @@ use anyhow::{Result, bail};
 use attamba::session::Session;
 use attamba::text::{Language, Message, Tokenizer};
 
-/// A fact and where it stands, in percent of the text.
+/// A fact and its position, in percent of the text.
 pub struct Needle {
     pub fact: Fact,
     pub depth: u64,
 }
 
-/// What of a fact was recalled.
+/// How much of a fact was recalled.
 pub struct Recalled {
-    /// Tokens of the answer that the model found most likely, each after the right ones before it.
+    /// Tokens of the answer that the model ranked first, each given the right ones before it.
     pub tokens: usize,
     /// Tokens of the answer.
     pub of: usize,
@@ -39,21 +39,21 @@ impl Recalled {
     }
 }
 
-/// Makes texts out of a book and asks about them.
+/// Generates texts from a book and asks about them.
 pub struct Haystack<'a> {
     tokenizer: &'a Tokenizer,
     filler: Vec<u32>,
-    /// What stands before the text.
+    /// What precedes the text.
     before: Vec<u32>,
-    /// The template with marks for text and question, if the model is asked in a chat.
+    /// The template with placeholders for text and question, if the model is asked in a chat.
     chat: Option<String>,
 }
 
-/// Where the question stands in the rendered template.
+/// The question's placeholder in the rendered template.
 const QUESTION: &str = "<<the question>>";
 
 impl<'a> Haystack<'a> {
-    /// Texts of `book`; the model is asked by its chat template if `chat` says so.
+    /// Texts from `book`; the model is asked using its chat template if `chat` says so.
     pub fn new(language: &'a Language, book: &str, chat: bool) -> Result<Haystack<'a>> {
         let tokenizer = language.tokenizer();
         let filler = tokenizer.encode(book, false)?;
@@ -105,7 +105,8 @@ impl<'a> Haystack<'a> {
         Ok((answered, same))
     }
 
-    /// Has `session` read a text and asks for each of its facts, always from the end of the text.
+    /// Has `session` process a text and asks for each of its facts, always from the end of the
+    /// text.
     pub fn ask(
         &self,
         session: &mut Session,

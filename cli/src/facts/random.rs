@@ -1,12 +1,12 @@
-//! Numbers that stay the same across versions: texts, facts and the figures that come of them can
-//! be repeated.
+//! Numbers that stay the same across versions: texts, facts and the resulting figures are
+//! reproducible.
 
 /// splitmix64 (Steele, Lea, Flood 2014).
 #[derive(Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A sequence of its own for each `seed`.
+    /// A separate sequence for each `seed`.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }

@@ -1,4 +1,4 @@
-//! What facts are made of.
+//! What facts are made from.
 
 /// Things that have a number.
 pub const NUMBERED: [&str; 16] = [

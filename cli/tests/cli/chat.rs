@@ -30,7 +30,7 @@ fn a_chat_feeds_what_its_template_writes() {
 fn commands_work_over_a_pipe_too() {
     let input = b"Hello\n/stats\n\n/reset\n/stats\nHello\n/help\n/fly now\n/quit\nnever seen\n";
     let ran = attamba_with(["chat", "-m", random_model(), "--greedy", "-n", "6"], input);
-    assert_eq!(ran.stderr, "there is no command /fly; /help lists those there are\n");
+    assert_eq!(ran.stderr, "unknown command /fly; /help lists the commands\n");
     let text = ran.ok();
     let lines: Vec<&str> = text.lines().collect();
     let positions: Vec<&&str> = lines.iter().filter(|l| l.starts_with("position")).collect();
@@ -94,7 +94,7 @@ fn a_message_can_be_taken_back_or_answered_again() {
     let many = answers(&[], &("Hello\n".repeat(12) + &"/undo\n".repeat(11) + "And then?\n"));
     assert_eq!(many[12], whole[1]);
     let ran = attamba_with(["chat", "-m", random_model()], b"/undo\n/retry\n");
-    assert_eq!(ran.stderr, "there is no message to take back\n".repeat(2));
+    assert_eq!(ran.stderr, "there is no message to undo\n".repeat(2));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_text_may_be_shorter_than_a_window_but_not_than_two_tokens() {
 }
 
 #[test]
-fn a_smaller_ring_foretells_another_text() {
+fn a_smaller_ring_predicts_another_text() {
     let text = "Whereof-one-can-not-speak,thereof-one-must-be-silent.".repeat(4);
     let perplexity = |more: &[&str]| {
         let args = [&["perplexity", "-", "-m", random_model(), "--json"], more].concat();

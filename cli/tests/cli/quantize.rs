@@ -6,7 +6,7 @@ use attamba::gguf::Gguf;
 use std::path::Path;
 
 /// Largest relative error of the logits after a conversion from F32: three times what this model
-/// shows. It is random, with nothing that a quantisation could spare; a trained one does better.
+/// shows. It is random, with nothing that quantization could save; a trained one does better.
 const BOUNDS: [(&str, f64, u32); 8] = [
     ("F32", 0.0, 0),
     ("F16", 1e-2, 1),
@@ -97,7 +97,7 @@ fn rows_that_do_not_fill_blocks_fall_back_and_this_is_said() {
 
     let again = folder.path().join("again.gguf");
     let ran = attamba(["quantize", out, again.to_str().unwrap(), "Q8_0"]);
-    assert!(ran.stderr.contains("is quantised already"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is already quantized"), "{}", ran.stderr);
     ran.ok();
 }
 
@@ -109,7 +109,7 @@ fn nothing_of_the_users_is_lost() {
     let to = |out: &str, more: &[&str]| attamba([&["quantize", &model, out, "F16"], more].concat());
     to(&model, &[]).fails("is the input");
     to(&model, &["--force"]).fails("is the input");
-    to(&there, &[]).fails("there.gguf is there already; --force replaces it");
+    to(&there, &[]).fails("there.gguf already exists; use --force to replace it");
     assert_eq!(std::fs::read(&there).unwrap(), b"precious");
     to(folder.path().to_str().unwrap(), &["--force"]).fails("is a directory");
     to("no-such-folder/out.gguf", &[]).fails("no-such-folder/out.gguf: ");
