@@ -42,7 +42,7 @@ fn drivers() -> &'static [Driver] {
 #[test]
 fn weights_take_the_predicted_bytes() {
     let driver = &drivers()[0];
-    // Layers that remember differently are for the CPU engine.
+    // Layers with different memory are for the CPU engine only.
     for case in suite().iter().filter(|case| case.kind != "toy layers") {
         let engine = Gpu::new(Arc::clone(&case.model), driver).unwrap();
         assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);

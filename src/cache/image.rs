@@ -2,7 +2,7 @@
 //! shrink.
 //!
 //! Layer by layer and class by class: the ring's keys `[head][state][head_dim]`, the oldest state
-//! first, and their scales `[head][state]` where they have any; the ring's values likewise; the
+//! first, and their scales `[head][state]` if they have any; the ring's values likewise; the
 //! window's keys `[head][slot][head_dim]` and its values. After the classes of a layer the scan
 //! states `[side][head][N][I / H]` and the inputs of the convolution `[side][C - 1][channels]`, the
 //! oldest first. Keys are rotated. Keys and values have the type they are stored in, everything

@@ -1,5 +1,5 @@
-//! Which KV heads remember what, and how many rows that takes: in each layer, KV heads fall into
-//! classes that remember alike.
+//! Which KV heads have which memory, and how many rows that takes: in each layer, KV heads fall
+//! into classes with the same memory.
 
 use super::{BlockTable, Eviction, MOST_RING, MOST_WINDOW, Plan};
 use crate::error::{Error, Result};
@@ -70,7 +70,7 @@ impl LayerShape {
     }
 }
 
-/// KV heads of a layer that remember alike.
+/// KV heads of a layer with the same memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
     /// The layer.

@@ -5,8 +5,8 @@
 //! KV heads store rows in three places: the *ring* of chunk states (fixed budget), the *window* of
 //! the last `L + 1` tokens (position `p` in slot `p % (L + 1)`), and the *block* of tokens that is
 //! being computed. A [`BlockTable`] says, before a block is computed, what each of its tokens sees
-//! and which rows move where after it. A [`Layout`] says which heads of which layers remember
-//! alike; [`Tables`] are the tables of all of them.
+//! and which rows move where after it. A [`Layout`] says which heads of which layers have the same
+//! memory; [`Tables`] are the tables of all of them.
 
 mod codec;
 mod image;
@@ -31,7 +31,7 @@ pub use visibility::{Place, Run, rows};
 /// A row that goes to a slot of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Where the row lies.
+    /// Where the row is stored.
     pub from: Place,
     /// The row there.
     pub row: u32,

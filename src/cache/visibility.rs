@@ -16,7 +16,7 @@ pub enum Place {
 /// `len` rows of one place: `first`, `first + step`, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Where the rows lie.
+    /// Where the rows are stored.
     pub place: Place,
     /// Row of the first.
     pub first: u32,

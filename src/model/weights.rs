@@ -58,9 +58,9 @@ pub struct Mixer {
     pub w_in: Matrix,
     /// `[I + 2 G N, C]`
     pub conv: Vec<f32>,
-    /// `[I + 2 G N]`, zero where the file has none.
+    /// `[I + 2 G N]`, zero if the file has none.
     pub conv_bias: Vec<f32>,
-    /// `[H]`, zero where the file has none.
+    /// `[H]`, zero if the file has none.
     pub dt_bias: Vec<f32>,
     /// `[H]`, negative.
     pub a: Vec<f32>,

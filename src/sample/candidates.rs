@@ -37,7 +37,7 @@ impl Candidates {
     /// Fills the list with all tokens, with `bias` added to their logits.
     ///
     /// # Errors
-    /// [`Error::Logits`] where a logit is NaN or plus infinity, or none is finite.
+    /// [`Error::Logits`] if a logit is NaN or plus infinity, or none is finite.
     pub fn fill(&mut self, logits: &[f32], bias: &[(u32, f32)]) -> Result<()> {
         self.list.clear();
         // Adding 0 turns -0 into 0.

@@ -74,7 +74,7 @@ impl Sampler {
     /// Samples the next token from `logits` (`[vocab]`); it counts as recent from now on.
     ///
     /// # Errors
-    /// [`Error::Logits`] where a logit is NaN or plus infinity, or none is finite. Then nothing has
+    /// [`Error::Logits`] if a logit is NaN or plus infinity, or none is finite. Then nothing has
     /// been drawn.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
         let token = self.choose(logits)?;

@@ -17,7 +17,7 @@ def softmax(logits):
 
 
 def keep(logits, kept):
-    """The logits with all but those at the indices `kept` forbidden."""
+    """The logits with all tokens forbidden except those at the indices `kept`."""
     left = np.full_like(logits, -np.inf)
     left[kept] = logits[kept]
     return left
@@ -97,7 +97,7 @@ def typical_p(logits, p):
 
 
 def xtc(logits, threshold):
-    """XTC when its chance has come: of those above the threshold only the least likely stays."""
+    """XTC when it applies: of those above the threshold only the least likely stays."""
     order = descending(logits)
     above = int((softmax(logits) >= threshold).sum())
     return logits if threshold > 0.5 or above < 2 else keep(logits, order[above - 1 :])

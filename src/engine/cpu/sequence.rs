@@ -37,7 +37,7 @@ impl<K: Kept> Sequence<K> {
         let part = |(first, cache)| Part { cache, first, len: 1 };
         let mut parts: Vec<Part<K>> = (0..).zip(caches).map(part).collect();
         Pass { scratch: &mut *scratch, parts: &mut parts }.run(shared, tokens, Want::All, sink)?;
-        // What lies in the first one's buffers is of all of them.
+        // The first one's buffers hold the results of all of them.
         scratch.last_row = None;
         others.iter_mut().for_each(|other| other.scratch.last_row = None);
         Ok(())

@@ -1,6 +1,6 @@
 //! Tensor names.
 
-/// What stands between `blk.N.` and `.weight` or `.bias` in the names of a layer's tensors.
+/// The part between `blk.N.` and `.weight` or `.bias` in the names of a layer's tensors.
 #[derive(Debug)]
 pub struct Names {
     /// Norm before attention.

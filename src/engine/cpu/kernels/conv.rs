@@ -28,8 +28,8 @@ pub(in crate::engine::cpu) struct Strided {
 }
 
 /// `out[t][c] = silu(bias[c] + sum_j weight[j][c] * x[t - (C - 1) + j][c])` for the channels in
-/// `first..first + width`. `fresh[t]` says how many tokens lie between `t` and the last reset
-/// before it: inputs from before a reset are zero.
+/// `first..first + width`. `fresh[t]` is the number of tokens between `t` and the last reset before
+/// it: inputs from before a reset are zero.
 ///
 /// # Safety
 /// `input` must hold the tokens of `fresh`; `out` (`[tokens][channels]`) must be valid for these
