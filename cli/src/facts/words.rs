@@ -184,7 +184,7 @@ pub const CITIES: [&str; 40] = [
     "Brussels",
     "Amsterdam",
     "Zurich",
-    "Florence",
+    "Trieste",
     "Edinburgh",
 ];
 
