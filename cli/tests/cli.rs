@@ -106,7 +106,7 @@ fn absurd_numbers_are_refused_in_a_sentence() {
     generate(&["--min-p", "-0.5"]).fails("min_p is -0.5; it must be");
     generate(&["--repeat-penalty", "0"]).fails("repeat_penalty is 0; it must be");
     generate(&["--bias", "99999=1"]).fails("token id 99999 is out of range");
-    generate(&["--bias", "1=inf"]).fails("a bias of inf for token 1");
+    generate(&["--bias", "1=inf"]).fails("the bias of token 1 is inf");
     generate(&["--bias", "one"]).refused("a token id and a number such as 42=-1.5");
     generate(&["-n", "-1"]).refused("unexpected argument");
 }

@@ -61,7 +61,8 @@ fn what_is_measured_is_near_what_is_promised() {
 #[test]
 fn people_see_tables() {
     let text = attamba(["memory"]).ok();
-    for line in ["| tokens | transformer |", "| 1048576 |", "Bytes that a token adds", "Attention"]
+    for line in
+        ["| tokens | transformer |", "| 1048576 |", "Bytes per additional token", "Attention"]
     {
         assert!(text.contains(line), "{line:?} in {text}");
     }
@@ -70,7 +71,7 @@ fn people_see_tables() {
 #[test]
 fn arguments_that_make_no_sense_are_errors() {
     attamba(["memory", "--contexts", "0"]).fails("0 tokens costs nothing");
-    attamba(["memory", "--chunks", "0"]).fails("chunks of 0 tokens");
+    attamba(["memory", "--chunks", "0"]).fails("a chunk length of 0 tokens");
     attamba(["memory", "--baseline", BUNDLED]).fails("is no transformer");
     attamba(["memory", "--baseline", "no-such.gguf"]).fails("no-such.gguf: ");
     attamba(["memory", "--contexts", "many"]).refused("a number such as");

@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::kernels::{Element, Kept, Places, Rows};
 use crate::cache::{HeadRows, Layout, Place, Remap, Stretch, Tables};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::sync::Arc;
 
 /// Where the rows of a class of KV heads are on a shelf.
@@ -211,6 +211,35 @@ impl<K: Kept> Cache<K> {
         let at = board.value(head, token);
         // SAFETY: passed on.
         self.block.values.each_ref().map(|values| unsafe { values.write(at, board.width) })
+    }
+
+    /// Checks in one pass what the block of `len` tokens sees: the attention kernels read those rows
+    /// without looking at their numbers again.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a table points outside of the cache; nothing has been read then.
+    pub fn check_visible(&self, len: usize) -> Result<()> {
+        let layout = self.tables.layout();
+        for (index, class) in layout.classes().iter().enumerate() {
+            let rows = |place| match place {
+                Place::Ring => self.ring.boards[index].rows,
+                Place::Window => self.window.boards[index].rows,
+                Place::Block => self.block.boards[class.layer].rows,
+            };
+            let seen = (0..len).flat_map(|t| self.tables.class(index).visible(t));
+            for run in seen.filter(|run| run.len > 0) {
+                let last = run.row(run.len - 1);
+                if last >= rows(run.place) {
+                    return Err(Error::Argument(format!(
+                        "a block table of layer {} points to row {last} of {} in {:?}",
+                        class.layer,
+                        rows(run.place),
+                        run.place
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Moves what left the window to the ring, and the block to the window, as the tables of the

@@ -52,7 +52,10 @@ impl<K: Kept> Pass<'_, '_, K> {
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.embed(shared, tokens)?;
-        self.parts.iter_mut().for_each(|part| part.cache.tables.begin(part.len));
+        for part in &mut *self.parts {
+            part.cache.tables.begin(part.len);
+            part.cache.check_visible(part.len)?;
+        }
         self.prepare_turns(shared);
         for (index, layer) in shared.model.weights.layers.iter().enumerate() {
             self.keys_and_values(shared, index, layer, tokens.len());

@@ -47,6 +47,7 @@ fn take_in(
     let layout = Arc::clone(cache.tables.layout());
     let mut all = Vec::new();
     cache.tables.begin(len);
+    cache.check_visible(len).unwrap();
     for (layer, shape) in layout.layers().iter().enumerate() {
         for head in 0..shape.kv_heads {
             for t in 0..len {
@@ -106,6 +107,35 @@ fn class() -> impl Strategy<Value = Class> {
         eviction: if thin { Eviction::Thin } else { Eviction::Drop },
         kv: KvType::F32,
     })
+}
+
+#[test]
+fn a_table_that_points_outside_of_the_cache_is_an_error() {
+    let layout = |ring, window| {
+        let shape = LayerShape { kv_heads: 1, head_dim: HEAD_DIM, scan: 0, conv: 0 };
+        let class = Class {
+            layer: 0,
+            heads: vec![0],
+            plan: Plan::new(1, 0).unwrap(),
+            window,
+            ring,
+            eviction: Eviction::Drop,
+            kv: KvType::F32,
+        };
+        Arc::new(Layout::new(vec![shape], vec![class]).unwrap())
+    };
+    for (ring, window, place) in [(9, 3, "Ring"), (4, 7, "Window")] {
+        let mut cache = Cache::<Single>::new(layout(4, 3), BLOCK).unwrap();
+        cache.tables = Tables::new(layout(ring, window), BLOCK).unwrap();
+        let refused = (0..BLOCK).find_map(|_| {
+            cache.tables.begin(1);
+            let checked = cache.check_visible(1);
+            cache.tables.finish();
+            checked.err()
+        });
+        let message = refused.unwrap().to_string();
+        assert!(message.ends_with(&format!("to row 4 of 4 in {place}")), "{message}");
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
