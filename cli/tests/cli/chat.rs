@@ -74,7 +74,7 @@ fn a_chat_in_a_file_goes_on_in_the_next_run() {
     let run = |path: &str| ["chat", "-m", random_model(), "--save", path].map(str::to_owned);
     attamba([&run(&kept)[..], &["--system".into(), "Be brief.".into()]].concat())
         .fails("omit --system");
-    attamba(["chat", "--save", &kept]).fails("it is of another model");
+    attamba(["chat", "--save", &kept]).fails("it was saved with another model");
     std::fs::write(&kept, "not a chat, though long enough to have a header of one, it seems")
         .unwrap();
     attamba(run(&kept)).fails("saved session: ");
