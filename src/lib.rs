@@ -2,11 +2,11 @@
 //! and values are state-space scans over chunks of tokens. Only the chunks' states are kept, in a
 //! ring of fixed size, so a session never grows.
 //!
-//! - [`model::Model`] maps a GGUF file; [`engine::Wanted`] makes it ready to run, on the GPU or the CPU.
-//! - [`session::Session`] is one conversation: tokens in, logits out, memory fixed at the start.
-//! - [`conversation::Conversation`] is a chat on a session: messages in, answers out.
+//! - [`Model`] maps a GGUF file; [`Wanted`] makes it ready to run, on the GPU or the CPU.
+//! - [`Session`] is one conversation: tokens in, logits out, memory fixed at the start.
+//! - [`Conversation`] is a chat on a session: messages in, answers out.
 //! - [`memory`] estimates what all of it costs, before it is opened.
-//! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`sample::Sampler`] convert between text and
+//! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`Sampler`] convert between text and
 //!   tokens, and choose tokens.
 //! - [`gguf`] and [`quant`] read and write the files and their block formats.
 //!
@@ -36,4 +36,10 @@ pub mod sample;
 pub mod session;
 pub mod text;
 
+pub use conversation::Conversation;
+pub use engine::Wanted;
 pub use error::{Error, Result};
+pub use model::Model;
+pub use sample::{Sampler, Sampling};
+pub use session::{Budget, Options, Session};
+pub use text::Language;
