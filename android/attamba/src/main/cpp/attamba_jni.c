@@ -480,7 +480,7 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint th
                              jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -500,7 +500,7 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
                                jint threads, jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 
