@@ -98,7 +98,7 @@ public struct SessionOptions: Sendable {
 
     /// Passes the options to a function in their C form.
     func withC<T>(_ body: (UnsafePointer<attamba_session_options>) throws -> T) throws -> T {
-        let pass = { (sampling: UnsafePointer<attamba_sampling>?) throws -> T in
+        func pass(_ sampling: UnsafePointer<attamba_sampling>?) throws -> T {
             var options = attamba_session_options()
             options.struct_size = UInt32(MemoryLayout<attamba_session_options>.size)
             options.engine = engine.rawValue
