@@ -18,7 +18,7 @@ pub enum Error {
     #[error("invalid GGUF file: {0}")]
     Gguf(String),
     /// A tensor or row can't be stored in the requested format.
-    #[error("quantisation: {0}")]
+    #[error("quantization: {0}")]
     Quant(String),
     /// The file is sound but describes a model that this runtime can't run.
     #[error("unsupported model: {0}")]

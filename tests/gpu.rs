@@ -10,7 +10,7 @@ use attamba::engine::gpu::{Adapter, Driver, Gpu};
 use attamba::engine::{Counters, Engine, Geometry, KvType, Wanted};
 use attamba::memory::{Estimate, weights_on_gpu};
 use attamba::model::Model;
-use attamba::quant::{DType, quantise};
+use attamba::quant::{DType, quantize};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Eviction, Options, Session};
 use common::models::{Numbers, Sizes, open};
@@ -246,7 +246,7 @@ fn matrices_that_belong_together_and_differ_in_type() {
                 let values: Vec<f32> =
                     tensor.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
                 tensor.data = vec![0; dtype.bytes_of(values.len()).unwrap()];
-                quantise(*dtype, &values, &mut tensor.data).unwrap();
+                quantize(*dtype, &values, &mut tensor.data).unwrap();
                 tensor.type_id = *dtype as u32;
             }
         }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use attamba::quant::{DType, dequantise, quantise};
+use attamba::quant::{DType, dequantize, quantize};
 use common::python::run_python;
 use std::path::Path;
 
@@ -18,7 +18,7 @@ folder, task, *names = sys.argv[1:]
 for name in names:
     kind = GGMLQuantizationType[name]
     data = np.fromfile(f"{folder}/{name}.in", np.uint8)
-    if task == "dequantise":
+    if task == "dequantize":
         result = dequantize(data, kind).astype("<f4")
     else:
         result = quantize(data.view("<f4"), kind).view(np.uint8)
@@ -91,18 +91,18 @@ fn assert_same(dtype: DType, ours: &[f32], theirs: &[f32]) {
     }
 }
 
-fn assert_dequantised_alike(inputs: &[(DType, Vec<u8>)]) {
-    for ((dtype, input), output) in inputs.iter().zip(judge("dequantise", inputs)) {
+fn assert_dequantized_alike(inputs: &[(DType, Vec<u8>)]) {
+    for ((dtype, input), output) in inputs.iter().zip(judge("dequantize", inputs)) {
         let theirs = floats(&output);
         let mut ours = vec![0.0; theirs.len()];
-        dequantise(*dtype, input, &mut ours).unwrap();
+        dequantize(*dtype, input, &mut ours).unwrap();
         assert_same(*dtype, &ours, &theirs);
 
         // Also from an odd address: tensors of a file need not be aligned.
         let mut moved = vec![0];
         moved.extend(input);
         ours.fill(0.0);
-        dequantise(*dtype, &moved[1..], &mut ours).unwrap();
+        dequantize(*dtype, &moved[1..], &mut ours).unwrap();
         assert_same(*dtype, &ours, &theirs);
     }
 }
@@ -113,7 +113,7 @@ fn random_bytes_are_dequantized_as_by_the_package() {
     let mut numbers = Numbers(0x5eed);
     let inputs: Vec<_> =
         DType::ALL.into_iter().map(|t| (t, numbers.bytes(4096 * t.block_bytes()))).collect();
-    assert_dequantised_alike(&inputs);
+    assert_dequantized_alike(&inputs);
 }
 
 /// Scales as models have them: random bytes are mostly far too large or small.
@@ -121,7 +121,7 @@ fn random_bytes_are_dequantized_as_by_the_package() {
 fn blocks_with_usual_scales_are_dequantized_as_by_the_package() {
     let mut numbers = Numbers(0xb10c);
     let mut inputs = Vec::new();
-    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantised()) {
+    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantized()) {
         let scales_at: &[usize] = match dtype {
             DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
             DType::Q6_K => &[208],
@@ -136,13 +136,13 @@ fn blocks_with_usual_scales_are_dequantized_as_by_the_package() {
         }
         inputs.push((dtype, input));
     }
-    assert_dequantised_alike(&inputs);
+    assert_dequantized_alike(&inputs);
 }
 
 #[test]
 fn every_half_is_widened_as_by_the_package() {
     let halves: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
-    assert_dequantised_alike(&[(DType::F16, halves.clone()), (DType::BF16, halves)]);
+    assert_dequantized_alike(&[(DType::F16, halves.clone()), (DType::BF16, halves)]);
 }
 
 /// Finite values of the kinds that distinguish correct rounding from almost correct.
@@ -174,11 +174,11 @@ fn values() -> Vec<f32> {
     values
 }
 
-fn assert_quantised_alike(dtypes: &[DType], values: &[f32]) {
+fn assert_quantized_alike(dtypes: &[DType], values: &[f32]) {
     let inputs: Vec<_> = dtypes.iter().map(|&t| (t, bytes(values))).collect();
-    for ((dtype, _), theirs) in inputs.iter().zip(judge("quantise", &inputs)) {
+    for ((dtype, _), theirs) in inputs.iter().zip(judge("quantize", &inputs)) {
         let mut ours = vec![0; dtype.bytes_of(values.len()).unwrap()];
-        quantise(*dtype, values, &mut ours).unwrap();
+        quantize(*dtype, values, &mut ours).unwrap();
         assert_eq!(ours.len(), theirs.len(), "{dtype}");
         let len = dtype.block_bytes();
         for (i, (ours, theirs)) in ours.chunks(len).zip(theirs.chunks(len)).enumerate() {
@@ -191,7 +191,7 @@ fn assert_quantised_alike(dtypes: &[DType], values: &[f32]) {
 #[test]
 fn values_are_quantized_as_by_the_package() {
     let dtypes = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_1];
-    assert_quantised_alike(&dtypes, &values());
+    assert_quantized_alike(&dtypes, &values());
 }
 
 /// Every pattern of the upper half, with lower halves about where rounding turns.
@@ -201,9 +201,9 @@ fn singles_are_narrowed_as_by_the_package() {
         [0, 1, 0x0fff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001, 0xffff]
             .map(|lower| f32::from_bits(u32::from(upper) << 16 | lower))
     });
-    assert_quantised_alike(&[DType::BF16], &every.clone().collect::<Vec<_>>());
+    assert_quantized_alike(&[DType::BF16], &every.clone().collect::<Vec<_>>());
     let numbers: Vec<f32> = every.filter(|v| !v.is_nan()).collect();
-    assert_quantised_alike(&[DType::F16], &numbers);
+    assert_quantized_alike(&[DType::F16], &numbers);
 }
 
 /// What this library writes is read the same way by the package.
@@ -213,11 +213,11 @@ fn k_blocks_are_read_by_the_package_as_they_were_meant() {
     let mut inputs = Vec::new();
     for dtype in [DType::Q4_K, DType::Q6_K] {
         let mut blocks = vec![0; dtype.bytes_of(values.len()).unwrap()];
-        quantise(dtype, &values, &mut blocks).unwrap();
+        quantize(dtype, &values, &mut blocks).unwrap();
         inputs.push((dtype, blocks));
     }
-    assert_dequantised_alike(&inputs);
-    for ((dtype, _), output) in inputs.iter().zip(judge("dequantise", &inputs)) {
+    assert_dequantized_alike(&inputs);
+    for ((dtype, _), output) in inputs.iter().zip(judge("dequantize", &inputs)) {
         // The first block of `values` is standard normal.
         let error: f32 =
             floats(&output)[..256].iter().zip(&values).map(|(a, b)| (a - b).powi(2)).sum();

@@ -5,7 +5,7 @@ mod common;
 
 use attamba::Error;
 use attamba::gguf::Gguf;
-use attamba::text::{Chat, ChatTemplate, Detokeniser, Message, TextSource, Tokenizer};
+use attamba::text::{Chat, ChatTemplate, Detokenizer, Message, TextSource, Tokenizer};
 use common::python::run_python;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -299,7 +299,7 @@ fn bundled() -> &'static Tokenizer {
 #[test]
 fn everything_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
-    shared::<(Tokenizer, ChatTemplate, Detokeniser)>();
+    shared::<(Tokenizer, ChatTemplate, Detokenizer)>();
 }
 
 /// One token per byte, and the control tokens of ChatML; ids are the bytes.
@@ -342,12 +342,12 @@ proptest! {
             0x80u8..0xc0, any::<u8>(),
         ], 0..40),
     ) {
-        let mut detokeniser = Detokeniser::new();
+        let mut detokenizer = Detokenizer::new();
         let mut text = String::new();
         for &byte in &bytes {
-            text.push_str(detokeniser.push(u32::from(byte), bytes_only()));
+            text.push_str(detokenizer.push(u32::from(byte), bytes_only()));
         }
-        text.push_str(detokeniser.flush());
+        text.push_str(detokenizer.flush());
         prop_assert_eq!(&text, &String::from_utf8_lossy(&bytes));
         let tokens: Vec<u32> = bytes.iter().copied().map(u32::from).collect();
         prop_assert_eq!(bytes_only().decode(&tokens), text);
@@ -360,12 +360,12 @@ proptest! {
         for at in cut {
             tokens.insert(at % (tokens.len() + 1), at as u32);
         }
-        let mut detokeniser = Detokeniser::with_special();
+        let mut detokenizer = Detokenizer::with_special();
         let mut pieces = String::new();
         for &token in &tokens {
-            pieces.push_str(detokeniser.push(token, bundled()));
+            pieces.push_str(detokenizer.push(token, bundled()));
         }
-        pieces.push_str(detokeniser.flush());
+        pieces.push_str(detokenizer.flush());
         prop_assert_eq!(pieces, bundled().decode(&tokens));
     }
 
@@ -562,7 +562,7 @@ fn roles_of_tokens() {
 #[test]
 fn a_detokenizer_hides_or_shows_special_tokens_and_can_be_reused() {
     let t = bytes_only();
-    let mut hidden = Detokeniser::new();
+    let mut hidden = Detokenizer::new();
     assert_eq!(hidden.push(0xf0, t), "");
     assert_eq!(hidden.push(256, t), "");
     assert_eq!(hidden.push(9999, t), "");
@@ -573,7 +573,7 @@ fn a_detokenizer_hides_or_shows_special_tokens_and_can_be_reused() {
     assert_eq!(hidden.flush(), "\u{fffd}");
     assert_eq!(hidden.flush(), "");
     assert_eq!(hidden.push(0x61, t), "a");
-    let mut shown = Detokeniser::with_special();
+    let mut shown = Detokenizer::with_special();
     assert_eq!(shown.push(257, t), "<|im_end|>");
 }
 

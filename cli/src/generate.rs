@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use attamba::Error;
 use attamba::sample::Sampler;
 use attamba::session::{Finish, Session};
-use attamba::text::{Detokeniser, Language, Message, Tokenizer};
+use attamba::text::{Detokenizer, Language, Message, Tokenizer};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -175,7 +175,7 @@ impl Made {
         interrupt: &Interrupt,
         out: &mut impl Write,
     ) -> Result<Finish> {
-        let mut detokeniser = Detokeniser::new();
+        let mut detokenizer = Detokenizer::new();
         let mut written = Ok(());
         let silent = self.silent;
         let mut print = |piece: &str| match silent || piece.is_empty() {
@@ -188,14 +188,14 @@ impl Made {
             |token| tokenizer.is_end(token),
             |token| {
                 self.tokens.push(token);
-                let piece = detokeniser.push(token, tokenizer);
+                let piece = detokenizer.push(token, tokenizer);
                 self.text.push_str(piece);
                 written = print(piece);
                 written.is_ok() && !interrupt.is_set()
             },
         )?;
         written?;
-        let rest = detokeniser.flush();
+        let rest = detokenizer.flush();
         self.text.push_str(rest);
         print(rest)?;
         Ok(finish)

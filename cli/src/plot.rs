@@ -21,7 +21,7 @@ const HEIGHT: f64 = 460.0;
 /// Left, right, top, bottom.
 const MARGINS: [f64; 4] = [80.0, 120.0, 40.0, 50.0];
 /// Distinguishable with color vision deficiencies too (Okabe and Ito 2008).
-const COLOURS: [&str; 6] = ["#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
+const COLORS: [&str; 6] = ["#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
 
 /// An axis of powers of two.
 struct Axis {
@@ -100,12 +100,12 @@ impl Plot {
         for index in order {
             let line = &self.lines[index];
             last = (end(line) + 4.0).max(last + 14.0);
-            let colour = format!(" fill=\"{}\"", COLOURS[index % COLOURS.len()]);
-            text(x.to + 8.0, last, "start", &colour, &line.name);
+            let color = format!(" fill=\"{}\"", COLORS[index % COLORS.len()]);
+            text(x.to + 8.0, last, "start", &color, &line.name);
         }
-        let rule = |a: (f64, f64), b: (f64, f64), colour: &str| {
+        let rule = |a: (f64, f64), b: (f64, f64), color: &str| {
             format!(
-                "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\"/>\n",
+                "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{color}\"/>\n",
                 a.0, a.1, b.0, b.1
             )
         };
@@ -116,17 +116,17 @@ impl Plot {
             out += &rule((x.from, tick), (x.to, tick), "#dddddd");
         }
         for (index, line) in self.lines.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
+            let color = COLORS[index % COLORS.len()];
             let points: Vec<String> =
                 line.points.iter().map(|p| format!("{:.1},{:.1}", x.at(p.0), y.at(p.1))).collect();
             out += &format!(
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n",
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>\n",
                 points.join(" ")
             );
             for mark in &line.marks {
                 let (x, y) = (x.at(mark.0), y.at(mark.1));
                 out +=
-                    &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>\n");
+                    &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{color}\"/>\n");
             }
         }
         out + "</svg>\n"

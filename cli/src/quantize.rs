@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
     common::check_output(&args.output, &[&args.input], args.force)?;
     let gguf = args.file.gguf(&args.input)?;
     let plans = gguf.tensors().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
-    if plans.iter().any(|p| p.from.is_quantised() && p.to != p.from) {
+    if plans.iter().any(|p| p.from.is_quantized() && p.to != p.from) {
         common::note(format_args!(
             "{} is already quantized: the lost precision can't be recovered",
             args.input.display()
@@ -202,8 +202,8 @@ impl Plan<'_> {
     ) -> attamba::Result<()> {
         let mut values = vec![0.0; self.columns];
         for (from, to) in from.chunks(row_in).zip(to.chunks_mut(row_out)) {
-            quant::dequantise(self.from, from, &mut values)?;
-            quant::quantise(self.to, &values, to)?;
+            quant::dequantize(self.from, from, &mut values)?;
+            quant::quantize(self.to, &values, to)?;
         }
         Ok(())
     }
@@ -241,8 +241,8 @@ fn file_type(dtype: DType) -> u32 {
 
 /// A type that can be written.
 fn writable(name: &str) -> Result<DType, String> {
-    DType::from_name(name).filter(|t| t.can_quantise()).ok_or_else(|| {
-        let types = DType::ALL.into_iter().filter(|t| t.can_quantise()).map(DType::name);
+    DType::from_name(name).filter(|t| t.can_quantize()).ok_or_else(|| {
+        let types = DType::ALL.into_iter().filter(|t| t.can_quantize()).map(DType::name);
         format!("one of {} is expected", types.collect::<Vec<_>>().join(", "))
     })
 }

@@ -43,7 +43,7 @@ pub unsafe extern "C" fn attamba_adapters(each: AdapterFn, user: *mut c_void) ->
             };
             // SAFETY: the caller's function, while the caller waits; the adapter is alive.
             let go_on = unsafe { each(user, &raw const adapter) };
-            if !input::truth(go_on) {
+            if !input::boolean(go_on) {
                 break;
             }
         }

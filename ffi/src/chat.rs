@@ -137,7 +137,7 @@ pub unsafe extern "C" fn attamba_session_messages(
                     let (role, text) = (role.as_bytes(), text.as_bytes());
                     each(user, role.as_ptr().cast(), role.len(), text.as_ptr().cast(), text.len())
                 };
-                if !input::truth(go_on) {
+                if !input::boolean(go_on) {
                     break;
                 }
             }

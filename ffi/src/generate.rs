@@ -61,7 +61,7 @@ impl Sink {
         }
         // SAFETY: as the caller guarantees; the text is alive during the call.
         let go_on = unsafe { (self.function)(self.user, text.as_ptr().cast(), text.len()) };
-        self.stopped = !input::truth(go_on);
+        self.stopped = !input::boolean(go_on);
         !self.stopped
     }
 }
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn attamba_session_feed_text(
         let text = unsafe { input::text(text, bytes, "the text") }?;
         session.work(|work| {
             let raw = work.raw()?;
-            let (language, special) = (session.model.language()?, input::truth(special));
+            let (language, special) = (session.model.language()?, input::boolean(special));
             let tokens = match raw.session.position() {
                 0 => language.begin(text, special)?,
                 _ => language.tokenizer().encode(text, special)?,

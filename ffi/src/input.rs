@@ -72,6 +72,6 @@ pub unsafe fn name(from: *const c_char, what: &str) -> Result<Option<String>> {
 }
 
 /// A number that C passes as a boolean.
-pub fn truth(value: i32) -> bool {
+pub fn boolean(value: i32) -> bool {
     value != 0
 }

@@ -176,7 +176,7 @@ pub unsafe extern "C" fn attamba_model_tokenize(
         // SAFETY: the caller gives that many bytes and room for that many tokens.
         unsafe {
             let text = input::text(text, bytes, "the text")?;
-            let found = model.language()?.tokenizer().encode(text, input::truth(special))?;
+            let found = model.language()?.tokenizer().encode(text, input::boolean(special))?;
             buffer::slice(&found, tokens, capacity, count)
         }
     })

@@ -162,7 +162,7 @@ unsafe impl Versioned for SessionOptions {
 impl SessionOptions {
     /// The contents of a session that has not begun anything.
     pub fn raw(&self, session: Session, samplers: Samplers) -> Raw {
-        let parse_special = input::truth(self.parse_special);
+        let parse_special = input::boolean(self.parse_special);
         let as_chat = AsChat { sampler: samplers.chat, parse_special };
         Raw { session, sampler: samplers.raw, as_chat }
     }
@@ -466,11 +466,11 @@ pub fn known<T: Copy, const N: usize>(
 
 impl ModelOptions {
     pub fn in_memory(&self) -> bool {
-        input::truth(self.in_memory)
+        input::boolean(self.in_memory)
     }
 
     pub fn preloads(&self) -> bool {
-        input::truth(self.preload)
+        input::boolean(self.preload)
     }
 
     /// Which engine is requested.
@@ -500,7 +500,7 @@ impl ModelOptions {
         let Some(progress) = self.progress else { return Ok(()) };
         // SAFETY: as the caller guarantees.
         let go_on = unsafe { progress(self.progress_user, done) };
-        if input::truth(go_on) { Ok(()) } else { Err(runtime::Error::Cancelled.into()) }
+        if input::boolean(go_on) { Ok(()) } else { Err(runtime::Error::Cancelled.into()) }
     }
 }
 

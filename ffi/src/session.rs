@@ -364,7 +364,7 @@ pub unsafe extern "C" fn attamba_session_load(
                 let language = model.language()?.clone();
                 let Samplers { raw, chat } = samplers;
                 let mut talk = Conversation::from_saved(loaded, &note, chat, language)?;
-                talk.set_parse_special(input::truth(options.parse_special));
+                talk.set_parse_special(input::boolean(options.parse_special));
                 Work::Chat(Box::new(Chat { talk, raw }))
             };
             let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);

@@ -37,6 +37,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Some(data.len()), dtype.bytes_of(tensor.len() as usize));
         let blocks = (data.len() / dtype.block_bytes()).min(DECODED / dtype.block_len());
         let mut values = vec![0.0; blocks * dtype.block_len()];
-        quant::dequantise(dtype, &data[..blocks * dtype.block_bytes()], &mut values).unwrap();
+        quant::dequantize(dtype, &data[..blocks * dtype.block_bytes()], &mut values).unwrap();
     }
 });

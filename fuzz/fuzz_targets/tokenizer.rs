@@ -7,7 +7,7 @@
 
 #![no_main]
 
-use attamba::text::{Detokeniser, TextSource, Tokenizer};
+use attamba::text::{Detokenizer, TextSource, Tokenizer};
 use libfuzzer_sys::fuzz_target;
 
 /// The first eight bytes.
@@ -78,11 +78,11 @@ fn exercise(source: &TextSource, text: &str) {
         assert!(tokens.iter().all(|&t| (t as usize) < tokenizer.vocab_size()));
         let whole = tokenizer.decode(&tokens);
         let mut streamed = String::new();
-        let mut detokeniser = Detokeniser::with_special();
+        let mut detokenizer = Detokenizer::with_special();
         for &token in &tokens {
-            streamed.push_str(detokeniser.push(token, &tokenizer));
+            streamed.push_str(detokenizer.push(token, &tokenizer));
         }
-        streamed.push_str(detokeniser.flush());
+        streamed.push_str(detokenizer.flush());
         assert_eq!(streamed, whole);
     }
     let size = tokenizer.vocab_size() as u32;

@@ -225,7 +225,7 @@ impl Finder<'_> {
         let index = self.tensor(name, shape)?;
         let info = self.gguf.tensor_at(index);
         let mut values = vec![0.0; shape.iter().product()];
-        quant::dequantise(info.dtype()?, info.data(), &mut values)?;
+        quant::dequantize(info.dtype()?, info.data(), &mut values)?;
         Ok(values)
     }
 

@@ -8,7 +8,7 @@ use half::slice::HalfFloatSliceExt;
 /// Values converted at a time: enough for the widest vectors, small enough for the stack.
 const RUN: usize = 64;
 
-pub(super) fn dequantise(bytes: &[u8], out: &mut [f32]) {
+pub(super) fn dequantize(bytes: &[u8], out: &mut [f32]) {
     let mut halves = [f16::ZERO; RUN];
     for (bytes, out) in bytes.chunks(2 * RUN).zip(out.chunks_mut(RUN)) {
         let halves = &mut halves[..out.len()];
@@ -19,7 +19,7 @@ pub(super) fn dequantise(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-pub(super) fn quantise(values: &[f32], out: &mut [u8]) {
+pub(super) fn quantize(values: &[f32], out: &mut [u8]) {
     let mut halves = [f16::ZERO; RUN];
     for (values, out) in values.chunks(RUN).zip(out.chunks_mut(2 * RUN)) {
         let halves = &mut halves[..values.len()];

@@ -126,12 +126,12 @@ impl DType {
     }
 
     /// Whether values are stored in blocks that share scales.
-    pub fn is_quantised(self) -> bool {
+    pub fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
 
-    /// Whether [`quantise`] writes this type; [`dequantise`] reads them all.
-    pub const fn can_quantise(self) -> bool {
+    /// Whether [`quantize`] writes this type; [`dequantize`] reads them all.
+    pub const fn can_quantize(self) -> bool {
         !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q5_K)
     }
 }
@@ -150,20 +150,20 @@ impl std::fmt::Display for DType {
 /// # Errors
 /// [`Error::Quant`] if `out` is not a whole number of blocks or the length of `bytes` doesn't
 /// match. `out` is then unchanged.
-pub fn dequantise(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
+pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     check_lengths(dtype, out.len(), bytes.len())?;
     match dtype {
         DType::F32 => read_blocks(bytes, out, |b: &[u8; 4], v| *v = [f32::from_le_bytes(*b)]),
-        DType::F16 => f16::dequantise(bytes, out),
-        DType::BF16 => read_blocks(bytes, out, bf16::dequantise),
-        DType::Q4_0 => read_blocks(bytes, out, q4_0::dequantise),
-        DType::Q4_1 => read_blocks(bytes, out, q4_1::dequantise),
-        DType::Q5_0 => read_blocks(bytes, out, q5_0::dequantise),
-        DType::Q5_1 => read_blocks(bytes, out, q5_1::dequantise),
-        DType::Q8_0 => read_blocks(bytes, out, q8_0::dequantise),
-        DType::Q4_K => read_blocks(bytes, out, q4_k::dequantise),
-        DType::Q5_K => read_blocks(bytes, out, q5_k::dequantise),
-        DType::Q6_K => read_blocks(bytes, out, q6_k::dequantise),
+        DType::F16 => f16::dequantize(bytes, out),
+        DType::BF16 => read_blocks(bytes, out, bf16::dequantize),
+        DType::Q4_0 => read_blocks(bytes, out, q4_0::dequantize),
+        DType::Q4_1 => read_blocks(bytes, out, q4_1::dequantize),
+        DType::Q5_0 => read_blocks(bytes, out, q5_0::dequantize),
+        DType::Q5_1 => read_blocks(bytes, out, q5_1::dequantize),
+        DType::Q8_0 => read_blocks(bytes, out, q8_0::dequantize),
+        DType::Q4_K => read_blocks(bytes, out, q4_k::dequantize),
+        DType::Q5_K => read_blocks(bytes, out, q5_k::dequantize),
+        DType::Q6_K => read_blocks(bytes, out, q6_k::dequantize),
     }
     Ok(())
 }
@@ -181,17 +181,17 @@ pub fn dequantise(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
 /// # Errors
 /// [`Error::Quant`] if this type can only be read, if `values` is not a whole number of blocks, or
 /// if the length of `out` doesn't match. `out` is then unchanged.
-pub fn quantise(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
+pub fn quantize(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
     check_lengths(dtype, values.len(), out.len())?;
     match dtype {
         DType::F32 => write_blocks(values, out, |v: &[f32; 1], b| *b = v[0].to_le_bytes()),
-        DType::F16 => f16::quantise(values, out),
-        DType::BF16 => write_blocks(values, out, bf16::quantise),
-        DType::Q4_0 => write_blocks(values, out, q4_0::quantise),
-        DType::Q4_1 => write_blocks(values, out, q4_1::quantise),
-        DType::Q8_0 => write_blocks(values, out, q8_0::quantise),
-        DType::Q4_K => write_blocks(values, out, q4_k::quantise),
-        DType::Q6_K => write_blocks(values, out, q6_k::quantise),
+        DType::F16 => f16::quantize(values, out),
+        DType::BF16 => write_blocks(values, out, bf16::quantize),
+        DType::Q4_0 => write_blocks(values, out, q4_0::quantize),
+        DType::Q4_1 => write_blocks(values, out, q4_1::quantize),
+        DType::Q8_0 => write_blocks(values, out, q8_0::quantize),
+        DType::Q4_K => write_blocks(values, out, q4_k::quantize),
+        DType::Q6_K => write_blocks(values, out, q6_k::quantize),
         DType::Q5_0 | DType::Q5_1 | DType::Q5_K => return Err(read_only(dtype)),
     }
     Ok(())
@@ -214,7 +214,7 @@ fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<()> {
 
 fn read_only(dtype: DType) -> Error {
     let writable: Vec<_> =
-        DType::ALL.into_iter().filter(|t| t.can_quantise()).map(DType::name).collect();
+        DType::ALL.into_iter().filter(|t| t.can_quantize()).map(DType::name).collect();
     Error::Quant(format!("{dtype} can only be read; {} can be written", writable.join(", ")))
 }
 

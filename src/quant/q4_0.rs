@@ -11,7 +11,7 @@
 use super::block::{f16_at, inverse, max_abs, part, part_mut, put_f16};
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 18], out: &mut [f32; 32]) {
+pub(super) fn dequantize(block: &[u8; 18], out: &mut [f32; 32]) {
     let d = f16_at::<0, _>(block);
     let (lower, upper) = out.split_at_mut(16);
     for ((lower, upper), &q) in lower.iter_mut().zip(upper).zip(part::<2, 16, _>(block)) {
@@ -20,7 +20,7 @@ pub(super) fn dequantise(block: &[u8; 18], out: &mut [f32; 32]) {
     }
 }
 
-pub(super) fn quantise(values: &[f32; 32], block: &mut [u8; 18]) {
+pub(super) fn quantize(values: &[f32; 32], block: &mut [u8; 18]) {
     let magnitude = max_abs(values);
     let largest = values.iter().copied().find(|v| v.abs() == magnitude).unwrap_or(magnitude);
     let d = largest / -8.0;

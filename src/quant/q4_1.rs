@@ -11,7 +11,7 @@
 use super::block::{f16_at, inverse, part, part_mut, put_f16};
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 20], out: &mut [f32; 32]) {
+pub(super) fn dequantize(block: &[u8; 20], out: &mut [f32; 32]) {
     let (d, m) = (f16_at::<0, _>(block), f16_at::<2, _>(block));
     let (lower, upper) = out.split_at_mut(16);
     for ((lower, upper), &q) in lower.iter_mut().zip(upper).zip(part::<4, 16, _>(block)) {
@@ -20,7 +20,7 @@ pub(super) fn dequantise(block: &[u8; 20], out: &mut [f32; 32]) {
     }
 }
 
-pub(super) fn quantise(values: &[f32; 32], block: &mut [u8; 20]) {
+pub(super) fn quantize(values: &[f32; 32], block: &mut [u8; 20]) {
     let (min, max) = extent(values);
     let d = (max - min) / 15.0;
     let inverse = inverse(d);

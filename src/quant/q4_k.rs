@@ -30,7 +30,7 @@ const ROUNDS: usize = 3;
 type Groups = [[f32; GROUP]; GROUPS];
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 144], out: &mut [f32; 256]) {
+pub(super) fn dequantize(block: &[u8; 144], out: &mut [f32; 256]) {
     let (d, dmin) = (f16_at::<0, _>(block), f16_at::<2, _>(block));
     let scales = part::<4, 12, _>(block);
     let nibbles = part::<16, 128, _>(block).as_chunks::<GROUP>().0;
@@ -43,7 +43,7 @@ pub(super) fn dequantise(block: &[u8; 144], out: &mut [f32; 256]) {
     }
 }
 
-pub(super) fn quantise(values: &[f32; 256], block: &mut [u8; 144]) {
+pub(super) fn quantize(values: &[f32; 256], block: &mut [u8; 144]) {
     *block = [0; 144];
     let magnitude = max_abs(values);
     if !magnitude.is_finite() {
@@ -214,9 +214,9 @@ mod tests {
     fn nibbles_are_written_where_they_are_read() {
         let mut block = [0; 144];
         let values = std::array::from_fn(|i| (i * 7 % 16) as f32);
-        quantise(&values, &mut block);
+        quantize(&values, &mut block);
         let mut back = [0.0; 256];
-        dequantise(&block, &mut back);
+        dequantize(&block, &mut back);
         for (x, y) in values.iter().zip(back) {
             assert!((x - y).abs() < 0.02, "{x} came back as {y}");
         }

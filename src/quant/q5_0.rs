@@ -11,7 +11,7 @@
 use super::block::{f16_at, part};
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 22], out: &mut [f32; 32]) {
+pub(super) fn dequantize(block: &[u8; 22], out: &mut [f32; 32]) {
     let d = f16_at::<0, _>(block);
     let q = five_bits(part::<2, 4, _>(block), part::<6, 16, _>(block));
     for (out, q) in out.iter_mut().zip(q) {

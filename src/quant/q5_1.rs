@@ -13,7 +13,7 @@ use super::block::{f16_at, part};
 use super::q5_0::five_bits;
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 24], out: &mut [f32; 32]) {
+pub(super) fn dequantize(block: &[u8; 24], out: &mut [f32; 32]) {
     let (d, m) = (f16_at::<0, _>(block), f16_at::<2, _>(block));
     let q = five_bits(part::<4, 4, _>(block), part::<8, 16, _>(block));
     for (out, q) in out.iter_mut().zip(q) {

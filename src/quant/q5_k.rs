@@ -15,7 +15,7 @@ use super::block::{f16_at, part};
 use super::k_scales::k_scale_min;
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 176], out: &mut [f32; 256]) {
+pub(super) fn dequantize(block: &[u8; 176], out: &mut [f32; 256]) {
     let (d, dmin) = (f16_at::<0, _>(block), f16_at::<2, _>(block));
     let scales = part::<4, 12, _>(block);
     let high = part::<16, 32, _>(block);

@@ -32,7 +32,7 @@ const ROUNDS: usize = 3;
 type Groups = [[f32; GROUP]; GROUPS];
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 210], out: &mut [f32; 256]) {
+pub(super) fn dequantize(block: &[u8; 210], out: &mut [f32; 256]) {
     let d = f16_at::<208, _>(block);
     let lower = part::<0, 128, _>(block).as_chunks::<64>().0;
     let upper = part::<128, 64, _>(block).as_chunks::<32>().0;
@@ -49,7 +49,7 @@ pub(super) fn dequantise(block: &[u8; 210], out: &mut [f32; 256]) {
     }
 }
 
-pub(super) fn quantise(values: &[f32; 256], block: &mut [u8; 210]) {
+pub(super) fn quantize(values: &[f32; 256], block: &mut [u8; 210]) {
     *block = [0; 210];
     let magnitude = max_abs(values);
     if !magnitude.is_finite() {
@@ -191,9 +191,9 @@ mod tests {
     fn bits_are_written_where_they_are_read() {
         let mut block = [0; 210];
         let values = std::array::from_fn(|i| (i * 37 % 64) as f32 - 32.0);
-        quantise(&values, &mut block);
+        quantize(&values, &mut block);
         let mut back = [0.0; 256];
-        dequantise(&block, &mut back);
+        dequantize(&block, &mut back);
         for (x, y) in values.iter().zip(back) {
             assert!((x - y).abs() < 0.5, "{x} came back as {y}");
         }

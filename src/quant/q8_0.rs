@@ -10,14 +10,14 @@
 use super::block::{f16_at, inverse, low_byte, max_abs, part, part_mut, put_f16, round};
 
 #[inline(always)]
-pub(super) fn dequantise(block: &[u8; 34], out: &mut [f32; 32]) {
+pub(super) fn dequantize(block: &[u8; 34], out: &mut [f32; 32]) {
     let d = f16_at::<0, _>(block);
     for (out, &q) in out.iter_mut().zip(part::<2, 32, _>(block)) {
         *out = d * f32::from(q as i8);
     }
 }
 
-pub(super) fn quantise(values: &[f32; 32], block: &mut [u8; 34]) {
+pub(super) fn quantize(values: &[f32; 32], block: &mut [u8; 34]) {
     let d = max_abs(values) / 127.0;
     let inverse = inverse(d);
     put_f16::<0, _>(block, d);

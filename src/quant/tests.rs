@@ -23,9 +23,9 @@ impl Numbers {
 
 pub(super) fn round_trip(dtype: DType, values: &[f32]) -> Vec<f32> {
     let mut bytes = vec![0; dtype.bytes_of(values.len()).unwrap()];
-    quantise(dtype, values, &mut bytes).unwrap();
+    quantize(dtype, values, &mut bytes).unwrap();
     let mut back = vec![0.0; values.len()];
-    dequantise(dtype, &bytes, &mut back).unwrap();
+    dequantize(dtype, &bytes, &mut back).unwrap();
     back
 }
 
@@ -52,7 +52,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<f32>)> {
 }
 
 fn writable() -> impl Iterator<Item = DType> {
-    DType::ALL.into_iter().filter(|t| t.can_quantise())
+    DType::ALL.into_iter().filter(|t| t.can_quantize())
 }
 
 fn any_writable() -> impl Strategy<Value = DType> {
@@ -77,19 +77,19 @@ fn lengths_that_do_not_match_are_errors_with_numbers() {
         let bytes = 2 * dtype.block_bytes();
         for wrong in [0, bytes - 1, bytes + 1, 2 * bytes] {
             let mut out = vec![7.0; values];
-            let error = dequantise(dtype, &vec![0; wrong], &mut out).unwrap_err().to_string();
+            let error = dequantize(dtype, &vec![0; wrong], &mut out).unwrap_err().to_string();
             let says = format!("{values} values of {dtype} take {bytes} bytes, not {wrong}");
             assert!(error.contains(&says), "{error}");
             assert_eq!(out, vec![7.0; values]);
 
             let mut out = vec![7; wrong];
-            let error = quantise(dtype, &vec![0.0; values], &mut out).unwrap_err().to_string();
+            let error = quantize(dtype, &vec![0.0; values], &mut out).unwrap_err().to_string();
             assert!(error.contains(&says), "{error}");
             assert_eq!(out, vec![7; wrong]);
         }
-        if dtype.is_quantised() {
+        if dtype.is_quantized() {
             let mut out = vec![0.0; values - 1];
-            let error = dequantise(dtype, &vec![0; bytes], &mut out).unwrap_err().to_string();
+            let error = dequantize(dtype, &vec![0; bytes], &mut out).unwrap_err().to_string();
             assert!(error.contains(&(values - 1).to_string()), "{error}");
         }
     }
@@ -98,19 +98,19 @@ fn lengths_that_do_not_match_are_errors_with_numbers() {
 #[test]
 fn nothing_is_no_error() {
     for dtype in DType::ALL {
-        dequantise(dtype, &[], &mut []).unwrap();
+        dequantize(dtype, &[], &mut []).unwrap();
     }
     for dtype in writable() {
-        quantise(dtype, &[], &mut []).unwrap();
+        quantize(dtype, &[], &mut []).unwrap();
     }
 }
 
 #[test]
 fn types_that_can_only_be_read_say_which_can_be_written() {
     for dtype in [DType::Q5_0, DType::Q5_1, DType::Q5_K] {
-        assert!(!dtype.can_quantise());
+        assert!(!dtype.can_quantize());
         let mut out = vec![0; dtype.block_bytes()];
-        let error = quantise(dtype, &vec![0.0; dtype.block_len()], &mut out).unwrap_err();
+        let error = quantize(dtype, &vec![0.0; dtype.block_len()], &mut out).unwrap_err();
         let error = error.to_string();
         assert!(error.contains(&format!("{dtype} can only be read")), "{error}");
         assert!(error.contains("F32, F16, Q4_0, Q4_1, Q8_0, Q4_K, Q6_K, BF16"), "{error}");
@@ -126,7 +126,7 @@ fn zeros_come_back_as_zeros() {
 
 #[test]
 fn values_below_all_scales_come_back_as_zeros() {
-    for dtype in writable().filter(|t| t.is_quantised()) {
+    for dtype in writable().filter(|t| t.is_quantized()) {
         assert!(round_trip(dtype, &[1e-30; 512]).iter().all(|&v| v == 0.0), "{dtype}");
         assert!(round_trip(dtype, &[-1e-30; 512]).iter().all(|&v| v == 0.0), "{dtype}");
     }
@@ -196,7 +196,7 @@ proptest! {
     ) {
         let blocks = bytes.len() / dtype.block_bytes();
         let mut out = vec![0.0; blocks * dtype.block_len()];
-        dequantise(dtype, &bytes[..blocks * dtype.block_bytes()], &mut out).unwrap();
+        dequantize(dtype, &bytes[..blocks * dtype.block_bytes()], &mut out).unwrap();
     }
 
     /// Half a step, plus what rounding the scale to f16 may cost.
@@ -223,7 +223,7 @@ proptest! {
                     DType::Q6_K => 2.0 / 32.0,
                     _ => 3.0 / 15.0,
                 };
-                let allowed = most * (steps + if dtype.is_quantised() { 1e-3 } else { 0.0 }) + 1e-6;
+                let allowed = most * (steps + if dtype.is_quantized() { 1e-3 } else { 0.0 }) + 1e-6;
                 for (x, y) in x.iter().zip(y) {
                     prop_assert!((x - y).abs() <= allowed, "{dtype}: {x} came back as {y}");
                 }

@@ -4,7 +4,7 @@
 use super::Session;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use crate::text::{Detokeniser, Language, Tokenizer};
+use crate::text::{Detokenizer, Language, Tokenizer};
 
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Generation {
 /// The text of a generation, in whole characters only.
 pub(crate) struct Speech {
     generation: Generation,
-    detokeniser: Detokeniser,
+    detokenizer: Detokenizer,
     piece: String,
     tokens: usize,
     /// What was left of an incomplete character has been handed out.
@@ -102,8 +102,8 @@ pub(crate) struct Speech {
 
 impl Speech {
     pub fn new(generation: Generation) -> Speech {
-        let (detokeniser, piece) = (Detokeniser::new(), String::new());
-        Speech { generation, detokeniser, piece, tokens: 0, flushed: false }
+        let (detokenizer, piece) = (Detokenizer::new(), String::new());
+        Speech { generation, detokenizer, piece, tokens: 0, flushed: false }
     }
 
     /// The next non-empty piece; `None` once it is over.
@@ -118,7 +118,7 @@ impl Speech {
             match self.generation.step(session, sampler, |token| tokenizer.is_end(token))? {
                 Some(token) => {
                     self.tokens += 1;
-                    self.piece.push_str(self.detokeniser.push(token, tokenizer));
+                    self.piece.push_str(self.detokenizer.push(token, tokenizer));
                 }
                 None if self.flushed => return Ok(None),
                 None => {
@@ -133,7 +133,7 @@ impl Speech {
     pub fn flush(&mut self) -> &str {
         match std::mem::replace(&mut self.flushed, true) {
             true => "",
-            false => self.detokeniser.flush(),
+            false => self.detokenizer.flush(),
         }
     }
 

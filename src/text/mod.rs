@@ -2,7 +2,7 @@
 //!
 //! - [`TextSource`]: what a model file contains, the only input.
 //! - [`Tokenizer`]: text to tokens and back.
-//! - [`Detokeniser`]: text of tokens as they are generated, never half a code point.
+//! - [`Detokenizer`]: text of tokens as they are generated, never half a code point.
 //! - [`ChatTemplate`] and [`Chat`]: messages to the text and the tokens a model was trained on.
 //!
 //! A tokenizer in GGUF arrays has its own encoder here (`bpe`, `spm`), small in memory and close to
@@ -37,6 +37,6 @@ mod vocabulary;
 pub use chat::{Chat, Turn};
 pub use language::Language;
 pub use source::TextSource;
-pub use stream::Detokeniser;
+pub use stream::Detokenizer;
 pub use template::{ChatTemplate, Message};
 pub use tokenizer::Tokenizer;

@@ -11,15 +11,15 @@ use std::str::from_utf8;
 ///
 /// ```no_run
 /// # fn demo(tokenizer: &attamba::text::Tokenizer, tokens: &[u32]) {
-/// let mut detokeniser = attamba::text::Detokeniser::new();
+/// let mut detokenizer = attamba::text::Detokenizer::new();
 /// for &token in tokens {
-///     print!("{}", detokeniser.push(token, tokenizer));
+///     print!("{}", detokenizer.push(token, tokenizer));
 /// }
-/// println!("{}", detokeniser.flush());
+/// println!("{}", detokenizer.flush());
 /// # }
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Detokeniser {
+pub struct Detokenizer {
     show_special: bool,
     /// An incomplete code point.
     tail: [u8; 4],
@@ -27,15 +27,15 @@ pub struct Detokeniser {
     text: String,
 }
 
-impl Detokeniser {
+impl Detokenizer {
     /// Special tokens give no text.
-    pub fn new() -> Detokeniser {
-        Detokeniser::default()
+    pub fn new() -> Detokenizer {
+        Detokenizer::default()
     }
 
     /// Special tokens give their names, as `<|im_end|>`.
-    pub fn with_special() -> Detokeniser {
-        Detokeniser { show_special: true, ..Detokeniser::default() }
+    pub fn with_special() -> Detokenizer {
+        Detokenizer { show_special: true, ..Detokenizer::default() }
     }
 
     /// The text that `token` completes: often one word; empty in the middle of a code point, for a

@@ -184,7 +184,7 @@ impl Tokenizer {
     /// U+FFFD, and an id beyond the vocabulary gives no text. Nothing is stripped: with a `llama`
     /// vocabulary a text comes back with the space that was put before it.
     ///
-    /// For text that is still being generated see [`Detokeniser`](super::Detokeniser).
+    /// For text that is still being generated see [`Detokenizer`](super::Detokenizer).
     pub fn decode(&self, tokens: &[u32]) -> String {
         let bytes: Vec<u8> =
             tokens.iter().flat_map(|&id| self.parts.vocabulary.text(id)).copied().collect();

@@ -6,7 +6,7 @@ use attamba::engine::Engine;
 use attamba::engine::cpu::Cpu;
 use attamba::gguf::Gguf;
 use attamba::model::Model;
-use attamba::quant::{DType, quantise};
+use attamba::quant::{DType, quantize};
 use std::sync::Arc;
 
 /// Numbers that never change (xorshift64*, Vigna 2016).
@@ -337,7 +337,7 @@ impl Adder<'_> {
         let values: Vec<f32> =
             tensor.data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
         tensor.data.resize(self.dtype.bytes_of(values.len()).expect("whole blocks"), 0);
-        quantise(self.dtype, &values, &mut tensor.data).expect("a type that can be written");
+        quantize(self.dtype, &values, &mut tensor.data).expect("a type that can be written");
         tensor.type_id = self.dtype as u32;
     }
 

@@ -10,7 +10,7 @@ use attamba::engine::Engine;
 use attamba::gguf::{Gguf, Writer};
 use attamba::model::Model;
 use attamba::model::arch::FAMILIES;
-use attamba::quant::{DType, dequantise, quantise};
+use attamba::quant::{DType, dequantize, quantize};
 use attamba::session::{Options, Session};
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -183,10 +183,10 @@ pub fn converted(from: &Gguf, dtype: DType, seed: u64) -> Vec<u8> {
         }
         writer.tensor(tensor.name(), &shape, dtype).unwrap();
         let mut values = vec![0.0; tensor.len() as usize];
-        dequantise(DType::F32, plain, &mut values).unwrap();
+        dequantize(DType::F32, plain, &mut values).unwrap();
         let mut blocks = vec![0; dtype.bytes_of(values.len()).unwrap()];
-        if dtype.can_quantise() {
-            quantise(dtype, &values, &mut blocks).unwrap();
+        if dtype.can_quantize() {
+            quantize(dtype, &values, &mut blocks).unwrap();
         } else {
             assert_eq!(dtype, DType::Q5_K);
             let square: f32 = values.iter().map(|v| v * v).sum();

@@ -24,20 +24,20 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
     }
     // 0 stands for none.
     let tables = keys.sizes("rope.tables")?.unwrap_or_default();
-    let norms = Norms { before: keys.truth("pre_norm")?, after: keys.truth("post_norm")? };
+    let norms = Norms { before: keys.boolean("pre_norm")?, after: keys.boolean("post_norm")? };
     let windows = keys.sizes("windows")?.unwrap_or_default();
     for ((layer, table), window) in spec.layers.iter_mut().zip(tables).zip(windows) {
         layer.window = some(window, 0);
-        let half_split = keys.truth("half_split")?;
+        let half_split = keys.boolean("half_split")?;
         let pairs = if half_split { Pairs::HalfSplit } else { Pairs::Interleaved };
         layer.rotation = table.checked_sub(1).map(|table| Rotation { table, pairs });
-        layer.biases.q = keys.truth("bias.q")?;
-        layer.biases.k = keys.truth("bias.k")?;
-        layer.biases.v = keys.truth("bias.v")?;
-        layer.biases.o = keys.truth("bias.o")?;
-        layer.qk_norm = keys.truth("qk_norm")?;
+        layer.biases.q = keys.boolean("bias.q")?;
+        layer.biases.k = keys.boolean("bias.k")?;
+        layer.biases.v = keys.boolean("bias.v")?;
+        layer.biases.o = keys.boolean("bias.o")?;
+        layer.qk_norm = keys.boolean("qk_norm")?;
         (layer.attention_norms, layer.ffn_norms) = (norms, norms);
-        if keys.truth("gelu")? {
+        if keys.boolean("gelu")? {
             layer.activation = Activation::GeluTanh;
         }
     }

@@ -27,10 +27,10 @@ impl Share {
         }
         let n = of as f64;
         let share = hits as f64 / n;
-        let centre = share + Z * Z / (2.0 * n);
+        let center = share + Z * Z / (2.0 * n);
         let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
         let end = |x: f64| (x / (1.0 + Z * Z / n)).clamp(0.0, 1.0);
-        Share { hits, of, share, low: end(centre - half), high: end(centre + half) }
+        Share { hits, of, share, low: end(center - half), high: end(center + half) }
     }
 }
 

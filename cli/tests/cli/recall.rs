@@ -34,7 +34,7 @@ fn each_length_depth_and_kind_is_measured() {
 fn facts_of_a_file_are_asked_for() {
     let folder = folder();
     let line =
-        r#"{"statement": "The cat is grey.", "question": "What is the cat?", "answer": "grey"}"#;
+        r#"{"statement": "The cat is gray.", "question": "What is the cat?", "answer": "gray"}"#;
     let facts = file(&folder, "facts.jsonl", format!("{line}\n\n{line}\n"));
     let args = ["recall", "--lengths", "20", "--trials", "1", "--json", "--facts"];
     let json = attamba([&args[..], &[&facts]].concat()).json();

@@ -28,7 +28,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         if projected {
             for (side, m) in m.iter_mut().enumerate() {
                 m.u.set_cols(kv_dim);
-                shared.quantise_rows(&m.u, tokens, |t, x| {
+                shared.quantize_rows(&m.u, tokens, |t, x| {
                     // SAFETY: nobody writes `kv` in this region.
                     x.copy_from_slice(unsafe { s.kv[side].read(t * kv_dim, kv_dim) });
                 });
@@ -128,7 +128,7 @@ impl<K: Kept> Pass<'_, '_, K> {
 
         // Gate, norm and output projection.
         for (side, m) in m.iter().enumerate() {
-            shared.quantise_rows(&m.gated, tokens, |t, out| {
+            shared.quantize_rows(&m.gated, tokens, |t, out| {
                 // SAFETY: each task has a token of its own; the convolution's output is spent.
                 unsafe {
                     let z = m.projected.read(t * width, ssm.inner);

@@ -45,7 +45,7 @@ struct Shared {
     /// The rotary tables.
     rotary: Vec<Rotary>,
     /// Whether any matrix multiplies quantized activations.
-    quantised: bool,
+    quantized: bool,
 }
 
 impl Cpu {
@@ -96,13 +96,13 @@ impl Cpu {
                 Some(sides.map(|mixer| transposed(&mixer.conv, mixer.conv_bias.len())))
             })
             .collect();
-        let quantised = model.matrices().any(|m| m.dtype.is_quantised());
+        let quantized = model.matrices().any(|m| m.dtype.is_quantized());
         let shared = Shared {
             kernels,
             pool: Pool::new(threads),
             conv,
             rotary: Rotary::tables(&model),
-            quantised,
+            quantized,
             model,
         };
         Ok(Cpu { shared: Arc::new(shared) })

@@ -80,7 +80,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         let rows = self.scratch.h.as_mut_slice().chunks_exact_mut(embedding.cols);
         for (token, h) in tokens.iter().zip(rows) {
             let row = &embedding.bytes()[*token as usize * stride..][..stride];
-            quant::dequantise(embedding.dtype, row, h)?;
+            quant::dequantize(embedding.dtype, row, h)?;
             if scale != 1.0 {
                 h.iter_mut().for_each(|h| *h *= scale);
             }
@@ -138,7 +138,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         let up = Product::new(&layer.ffn_up, &s.x, &s.up);
         shared.multiply(tokens, &s.panels, &[gate, up]);
         s.wide.set_cols(ffn);
-        shared.quantise_rows(&s.wide, tokens, |t, out| {
+        shared.quantize_rows(&s.wide, tokens, |t, out| {
             // SAFETY: nobody writes `gate` and `up` in this region.
             let (gate, up) = unsafe { (s.gate.read(t * ffn, ffn), s.up.read(t * ffn, ffn)) };
             match activation {
@@ -185,7 +185,7 @@ impl<K: Kept> Pass<'_, '_, K> {
         let (d, eps) = (shared.model.spec().d, shared.model.spec().eps);
         let s = &mut *self.scratch;
         s.x.set_cols(d);
-        shared.quantise_rows(&s.x, tokens.len(), |t, x| {
+        shared.quantize_rows(&s.x, tokens.len(), |t, x| {
             // SAFETY: nobody writes `h` in this region.
             let h = unsafe { s.h.read((tokens.start + t) * d, d) };
             match weight {
@@ -231,7 +231,7 @@ impl Shared {
     }
 
     /// Fills rows of activations by `fill(row, values)` and quantizes them.
-    pub(super) fn quantise_rows(
+    pub(super) fn quantize_rows(
         &self,
         rows: &Activations,
         count: usize,
@@ -241,8 +241,8 @@ impl Shared {
             // SAFETY: each task has a row of its own.
             let mut row = unsafe { rows.row_mut(t) };
             fill(t, row.x);
-            if self.quantised {
-                self.kernels.quantise(&mut row);
+            if self.quantized {
+                self.kernels.quantize(&mut row);
             }
         });
     }

@@ -124,7 +124,7 @@ impl Scratch {
         let fewest = spec.layers.iter().map(|l| l.kv_heads).min().unwrap_or(1);
         let parts = (2 * threads).div_ceil(fewest);
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
-        let plain = model.matrices().any(|m| !m.dtype.is_quantised());
+        let plain = model.matrices().any(|m| !m.dtype.is_quantized());
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
         let mixers = match spec.is_transformer() {
             true => None,

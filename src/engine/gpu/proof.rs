@@ -13,7 +13,7 @@ use wgpu::{Buffer, BufferUsages};
 const TOLERANCE: f32 = 2e-3;
 
 /// Values that are compared together.
-const NEIGHBOURS: usize = 4;
+const NEIGHBORS: usize = 4;
 
 /// The seed of the input that every kernel must pass at load.
 const SEED: u64 = 3;
@@ -68,7 +68,7 @@ fn integers_alike(want: u32, got: u32) -> bool {
 
 /// Describes the first value that is too far off.
 fn compare(want: &[f32], got: &[f32]) -> Option<String> {
-    let groups = want.chunks(NEIGHBOURS).zip(got.chunks(NEIGHBOURS));
+    let groups = want.chunks(NEIGHBORS).zip(got.chunks(NEIGHBORS));
     for (group, (want, got)) in groups.enumerate() {
         let greatest = want.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         // Close to zero, such as after an exponential that vanishes, relative errors mean nothing.
@@ -77,7 +77,7 @@ fn compare(want: &[f32], got: &[f32]) -> Option<String> {
             // Written so that a NaN is too far off.
             let near = (want - got).abs() <= bound;
             if !near {
-                let at = group * NEIGHBOURS + i;
+                let at = group * NEIGHBORS + i;
                 return Some(format!("value {at} is {got} where {want} is right"));
             }
         }

@@ -109,7 +109,7 @@ impl Sequence {
         for (token, h) in tokens.iter().zip(self.embedded.chunks_exact_mut(width)) {
             let row = &embedding.bytes()[*token as usize * stride..][..stride];
             let h = &mut h[..embedding.cols];
-            quant::dequantise(embedding.dtype, row, h)?;
+            quant::dequantize(embedding.dtype, row, h)?;
             if scale != 1.0 {
                 h.iter_mut().for_each(|value| *value *= scale);
             }

@@ -17,7 +17,7 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
 /// # Errors
 /// [`Error::Model`] for a key that is missing or invalid.
 pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
-    let projected_kv = keys.truth("attention.projected_kv")?;
+    let projected_kv = keys.boolean("attention.projected_kv")?;
     let ssm = Ssm {
         inner: keys.positive("ssm.inner_size")?,
         state: keys.positive("ssm.state_size")?,
@@ -35,7 +35,7 @@ pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
         window: keys.required("chunk.window")?,
         offsets: keys.sizes("chunk.offsets")?.unwrap_or_else(|| vec![0; spec.layers.len()]),
         trained: keys.sizes("chunk.trained_lengths")?.unwrap_or_else(|| vec![length]),
-        carry_state: keys.truth("chunk.carry_state")?,
+        carry_state: keys.boolean("chunk.carry_state")?,
     };
     if spec.chunks.trained.contains(&0) {
         return Err(Error::Model("chunk.trained_lengths holds 0".into()));

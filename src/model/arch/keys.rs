@@ -110,7 +110,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A boolean, false if the file has none.
-    pub fn truth(&self, key: &str) -> Result<bool> {
+    pub fn boolean(&self, key: &str) -> Result<bool> {
         Ok(self.gguf.bool(&self.full(key))?.unwrap_or(false))
     }
 

@@ -128,7 +128,7 @@ impl Activations {
 
 /// Fills the integers of a row from its f32 values: scale = largest magnitude / 8191.
 #[inline(always)]
-pub(super) unsafe fn quantise<S: Simd>(row: &mut RowMut) {
+pub(super) unsafe fn quantize<S: Simd>(row: &mut RowMut) {
     const MAX: f32 = ACTIVATION_MAX as f32;
     let cols = row.x.len();
     for (b, half_sums) in row.half_sums.chunks_exact_mut(2).enumerate() {

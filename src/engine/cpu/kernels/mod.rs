@@ -35,7 +35,7 @@ type Attend<R, E> = unsafe fn(&Queries, &Places<R, E>, &[Run], Range<usize>, &mu
 pub(super) struct Kernels {
     /// Name of the instruction set.
     pub name: &'static str,
-    quantise: unsafe fn(&mut RowMut),
+    quantize: unsafe fn(&mut RowMut),
     matvec: unsafe fn(DType, *const u8, usize, Row, &mut [f32]),
     matmul: unsafe fn(DType, *const u8, usize, &Activations, usize, &mut Panel, Target),
     rms_norm: unsafe fn(*const f32, &[f32], f32, *mut f32),
@@ -60,8 +60,8 @@ macro_rules! kernels_for {
             use super::*;
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn quantise(row: &mut RowMut) {
-                unsafe { activations::quantise::<$simd>(row) }
+            unsafe fn quantize(row: &mut RowMut) {
+                unsafe { activations::quantize::<$simd>(row) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn matvec(t: DType, w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
@@ -159,7 +159,7 @@ macro_rules! kernels_for {
 
             pub(super) static TABLE: Kernels = Kernels {
                 name: $name,
-                quantise,
+                quantize,
                 matvec,
                 matmul,
                 rms_norm,
@@ -249,10 +249,10 @@ pub(super) fn available() -> Vec<&'static Kernels> {
 /// Safe entry points to the table. The instruction sets were detected by [`available`]; the checks
 /// here compare the lengths of the slices with each other.
 impl Kernels {
-    /// [`activations::quantise`]
-    pub fn quantise(&self, row: &mut RowMut) {
+    /// [`activations::quantize`]
+    pub fn quantize(&self, row: &mut RowMut) {
         // SAFETY: a `RowMut` is consistent by construction.
-        unsafe { (self.quantise)(row) }
+        unsafe { (self.quantize)(row) }
     }
 
     /// [`matvec::matvec`]

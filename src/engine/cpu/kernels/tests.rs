@@ -6,7 +6,7 @@ use super::activations::BLOCK;
 use super::scan::STRETCH;
 use super::*;
 use crate::cache::{self, Place};
-use crate::quant::{dequantise, quantise};
+use crate::quant::{dequantize, quantize};
 use bytemuck::Zeroable;
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -209,23 +209,23 @@ fn activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
         // SAFETY: one thread, one row at a time.
         let mut row = unsafe { a.row_mut(i) };
         row.x.copy_from_slice(values);
-        k.quantise(&mut row);
+        k.quantize(&mut row);
     }
     a
 }
 
 /// The values that the integers of a row represent.
-struct Quantised {
+struct Quantized {
     scale: Vec<f32>,
     sum: Vec<f32>,
     half_sums: Vec<i32>,
 }
 
-fn quantised(a: &Activations, row: usize) -> Quantised {
+fn quantized(a: &Activations, row: usize) -> Quantized {
     let (row, blocks) = (a.row(row), a.cols().div_ceil(BLOCK));
     // SAFETY: a row has this many blocks.
     unsafe {
-        Quantised {
+        Quantized {
             scale: std::slice::from_raw_parts(row.scale, blocks).to_vec(),
             sum: std::slice::from_raw_parts(row.sum, blocks).to_vec(),
             half_sums: std::slice::from_raw_parts(row.half_sums, 2 * blocks).to_vec(),
@@ -261,7 +261,7 @@ fn activations_are_rounded_to_fourteen_bits() {
         let x = inputs(&mut numbers, 8 * cols);
         let judge = activations(portable(), cols, &x);
         for (i, x) in x.chunks_exact(cols).enumerate() {
-            let (q, side) = (integers(&judge, i), quantised(&judge, i));
+            let (q, side) = (integers(&judge, i), quantized(&judge, i));
             for (j, &q) in q.iter().enumerate() {
                 let x = x.get(j).copied().unwrap_or(0.0);
                 let scale = f64::from(side.scale[j / BLOCK]);
@@ -289,7 +289,7 @@ fn activations_are_rounded_to_fourteen_bits() {
 /// Asserts that row `i` is the same in the order of `k` as in the portable one.
 #[track_caller]
 fn assert_same_activations(k: &Kernels, a: &Activations, judge: &Activations, i: usize) {
-    let (own, side, q) = (quantised(a, i), quantised(judge, i), integers(judge, i));
+    let (own, side, q) = (quantized(a, i), quantized(judge, i), integers(judge, i));
     assert_eq!(own.scale, side.scale, "{}: scales of {} values", k.name, a.cols());
     assert_eq!(own.sum, side.sum, "{}: sums of {} values", k.name, a.cols());
     assert_eq!(own.half_sums, side.half_sums, "{}: half sums", k.name);
@@ -324,7 +324,7 @@ fn nan_and_infinity_do_not_become_integers_out_of_range() {
                 x[at / BLOCK * BLOCK..end].fill(odd);
                 for k in available() {
                     let (a, expected) = (activations(k, 100, &x), activations(k, 100, &clean));
-                    let (side, expected) = (quantised(&a, 0), quantised(&expected, 0));
+                    let (side, expected) = (quantized(&a, 0), quantized(&expected, 0));
                     for (b, sums) in side.half_sums.chunks_exact(2).enumerate() {
                         if b == at / BLOCK {
                             let limit = 16 * ACTIVATION_MAX;
@@ -355,18 +355,18 @@ struct Weights {
 impl Weights {
     fn new(dtype: DType, cols: usize, bytes: Vec<u8>) -> Weights {
         let mut values = vec![0.0; bytes.len() / dtype.block_bytes() * dtype.block_len()];
-        dequantise(dtype, &bytes, &mut values).unwrap();
+        dequantize(dtype, &bytes, &mut values).unwrap();
         Weights { dtype, cols, bytes, values }
     }
 
     /// Any bits that a block may have, with scales of a usual size.
     fn random(dtype: DType, rows: usize, cols: usize, numbers: &mut Numbers) -> Weights {
         let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
-        if dtype.is_quantised() {
+        if dtype.is_quantized() {
             bytes.fill_with(|| numbers.bits() as u8);
             set_scales(dtype, &mut bytes, || 0.02 * numbers.normal());
         } else {
-            quantise(dtype, &numbers.normals(rows * cols), &mut bytes).unwrap();
+            quantize(dtype, &numbers.normals(rows * cols), &mut bytes).unwrap();
         }
         Weights::new(dtype, cols, bytes)
     }
@@ -407,10 +407,10 @@ fn meaning(dtype: DType, cols: usize, x: &[f32]) -> Vec<Vec<f64>> {
     let judge = activations(portable(), cols, x);
     let rows = x.chunks_exact(cols).enumerate();
     rows.map(|(i, x)| {
-        if !dtype.is_quantised() {
+        if !dtype.is_quantized() {
             return x.iter().map(|x| f64::from(*x)).collect();
         }
-        let (q, side) = (integers(&judge, i), quantised(&judge, i));
+        let (q, side) = (integers(&judge, i), quantized(&judge, i));
         let value = |j: usize| f64::from(q[j]) * f64::from(side.scale[j / BLOCK]);
         (0..cols).map(value).collect()
     })
@@ -453,7 +453,7 @@ fn check_products(w: &Weights, x: &[f32], add: bool, gap: usize) {
             matrix.chunks_exact_mut(stride).for_each(|t| t[..rows].fill(1.0));
         }
         if rows <= PANEL {
-            let mut panel = Panel::new(w.cols, !w.dtype.is_quantised()).unwrap();
+            let mut panel = Panel::new(w.cols, !w.dtype.is_quantized()).unwrap();
             let target = Target { out: matrix.as_mut_ptr(), stride, add };
             // SAFETY: the target has room for all the tokens.
             unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
@@ -502,7 +502,7 @@ fn matrix_times_vector() {
 /// No sum of integers may overflow, whatever the weights and the activations.
 #[test]
 fn products_at_the_ends_of_the_ranges() {
-    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantised()) {
+    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantized()) {
         for fill in [0x00, 0x0f, 0x7f, 0x80, 0x88, 0xf0, 0xff] {
             for scales in [0x00, 0x7f, 0x80, 0xff] {
                 let cols = 256;

@@ -7,7 +7,7 @@ use crate::engine::gpu::format::{Format, PIECE, repack};
 use crate::engine::gpu::params::{self, Behind, Finish};
 use crate::engine::gpu::plan::TURNS;
 use crate::engine::gpu::twin;
-use crate::quant::{DType, dequantise, quantise};
+use crate::quant::{DType, dequantize, quantize};
 use half::f16;
 
 /// Weights of a random matrix: in the GPU layout, and plain, `[rows][columns]`.
@@ -35,12 +35,12 @@ fn weights(numbers: &mut Numbers, format: Format, rows: usize) -> Weights {
     for row in 0..rows {
         let plain = &mut plain[row * columns..][..columns];
         // So small that scales are subnormal in half precision, which some drivers flush to zero.
-        let spread = if row < 8 && dtype.is_quantised() { 1e-4 } else { 1.0 };
+        let spread = if row < 8 && dtype.is_quantized() { 1e-4 } else { 1.0 };
         plain.fill_with(|| spread * numbers.uniform());
-        if quantise(dtype, plain, &mut bytes).is_err() {
+        if quantize(dtype, plain, &mut bytes).is_err() {
             random_blocks(numbers, dtype, spread, &mut bytes);
         }
-        if dequantise(dtype, &bytes, plain).is_err() {
+        if dequantize(dtype, &bytes, plain).is_err() {
             plain.fill(f32::NAN);
         }
         let (q, s) = (format.quant_words(pieces), format.scale_words(pieces));

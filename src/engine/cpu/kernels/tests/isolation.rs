@@ -36,7 +36,7 @@ fn products(k: &Kernels, w: &Weights, x: &[f32]) -> [Vec<f32>; 2] {
         // SAFETY: row t of the activations is complete.
         unsafe { k.matvec(w.dtype, &w.bytes, w.cols, a.row(t), out) };
     }
-    let mut panel = Panel::new(w.cols, !w.dtype.is_quantised()).unwrap();
+    let mut panel = Panel::new(w.cols, !w.dtype.is_quantized()).unwrap();
     let target = Target { out: matrix.as_mut_ptr(), stride: rows, add: false };
     // SAFETY: the target has room for all the tokens.
     unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
@@ -85,10 +85,10 @@ fn a_broken_row_of_weights_changes_no_other() {
                 let row =
                     &mut bytes[broken * clean.bytes.len() / rows..][..clean.bytes.len() / rows];
                 let odd = ODD[numbers.below(ODD.len())];
-                if dtype.is_quantised() {
+                if dtype.is_quantized() {
                     set_scales(dtype, row, || odd);
                 } else {
-                    quantise(dtype, &vec![odd; cols], row).unwrap();
+                    quantize(dtype, &vec![odd; cols], row).unwrap();
                 }
                 let w = Weights::new(dtype, cols, bytes);
                 for k in available() {
