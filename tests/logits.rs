@@ -72,6 +72,11 @@ fn files_of_real_numbers() {
 }
 
 #[test]
+fn texts_longer_than_a_block() {
+    compare(&["long"], KvType::F32, FLOATS, 2);
+}
+
+#[test]
 fn files_of_blocks() {
     for kind in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"] {
         compare(&[kind], KvType::F32, BLOCKS, 5);
@@ -114,4 +119,44 @@ fn rotary_factors() {
 #[test]
 fn keys_and_values_in_half_precision() {
     compare(&["F16", "factors"], KvType::F16, HALVES, 7);
+}
+
+/// What the heads of every kind of model look at, in texts of one block of tokens and of several.
+#[test]
+fn attention_to_a_stretch_of_the_text() {
+    let (mut cases, mut beyond_a_block) = (0, 0);
+    for case in suite() {
+        cases += 1;
+        let threads = 1 + cases % 2;
+        let cpu = Cpu::new(Arc::clone(&case.model), Some(threads)).unwrap();
+        let mass = &case.mass;
+        let (queries, keys) = (mass.queries.clone(), mass.keys.clone());
+        beyond_a_block += usize::from(queries.end > 256 && keys.start < 256);
+        let got = cpu.attention_mass(&case.tokens, queries, keys).unwrap();
+        let blocks = case.model.matrices().any(|m| m.dtype.is_quantized());
+        let bound = if blocks { BLOCKS } else { FLOATS };
+        let worst = got.iter().zip(&mass.heads).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        assert_eq!(got.len(), mass.heads.len());
+        assert!(f64::from(worst) <= bound, "{}: {got:?} instead of {:?}", case.name, mass.heads);
+    }
+    assert!(
+        cases >= 100 && beyond_a_block >= 2,
+        "{cases} cases, {beyond_a_block} of several blocks"
+    );
+}
+
+#[test]
+fn attention_to_what_is_not_there_is_an_error() {
+    let cpu = Cpu::new(Sizes::default().model(1), Some(1)).unwrap();
+    for (queries, keys, sentence) in [
+        (2..5, 0..2, "2..5 of a text of 4 tokens"),
+        (2..2, 0..2, "2..2 of a text of 4 tokens"),
+        (2..4, 3..5, "3..5 of a text of 4 tokens"),
+        (2..4, 0..0, "0..0 of a text of 4 tokens"),
+    ] {
+        let error = cpu.attention_mass(&[1, 2, 3, 4], queries, keys).unwrap_err();
+        assert!(error.to_string().contains(sentence), "{error}");
+    }
+    let error = cpu.attention_mass(&[1, 999, 3, 4], 2..4, 0..2).unwrap_err();
+    assert!(error.to_string().contains("999"), "{error}");
 }

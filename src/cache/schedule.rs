@@ -48,6 +48,13 @@ impl Plan {
     pub fn is_boundary(self, position: u64) -> bool {
         position == 0 || (position + self.offset + 1).is_multiple_of(self.chunk)
     }
+
+    /// Number of positions before `end` that close a chunk.
+    pub fn boundaries(self, end: u64) -> u64 {
+        // Position 0 closes a chunk even if the others' period does not meet it.
+        let alone = end > 0 && self.offset + 1 < self.chunk;
+        (end + self.offset) / self.chunk + u64::from(alone)
+    }
 }
 
 /// The chunks of a sequence: their length may change from one to the next.
@@ -89,5 +96,22 @@ impl Schedule {
     /// The plan that the next chunk follows.
     pub fn upcoming(&self) -> Plan {
         self.next.unwrap_or(self.plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_are_counted() {
+        for (chunk, offset) in [(1, 0), (2, 0), (2, 1), (7, 0), (7, 3), (7, 6)] {
+            let plan = Plan::new(chunk, offset).unwrap();
+            let mut count = 0;
+            for end in 0..50 {
+                assert_eq!(plan.boundaries(end), count, "{plan:?} before {end}");
+                count += u64::from(plan.is_boundary(end));
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use attamba::quant::{DType, dequantize, quantize};
 use attamba::session::{Options, Session};
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +30,15 @@ pub struct Case {
     pub model: Arc<Model>,
     pub tokens: Vec<u32>,
     pub runs: Vec<Run>,
+    pub mass: Mass,
+}
+
+/// The attention that some tokens pay to some positions.
+pub struct Mass {
+    pub queries: Range<usize>,
+    pub keys: Range<usize>,
+    /// Of each KV head of each layer.
+    pub heads: Vec<f32>,
 }
 
 pub struct Run {
@@ -104,6 +114,11 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
         let logits = bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
         Run { ring: run["ring"].as_u64().map(|n| n as usize), logits }
     });
+    let range = |ends: &Value| -> Range<usize> {
+        let [start, end] = [0, 1].map(|i| ends[i].as_u64().unwrap() as usize);
+        start..end
+    };
+    let (mass, heads) = (&case["mass"], case["mass"]["heads"].as_array().unwrap());
     Case {
         name: case["name"].as_str().unwrap().to_owned(),
         kind,
@@ -117,6 +132,11 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
             .map(|t| t.as_u64().unwrap() as u32)
             .collect(),
         runs: runs.collect(),
+        mass: Mass {
+            queries: range(&mass["queries"]),
+            keys: range(&mass["keys"]),
+            heads: heads.iter().map(|h| h.as_f64().unwrap() as f32).collect(),
+        },
     }
 }
 
@@ -153,6 +173,15 @@ pub fn given() -> Vec<(Value, Vec<u8>)> {
         file.tensors.push(Tensor::of_floats("rope_freqs.weight", &[factors.len()], &factors));
         let name = format!("factors-{architecture}");
         given.push((describe(&name, "factors", seed, 120, sizes.vocab), file.bytes()));
+    }
+    // Longer than a block of tokens.
+    let shared = Sizes { d: 36, heads: 6, kv_heads: 2, projected: true, ..Sizes::default() };
+    for (seed, architecture) in [(13, "attamba"), (14, "llama")] {
+        let sizes = Sizes { architecture, ..shared.clone() };
+        let name = format!("long-{architecture}");
+        let mut case = describe(&name, "long", seed, 400, sizes.vocab);
+        (case["queries"], case["keys"]) = (json!([240, 390]), json!([30, 330]));
+        given.push((case, sizes.file(seed).bytes()));
     }
     given
 }

@@ -173,17 +173,41 @@ def write_keys(writer, sizes, keys):
     writer.add_uint32("toy.rope.scaling.original_context_length", 40)
 
 
+class Mass:
+    """The attention that a range of tokens pays to a range of positions, random unless the case names them, for each
+    KV head: the sum over the positions, the largest of the KV head's query heads, averaged over the tokens."""
+
+    def __init__(self, path, case):
+        rng = np.random.default_rng(list(case["name"].encode()))
+        ends = np.arange(len(case["tokens"]) + 1)
+        some = lambda: [int(n) for n in sorted(rng.choice(ends, 2, False))]
+        self.queries, self.keys = (case.pop(name, None) or some() for name in ("queries", "keys"))
+        self.kv_heads = reference.Model(path).kv_heads
+        self.sums = [np.zeros(n) for n in self.kv_heads]
+
+    def __call__(self, layer, t, positions, weights):
+        if self.queries[0] <= t < self.queries[1]:
+            meant = [self.keys[0] <= position < self.keys[1] for position in positions]
+            of_head = weights[:, meant].sum(-1).reshape(self.kv_heads[layer], -1)
+            self.sums[layer] += of_head.max(-1)
+
+    def done(self):
+        means = np.concatenate(self.sums) / (self.queries[1] - self.queries[0])
+        return dict(queries=self.queries, keys=self.keys, heads=means.tolist())
+
+
 def judge(case):
     path = os.path.join(folder, case["file"])
     if "sizes" in case:
         sizes, keys = case.pop("sizes"), case.pop("keys", None)
         reference.make(path, 7, sizes, lambda writer: keys and write_keys(writer, sizes, keys))
-    runs = []
+    runs, mass = [], Mass(path, case)
     for ring in case.pop("rings"):
         name = f"{case['file']}.{ring}.f32"
-        reference.logits(path, case["tokens"], ring).astype("<f4").tofile(os.path.join(folder, name))
+        watch = [mass] if ring is None else []
+        reference.logits(path, case["tokens"], ring, *watch).astype("<f4").tofile(os.path.join(folder, name))
         runs.append(dict(ring=ring, logits=name))
-    return dict(case, runs=runs)
+    return dict(case, runs=runs, mass=mass.done())
 
 
 with open(os.path.join(folder, "given.json")) as given:

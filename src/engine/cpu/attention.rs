@@ -135,7 +135,6 @@ impl<K: Kept> Pass<'_, '_, K> {
         shared.quantize_rows(&s.wide, tokens, |_, _| {});
         let output = |out| Product::of(&layer.attention.output, &s.wide, out);
         shared.add_to_stream(s, &output, layer.attention.post_norm.as_deref(), tokens);
-        self.parts.iter_mut().for_each(|part| part.cache.commit(index));
     }
 }
 

@@ -4,6 +4,7 @@ mod attention;
 mod buffer;
 mod cache;
 mod kernels;
+mod mass;
 mod mixer;
 mod model;
 mod pool;

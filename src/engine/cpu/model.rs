@@ -51,6 +51,24 @@ impl<K: Kept> Pass<'_, '_, K> {
         want: Want,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
+        self.layers(shared, tokens, |_, _| ())?;
+        let first = match want {
+            Want::Nothing => return Ok(()),
+            Want::Last => tokens.len() - 1,
+            Want::All => 0,
+        };
+        self.head(shared, first, tokens.len(), sink);
+        Ok(())
+    }
+
+    /// The tokens through every layer. `attended` gets the number of each layer once its attention
+    /// is computed, while the queries and all that they see are still in place.
+    pub fn layers(
+        &mut self,
+        shared: &Shared,
+        tokens: &[u32],
+        mut attended: impl FnMut(&Self, usize),
+    ) -> Result<()> {
         self.embed(shared, tokens)?;
         for part in &mut *self.parts {
             part.cache.tables.begin(part.len);
@@ -60,15 +78,11 @@ impl<K: Kept> Pass<'_, '_, K> {
         for (index, layer) in shared.model.weights.layers.iter().enumerate() {
             self.keys_and_values(shared, index, layer, tokens.len());
             self.attention(shared, index, layer, tokens.len());
+            attended(self, index);
+            self.parts.iter_mut().for_each(|part| part.cache.commit(index));
             self.feed_forward(shared, index, layer, tokens.len());
         }
         self.parts.iter_mut().for_each(|part| part.cache.tables.finish());
-        let first = match want {
-            Want::Nothing => return Ok(()),
-            Want::Last => tokens.len() - 1,
-            Want::All => 0,
-        };
-        self.head(shared, first, tokens.len(), sink);
         Ok(())
     }
 
