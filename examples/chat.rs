@@ -2,12 +2,10 @@
 //!
 //!     cargo run --release --example chat -- MODEL
 
-use attamba::conversation::Conversation;
-use attamba::engine::cpu::Cpu;
-use attamba::model::Model;
-use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Options, Session};
-use attamba::text::Language;
+use attamba::{
+    Budget, Conversation, Engine, EngineOptions, Language, Model, Options, Sampler, Sampling,
+    Session,
+};
 use std::error::Error;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
@@ -17,9 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Arc::new(Model::read(path)?);
     let language = Language::from_model(&model)?;
 
-    let engine = Arc::new(Cpu::new(model, None)?);
+    let engine = Engine::cpu(model, &EngineOptions::new())?;
     let options = Options { budget: Budget::Bytes(4 << 20), ..Options::default() };
-    let session = Session::open(engine, options)?;
+    let session = Session::open(&engine, options)?;
     let sampler = Sampler::new(Sampling::chat(language.tokenizer())?)?;
     let mut chat = Conversation::new(session, sampler, language, None);
 

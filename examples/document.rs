@@ -6,13 +6,9 @@
 //! The session is saved next to the document, as DOCUMENT.session. It remembers as much as the
 //! budget allows: the oldest parts of a long document are the first to be lost.
 
-use attamba::conversation::Conversation;
-use attamba::engine::Engine;
-use attamba::engine::cpu::Cpu;
-use attamba::model::Model;
-use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Options, Session};
-use attamba::text::Language;
+use attamba::{
+    Conversation, Engine, EngineOptions, Language, Model, Options, Sampler, Sampling, Session,
+};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (model, document) = (next()?, next()?);
     let model = Arc::new(Model::read(model)?);
     let language = Language::from_model(&model)?;
-    let engine: Arc<dyn Engine> = Arc::new(Cpu::new(model, None)?);
+    let engine = Engine::cpu(model, &EngineOptions::new())?;
     let saved = PathBuf::from(format!("{document}.session"));
 
     let start = Instant::now();
@@ -35,8 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for question in args {
         let start = Instant::now();
         let sampler = Sampler::new(Sampling::default())?;
-        let mut chat =
-            Conversation::resume(Arc::clone(&engine), &saved, sampler, language.clone())?;
+        let mut chat = Conversation::resume(&engine, &saved, sampler, language.clone())?;
         println!("> {question}");
         for piece in chat.answer_pieces(question, 200)? {
             print!("{}", piece?);
@@ -49,13 +44,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A chat that has processed the document.
 fn read(
-    engine: &Arc<dyn Engine>,
+    engine: &Engine,
     language: &Language,
     document: &Path,
 ) -> Result<Conversation, Box<dyn Error>> {
     let text = std::fs::read_to_string(document)?;
     let instruction = format!("Answer questions about this document.\n\n{text}");
-    let session = Session::open(Arc::clone(engine), Options::default())?;
+    let session = Session::open(engine, Options::default())?;
     let sampler = Sampler::new(Sampling::default())?;
     let mut chat = Conversation::new(session, sampler, language.clone(), Some(instruction));
     chat.prepare()?;

@@ -7,11 +7,7 @@
 //! tokens that end at its position. RSS is the system's figure (Linux only) and includes the mapped
 //! pages of the model file.
 
-use attamba::Result;
-use attamba::engine::KvType;
-use attamba::engine::cpu::Cpu;
-use attamba::model::Model;
-use attamba::session::{Budget, Options, Session};
+use attamba::{Budget, Engine, EngineOptions, KvType, Model, Options, Result, Session};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,9 +21,9 @@ fn main() -> Result<()> {
     let mut number = |default: u64| args.next().map_or(default, |n| n.parse().expect("a number"));
     let (tokens, budget): (u64, u64) = (number(200_000), number(4) << 20);
 
-    let engine = Arc::new(Cpu::new(Arc::new(Model::read(path)?), None)?);
+    let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::new())?;
     let options = Options { budget: Budget::Bytes(budget), kv: KvType::F16, ..Options::default() };
-    let mut session = Session::open(engine, options)?;
+    let mut session = Session::open(&engine, options)?;
     let vocab = session.engine().model().spec().vocab;
     let memory = session.memory();
     println!(

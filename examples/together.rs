@@ -3,10 +3,7 @@
 //!
 //!     cargo run --release --example together [MODEL]
 
-use attamba::engine::Engine;
-use attamba::engine::cpu::Cpu;
-use attamba::model::Model;
-use attamba::session::{Budget, Options, Session};
+use attamba::{Budget, Engine, EngineOptions, Model, Options, Session};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,13 +15,13 @@ const ROUNDS: usize = 5;
 
 fn main() -> attamba::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| BUNDLED.to_owned());
-    let engine: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::new(Model::read(path)?), None)?);
+    let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::new())?;
     println!("{}, {}\n", engine.model().name(), engine.describe());
     println!("| sessions | one after the other, tokens/s | together, tokens/s | ratio |");
     println!("|--:|--:|--:|--:|");
     for count in [1, 2, 4, 8, 16] {
         let options = Options { budget: Budget::Tokens(1024), ..Options::default() };
-        let open = |_| Session::open(Arc::clone(&engine), options);
+        let open = |_| Session::open(&engine, options);
         let mut sessions: Vec<Session> = (0..count).map(open).collect::<Result<_, _>>()?;
         let [mut alone, mut together] = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {

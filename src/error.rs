@@ -112,8 +112,8 @@ pub enum Error {
     },
     /// The GPU's device is gone: reset by the driver, unplugged, or revoked in the background, and
     /// with it the memory of its sessions. The engine must be created again; a saved session or a
-    /// snapshot can be resumed on it, or on the CPU. With [`OrCpu`](crate::engine::OrCpu), which
-    /// `--engine auto` uses, a reset or a rewind moves a session to the CPU, and chats move
+    /// snapshot can be resumed on it, or on the CPU. On an engine of
+    /// [`Engine::auto`](crate::Engine::auto) a reset or a rewind moves a session to the CPU, and chats move
     /// automatically.
     #[error("the GPU was lost: {0}")]
     DeviceLost(String),

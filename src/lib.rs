@@ -2,7 +2,7 @@
 //! and values are state-space scans over chunks of tokens. Only the chunks' states are kept, in a
 //! ring of fixed size, so a session never grows.
 //!
-//! - [`Model`] maps a GGUF file; [`Wanted`] makes it ready to run, on the GPU or the CPU.
+//! - [`Model`] maps a GGUF file; [`Engine`] makes it ready to run, on the GPU or the CPU.
 //! - [`Session`] is one conversation: tokens in, logits out, memory fixed at the start.
 //! - [`Conversation`] is a chat on a session: messages in, answers out.
 //! - [`memory`] estimates what all of it costs, before it is opened.
@@ -37,7 +37,7 @@ pub mod session;
 pub mod text;
 
 pub use conversation::Conversation;
-pub use engine::Wanted;
+pub use engine::{Engine, EngineKind, EngineOptions, KvType};
 pub use error::{Error, Result};
 pub use model::Model;
 pub use sample::{Sampler, Sampling};

@@ -2,13 +2,12 @@
 
 use attamba::Error;
 use attamba::conversation::{Conversation, Outcome};
-use attamba::engine::cpu::Cpu;
-use attamba::engine::{Engine, KvType};
 use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Session};
 use attamba::text::Language;
+use attamba::{Engine, EngineOptions, KvType};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +23,7 @@ fn bundled() -> PathBuf {
 }
 
 struct Fixture {
-    engine: Arc<dyn Engine>,
+    engine: Engine,
     language: Language,
 }
 
@@ -32,12 +31,12 @@ impl Fixture {
     fn new() -> Fixture {
         let model = Arc::new(Model::read(bundled()).unwrap());
         let language = Language::from_model(&model).unwrap();
-        Fixture { engine: Arc::new(Cpu::new(model, Some(2)).unwrap()), language }
+        Fixture { engine: Engine::cpu(model, &EngineOptions::new().threads(2)).unwrap(), language }
     }
 
     fn chat(&self, instruction: Option<&str>) -> Conversation {
         let options = Options { budget: Budget::States(1024), ..Options::default() };
-        let session = Session::open(Arc::clone(&self.engine), options).unwrap();
+        let session = Session::open(&self.engine, options).unwrap();
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         Conversation::new(session, sampler, self.language.clone(), instruction.map(str::to_owned))
     }
@@ -137,7 +136,7 @@ fn recent_tokens_outlive_files_snapshots_and_a_message_taken_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("chat");
     begun().save(&file).unwrap();
-    let (engine, language) = (Arc::clone(&fixture.engine), fixture.language.clone());
+    let (engine, language) = (&fixture.engine, fixture.language.clone());
     let mut resumed = Conversation::resume(engine, &file, sampler.clone(), language).unwrap();
     assert_eq!(answer(&mut resumed, again), want, "a file");
 }
@@ -268,7 +267,7 @@ fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let open = || {
         let options = Options { budget: Budget::States(1024), ..Options::default() };
-        let mut session = Session::open(Arc::clone(&fixture.engine), options).unwrap();
+        let mut session = Session::open(&fixture.engine, options).unwrap();
         session.feed(&fixture.language.begin("Once upon a time", false).unwrap()).unwrap();
         session
     };
@@ -343,7 +342,7 @@ fn a_chat_that_was_cancelled_in_its_first_prompt_is_kept() {
     assert!(chat.messages().is_empty());
     chat.save(&file).unwrap();
     let sampler = Sampler::new(Sampling::greedy()).unwrap();
-    let (engine, language) = (Arc::clone(&fixture.engine), fixture.language.clone());
+    let (engine, language) = (&fixture.engine, fixture.language.clone());
     let mut resumed = Conversation::resume(engine, &file, sampler, language).unwrap();
     for chat in [&mut chat, &mut resumed] {
         assert_eq!(answer(chat, "Hello!"), want);
@@ -392,7 +391,7 @@ fn the_peak_of_a_chat_is_what_was_estimated() {
         let estimate = Estimate::cpu(fixture.engine.model(), &options, 2).unwrap();
         let before = of_process("VmRSS");
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        let session = Session::open(Arc::clone(&fixture.engine), options).unwrap();
+        let session = Session::open(&fixture.engine, options).unwrap();
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         let mut chat = Conversation::new(session, sampler, fixture.language.clone(), None);
         answer(&mut chat, &"The bird was blue. ".repeat(sentences));

@@ -5,14 +5,14 @@
 mod common;
 
 use attamba::Error as Failure;
-use attamba::engine::cpu::Cpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
-use attamba::engine::{Counters, Engine, Geometry, KvType, Wanted};
+use attamba::engine::{Backend, Counters, Geometry};
 use attamba::memory::{Estimate, weights_on_gpu};
 use attamba::model::Model;
 use attamba::quant::{DType, quantize};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::{Engine, EngineKind, EngineOptions, KvType};
 use common::models::{Numbers, Sizes, open};
 use common::suite::{Error, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
@@ -60,7 +60,7 @@ fn sessions_take_the_predicted_bytes() {
             for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
                 let estimate = Estimate::gpu(&model, &options).unwrap();
                 assert_eq!(estimate.weights.device, gpu.device_bytes());
-                let mut session = Session::open(Arc::clone(gpu), options).unwrap();
+                let mut session = Session::open(gpu, options).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
                 session.feed(&Numbers::new(26).tokens(300, model.spec().vocab)).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
@@ -94,8 +94,9 @@ fn an_upload_reports_progress_and_can_be_cancelled() {
     assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
     assert_eq!(calls, 2);
     // Nor does the CPU take over when nobody is waiting any more.
-    let wanted = Wanted { adapter: Some(adapter_name()), ..Wanted::default() };
-    let cancelled = wanted.start_with(Arc::clone(&model), &mut |_, _| false);
+    let options = EngineOptions::new().adapter(adapter_name());
+    let cancelled =
+        Engine::start(EngineKind::Auto, Arc::clone(&model), &options, &mut |_, _| false);
     assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
     // The driver still works.
     Gpu::new(model, driver).unwrap();
@@ -114,9 +115,9 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
         let mut failures = Vec::new();
         for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
             cases += 1;
-            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
-            let cpu: Arc<dyn Engine> =
-                Arc::new(Cpu::new(Arc::clone(&case.model), Some(1)).unwrap());
+            let gpu = Engine::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let cpu =
+                Engine::cpu(Arc::clone(&case.model), &EngineOptions::new().threads(1)).unwrap();
             let tokens = &case.tokens;
             for (number, run) in (0..).zip(&case.runs) {
                 let options = options(run.ring.unwrap_or(tokens.len()), kv);
@@ -185,11 +186,11 @@ fn keys_and_values_in_half_precision() {
 }
 
 /// A model on every adapter, each alongside the CPU.
-fn side_by_side(sizes: &Sizes, each: impl Fn(Arc<Model>, &Arc<dyn Engine>, &Arc<dyn Engine>)) {
+fn side_by_side(sizes: &Sizes, each: impl Fn(Arc<Model>, &Engine, &Engine)) {
     let model = sizes.model(5);
-    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     for driver in drivers() {
-        let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+        let gpu = Engine::new(Gpu::new(Arc::clone(&model), driver).unwrap());
         each(Arc::clone(&model), &gpu, &cpu);
     }
 }
@@ -251,11 +252,11 @@ fn matrices_that_belong_together_and_differ_in_type() {
             }
         }
         let model = Arc::new(open(file.bytes()).unwrap());
-        let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+        let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
         let tokens = Numbers::new(1).tokens(70, model.spec().vocab);
         let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
         for driver in drivers() {
-            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+            let gpu = Engine::new(Gpu::new(Arc::clone(&model), driver).unwrap());
             for split in [Split::Whole, Split::Ones] {
                 let got = feed(&gpu, options(9, KvType::F32), &tokens, split);
                 assert_near(&got, &want, FLOATS, &format!("{}, {split:?}", sizes.architecture));
@@ -270,7 +271,7 @@ fn attention_that_is_split() {
         side_by_side(&sizes, |model, gpu, cpu| {
             let tokens = Numbers::new(2).tokens(1200, model.spec().vocab);
             let options = Options { chunk: Some(1), ..options(1200, KvType::F32) };
-            let mut sessions = [gpu, cpu].map(|e| Session::open(Arc::clone(e), options).unwrap());
+            let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
             sessions.iter_mut().for_each(|session| session.feed(&tokens).unwrap());
             for token in 0..3 {
                 let [gpu, cpu] = &mut sessions;
@@ -293,7 +294,7 @@ fn chunk_lengths_and_rings_that_change() {
         let tokens = Numbers::new(3).tokens(60, model.spec().vocab);
         for kv in [KvType::F32, KvType::I8] {
             let options = options(20, kv);
-            let mut sessions = [gpu, cpu].map(|e| Session::open(Arc::clone(e), options).unwrap());
+            let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
             for session in &mut sessions {
                 session.feed(&tokens).unwrap();
                 session.set_chunk(3).unwrap();
@@ -328,8 +329,8 @@ fn a_token_is_one_submit_and_one_pass() {
         for (sizes, of_a_layer) in &every_kind {
             let model = sizes.model(5);
             let layers = model.spec().layers.len() as u64;
-            let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(model, &driver).unwrap());
-            let mut session = Session::open(Arc::clone(&gpu), Options::default()).unwrap();
+            let gpu = Engine::new(Gpu::new(model, &driver).unwrap());
+            let mut session = Session::open(&gpu, Options::default()).unwrap();
             session.feed(&[1, 2, 3]).unwrap();
             for token in 0..5 {
                 let before = gpu.counters().unwrap();
@@ -354,8 +355,7 @@ fn candidates_choose_what_all_logits_would() {
         for sampling in [Sampling::greedy(), sampling] {
             let mut generated = Vec::new();
             for engine in [gpu, cpu] {
-                let mut session =
-                    Session::open(Arc::clone(engine), options(99, KvType::F32)).unwrap();
+                let mut session = Session::open(engine, options(99, KvType::F32)).unwrap();
                 let mut sampler = Sampler::new(sampling.clone()).unwrap();
                 let mut tokens = Vec::new();
                 session.feed(&[3, 1, 4]).unwrap();
@@ -371,7 +371,7 @@ fn candidates_choose_what_all_logits_would() {
                 );
                 generated.push(tokens);
             }
-            let mut session = Session::open(Arc::clone(gpu), options(99, KvType::F32)).unwrap();
+            let mut session = Session::open(gpu, options(99, KvType::F32)).unwrap();
             let mut sampler = Sampler::new(sampling).unwrap();
             session.feed(&[3, 1, 4]).unwrap();
             let mut tokens = Vec::new();
@@ -394,10 +394,10 @@ fn a_session_goes_on_on_the_other_engine() {
             let tokens = Numbers::new(4).tokens(90, model.spec().vocab);
             for kv in [KvType::F16, KvType::F32, KvType::I8] {
                 for (from, to) in [(gpu, cpu), (cpu, gpu)] {
-                    let mut first = Session::open(Arc::clone(from), options(6, kv)).unwrap();
+                    let mut first = Session::open(from, options(6, kv)).unwrap();
                     first.feed(&tokens).unwrap();
                     first.save(&path, b"note").unwrap();
-                    let (mut second, note) = Session::resume(Arc::clone(to), &path).unwrap();
+                    let (mut second, note) = Session::resume(to, &path).unwrap();
                     assert_eq!(note, b"note");
                     assert_eq!(second.logits().unwrap(), first.logits().unwrap());
                     for session in [&mut first, &mut second] {
@@ -419,7 +419,7 @@ fn a_session_goes_on_on_the_other_engine() {
 #[test]
 fn what_is_computed_after_a_rewind_is_the_same_to_the_bit() {
     side_by_side(&shared_heads(), |_, gpu, _| {
-        let mut session = Session::open(Arc::clone(gpu), options(5, KvType::F16)).unwrap();
+        let mut session = Session::open(gpu, options(5, KvType::F16)).unwrap();
         session.feed(&Numbers::new(5).tokens(50, 48)).unwrap();
         let snapshot = session.snapshot().unwrap();
         session.feed(&[1, 2, 3]).unwrap();
@@ -438,7 +438,7 @@ fn what_is_computed_after_a_rewind_is_the_same_to_the_bit() {
 #[test]
 fn a_cancel_ends_a_long_prefill() {
     side_by_side(&shared_heads(), |model, gpu, _| {
-        let mut session = Session::open(Arc::clone(gpu), options(64, KvType::F16)).unwrap();
+        let mut session = Session::open(gpu, options(64, KvType::F16)).unwrap();
         let tokens = Numbers::new(8).tokens(10_000, model.spec().vocab);
         let cancel = session.cancel_handle();
         let block = session.block() as u64;
@@ -461,11 +461,11 @@ fn a_cancel_ends_a_long_prefill() {
 #[test]
 fn a_lost_device_is_an_error_and_the_session_goes_on_elsewhere() {
     let model = shared_heads().model(5);
-    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     for adapter in Adapter::all() {
         let driver = Driver::open(&adapter).unwrap();
-        let gpu: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
-        let mut session = Session::open(Arc::clone(&gpu), options(9, KvType::F32)).unwrap();
+        let gpu = Engine::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+        let mut session = Session::open(&gpu, options(9, KvType::F32)).unwrap();
         session.feed(&Numbers::new(9).tokens(77, 48)).unwrap();
         let snapshot = session.snapshot().unwrap();
         driver.lose();
@@ -478,9 +478,9 @@ fn a_lost_device_is_an_error_and_the_session_goes_on_elsewhere() {
         }
         assert!(matches!(session.rewind(&snapshot), Err(Failure::DeviceLost(_))));
         assert!(session.fork().is_err());
-        assert!(Session::open(gpu, Options::default()).is_err());
+        assert!(Session::open(&gpu, Options::default()).is_err());
         assert!(Gpu::new(Arc::clone(&model), &driver).is_err());
-        let mut elsewhere = Session::open(Arc::clone(&cpu), options(9, KvType::F32)).unwrap();
+        let mut elsewhere = Session::open(&cpu, options(9, KvType::F32)).unwrap();
         elsewhere.rewind(&snapshot).unwrap();
         elsewhere.feed(&[1, 2]).unwrap();
     }
@@ -489,11 +489,11 @@ fn a_lost_device_is_an_error_and_the_session_goes_on_elsewhere() {
 #[test]
 fn what_does_not_fit_is_refused_with_its_size() {
     side_by_side(&shared_heads(), |_, gpu, _| {
-        let result = Session::open(Arc::clone(gpu), options(1 << 40, KvType::F16)).map(|_| ());
+        let result = Session::open(gpu, options(1 << 40, KvType::F16)).map(|_| ());
         let refused = matches!(result, Err(Failure::GpuLimit { .. } | Failure::OutOfMemory { .. }));
         assert!(refused, "{result:?}");
         // The engine still works.
-        let mut session = Session::open(Arc::clone(gpu), options(4, KvType::F16)).unwrap();
+        let mut session = Session::open(gpu, options(4, KvType::F16)).unwrap();
         session.feed(&[1]).unwrap();
     });
 }

@@ -3,13 +3,14 @@
 
 mod common;
 
+use attamba::engine::Geometry;
 use attamba::engine::cpu::Cpu;
-use attamba::engine::{Geometry, KvType};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::{Engine, EngineOptions, KvType};
 use attamba::{Error, Result};
 use common::models::{File, Meta, Numbers, Sizes, Tensor, open};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -91,8 +92,8 @@ fn options(budget: Budget) -> Options {
 fn run(bytes: Vec<u8>) -> Result<()> {
     let model = Arc::new(open(bytes)?);
     let vocab = model.spec().vocab;
-    let engine = Arc::new(Cpu::new(model, Some(1))?);
-    let mut session = Session::open(engine, options(Budget::Bytes(8 << 20)))?;
+    let engine = Engine::cpu(model, &EngineOptions::new().threads(1))?;
+    let mut session = Session::open(&engine, options(Budget::Bytes(8 << 20)))?;
     for _ in 0..2 {
         session.feed(&[0, vocab as u32 - 1, 0])?;
         session.feed(&[0; 7])?;
@@ -423,8 +424,10 @@ fn weights_that_are_not_numbers_are_survived() {
         let mut damaged = file.clone();
         let tensor = damaged.tensor("output_norm.weight");
         tensor.data.chunks_mut(4).for_each(|x| x.copy_from_slice(&f32::NAN.to_le_bytes()));
-        let engine = Arc::new(Cpu::new(Arc::new(open(damaged.bytes()).unwrap()), Some(1)).unwrap());
-        let mut session = Session::open(engine, options(Budget::States(3))).unwrap();
+        let engine =
+            Engine::cpu(Arc::new(open(damaged.bytes()).unwrap()), &EngineOptions::new().threads(1))
+                .unwrap();
+        let mut session = Session::open(&engine, options(Budget::States(3))).unwrap();
         session.feed(&[1]).unwrap();
         for sampling in [Sampling::greedy(), Sampling::default()] {
             let mut sampler = Sampler::new(sampling).unwrap();
@@ -509,7 +512,7 @@ fn a_prompt_longer_than_the_budget_is_prefilled() {
 }
 
 fn session(sizes: &Sizes, budget: Budget) -> Session {
-    Session::open(sizes.engine(1, 1), options(budget)).unwrap()
+    Session::open(&sizes.engine(1, 1), options(budget)).unwrap()
 }
 
 #[test]
@@ -521,7 +524,7 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
             let least = Geometry::new(spec, 1, kv).state_bytes(spec);
             let open = |bytes| {
                 let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
-                Session::open(Arc::clone(&engine), options)
+                Session::open(&engine, options)
             };
             for bytes in [0, 1, least - 1] {
                 let Err(e) = open(bytes) else { panic!("{bytes} bytes of {least} were enough") };
@@ -560,7 +563,7 @@ fn more_memory_than_there_is_is_an_error() {
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let promised = options.geometry(spec)?.state_bytes(spec);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");
-                    Session::open(Arc::clone(&engine), options).map(drop)
+                    Session::open(&engine, options).map(drop)
                 }));
                 match outcome {
                     Ok(Err(Error::OutOfMemory { bytes, .. })) => assert!(bytes > 1 << 30),
@@ -576,7 +579,9 @@ fn more_memory_than_there_is_is_an_error() {
 fn unavailable_engines_are_errors() {
     let model = small().model(1);
     for threads in [0, 257, usize::MAX] {
-        let Err(e) = Cpu::new(Arc::clone(&model), Some(threads)) else { panic!("{threads}") };
+        let Err(e) = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(threads)) else {
+            panic!("{threads}")
+        };
         assert!(e.to_string().contains(&threads.to_string()), "{e}");
     }
     let Err(e) = Cpu::with_instruction_set(model, Some(1), "MMX") else { panic!("MMX") };
@@ -588,8 +593,9 @@ fn a_model_inside_another_file_is_the_same_model() {
     let sizes = blocks();
     let bytes = sizes.file(1).bytes();
     let logits = |gguf: Gguf| {
-        let engine = Cpu::new(Arc::new(Model::from_gguf(gguf).unwrap()), Some(1)).unwrap();
-        let mut session = Session::open(Arc::new(engine), options(Budget::States(5))).unwrap();
+        let model = Arc::new(Model::from_gguf(gguf).unwrap());
+        let engine = Engine::cpu(model, &EngineOptions::new().threads(1)).unwrap();
+        let mut session = Session::open(&engine, options(Budget::States(5))).unwrap();
         session.feed(&Numbers::new(2).tokens(50, sizes.vocab)).unwrap();
         session.logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
     };

@@ -4,8 +4,8 @@
 mod common;
 
 use attamba::engine::cpu::Cpu;
-use attamba::engine::{Engine, KvType};
 use attamba::session::{Budget, Options};
+use attamba::{Engine, KvType};
 use common::models::Sizes;
 use common::suite::{Error, Split, feed, suite};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
         for (turn, set) in Cpu::instruction_sets().into_iter().enumerate() {
             let turn = cases + turn;
             let threads = 1 + turn % 3;
-            let engine: Arc<dyn Engine> = Arc::new(
+            let engine = Engine::new(
                 Cpu::with_instruction_set(Arc::clone(&case.model), Some(threads), set).unwrap(),
             );
             for run in &case.runs {

@@ -6,13 +6,13 @@ mod common;
 
 use attamba::Error;
 use attamba::conversation::{Conversation, Outcome};
-use attamba::engine::cpu::Cpu;
+use attamba::engine::OrCpu;
 use attamba::engine::gpu::{Adapter, Driver, Gpu};
-use attamba::engine::{Engine, KvType, OrCpu};
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Cancel, Finish, Options, Session, Snapshot};
 use attamba::text::Language;
+use attamba::{Engine, EngineOptions, KvType};
 use common::models::{Numbers, Sizes};
 use log::{LevelFilter, Log, Metadata, Record};
 use std::cell::RefCell;
@@ -33,27 +33,27 @@ impl Chats {
         Chats { model, language }
     }
 
-    fn on(&self, engine: &Arc<dyn Engine>) -> Conversation {
+    fn on(&self, engine: &Engine) -> Conversation {
         let options = Options { budget: Budget::States(512), ..Options::default() };
-        let session = Session::open(Arc::clone(engine), options).unwrap();
+        let session = Session::open(engine, options).unwrap();
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         Conversation::new(session, sampler, self.language.clone(), None)
     }
 
-    fn cpu(&self) -> Arc<dyn Engine> {
-        Arc::new(Cpu::new(Arc::clone(&self.model), Some(2)).unwrap())
+    fn cpu(&self) -> Engine {
+        Engine::cpu(Arc::clone(&self.model), &EngineOptions::new().threads(2)).unwrap()
     }
 
     /// The first adapter, which can be lost, with the CPU in reserve.
-    fn gpu_or_cpu(&self) -> (Driver, Arc<dyn Engine>) {
+    fn gpu_or_cpu(&self) -> (Driver, Engine) {
         gpu_or_cpu(&self.model)
     }
 }
 
-fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Arc<dyn Engine>) {
+fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Engine) {
     let driver = Driver::open(&Adapter::find(None).unwrap()).unwrap();
-    let gpu = Arc::new(Gpu::new(Arc::clone(model), &driver).unwrap());
-    (driver, Arc::new(OrCpu::new(gpu, Some(2))))
+    let gpu = Gpu::new(Arc::clone(model), &driver).unwrap();
+    (driver, Engine::new(OrCpu::new(gpu, Some(2))))
 }
 
 /// Answers with at most a dozen tokens; `each` gets the number of the piece.
@@ -130,7 +130,7 @@ fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     for turns in [1, 2] {
-        let begun = |driver: &Driver, engine: &Arc<dyn Engine>| {
+        let begun = |driver: &Driver, engine: &Engine| {
             let mut chat = chats.on(engine);
             for question in &QUESTIONS[..turns] {
                 answer(&mut chat, question, |_| {});
@@ -149,7 +149,7 @@ fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
         // A new chat of the lost engine runs on the CPU.
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         let language = chats.language.clone();
-        go_on(Conversation::resume(engine, &path, sampler, language).unwrap());
+        go_on(Conversation::resume(&engine, &path, sampler, language).unwrap());
 
         let (driver, engine) = chats.gpu_or_cpu();
         let mut chat = begun(&driver, &engine);
@@ -225,7 +225,7 @@ fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
 fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     let model = Sizes::default().model(5);
     let (driver, engine) = gpu_or_cpu(&model);
-    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     let options = Options {
         budget: Budget::States(9),
         kv: KvType::F32,
@@ -233,18 +233,18 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
         ..Options::default()
     };
     let tokens = Numbers::new(9).tokens(40, model.spec().vocab);
-    let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+    let mut session = Session::open(&engine, options).unwrap();
     session.set_chunk(4).unwrap();
     let cancel = session.cancel_handle();
     session.feed(&tokens[..20]).unwrap();
     let snapshot = session.snapshot().unwrap();
-    let mut other = Session::open(Arc::clone(&engine), options).unwrap();
+    let mut other = Session::open(&engine, options).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("session");
     session.save(&file, b"whole").unwrap();
     driver.lose();
     assert!(matches!(session.save(&file, b"half"), Err(Error::DeviceLost(_))));
-    let (kept, note) = Session::resume(Arc::clone(&cpu), &file).unwrap();
+    let (kept, note) = Session::resume(&cpu, &file).unwrap();
     assert_eq!((kept.position(), &note[..]), (20, &b"whole"[..]));
     for session in [&mut session, &mut other] {
         // Its memory can't be restored from anywhere, and must not be missing silently.
@@ -253,7 +253,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
             assert!(matches!(result, Err(Error::DeviceLost(_))), "{result:?}");
         }
     }
-    let mut want = Session::open(Arc::clone(&cpu), options).unwrap();
+    let mut want = Session::open(&cpu, options).unwrap();
     want.set_chunk(4).unwrap();
     want.feed(&tokens).unwrap();
     session.rewind(&snapshot).unwrap();
@@ -270,7 +270,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     other.reset();
     other.feed(&tokens[..20]).unwrap();
     assert_eq!(other.position(), 20);
-    let new = Session::open(engine, options).unwrap();
+    let new = Session::open(&engine, options).unwrap();
     assert_eq!(new.engine().describe(), other.engine().describe());
 }
 
@@ -295,7 +295,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
     let model = Sizes::default().model(5);
     let options = Options { budget: Budget::States(40), kv: KvType::F32, ..Options::default() };
     let tokens = Numbers::new(9).tokens(700, model.spec().vocab);
-    let cpu: Arc<dyn Engine> = Arc::new(Cpu::new(Arc::clone(&model), Some(1)).unwrap());
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let generate = |session: &mut Session, sampler: &mut Sampler, lose: &dyn Fn(usize)| {
         let mut generated = Vec::new();
@@ -311,7 +311,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
         );
         (finish.unwrap(), generated)
     };
-    let mut want = Session::open(cpu, options).unwrap();
+    let mut want = Session::open(&cpu, options).unwrap();
     want.feed(&tokens).unwrap();
     let (_, text) = generate(&mut want, &mut sampler, &|_| {});
 
@@ -320,7 +320,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
         [(true, 0, false), (false, 0, false), (true, 4, false), (true, 4, true)]
     {
         let (driver, engine) = gpu_or_cpu(&model);
-        let mut session = Session::open(engine, options).unwrap();
+        let mut session = Session::open(&engine, options).unwrap();
         session.feed(&tokens[..600]).unwrap();
         let snapshot = with_snapshot.then(|| session.snapshot().unwrap());
         session.set_history(Kept { snapshot, tokens: tokens[..600].to_vec() });
@@ -348,7 +348,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
 
     // Cancelled midway: the next call processes the rest.
     let (driver, engine) = gpu_or_cpu(&model);
-    let mut session = Session::open(engine, options).unwrap();
+    let mut session = Session::open(&engine, options).unwrap();
     session.set_history(|| Ok(Vec::new()));
     session.feed(&tokens).unwrap();
     driver.lose();

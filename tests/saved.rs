@@ -3,7 +3,8 @@
 mod common;
 
 use attamba::Error;
-use attamba::engine::{Geometry, KvType, Want};
+use attamba::KvType;
+use attamba::engine::{Geometry, Want};
 use attamba::session::{Budget, Eviction, Options, Session};
 use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
@@ -55,7 +56,7 @@ fn a_session_goes_on_from_snapshot_fork_and_file_to_the_bit() {
         let elsewhere = numbers.tokens(90, sizes.vocab);
         for (ring, kv) in [(6, KvType::F32), (9, KvType::F16), (0, KvType::F32), (7, KvType::I8)] {
             for moment in MOMENTS {
-                let mut session = Session::open(engine.clone(), options(ring, kv)).unwrap();
+                let mut session = Session::open(&engine, options(ring, kv)).unwrap();
                 session.feed(&numbers.tokens(moment, sizes.vocab)).unwrap();
                 let memory = session.memory();
 
@@ -76,7 +77,7 @@ fn a_session_goes_on_from_snapshot_fork_and_file_to_the_bit() {
                 assert!(same(&go_on(&mut fork, &after), &want), "fork: {said}");
 
                 // Another engine on the same file, as a later run of the program has.
-                let (mut resumed, note) = Session::resume(sizes.engine(1, 2), &file).unwrap();
+                let (mut resumed, note) = Session::resume(&sizes.engine(1, 2), &file).unwrap();
                 assert_eq!(note, b"a note");
                 assert_eq!(resumed.position(), moment as u64);
                 assert_eq!(resumed.memory().state, memory.state);
@@ -93,11 +94,11 @@ fn a_fork_and_its_origin_do_not_meet() {
     let [prompt, one, two] = [100, 50, 50].map(|n| numbers.tokens(n, sizes.vocab));
     let engine = sizes.engine(1, 1);
     let alone = |more: &[u32]| {
-        let mut session = Session::open(engine.clone(), options(8, KvType::F16)).unwrap();
+        let mut session = Session::open(&engine, options(8, KvType::F16)).unwrap();
         session.feed(&prompt).unwrap();
         go_on(&mut session, more)
     };
-    let mut session = Session::open(engine.clone(), options(8, KvType::F16)).unwrap();
+    let mut session = Session::open(&engine, options(8, KvType::F16)).unwrap();
     session.feed(&prompt).unwrap();
     let mut fork = session.fork().unwrap();
     assert!(same(&go_on(&mut session, &one), &alone(&one)));
@@ -151,7 +152,7 @@ fn public_numbers_of_a_geometry_are_checked() {
 #[test]
 fn a_snapshot_of_another_model_or_budget_is_refused() {
     let sizes = Sizes::default();
-    let open = |engine, ring| Session::open(engine, options(ring, KvType::F16)).unwrap();
+    let open = |engine, ring| Session::open(&engine, options(ring, KvType::F16)).unwrap();
     let mut session = open(sizes.engine(1, 1), 8);
     session.feed(&[1, 2, 3]).unwrap();
     let snapshot = session.snapshot().unwrap();
@@ -166,7 +167,7 @@ fn a_snapshot_of_another_model_or_budget_is_refused() {
 #[test]
 fn an_image_is_as_large_as_what_has_been_taken_in() {
     let sizes = Sizes::default();
-    let mut session = Session::open(sizes.engine(1, 1), options(1000, KvType::F16)).unwrap();
+    let mut session = Session::open(&sizes.engine(1, 1), options(1000, KvType::F16)).unwrap();
     let empty = session.snapshot().unwrap().bytes();
     assert!(empty < 512, "{empty}");
     let tokens = Numbers::new(13).tokens(2000, sizes.vocab);
@@ -180,7 +181,7 @@ fn an_image_is_as_large_as_what_has_been_taken_in() {
 }
 
 fn saved_at(path: &Path, sizes: &Sizes, seed: u64) {
-    let mut session = Session::open(sizes.engine(seed, 1), options(3, KvType::F16)).unwrap();
+    let mut session = Session::open(&sizes.engine(seed, 1), options(3, KvType::F16)).unwrap();
     session.feed(&Numbers::new(14).tokens(60, sizes.vocab)).unwrap();
     session.save(path, b"note").unwrap();
 }
@@ -195,7 +196,7 @@ fn damage_is_refused_wherever_it_is() {
     let whole = std::fs::read(&path).unwrap();
     let refused = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        match Session::resume(engine.clone(), &path) {
+        match Session::resume(&engine, &path) {
             Err(Error::Saved(text)) => text,
             Err(e) => panic!("{e}"),
             Ok(_) => panic!("resumed"),
@@ -218,7 +219,7 @@ fn damage_is_refused_wherever_it_is() {
     other[8] = 1;
     assert!(refused(&other).contains("version 1"));
     std::fs::write(&path, &whole).unwrap();
-    assert!(Session::resume(engine, &path).is_ok());
+    assert!(Session::resume(&engine, &path).is_ok());
 }
 
 /// A chat that is cancelled in the middle of its first prompt is kept like any other.
@@ -229,10 +230,10 @@ fn a_session_that_was_cancelled_in_its_first_prompt_is_saved_and_goes_on() {
     let path = folder.path().join("s");
     saved_at(&path, &sizes, 1);
     let tokens = Numbers::new(17).tokens(1_000_000, sizes.vocab);
-    let mut session = Session::open(sizes.engine(1, 1), options(3, KvType::F16)).unwrap();
+    let mut session = Session::open(&sizes.engine(1, 1), options(3, KvType::F16)).unwrap();
     let fed = feed_and_cancel(&mut session, &tokens);
     session.save(&path, b"note").unwrap();
-    let (mut resumed, note) = Session::resume(session.engine().clone(), &path).unwrap();
+    let (mut resumed, note) = Session::resume(session.engine(), &path).unwrap();
     assert_eq!((resumed.position(), &note[..]), (fed as u64, &b"note"[..]));
     assert!(matches!(resumed.logits(), Err(Error::NoLogits { .. })));
     let rest = &tokens[fed..][..50];
@@ -246,7 +247,7 @@ fn the_file_of_another_model_is_refused() {
     let path = folder.path().join("s");
     saved_at(&path, &sizes, 1);
     for other in [sizes.engine(2, 1), Sizes { chunk: 9, ..sizes }.engine(1, 1)] {
-        let Err(Error::Saved(text)) = Session::resume(other, &path) else { panic!("resumed") };
+        let Err(Error::Saved(text)) = Session::resume(&other, &path) else { panic!("resumed") };
         assert!(text.contains("another model"), "{text}");
     }
 }
@@ -255,7 +256,7 @@ fn the_file_of_another_model_is_refused() {
 fn a_file_that_cannot_be_written_leaves_the_session_and_the_old_file() {
     let sizes = Sizes::default();
     let folder = tempfile::tempdir().unwrap();
-    let mut session = Session::open(sizes.engine(1, 1), options(3, KvType::F16)).unwrap();
+    let mut session = Session::open(&sizes.engine(1, 1), options(3, KvType::F16)).unwrap();
     session.feed(&[1, 2]).unwrap();
     let missing = folder.path().join("no such folder").join("s");
     assert!(matches!(session.save(&missing, b""), Err(Error::Io { .. })));
@@ -263,7 +264,7 @@ fn a_file_that_cannot_be_written_leaves_the_session_and_the_old_file() {
     assert!(matches!(session.save(folder.path(), b""), Err(Error::Io { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
     session.feed(&[3]).unwrap();
-    let Err(Error::Io { path, .. }) = Session::resume(session.engine().clone(), &missing) else {
+    let Err(Error::Io { path, .. }) = Session::resume(session.engine(), &missing) else {
         panic!("resumed")
     };
     assert_eq!(path, missing);
@@ -281,7 +282,7 @@ fn a_kill_during_a_save_leaves_a_file_that_loads() {
     let sizes = Sizes { layers: 1, vocab: 40, ..Sizes::default() };
     if let Some(path) = std::env::var_os(SAVE_FOR_EVER) {
         let engine = sizes.engine(1, 1);
-        let mut session = Session::open(engine, options(TAKEN_IN, KvType::F32)).unwrap();
+        let mut session = Session::open(&engine, options(TAKEN_IN, KvType::F32)).unwrap();
         session.feed(&Numbers::new(15).tokens(TAKEN_IN, sizes.vocab)).unwrap();
         println!("{SAVING}");
         for i in 0u64.. {
@@ -306,7 +307,7 @@ fn a_kill_during_a_save_leaves_a_file_that_loads() {
         child.kill().unwrap();
         child.wait().unwrap();
         if path.exists() {
-            let (session, note) = Session::resume(engine.clone(), &path).unwrap();
+            let (session, note) = Session::resume(&engine, &path).unwrap();
             assert_eq!((session.position(), note.len()), (TAKEN_IN as u64, 8));
             loaded += 1;
         }

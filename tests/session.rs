@@ -3,7 +3,8 @@
 mod common;
 
 use attamba::Error;
-use attamba::engine::{Geometry, KvType, State, Want};
+use attamba::KvType;
+use attamba::engine::{Geometry, State, Want};
 use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
@@ -12,7 +13,7 @@ use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -68,7 +69,7 @@ fn states(ring: usize) -> Options {
 }
 
 fn session(sizes: &Sizes, options: Options) -> Session {
-    Session::open(sizes.engine(1, 1), options).unwrap()
+    Session::open(&sizes.engine(1, 1), options).unwrap()
 }
 
 /// The logits of every token, fed in pieces of the given sizes.
@@ -243,7 +244,7 @@ fn sessions_on_two_threads_compute_as_one_after_the_other() {
     let texts = [7, 8].map(|seed| Numbers::new(seed).tokens(150, sizes.vocab));
     let pieces = pieces(&mut Numbers::new(9), 150);
     let run = |tokens: &[u32]| {
-        let mut session = Session::open(Arc::clone(&engine), states(5)).unwrap();
+        let mut session = Session::open(&engine, states(5)).unwrap();
         feed(&mut session, tokens, &pieces)
     };
     let one_after_the_other = texts.each_ref().map(|tokens| run(tokens));
@@ -274,7 +275,7 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
             for i in 0..count {
                 let text = Numbers::new(i as u64).tokens(1 + i % 60, sizes.vocab);
                 for sessions in [&mut together, &mut alone] {
-                    let mut session = Session::open(Arc::clone(&engine), kinds[i % 3]).unwrap();
+                    let mut session = Session::open(&engine, kinds[i % 3]).unwrap();
                     session.feed(&text).unwrap();
                     sessions.push(session);
                 }
@@ -338,7 +339,7 @@ fn sessions_that_cannot_go_together_are_refused() {
     let _turn = beside_others();
     let sizes = Sizes::default();
     let [mut a, mut b] =
-        [1, 2].map(|seed| Session::open(sizes.engine(seed, 1), states(5)).unwrap());
+        [1, 2].map(|seed| Session::open(&sizes.engine(seed, 1), states(5)).unwrap());
     assert!(matches!(
         Session::feed_together(&mut [&mut a, &mut b], &[1, 2]),
         Err(Error::Argument(_))
@@ -356,7 +357,7 @@ fn the_number_of_threads_changes_nothing() {
     let sizes = Sizes { d: 128, ffn: 256, inner: 128, chunk: 2, ..Sizes::default() };
     let tokens = Numbers::new(10).tokens(140, sizes.vocab);
     let run = |threads| {
-        let mut session = Session::open(sizes.engine(2, threads), states(500)).unwrap();
+        let mut session = Session::open(&sizes.engine(2, threads), states(500)).unwrap();
         feed(&mut session, &tokens, &[100, 37, 1, 1, 1])
     };
     let one = run(1);
@@ -394,7 +395,7 @@ fn a_feed_is_cancelled_from_another_thread_and_the_session_goes_on() {
 
     let next = [1, 2, 3];
     session.feed(&next).unwrap();
-    let mut other = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
+    let mut other = Session::open(session.engine(), states(20)).unwrap();
     other.feed(&tokens[..position as usize]).unwrap();
     other.feed(&next).unwrap();
     assert_same_bits(session.logits().unwrap(), other.logits().unwrap());
@@ -421,12 +422,12 @@ fn the_logits_of_an_older_token_are_nobodys() {
     let snapshot = session.snapshot().unwrap();
     let mut fork = session.fork().unwrap();
     session.save(&file, b"").unwrap();
-    let (mut resumed, _) = Session::resume(Arc::clone(session.engine()), &file).unwrap();
-    let mut rewound = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
+    let (mut resumed, _) = Session::resume(session.engine(), &file).unwrap();
+    let mut rewound = Session::open(session.engine(), states(20)).unwrap();
     rewound.feed(&tokens[..fed]).unwrap();
     rewound.rewind(&snapshot).unwrap();
 
-    let mut want = Session::open(Arc::clone(session.engine()), states(20)).unwrap();
+    let mut want = Session::open(session.engine(), states(20)).unwrap();
     // The same blocks, and so the same bits.
     want.feed(&tokens[..3]).unwrap();
     want.feed(&tokens[3..fed]).unwrap();
@@ -464,8 +465,7 @@ fn a_pause_in_a_callback_begins_when_the_block_ends() {
     let _turn = beside_others();
     let sizes = Sizes::default();
     let engine = sizes.engine(1, 1);
-    let [mut session, mut other] =
-        [0, 1].map(|_| Session::open(Arc::clone(&engine), states(20)).unwrap());
+    let [mut session, mut other] = [0, 1].map(|_| Session::open(&engine, states(20)).unwrap());
     let tokens = Numbers::new(33).tokens(2 * BLOCK + 10, sizes.vocab);
     let (pause, others) = (session.pause_handle(), other.pause_handle());
     let seen = AtomicU64::new(0);
@@ -543,7 +543,7 @@ fn orders_that_nobody_expects() {
     let sizes = Sizes::default();
     let tokens = Numbers::new(34).tokens(300, sizes.vocab);
     let mut session = session(&sizes, states(40));
-    let engine = Arc::clone(session.engine());
+    let engine = session.engine().clone();
     let spec = engine.model().spec();
     let memory = session.memory();
     session.feed(&tokens).unwrap();
@@ -553,7 +553,7 @@ fn orders_that_nobody_expects() {
     session.save(&path, b"").unwrap();
     session.cancel_handle().cancel();
     let snapshot = session.snapshot().unwrap();
-    let (mut resumed, _) = Session::resume(Arc::clone(&engine), &path).unwrap();
+    let (mut resumed, _) = Session::resume(&engine, &path).unwrap();
     assert_same_bits(resumed.logits().unwrap(), session.logits().unwrap());
 
     // A fork and its origin have a memory each, and handles of their own.
@@ -635,7 +635,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
             for ring in [1, 2, 5, 19] {
                 let open = |ring| {
                     let options = Options { kv, ..states(ring) };
-                    Session::open(Arc::clone(&engine), options).unwrap()
+                    Session::open(&engine, options).unwrap()
                 };
                 let (mut large, mut small) = (open(40), open(ring));
                 large.feed(&first).unwrap();
@@ -678,7 +678,7 @@ fn a_ring_of_bytes_computes_nearly_the_same() {
 fn a_budget_that_holds_nothing_leaves_the_session() {
     let _turn = beside_others();
     let sizes = Sizes::default();
-    let mut session = Session::open(sizes.engine(1, 1), states(9)).unwrap();
+    let mut session = Session::open(&sizes.engine(1, 1), states(9)).unwrap();
     session.feed(&[1, 2, 3]).unwrap();
     let memory = session.memory();
     assert!(matches!(session.shrink(10), Err(Error::Budget { budget: 10, .. })));
@@ -693,7 +693,7 @@ fn a_thinned_ring_can_be_shrunk_and_goes_on() {
         let options = Options { eviction: Eviction::Thin, ..states(60) };
         let engine = sizes.engine(1, 1);
         let spec = engine.model().spec();
-        let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+        let mut session = Session::open(&engine, options).unwrap();
         let tokens = Numbers::new(22).tokens(900, sizes.vocab);
         session.feed(&tokens).unwrap();
         for ring in [31, 8, 3, 2, 1] {
@@ -714,7 +714,7 @@ fn chunk_lengths_may_change_wherever_the_blocks_are_cut() {
         let tokens = Numbers::new(23).tokens(300, sizes.vocab);
         let changes = [(0, 3), (50, 7), (51, 2), (120, 1), (200, 16)];
         let run = |step: usize| {
-            let mut session = Session::open(Arc::clone(&engine), states(12)).unwrap();
+            let mut session = Session::open(&engine, states(12)).unwrap();
             let mut ends: Vec<usize> = (0..=tokens.len()).step_by(step).collect();
             ends.extend(changes.map(|(at, _)| at));
             ends.push(tokens.len());
@@ -736,7 +736,7 @@ fn chunk_lengths_may_change_wherever_the_blocks_are_cut() {
             assert!(error < 1e-5, "{sizes:?}, pieces of {step}: {error}");
         }
     }
-    let mut session = Session::open(Sizes::default().engine(1, 1), states(2)).unwrap();
+    let mut session = Session::open(&Sizes::default().engine(1, 1), states(2)).unwrap();
     assert!(session.set_chunk(0).is_err());
 }
 
@@ -748,7 +748,7 @@ fn the_file_s_own_chunk_and_window_are_the_default() {
         let spec = engine.model().spec();
         let tokens = Numbers::new(24).tokens(100, sizes.vocab);
         let logits = |options| {
-            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            let mut session = Session::open(&engine, options).unwrap();
             session.feed(&tokens).unwrap();
             session.logits().unwrap().to_vec()
         };
@@ -769,14 +769,14 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             for ring in [0, 1, 2, 3, 100, 4096] {
                 let options = Options { budget: Budget::States(ring), kv, ..Options::default() };
-                let session = Session::open(Arc::clone(&engine), options).unwrap();
+                let session = Session::open(&engine, options).unwrap();
                 let promised = Geometry::new(spec, ring, kv).state_bytes(spec);
                 assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
                 assert_eq!(session.ring_budget(), ring);
             }
             for bytes in [64 << 10, 1 << 20] {
                 let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
-                let session = Session::open(Arc::clone(&engine), options).unwrap();
+                let session = Session::open(&engine, options).unwrap();
                 assert!(session.memory().state <= bytes, "{sizes:?}, {options:?}");
             }
         }
@@ -793,7 +793,7 @@ fn what_is_estimated_before_is_reported_after() {
             let tokens = Options { budget: Budget::Tokens(100), kv: KvType::F16, ..states(0) };
             for options in [states(0), states(77), thin, tokens] {
                 let estimate = Estimate::cpu(engine.model(), &options, threads).unwrap();
-                let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+                let mut session = Session::open(&engine, options).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
                 session.feed(&Numbers::new(26).tokens(300, sizes.vocab)).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
@@ -816,7 +816,7 @@ fn decode_allocates_nothing() {
         for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (2, KvType::F32), (2, KvType::I8)]
         {
             let options = Options { budget: Budget::States(300), kv, ..Options::default() };
-            let mut session = Session::open(sizes.engine(1, threads), options).unwrap();
+            let mut session = Session::open(&sizes.engine(1, threads), options).unwrap();
             let tokens = Numbers::new(12).tokens(700, sizes.vocab);
             session.feed(&tokens).unwrap();
             session.feed(&tokens[..1]).unwrap();
@@ -851,7 +851,7 @@ fn memory_stays_flat_over_a_million_tokens() {
     for (eviction, kv) in [(Eviction::Drop, KvType::F16), (Eviction::Thin, KvType::I8)] {
         let options =
             Options { budget: Budget::Bytes(32 << 10), kv, eviction, ..Options::default() };
-        let mut session = Session::open(sizes.engine(1, 1), options).unwrap();
+        let mut session = Session::open(&sizes.engine(1, 1), options).unwrap();
         let (memory, budget) = (session.memory(), session.ring_budget());
         assert!(memory.state <= 32 << 10);
         let full = 8 * (budget as u64 + 2);

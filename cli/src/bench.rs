@@ -7,7 +7,6 @@ use attamba::session::{Budget, Options, Session};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Measure prefill and decode speed
@@ -87,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut all = Vec::new();
     for &depth in &args.depth {
-        let mut session = Session::open(Arc::clone(&engine), options(&args, depth)?)?;
+        let mut session = Session::open(&engine, options(&args, depth)?)?;
         for (kind, tokens) in [("pp", args.prompt), ("tg", args.generate)] {
             if tokens == 0 {
                 continue;

@@ -4,8 +4,8 @@ use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::interrupt::{Interrupt, Second};
 use crate::sampling::SamplingArgs;
 use anyhow::{Context, Result, bail};
+use attamba::Engine;
 use attamba::conversation::{Conversation, Outcome, Speed};
-use attamba::engine::Engine;
 use attamba::sample::Sampler;
 use attamba::session::Session;
 use attamba::text::Language;
@@ -17,7 +17,6 @@ use rustyline::{
 };
 use std::io::{IsTerminal, Lines, StdinLock, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Chat with a model
 ///
@@ -86,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
             origin.load(path)?
         }
         _ => {
-            let session = Session::open(Arc::clone(&origin.engine), args.memory.options())?;
+            let session = Session::open(&origin.engine, args.memory.options())?;
             let Origin { sampler, language, .. } = &origin;
             let mut talk =
                 Conversation::new(session, sampler.clone(), language.clone(), args.system);
@@ -113,7 +112,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// What a chat is begun or resumed with.
 struct Origin {
-    engine: Arc<dyn Engine>,
+    engine: Engine,
     sampler: Sampler,
     language: Language,
     parse_special: bool,
@@ -122,7 +121,7 @@ struct Origin {
 impl Origin {
     fn load(&self, path: &Path) -> Result<Conversation> {
         let (sampler, language) = (self.sampler.clone(), self.language.clone());
-        let mut talk = Conversation::resume(Arc::clone(&self.engine), path, sampler, language)?;
+        let mut talk = Conversation::resume(&self.engine, path, sampler, language)?;
         talk.set_parse_special(self.parse_special);
         Ok(talk)
     }

@@ -1,10 +1,10 @@
 //! Options that several subcommands share, and opening what they name.
 
 use anyhow::{Context, Result, bail};
-use attamba::engine::{Choice, Engine, KvType, Wanted};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::session::{Budget, Eviction, Options};
+use attamba::{Engine, EngineKind, EngineOptions, KvType};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -24,12 +24,12 @@ pub enum EngineName {
     Cpu,
 }
 
-impl From<EngineName> for Choice {
-    fn from(name: EngineName) -> Choice {
+impl From<EngineName> for EngineKind {
+    fn from(name: EngineName) -> EngineKind {
         match name {
-            EngineName::Auto => Choice::Auto,
-            EngineName::Gpu => Choice::Gpu,
-            EngineName::Cpu => Choice::Cpu,
+            EngineName::Auto => EngineKind::Auto,
+            EngineName::Gpu => EngineKind::Gpu,
+            EngineName::Cpu => EngineKind::Cpu,
         }
     }
 }
@@ -71,9 +71,15 @@ pub struct EngineArgs {
 
 impl EngineArgs {
     /// Starts the engine with an open model.
-    pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
-        let (adapter, threads) = (self.adapter.clone(), self.threads);
-        Ok(Wanted { engine: self.engine.into(), adapter, threads }.start(model)?)
+    pub fn start(&self, model: Arc<Model>) -> Result<Engine> {
+        let mut options = EngineOptions::new();
+        if let Some(adapter) = &self.adapter {
+            options = options.adapter(adapter);
+        }
+        if let Some(threads) = self.threads {
+            options = options.threads(threads);
+        }
+        Ok(Engine::start(self.engine.into(), model, &options, &mut |_, _| true)?)
     }
 }
 

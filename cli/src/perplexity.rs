@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Result<()> {
     if options.budget == Budget::Context && args.context > 0 {
         options.budget = Budget::Tokens(context.min(tokens.len()) as u64);
     }
-    let mut session = Session::open(engine, options)?;
+    let mut session = Session::open(&engine, options)?;
 
     let bar = ProgressBar::new(tokens.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:32} {pos} of {len} tokens, {eta} left{msg}")?);

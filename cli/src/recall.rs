@@ -171,7 +171,7 @@ pub fn run(args: Args) -> Result<()> {
         None => ALICE.to_owned(),
     };
     let haystack = Haystack::new(&language, &book, args.chat)?;
-    let mut session = Session::open(engine, args.memory.options())?;
+    let mut session = Session::open(&engine, args.memory.options())?;
 
     let texts = args.lengths.len() as u64 * args.trials;
     let bar = ProgressBar::new(texts);

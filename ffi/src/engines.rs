@@ -3,30 +3,31 @@
 use crate::error::Result;
 use crate::handle::lock;
 use crate::options::Engine;
-use runtime::engine::{self, Choice, Wanted};
 use runtime::model::Model;
+use runtime::{EngineKind, EngineOptions};
 use std::sync::{Arc, Mutex};
 
-type Made = Mutex<Option<Arc<dyn engine::Engine>>>;
+type Made = Mutex<Option<runtime::Engine>>;
 
 /// The engines of one model.
 pub struct Engines {
     file: Arc<Model>,
     /// How the model was opened.
-    wanted: Wanted,
+    kind: EngineKind,
+    options: EngineOptions,
     default: Made,
     cpu: Made,
     gpu: Made,
 }
 
 impl Engines {
-    pub fn new(file: Arc<Model>, wanted: Wanted) -> Engines {
+    pub fn new(file: Arc<Model>, kind: EngineKind, options: EngineOptions) -> Engines {
         let (default, cpu, gpu) = Default::default();
-        Engines { file, wanted, default, cpu, gpu }
+        Engines { file, kind, options, default, cpu, gpu }
     }
 
     /// The engine of that kind.
-    pub fn get(&self, kind: Engine) -> Result<Arc<dyn engine::Engine>> {
+    pub fn get(&self, kind: Engine) -> Result<runtime::Engine> {
         self.get_with(kind, &mut |_, _| true)
     }
 
@@ -36,17 +37,23 @@ impl Engines {
         &self,
         kind: Engine,
         progress: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Arc<dyn engine::Engine>> {
-        let (place, choice) = match (kind, self.wanted.engine) {
-            (Engine::Cpu, _) | (Engine::Auto, Choice::Cpu) => (&self.cpu, Choice::Cpu),
-            (Engine::Gpu, _) | (Engine::Auto, Choice::Gpu) => (&self.gpu, Choice::Gpu),
-            (Engine::Auto, Choice::Auto) => (&self.default, Choice::Auto),
+    ) -> Result<runtime::Engine> {
+        let kind = match kind {
+            Engine::Auto => self.kind,
+            Engine::Cpu => EngineKind::Cpu,
+            Engine::Gpu => EngineKind::Gpu,
+        };
+        let place = match kind {
+            EngineKind::Cpu => &self.cpu,
+            EngineKind::Gpu => &self.gpu,
+            _ => &self.default,
         };
         let mut made = lock(place);
         if let Some(engine) = &*made {
-            return Ok(Arc::clone(engine));
+            return Ok(engine.clone());
         }
-        let wanted = Wanted { engine: choice, ..self.wanted.clone() };
-        Ok(Arc::clone(made.insert(wanted.start_with(Arc::clone(&self.file), progress)?)))
+        let file = Arc::clone(&self.file);
+        let engine = runtime::Engine::start(kind, file, &self.options, progress)?;
+        Ok(made.insert(engine).clone())
     }
 }

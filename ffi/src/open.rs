@@ -85,7 +85,7 @@ const SPELLING: f32 = 0.05;
 /// The targets of `options` are valid, and its progress function may be called.
 unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     // SAFETY: as the caller guarantees, here and below.
-    let wanted = unsafe { options.wanted() }?;
+    let (kind, engine) = unsafe { options.wanted() }?;
     // SAFETY: as above.
     let report = |done| unsafe { options.report(done) };
     // How far between two of the parts.
@@ -103,7 +103,7 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     let language = Language::from_model(&file).map_err(|e| e.to_string());
     let spelt = read + SPELLING;
     report(spelt)?;
-    let engines = Engines::new(Arc::clone(&file), wanted);
+    let engines = Engines::new(Arc::clone(&file), kind, engine);
     // Created now, so that what can fail fails here.
     engines.get_with(Engine::Auto, &mut |done, all| between(spelt, 1.0, done, all))?;
     report(1.0)?;

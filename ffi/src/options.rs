@@ -6,9 +6,9 @@ use crate::model::Model;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::{AsChat, Raw, Samplers};
-use runtime::engine::{Choice, KvType, Wanted};
 use runtime::sample::{self, Sampler, Sampling as Options};
 use runtime::session::{self, Budget as Bound, Eviction, Session};
+use runtime::{EngineKind, EngineOptions, KvType};
 use std::ffi::{c_char, c_void};
 
 /// Which engine to use.
@@ -477,15 +477,21 @@ impl ModelOptions {
     ///
     /// # Safety
     /// `adapter` is null or points to bytes that end with a zero byte.
-    pub unsafe fn wanted(&self) -> Result<Wanted> {
-        let engine = match Engine::of(self.engine)? {
-            Engine::Auto => Choice::Auto,
-            Engine::Cpu => Choice::Cpu,
-            Engine::Gpu => Choice::Gpu,
+    pub unsafe fn wanted(&self) -> Result<(EngineKind, EngineOptions)> {
+        let kind = match Engine::of(self.engine)? {
+            Engine::Auto => EngineKind::Auto,
+            Engine::Cpu => EngineKind::Cpu,
+            Engine::Gpu => EngineKind::Gpu,
         };
+        let mut options = EngineOptions::new();
         // SAFETY: as the caller guarantees.
-        let adapter = unsafe { input::name(self.adapter, "the adapter") }?;
-        Ok(Wanted { engine, adapter, threads: self.threads() })
+        if let Some(name) = unsafe { input::name(self.adapter, "the adapter") }? {
+            options = options.adapter(name);
+        }
+        if let Some(threads) = self.threads() {
+            options = options.threads(threads);
+        }
+        Ok((kind, options))
     }
 
     pub fn threads(&self) -> Option<usize> {

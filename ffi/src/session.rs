@@ -191,7 +191,7 @@ pub unsafe extern "C" fn attamba_session_open(
             let options: SessionOptions = versioned::read(options)?;
             let samplers = Sampling::samplers(options.sampling, model)?;
             let engine = model.engines.get(Engine::of(options.engine)?)?;
-            let opened = runtime::session::Session::open(engine, options.options()?)?;
+            let opened = runtime::session::Session::open(&engine, options.options()?)?;
             let work = Work::Raw(Box::new(options.raw(opened, samplers)));
             let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
             buffer::result(handle, session);
@@ -357,7 +357,7 @@ pub unsafe extern "C" fn attamba_session_load(
             let options: SessionOptions = versioned::read(options)?;
             let samplers = Sampling::samplers(options.sampling, model)?;
             let engine = model.engines.get(Engine::of(options.engine)?)?;
-            let (loaded, note) = runtime::session::Session::resume(engine, &path)?;
+            let (loaded, note) = runtime::session::Session::resume(&engine, &path)?;
             let work = if note.is_empty() {
                 Work::Raw(Box::new(options.raw(loaded, samplers)))
             } else {

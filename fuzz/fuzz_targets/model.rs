@@ -2,9 +2,7 @@
 
 #![no_main]
 
-use attamba::Error;
-use attamba::engine::KvType;
-use attamba::engine::cpu::Cpu;
+use attamba::{Engine, EngineOptions, Error, KvType};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::session::{Budget, Options, Session};
@@ -26,10 +24,10 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     let vocab = model.spec().vocab;
-    let engine = Arc::new(Cpu::new(Arc::clone(&model), Some(1))?);
+    let engine = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1))?;
     for kv in [KvType::F16, KvType::F32, KvType::I8] {
         let options = Options { budget: Budget::Bytes(STATE_BYTES), kv, ..Options::default() };
-        let mut session = Session::open(engine.clone(), options)?;
+        let mut session = Session::open(&engine, options)?;
         let memory = session.memory();
         assert!(memory.state <= STATE_BYTES);
         session.feed(&[0, vocab as u32 - 1])?;

@@ -6,13 +6,12 @@
 #[path = "../../tests/common/models.rs"]
 mod models;
 
-use attamba::Error;
-use attamba::engine::{Engine, KvType};
+use attamba::{Engine, Error, KvType};
 use attamba::session::{Budget, Eviction, Options, Session};
 use libfuzzer_sys::fuzz_target;
 use models::Sizes;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Offset of the header's checksum, see `session/file.rs`.
@@ -21,7 +20,7 @@ const HEADER: usize = 112;
 const WINDOW_AND_RING: [usize; 2] = [40, 48];
 
 struct Given {
-    engine: Arc<dyn Engine>,
+    engine: Engine,
     path: PathBuf,
     saved: Vec<Vec<u8>>,
 }
@@ -36,7 +35,7 @@ fn given() -> &'static Given {
         let saved = kinds.map(|(kv, eviction)| {
             let budget = Budget::States(5);
             let options = Options { budget, kv, eviction, ..Options::default() };
-            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            let mut session = Session::open(&engine, options).unwrap();
             session.feed(&[1; 70]).unwrap();
             session.save(&path, b"note").unwrap();
             std::fs::read(&path).unwrap()
@@ -67,7 +66,7 @@ fn edited(mut file: Vec<u8>, edits: &[u8]) -> Vec<u8> {
 fn run(file: &[u8]) -> Result<(), Error> {
     let given = given();
     std::fs::write(&given.path, file).unwrap();
-    let (mut session, _) = Session::resume(Arc::clone(&given.engine), &given.path)?;
+    let (mut session, _) = Session::resume(&given.engine, &given.path)?;
     session.feed(&[1; 9])?;
     session.feed(&[2])?;
     session.shrink(session.memory().state - 1)?;

@@ -5,7 +5,7 @@
 //! again, since a [`Snapshot`](crate::session::Snapshot) is kept at the end of each turn, within
 //! limits.
 //!
-//! On an engine with a successor ([`OrCpu`](crate::engine::OrCpu)) a chat outlives the GPU, even in
+//! On an engine of [`Engine::auto`](crate::Engine::auto) a chat outlives the GPU, even in
 //! the middle of an answer: it continues from the last of those snapshots.
 
 mod answer;

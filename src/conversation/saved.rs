@@ -8,7 +8,6 @@ use crate::session::Session;
 use crate::text::{Language, Message};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::Arc;
 
 /// The contents of the note.
 #[derive(Serialize, Deserialize)]
@@ -42,7 +41,7 @@ impl Conversation {
     /// # Errors
     /// As [`Session::resume`], and [`Error::Saved`] if the file is a session without a chat.
     pub fn resume(
-        engine: Arc<dyn Engine>,
+        engine: &Engine,
         path: &Path,
         sampler: Sampler,
         language: Language,

@@ -3,12 +3,14 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod handle;
 mod or_cpu;
 mod rotary;
 mod start;
 
+pub use handle::Engine;
 pub use or_cpu::OrCpu;
-pub use start::{Choice, Wanted};
+pub use start::{EngineKind, EngineOptions};
 
 pub use crate::cache::KvType;
 
@@ -157,8 +159,8 @@ pub struct Candidate {
     pub logit: f32,
 }
 
-/// A model ready to run.
-pub trait Engine: Send + Sync {
+/// What is behind an [`Engine`]: a model on one kind of device.
+pub trait Backend: Send + Sync {
     /// A description of the engine: `CPU, AVX-512 VNNI, 2 threads`.
     fn describe(&self) -> String;
 
@@ -199,7 +201,7 @@ pub trait Engine: Send + Sync {
     }
 
     /// The engine that takes over if this one is lost, if any.
-    fn successor(&self) -> Option<Arc<dyn Engine>> {
+    fn successor(&self) -> Option<Engine> {
         None
     }
 }

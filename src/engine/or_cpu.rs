@@ -1,7 +1,7 @@
 //! An engine with the CPU as its successor once its device is lost.
 
 use super::cpu::Cpu;
-use super::{Counters, Engine, Geometry, State};
+use super::{Backend, Counters, Engine, Geometry, State};
 use crate::error::Result;
 use crate::model::Model;
 use std::sync::{Arc, OnceLock};
@@ -9,20 +9,20 @@ use std::sync::{Arc, OnceLock};
 /// An engine with a device, and the CPU engine in reserve. The reserve is created only when needed;
 /// it reads the weights from the file, which stays mapped.
 pub struct OrCpu {
-    first: Arc<dyn Engine>,
+    first: Box<dyn Backend>,
     threads: Option<usize>,
     /// `None` if it could not be created.
-    cpu: OnceLock<Option<Arc<dyn Engine>>>,
+    cpu: OnceLock<Option<Engine>>,
 }
 
 impl OrCpu {
     /// `first` for as long as it has its device, then the CPU engine with `threads` threads.
-    pub fn new(first: Arc<dyn Engine>, threads: Option<usize>) -> OrCpu {
-        OrCpu { first, threads, cpu: OnceLock::new() }
+    pub fn new(first: impl Backend + 'static, threads: Option<usize>) -> OrCpu {
+        OrCpu { first: Box::new(first), threads, cpu: OnceLock::new() }
     }
 }
 
-impl Engine for OrCpu {
+impl Backend for OrCpu {
     fn describe(&self) -> String {
         self.first.describe()
     }
@@ -56,13 +56,13 @@ impl Engine for OrCpu {
         self.first.is_lost()
     }
 
-    fn successor(&self) -> Option<Arc<dyn Engine>> {
+    fn successor(&self) -> Option<Engine> {
         if !self.is_lost() {
             return None;
         }
         let made =
             self.cpu.get_or_init(|| match Cpu::new(Arc::clone(self.model()), self.threads) {
-                Ok(cpu) => Some(Arc::new(cpu)),
+                Ok(cpu) => Some(Engine::new(cpu)),
                 Err(e) => {
                     log::warn!("the CPU can't take over from a lost GPU: {e}");
                     None

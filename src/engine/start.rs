@@ -10,131 +10,157 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use std::sync::Arc;
 
-/// An engine by name.
+/// A kind of engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// A GPU if there is one that computes correctly, else the CPU. Software drivers for GPUs are
-    /// skipped: the CPU engine is faster. If the GPU is lost later, the CPU takes over: see
-    /// [`OrCpu`](super::OrCpu).
+#[non_exhaustive]
+pub enum EngineKind {
+    /// [`Engine::auto`]
     #[default]
     Auto,
-    /// A GPU, or a software driver. If it fails validation that is an error, which names adapter,
-    /// driver and kernel.
+    /// [`Engine::gpu`]
     Gpu,
-    /// The CPU.
+    /// [`Engine::cpu`]
     Cpu,
 }
 
-/// Which engine to start.
+/// How an engine is started.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Which one.
-    pub engine: Choice,
-    /// Part of the GPU's name, case-insensitive; a software driver that is named is used.
-    pub adapter: Option<String>,
-    /// Threads of the CPU engine, if not [`super::cpu::default_threads`].
-    pub threads: Option<usize>,
+pub struct EngineOptions {
+    adapter: Option<String>,
+    threads: Option<usize>,
 }
 
-impl Wanted {
-    /// Makes `model` ready to run.
-    ///
-    /// # Errors
-    /// Those of the engine; with [`Choice::Auto`] only those of the CPU engine, since it takes over
-    /// if the GPU can't run the model, with a warning that says why.
-    pub fn start(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
-        self.start_with(model, &mut |_, _| true)
+impl EngineOptions {
+    /// The fastest GPU, and as many threads as [`default_threads`](super::cpu::default_threads).
+    pub fn new() -> EngineOptions {
+        EngineOptions::default()
     }
 
-    /// Like [`Wanted::start`]. While weights are uploaded to a GPU, `progress` gets the bytes
+    /// Part of the GPU's name, case-insensitive; a software driver that is named is used.
+    pub fn adapter(mut self, name: impl Into<String>) -> EngineOptions {
+        self.adapter = Some(name.into());
+        self
+    }
+
+    /// Threads of the CPU engine, at least 1.
+    pub fn threads(mut self, threads: usize) -> EngineOptions {
+        self.threads = Some(threads);
+        self
+    }
+}
+
+impl Engine {
+    /// Runs `model` on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the number of threads is out of range.
+    pub fn cpu(model: Arc<Model>, options: &EngineOptions) -> Result<Engine> {
+        Ok(Engine::new(Cpu::new(model, options.threads)?))
+    }
+
+    /// Runs `model` on a GPU, or on a software driver for one.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] if there is none, or none of that name. If it fails validation that is
+    /// an [`Error::Kernel`], which names adapter, driver and kernel. [`Error::GpuLimit`],
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`] and [`Error::Gpu`] of the device;
+    /// [`Error::Unsupported`] for a model that only the CPU engine runs.
+    pub fn gpu(model: Arc<Model>, options: &EngineOptions) -> Result<Engine> {
+        Engine::start(EngineKind::Gpu, model, options, &mut |_, _| true)
+    }
+
+    /// Runs `model` on a GPU if there is one that computes correctly, else on the CPU, with a
+    /// warning that says why. Software drivers for GPUs are skipped: the CPU engine is faster. If
+    /// the GPU is lost later, the CPU takes over: a reset or a rewind moves a session to it, and a
+    /// chat moves automatically.
+    ///
+    /// # Errors
+    /// As [`Engine::cpu`].
+    pub fn auto(model: Arc<Model>, options: &EngineOptions) -> Result<Engine> {
+        Engine::start(EngineKind::Auto, model, options, &mut |_, _| true)
+    }
+
+    /// Starts an engine of any kind. While weights are uploaded to a GPU, `progress` gets the bytes
     /// uploaded so far and the total, every few megabytes, and returns whether to continue.
     ///
     /// # Errors
-    /// As for [`Wanted::start`], and [`Error::Cancelled`](crate::Error::Cancelled) if `progress`
-    /// returns false.
-    pub fn start_with(
-        &self,
+    /// Those of the kind, and [`Error::Cancelled`] if `progress` returns false.
+    pub fn start(
+        kind: EngineKind,
         model: Arc<Model>,
+        options: &EngineOptions,
         progress: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Arc<dyn Engine>> {
-        let engine = match self.engine {
-            Choice::Cpu => self.on_cpu(model)?,
-            Choice::Gpu => self.on_gpu(model, progress)?,
-            Choice::Auto => match self.on_gpu_if_real(&model, progress)? {
+    ) -> Result<Engine> {
+        let engine = match kind {
+            EngineKind::Cpu => Engine::cpu(model, options)?,
+            EngineKind::Gpu => on_gpu(model, options, progress)?,
+            EngineKind::Auto => match on_gpu_if_real(&model, options, progress)? {
                 Some(engine) => engine,
-                None => self.on_cpu(model)?,
+                None => Engine::cpu(model, options)?,
             },
         };
         log::info!("{}", engine.describe());
         Ok(engine)
     }
+}
 
-    fn on_cpu(&self, model: Arc<Model>) -> Result<Arc<dyn Engine>> {
-        Ok(Arc::new(Cpu::new(model, self.threads)?))
+#[cfg(feature = "gpu")]
+fn on_gpu(
+    model: Arc<Model>,
+    options: &EngineOptions,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Engine> {
+    let adapter = Adapter::find(options.adapter.as_deref())?;
+    Ok(Engine::new(Gpu::load(model, &Driver::open(&adapter)?, progress)?))
+}
+
+#[cfg(not(feature = "gpu"))]
+fn on_gpu(_: Arc<Model>, _: &EngineOptions, _: &mut dyn FnMut(u64, u64) -> bool) -> Result<Engine> {
+    Err(Error::NoAdapter("this build has no GPU engine".into()))
+}
+
+#[cfg(feature = "gpu")]
+fn on_gpu_if_real(
+    model: &Arc<Model>,
+    options: &EngineOptions,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Option<Engine>> {
+    let named = options.adapter.as_deref();
+    if named.is_none() && !may_be_there() {
+        log::info!("there is no GPU; computing on the CPU");
+        return Ok(None);
     }
-
-    #[cfg(feature = "gpu")]
-    fn on_gpu(
-        &self,
-        model: Arc<Model>,
-        progress: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Arc<dyn Engine>> {
-        let adapter = Adapter::find(self.adapter.as_deref())?;
-        Ok(Arc::new(Gpu::load(model, &Driver::open(&adapter)?, progress)?))
-    }
-
-    #[cfg(not(feature = "gpu"))]
-    fn on_gpu(
-        &self,
-        _: Arc<Model>,
-        _: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Arc<dyn Engine>> {
-        Err(Error::NoAdapter("this build has no GPU engine".into()))
-    }
-
-    #[cfg(feature = "gpu")]
-    fn on_gpu_if_real(
-        &self,
-        model: &Arc<Model>,
-        progress: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Option<Arc<dyn Engine>>> {
-        if self.adapter.is_none() && !may_be_there() {
-            log::info!("there is no GPU; computing on the CPU");
+    let adapter = match Adapter::find(named) {
+        Ok(adapter) => adapter,
+        Err(e) => {
+            // A missing GPU is no news; a missing GPU that was named is.
+            let level = if named.is_some() { log::Level::Warn } else { log::Level::Info };
+            log::log!(level, "{e}; computing on the CPU");
             return Ok(None);
         }
-        let adapter = match Adapter::find(self.adapter.as_deref()) {
-            Ok(adapter) => adapter,
-            Err(e) => {
-                // A missing GPU is no news; a missing GPU that was named is.
-                let level =
-                    if self.adapter.is_some() { log::Level::Warn } else { log::Level::Info };
-                log::log!(level, "{e}; computing on the CPU");
-                return Ok(None);
-            }
-        };
-        if adapter.is_software() && self.adapter.is_none() {
-            log::info!("{} is a software driver; computing on the CPU", adapter.describe());
-            return Ok(None);
-        }
-        let started = Driver::open(&adapter)
-            .and_then(|driver| Gpu::load(Arc::clone(model), &driver, progress));
-        match started {
-            Ok(engine) => Ok(Some(Arc::new(OrCpu::new(Arc::new(engine), self.threads)))),
-            Err(e @ Error::Cancelled) => Err(e),
-            Err(e) => {
-                let adapter = adapter.describe();
-                log::warn!("{adapter} can't be used: {e}; computing on the CPU");
-                Ok(None)
-            }
+    };
+    if adapter.is_software() && named.is_none() {
+        log::info!("{} is a software driver; computing on the CPU", adapter.describe());
+        return Ok(None);
+    }
+    let started =
+        Driver::open(&adapter).and_then(|driver| Gpu::load(Arc::clone(model), &driver, progress));
+    match started {
+        Ok(engine) => Ok(Some(Engine::new(OrCpu::new(engine, options.threads)))),
+        Err(e @ Error::Cancelled) => Err(e),
+        Err(e) => {
+            let adapter = adapter.describe();
+            log::warn!("{adapter} can't be used: {e}; computing on the CPU");
+            Ok(None)
         }
     }
+}
 
-    #[cfg(not(feature = "gpu"))]
-    fn on_gpu_if_real(
-        &self,
-        _: &Arc<Model>,
-        _: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Option<Arc<dyn Engine>>> {
-        Ok(None)
-    }
+#[cfg(not(feature = "gpu"))]
+fn on_gpu_if_real(
+    _: &Arc<Model>,
+    _: &EngineOptions,
+    _: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Option<Engine>> {
+    Ok(None)
 }

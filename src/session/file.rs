@@ -62,8 +62,8 @@ impl Session {
             image: tables.image_bytes(),
         };
         // What is about to be written is checked like what is read.
-        let geometry = header.check(&*self.engine)?;
-        check_tables(&header, geometry, &*self.engine, &numbers)?;
+        let geometry = header.check(&self.engine)?;
+        check_tables(&header, geometry, &self.engine, &numbers)?;
         let logits: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
         replace(path, |out| {
             out.write_all(&header.encode())?;
@@ -99,7 +99,7 @@ impl Session {
     ///
     /// [`Error::Io`] if the file can't be read, [`Error::Saved`] if it is not a saved session, is
     /// damaged, or is of another model, [`Error::OutOfMemory`] if its state does not fit.
-    pub fn resume(engine: Arc<dyn Engine>, path: &Path) -> Result<(Session, Vec<u8>)> {
+    pub fn resume(engine: &Engine, path: &Path) -> Result<(Session, Vec<u8>)> {
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::UnexpectedEof => damaged("it is truncated"),
             _ => Error::Io { path: path.to_path_buf(), source },
@@ -110,7 +110,7 @@ impl Session {
         let mut bytes = [0; HEADER];
         file.read_exact(&mut bytes).map_err(io)?;
         let header = Header::decode(&bytes)?;
-        let geometry = header.check(&*engine)?;
+        let geometry = header.check(engine)?;
         let expected = header.file_bytes();
         if length != expected {
             return Err(damaged(&format!("it has {length} bytes instead of {expected}")));
@@ -126,7 +126,7 @@ impl Session {
         read(&mut numbers)?;
         let numbers: Vec<u64> = bytemuck::pod_collect_to_vec(&numbers);
         let numbers: Vec<u64> = numbers.into_iter().map(u64::from_le).collect();
-        check_tables(&header, geometry, &*engine, &numbers)?;
+        check_tables(&header, geometry, engine, &numbers)?;
         let mut note = vec![0; header.note as usize];
         read(&mut note)?;
         let mut logits = vec![0; header.logits as usize];
@@ -151,7 +151,7 @@ impl Session {
 fn check_tables(
     header: &Header,
     geometry: Geometry,
-    engine: &dyn Engine,
+    engine: &Engine,
     numbers: &[u64],
 ) -> Result<()> {
     let layout = Arc::new(geometry.layout(engine.model().spec())?);

@@ -135,7 +135,7 @@ impl Header {
     }
 
     /// The geometry, if the file can belong to this model.
-    pub fn check(&self, engine: &dyn Engine) -> Result<Geometry> {
+    pub fn check(&self, engine: &Engine) -> Result<Geometry> {
         let model = engine.model();
         let spec = model.spec();
         if self.fingerprint != model.gguf().fingerprint() {

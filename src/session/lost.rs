@@ -51,7 +51,7 @@ impl Past {
 
 impl Session {
     /// From here on the session survives the loss of its engine if another one takes over
-    /// ([`OrCpu`](crate::engine::OrCpu)): the call that detects the loss has the next engine
+    /// ([`Engine::auto`](crate::Engine::auto)): the call that detects the loss has the next engine
     /// process what `history` provides, and continues there. Such a call takes longer. If it is
     /// cancelled on the way, the next call begins with the rest.
     ///
@@ -142,7 +142,7 @@ impl Session {
     pub(super) fn leave_lost_engine(&mut self) -> Result<()> {
         let Some(next) = self.engine.successor() else { return Ok(()) };
         let plans = self.spec().plans(self.chunk())?;
-        let mut sequence = Sequence::new(&*next, self.geometry)?;
+        let mut sequence = Sequence::new(&next, self.geometry)?;
         sequence.set_plans(&plans)?;
         log::warn!(
             "{} and its memory are lost; the session continues on the {}",

@@ -28,7 +28,6 @@ use crate::model::ModelSpec;
 use crate::sample::Sampler;
 use lost::Past;
 use sequence::{Next, Sequence};
-use std::sync::Arc;
 
 /// Options with which a session is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub struct Memory {
 /// A session may be moved between threads but not shared; [`Session::cancel_handle`] and
 /// [`Session::pause_handle`] return handles that other threads may use meanwhile.
 pub struct Session {
-    engine: Arc<dyn Engine>,
+    engine: Engine,
     sequence: Sequence,
     geometry: Geometry,
     cancel: Cancel,
@@ -90,7 +89,7 @@ impl Session {
     /// # Errors
     /// [`Error::Budget`] if the smallest session is larger than the budget, [`Error::OutOfMemory`]
     /// if the system has no more memory.
-    pub fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Session> {
+    pub fn open(engine: &Engine, options: Options) -> Result<Session> {
         let spec = engine.model().spec();
         let geometry = options.geometry(spec)?;
         warn_of_chunk(spec, geometry.chunk);
@@ -104,7 +103,7 @@ impl Session {
         Session::with_geometry(engine, geometry)
     }
 
-    fn with_geometry(engine: Arc<dyn Engine>, geometry: Geometry) -> Result<Session> {
+    fn with_geometry(engine: &Engine, geometry: Geometry) -> Result<Session> {
         let (engine, sequence) = sequence::open(engine, geometry)?;
         let (cancel, pause, shrink) = Default::default();
         Ok(Session { engine, sequence, geometry, cancel, pause, shrink, past: None })
@@ -347,7 +346,7 @@ impl Session {
     }
 
     /// The engine.
-    pub fn engine(&self) -> &Arc<dyn Engine> {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 

@@ -4,7 +4,6 @@
 use crate::cache::{Plan, Saved, Tables};
 use crate::engine::{Candidate, Engine, Geometry, State, TOP, Want};
 use crate::error::Result;
-use std::sync::Arc;
 
 /// What is known about the next token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub fn new(engine: &dyn Engine, geometry: Geometry) -> Result<Sequence> {
+    pub fn new(engine: &Engine, geometry: Geometry) -> Result<Sequence> {
         let logits = Logits::new(engine.model().spec().vocab);
         Ok(Sequence { state: engine.open(geometry)?, logits })
     }
@@ -183,17 +182,14 @@ impl Sequence {
 }
 
 /// A sequence on `engine` or, if that is lost, on its successor.
-pub(super) fn open(
-    engine: Arc<dyn Engine>,
-    geometry: Geometry,
-) -> Result<(Arc<dyn Engine>, Sequence)> {
-    match Sequence::new(&*engine, geometry) {
-        Ok(sequence) => Ok((engine, sequence)),
+pub(super) fn open(engine: &Engine, geometry: Geometry) -> Result<(Engine, Sequence)> {
+    match Sequence::new(engine, geometry) {
+        Ok(sequence) => Ok((engine.clone(), sequence)),
         Err(e) => match engine.successor() {
             None => Err(e),
             Some(next) => {
                 log::warn!("{e}; a new session runs on the {}", next.describe());
-                let sequence = Sequence::new(&*next, geometry)?;
+                let sequence = Sequence::new(&next, geometry)?;
                 Ok((next, sequence))
             }
         },

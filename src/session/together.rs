@@ -4,7 +4,6 @@ use super::sequence::Logits;
 use super::{Pause, Session};
 use crate::engine::State;
 use crate::error::{Error, Result};
-use std::sync::Arc;
 
 impl Session {
     /// Each of `sessions`, which must share one engine, processes one of `tokens`. The results are
@@ -23,8 +22,8 @@ impl Session {
         }
         sessions.iter_mut().try_for_each(|session| session.catch_up())?;
         let Some(first) = sessions.first() else { return Ok(()) };
-        let engine = Arc::clone(&first.engine);
-        if sessions.iter().any(|session| !Arc::ptr_eq(&session.engine, &engine)) {
+        let engine = first.engine.clone();
+        if sessions.iter().any(|session| !session.engine.is(&engine)) {
             return Err(Error::Argument("sessions of two engines can't run together".into()));
         }
         let vocab = engine.model().spec().vocab;

@@ -2,11 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use attamba::engine::Engine;
-use attamba::engine::cpu::Cpu;
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::quant::{DType, quantize};
+use attamba::{Engine, EngineOptions};
 use std::sync::Arc;
 
 /// Numbers that never change (xorshift64*, Vigna 2016).
@@ -305,8 +304,9 @@ impl Sizes {
     }
 
     /// The model on the CPU.
-    pub fn engine(&self, seed: u64, threads: usize) -> Arc<dyn Engine> {
-        Arc::new(Cpu::new(self.model(seed), Some(threads)).expect("a sound model runs"))
+    pub fn engine(&self, seed: u64, threads: usize) -> Engine {
+        Engine::cpu(self.model(seed), &EngineOptions::new().threads(threads))
+            .expect("a sound model runs")
     }
 }
 

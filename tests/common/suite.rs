@@ -6,7 +6,7 @@
 use super::models::{Numbers, Sizes, Tensor};
 use super::python::run_python;
 use super::toy::TOY;
-use attamba::engine::Engine;
+use attamba::Engine;
 use attamba::gguf::{Gguf, Writer};
 use attamba::model::Model;
 use attamba::model::arch::FAMILIES;
@@ -275,8 +275,8 @@ impl Error {
 }
 
 /// The logits of all `tokens`, fed in pieces.
-pub fn feed(engine: &Arc<dyn Engine>, options: Options, tokens: &[u32], split: Split) -> Vec<f32> {
-    let mut session = Session::open(Arc::clone(engine), options).unwrap();
+pub fn feed(engine: &Engine, options: Options, tokens: &[u32], split: Split) -> Vec<f32> {
+    let mut session = Session::open(engine, options).unwrap();
     let mut logits = Vec::new();
     let mut rest = tokens;
     for size in split.sizes(tokens.len()) {

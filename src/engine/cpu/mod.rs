@@ -17,7 +17,7 @@ mod threads;
 pub use threads::default_threads;
 
 use super::rotary::Rotary;
-use super::{Engine, Geometry, KvType, State};
+use super::{Backend, Geometry, KvType, State};
 use crate::cache::Tables;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -123,7 +123,7 @@ pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -
     Ok(scratch.bytes() as u64 + tables + scratch.block as u64 * block)
 }
 
-impl Engine for Cpu {
+impl Backend for Cpu {
     fn describe(&self) -> String {
         let threads = self.shared.pool.threads();
         let plural = if threads == 1 { "" } else { "s" };

@@ -35,7 +35,7 @@ mod weights;
 pub use adapter::{Adapter, may_be_there};
 
 use super::rotary::Rotary;
-use super::{Counters, Engine, Geometry, KvType, State};
+use super::{Backend, Counters, Geometry, KvType, State};
 use crate::error::Result;
 use crate::model::Model;
 use device::Device;
@@ -148,7 +148,7 @@ impl Gpu {
     }
 }
 
-/// Bytes of the weights of `model` on a GPU: what [`Engine::device_bytes`] reports once they are
+/// Bytes of the weights of `model` on a GPU: what [`Backend::device_bytes`] reports once they are
 /// there.
 pub fn device_bytes(model: &Model) -> u64 {
     weights::bytes_of(model)
@@ -159,7 +159,7 @@ pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> Result<u64> {
     scratch::bytes_of(model.spec(), geometry, weights::count_of(model))
 }
 
-impl Engine for Gpu {
+impl Backend for Gpu {
     fn describe(&self) -> String {
         format!("GPU, {}", self.shared.device().name)
     }

@@ -115,8 +115,8 @@ fn weights_in_many_parts_are_the_same_weights() {
             let device = Arc::new(device);
             let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
             let driver = Driver { device, pipelines };
-            let engine: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
-            let mut session = Session::open(engine, Options::default()).unwrap();
+            let engine = Engine::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+            let mut session = Session::open(&engine, Options::default()).unwrap();
             session.feed(&[1, 2, 3, 4, 5]).unwrap();
             let after_block = session.logits().unwrap().to_vec();
             session.feed(&[6]).unwrap();
@@ -138,8 +138,8 @@ fn a_block_in_several_submits_is_the_same_block() {
             let device = Arc::new(device);
             let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
             let driver = Driver { device: Arc::clone(&device), pipelines };
-            let engine: Arc<dyn Engine> = Arc::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
-            let mut session = Session::open(engine, Options::default()).unwrap();
+            let engine = Engine::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+            let mut session = Session::open(&engine, Options::default()).unwrap();
             let before = device.counters().submits;
             session.feed(&tokens).unwrap();
             (session.logits().unwrap().to_vec(), device.counters().submits - before)
@@ -175,9 +175,9 @@ fn an_error_after_a_change_of_plans_is_reported_and_harms_nothing() {
         let device = Arc::new(Device::open(&adapter).unwrap());
         let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
         let driver = Driver { device: Arc::clone(&device), pipelines };
-        let engine: Arc<dyn Engine> = Arc::new(Gpu::new(model.clone(), &driver).unwrap());
+        let engine = Engine::new(Gpu::new(model.clone(), &driver).unwrap());
         let [expected, got] = [false, true].map(|refused| {
-            let mut session = Session::open(engine.clone(), Options::default()).unwrap();
+            let mut session = Session::open(&engine, Options::default()).unwrap();
             session.feed(&[1, 2, 3, 4, 5]).unwrap();
             session.set_chunk(4).unwrap();
             if refused {

@@ -1,0 +1,73 @@
+//! The engine as the public sees it, whichever backend is behind it.
+
+use super::{Backend, Counters, Geometry, State};
+use crate::error::Result;
+use crate::model::Model;
+use std::sync::Arc;
+
+/// A model ready to run, on the CPU or on a GPU. Cheap to clone: sessions and threads share it.
+#[derive(Clone)]
+pub struct Engine(Arc<dyn Backend>);
+
+impl Engine {
+    /// The engine of a backend.
+    pub fn new(backend: impl Backend + 'static) -> Engine {
+        Engine(Arc::new(backend))
+    }
+
+    /// A description of the engine: `CPU, AVX-512 VNNI, 2 threads`.
+    pub fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        self.0.model()
+    }
+
+    /// Bytes of weights on the engine's own device; 0 if it has none.
+    pub fn device_bytes(&self) -> u64 {
+        self.0.device_bytes()
+    }
+
+    /// Work submitted to the device, if the engine has one.
+    pub fn counters(&self) -> Option<Counters> {
+        self.0.counters()
+    }
+
+    /// Whether the engine's device, and with it the memory of all sessions, is gone for good.
+    pub fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
+    /// A new sequence at position 0.
+    pub fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
+        self.0.open(geometry)
+    }
+
+    /// See [`Backend::forward_together`].
+    pub fn forward_together(
+        &self,
+        states: &mut [&mut dyn State],
+        tokens: &[u32],
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.0.forward_together(states, tokens, sink)
+    }
+
+    /// The engine that takes over if this one is lost, if any.
+    pub(crate) fn successor(&self) -> Option<Engine> {
+        self.0.successor()
+    }
+
+    /// Whether both are the same engine, so that sequences of one can run on the other.
+    pub(crate) fn is(&self, other: &Engine) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Engine").field(&self.describe()).finish()
+    }
+}
