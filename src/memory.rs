@@ -1,7 +1,6 @@
 //! What a model and a session will cost, before either is opened: from the header of the file
 //! alone.
 
-use crate::cache::Plan;
 use crate::conversation::most_checkpoint_bytes;
 use crate::engine::cpu;
 #[cfg(feature = "gpu")]
@@ -109,7 +108,7 @@ impl Growth {
         let growing = plans.iter().zip(&spec.layers).filter(|(_, layer)| layer.window.is_none());
         let (mut states, mut layers) = (0, 0);
         for (plan, _) in growing {
-            states += boundaries(*plan, tokens - in_window);
+            states += plan.boundaries(tokens - in_window);
             layers += 1;
         }
         let rows = states + layers * in_window + in_own;
@@ -124,28 +123,5 @@ impl Growth {
     pub fn operations(&self, spec: &ModelSpec) -> u64 {
         let widths = spec.layers.iter().map(|layer| layer.q_dim() as u64);
         2 * 2 * self.rows * widths.sum::<u64>()
-    }
-}
-
-/// Boundaries among the first `positions` positions.
-fn boundaries(plan: Plan, positions: u64) -> u64 {
-    match positions {
-        0 => 0,
-        n => 1 + (n + plan.offset()) / plan.chunk() - (1 + plan.offset()) / plan.chunk(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn boundaries_are_counted(chunk in 1u64..20, offset in 0u64..20, positions in 0u64..200) {
-            let plan = Plan::new(chunk, offset % chunk).unwrap();
-            let counted = (0..positions).filter(|p| plan.is_boundary(*p)).count() as u64;
-            prop_assert_eq!(boundaries(plan, positions), counted);
-        }
     }
 }

@@ -14,6 +14,7 @@ mod memory;
 mod merge;
 mod perplexity;
 mod plot;
+mod profile;
 mod quantize;
 mod recall;
 mod sampling;
@@ -45,6 +46,7 @@ enum Command {
     Adapters(adapters::Args),
     Memory(memory::Args),
     Recall(recall::Args),
+    Profile(profile::Args),
     Logits(logits::Args),
 }
 
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Adapters(args) => adapters::run(args),
         Command::Memory(args) => memory::run(args),
         Command::Recall(args) => recall::run(args),
+        Command::Profile(args) => profile::run(args),
         Command::Logits(args) => logits::run(args),
     }
 }

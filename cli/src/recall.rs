@@ -62,9 +62,6 @@ pub struct Args {
     memory: MemoryArgs,
 }
 
-/// The first chapters, in the public domain.
-const ALICE: &str = include_str!("sample.txt");
-
 /// A fact that was asked for.
 struct Asked {
     tokens: u64,
@@ -168,7 +165,7 @@ pub fn run(args: Args) -> Result<()> {
     let language = Language::from_model(engine.model())?;
     let book = match &args.text {
         Some(path) => common::read_text(path)?,
-        None => ALICE.to_owned(),
+        None => facts::BOOK.to_owned(),
     };
     let haystack = Haystack::new(&language, &book, args.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;

@@ -17,6 +17,8 @@ mod memory;
 mod merge;
 #[path = "cli/perplexity.rs"]
 mod perplexity;
+#[path = "cli/profile.rs"]
+mod profile;
 #[path = "../../tests/common/python.rs"]
 mod python;
 #[path = "cli/quantize.rs"]
@@ -76,7 +78,9 @@ fn logits(model: &str, tokens: &str) -> Vec<f32> {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["chat", "generate", "inspect", "merge", "perplexity", "quantize"] {
+    for command in
+        ["chat", "generate", "inspect", "merge", "perplexity", "profile", "quantize", "recall"]
+    {
         let help = attamba([command, "--help"]).ok();
         assert!(help.contains(&format!("Example: attamba {command}")), "{help}");
     }

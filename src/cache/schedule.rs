@@ -102,16 +102,14 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn boundaries_are_counted() {
-        for (chunk, offset) in [(1, 0), (2, 0), (2, 1), (7, 0), (7, 3), (7, 6)] {
-            let plan = Plan::new(chunk, offset).unwrap();
-            let mut count = 0;
-            for end in 0..50 {
-                assert_eq!(plan.boundaries(end), count, "{plan:?} before {end}");
-                count += u64::from(plan.is_boundary(end));
-            }
+    proptest! {
+        #[test]
+        fn boundaries_are_counted(chunk in 1u64..20, offset in 0u64..20, end in 0u64..200) {
+            let plan = Plan::new(chunk, offset % chunk).unwrap();
+            let counted = (0..end).filter(|p| plan.is_boundary(*p)).count() as u64;
+            prop_assert_eq!(plan.boundaries(end), counted);
         }
     }
 }

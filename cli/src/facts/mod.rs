@@ -2,13 +2,16 @@
 
 pub mod interval;
 pub mod needle;
-mod random;
+pub mod random;
 mod words;
 
 use crate::common;
 use anyhow::{Context, Result, bail};
 use random::Random;
 use serde::{Deserialize, Serialize};
+
+/// The first chapters of Alice in Wonderland, in the public domain: a text to hide facts in.
+pub const BOOK: &str = include_str!("../sample.txt");
 
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -52,7 +55,6 @@ pub enum Wording {
     /// To measure recall.
     Measure,
     /// To find the heads that look far back.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the command that profiles heads"))]
     Profile,
 }
 

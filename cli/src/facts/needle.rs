@@ -5,6 +5,7 @@ use super::interval::Share;
 use anyhow::{Result, bail};
 use attamba::session::Session;
 use attamba::text::{Language, Message, Tokenizer};
+use std::ops::Range;
 
 /// A fact and its position, in percent of the text.
 pub struct Needle {
@@ -74,21 +75,29 @@ impl<'a> Haystack<'a> {
     }
 
     /// The tokens of a text of `tokens` tokens of the book with `needles` in it, the shallowest
-    /// first. Each `trial` begins at another place of the book.
-    pub fn text(&self, tokens: u64, needles: &[Needle], trial: u64) -> Result<Vec<u32>> {
+    /// first, and where their statements are. Each `trial` begins at another place of the book.
+    pub fn text(
+        &self,
+        tokens: u64,
+        needles: &[Needle],
+        trial: u64,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let start = (trial as usize * 997) % self.filler.len();
         let mut book = self.filler.iter().copied().cycle().skip(start);
         let mut text = self.before.clone();
+        let mut places = Vec::with_capacity(needles.len());
         let mut written = 0;
         for needle in needles {
             let place = tokens * needle.depth / 100;
             text.extend(book.by_ref().take((place - written) as usize));
             written = place;
             let statement = format!("\n{}\n", needle.fact.statement);
+            let start = text.len();
             text.extend(self.tokenizer.encode(&statement, false)?);
+            places.push(start..text.len());
         }
         text.extend(book.take((tokens - written) as usize));
-        Ok(text)
+        Ok((text, places))
     }
 
     /// The tokens of question and answer, and how many of them are the question.
@@ -115,7 +124,7 @@ impl<'a> Haystack<'a> {
         trial: u64,
     ) -> Result<Vec<Recalled>> {
         session.reset();
-        session.feed(&self.text(tokens, needles, trial)?)?;
+        session.feed(&self.text(tokens, needles, trial)?.0)?;
         let end = if needles.len() > 1 { Some(session.snapshot()?) } else { None };
         let mut recalled = Vec::new();
         for (index, needle) in needles.iter().enumerate() {

@@ -1,0 +1,102 @@
+//! A profile as a file, and in a model's file.
+
+use super::measure::Texts;
+use super::ranking::Agreement;
+use anyhow::{Context, Result, bail};
+use attamba::gguf::{Gguf, Tensor, Writer};
+use attamba::model::ModelSpec;
+use attamba::session::MOST_WINDOW;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Which KV heads of a model fetch facts from afar.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The name of the model.
+    pub model: String,
+    /// What it was found with.
+    pub texts: Texts,
+    pub halves: Agreement,
+    /// How many heads are far.
+    pub far_count: usize,
+    /// Tokens that the other heads should see at least.
+    pub near_window: usize,
+    /// The best first.
+    pub heads: Vec<Head>,
+}
+
+/// A KV head.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    pub layer: usize,
+    /// Within the layer.
+    pub head: usize,
+    /// The share of attention that it pays to a fact that is asked for.
+    pub attention: f64,
+}
+
+impl Profile {
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Profile> {
+        let context = || path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(context)?;
+        serde_json::from_str(&text).with_context(context)
+    }
+
+    /// The index of each head among those of all layers, if the profile suits a model.
+    pub fn numbers(&self, spec: &ModelSpec) -> Result<Vec<u32>> {
+        check(self.far_count, self.near_window, self.heads.len())?;
+        let mut numbers = Vec::new();
+        for &Head { layer, head, .. } in &self.heads {
+            let place = places(spec).position(|place| place == (layer, head));
+            let Some(number) = place else {
+                bail!(
+                    "the profile of another model: this one has no KV head {head} in layer {layer}"
+                );
+            };
+            if numbers.contains(&(number as u32)) {
+                bail!("the profile names KV head {head} of layer {layer} twice");
+            }
+            numbers.push(number as u32);
+        }
+        Ok(numbers)
+    }
+
+    /// Writes the model `gguf` with this profile to `path`. Everything else stays as it is.
+    pub fn write_model(&self, gguf: &Gguf, numbers: &[u32], path: &Path) -> Result<()> {
+        let architecture = gguf.str("general.architecture")?.unwrap_or_default();
+        let key = |name: &str| format!("{architecture}.memory.{name}");
+        let mut writer = Writer::with_metadata_of(gguf);
+        writer.set_u32s(&key("far_heads"), numbers);
+        writer.set_u32(&key("far_count"), u32::try_from(self.far_count)?);
+        writer.set_u32(&key("near_window"), u32::try_from(self.near_window)?);
+        let tensors: Vec<Tensor> = gguf.tensors().collect();
+        for &tensor in &tensors {
+            writer.tensor_like(tensor)?;
+        }
+        Ok(writer.write_file(path, |index, sink| {
+            sink.write_all(tensors[index].data())?;
+            tensors[index].release();
+            Ok(())
+        })?)
+    }
+}
+
+/// Refuses numbers that no profile of `heads` KV heads can have.
+pub fn check(far_count: usize, near_window: usize, heads: usize) -> Result<()> {
+    if far_count > heads {
+        bail!("{far_count} far heads; there are {heads} that can be");
+    }
+    if !(1..=MOST_WINDOW).contains(&near_window) {
+        bail!("a near window of {near_window} tokens; it must be between 1 and {MOST_WINDOW}");
+    }
+    Ok(())
+}
+
+/// Layer and index of every KV head, layer by layer.
+pub fn places(spec: &ModelSpec) -> impl Iterator<Item = (usize, usize)> {
+    let layers = spec.layers.iter().enumerate();
+    layers.flat_map(|(layer, of)| (0..of.kv_heads).map(move |head| (layer, head)))
+}
