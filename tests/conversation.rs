@@ -6,7 +6,7 @@ use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Session};
-use attamba::text::Language;
+use attamba::text::{ChatTemplate, Language, TextSource, Tokenizer};
 use attamba::{Engine, EngineOptions, KvType};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +68,32 @@ fn an_instruction_that_was_read_ahead_answers_alike() {
     assert_eq!(answer(&mut ahead, "What is green?"), want);
     let prompt = ahead.speed().0.tokens as u64;
     assert_eq!(ahead.session().position(), read + prompt + ahead.speed().1.tokens as u64);
+}
+
+/// A turn costs what is new in it, and is fed what the template writes for the whole chat.
+#[test]
+fn a_turn_of_a_long_chat_is_written_as_the_whole_chat() {
+    let mut fixture = Fixture::new();
+    let model = Arc::clone(fixture.engine.model());
+    let tokenizer = || Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
+    let numbered = "{% for m in messages %}[{{ loop.index }}]{{ m.content }}\n{% endfor %}\
+                    {% if add_generation_prompt %}[{{ messages|length + 1 }}]{% endif %}";
+    for (template, instruction) in [(None, None), (None, Some("Be kind.")), (Some(numbered), None)]
+    {
+        let template = ChatTemplate::for_tokenizer(template, &tokenizer());
+        fixture.language = Language::new(tokenizer(), template);
+        let mut chat = fixture.chat(instruction);
+        let mut fed = String::new();
+        for turn in 0..12 {
+            let message = format!("Hello {}", "you ".repeat(turn % 3));
+            let text = answer(&mut chat, &message);
+            let messages = &chat.messages()[..chat.messages().len() - 1];
+            let whole = fixture.language.chat().unwrap().turn(messages, &fed).unwrap();
+            assert_eq!(whole.restart, turn == 0, "{turn} {messages:?}");
+            assert_eq!(chat.speed().0.tokens, whole.tokens.len(), "turn {turn}");
+            fed = whole.text + &text;
+        }
+    }
 }
 
 #[test]

@@ -21,8 +21,6 @@ struct Turn {
     before: usize,
     geometry: Geometry,
     speech: Speech,
-    /// The chat up to the answer.
-    chat: String,
     answer: String,
     start: Instant,
 }
@@ -39,14 +37,14 @@ impl Answer<'_> {
         chat.checkpoint();
         chat.messages.push(Message::user(message));
         match chat.take_in_turn() {
-            Ok(text) => {
+            Ok(()) => {
                 // A token that ends the turn is not fed here: what stands between an answer and the
                 // next message is up to the template, and `Chat::turn` adds it. A turn that ends
                 // otherwise, or with a token other than the template's, thus continues as well as
                 // any.
                 let speech = Speech::new(Generation::new(limit, AtEnd::Leave));
                 let (answer, start) = (String::new(), Instant::now());
-                let turn = Turn { before, geometry, speech, chat: text, answer, start };
+                let turn = Turn { before, geometry, speech, answer, start };
                 Ok(Answer { chat, turn: Some(turn), outcome: None })
             }
             Err(Error::Cancelled) => {
@@ -101,7 +99,7 @@ impl Answer<'_> {
         });
         chat.answer = Speed { tokens: turn.speech.tokens(), time: turn.start.elapsed() };
         let marked = chat.chat_of(&chat.language).map(|chat| chat.mark(&turn.answer).into_owned());
-        chat.fed = turn.chat + &marked.unwrap_or_else(|_| turn.answer.clone());
+        chat.fed.push_answer(marked.as_deref().unwrap_or(&turn.answer));
         let message = chat.as_written(turn.answer);
         chat.messages.push(message);
         chat.forget_larger(turn.geometry);

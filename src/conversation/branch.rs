@@ -2,6 +2,7 @@
 
 use super::Conversation;
 use super::checkpoints::Checkpoints;
+use super::fed::Fed;
 use crate::error::Result;
 use crate::session;
 use crate::text::Message;
@@ -31,7 +32,7 @@ impl Conversation {
         Ok(Snapshot {
             session: self.session.snapshot()?,
             messages: self.messages.clone(),
-            fed: self.fed.clone(),
+            fed: self.fed.whole(),
             recent: self.sampler.recent(),
         })
     }
@@ -45,7 +46,7 @@ impl Conversation {
         self.session.rewind(&to.session)?;
         self.sampler.recall(&to.recent);
         self.messages.clone_from(&to.messages);
-        self.fed.clone_from(&to.fed);
+        self.fed = Fed::new(to.fed.clone());
         self.checkpoints.clear();
         self.set_history();
         Ok(())
@@ -62,7 +63,8 @@ impl Conversation {
             language: self.language.clone(),
             system: self.system.clone(),
             messages: self.messages.clone(),
-            fed: self.fed.clone(),
+            fed: Fed::new(self.fed.whole()),
+            proofs: self.proofs,
             checkpoints: Checkpoints::default(),
             parse_special: self.parse_special,
             prompt: self.prompt,

@@ -11,6 +11,7 @@
 mod answer;
 mod branch;
 mod checkpoints;
+mod fed;
 mod past;
 mod saved;
 
@@ -23,6 +24,7 @@ pub use answer::Answer;
 pub use branch::Snapshot;
 pub(crate) use checkpoints::most_bytes as most_checkpoint_bytes;
 use checkpoints::{Checkpoint, Checkpoints};
+use fed::Fed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,9 @@ pub struct Speed {
     pub time: Duration,
 }
 
+/// Turns that show that a template writes a message without regard to the middle of the chat.
+const PROOFS: u32 = 3;
+
 /// A chat on a session.
 pub struct Conversation {
     session: Session,
@@ -56,7 +61,9 @@ pub struct Conversation {
     system: Option<Message>,
     messages: Vec<Message>,
     /// The text that the session has processed.
-    fed: String,
+    fed: Fed,
+    /// Turns whose text did not depend on the middle of the chat.
+    proofs: u32,
     checkpoints: Checkpoints,
     parse_special: bool,
     prompt: Speed,
@@ -89,7 +96,8 @@ impl Conversation {
             language,
             system: system.map(Message::system),
             messages: Vec::new(),
-            fed: String::new(),
+            fed: Fed::default(),
+            proofs: 0,
             checkpoints: Checkpoints::default(),
             parse_special: false,
             prompt: Speed::default(),
@@ -171,7 +179,7 @@ impl Conversation {
     pub fn reset(&mut self) {
         self.session.reset();
         self.sampler.forget();
-        self.fed.clear();
+        self.fed = Fed::default();
         self.messages.clear();
         self.messages.extend(self.system.clone());
         self.checkpoints.clear();
@@ -210,7 +218,7 @@ impl Conversation {
         self.session.reset();
         self.sampler.forget();
         self.take_in(&tokens)?;
-        self.fed = text;
+        self.fed = Fed::new(text);
         Ok(())
     }
 
@@ -276,23 +284,47 @@ impl Conversation {
         self.set_history();
     }
 
-    /// Processes what leads to the answer; returns the text of the chat up to there.
-    fn take_in_turn(&mut self) -> Result<String> {
+    /// Processes what leads to the answer.
+    fn take_in_turn(&mut self) -> Result<()> {
         let start = Instant::now();
         let language = self.language.clone();
-        let turn = self.chat_of(&language)?.turn(&self.messages, &self.fed)?;
-        if turn.restart {
-            self.session.reset();
-            self.sampler.forget();
-            // What came before belongs to a text that is no longer the chat's.
-            self.checkpoints.clear();
-        }
-        self.take_in(&turn.tokens)?;
+        let chat = self.chat_of(&language)?;
+        // Most templates write a message without regard to the middle of the chat. Once one has done
+        // so several times, a turn costs as much in a long chat as in a short one.
+        let answer = self.fed.answer();
+        let new = answer.and_then(|answer| chat.next(&self.messages, &answer).transpose());
+        let (text, tokens) = match new.transpose()? {
+            Some(new) if self.proofs >= PROOFS => {
+                let tokens = chat.continued(&new)?;
+                (new, tokens)
+            }
+            new => {
+                let turn = chat.turn(&self.messages, &self.fed.whole())?;
+                match new {
+                    Some(new) if turn.new.as_ref() == Some(&new) => self.proofs += 1,
+                    Some(_) => self.proofs = 0,
+                    None => {}
+                }
+                match turn.new {
+                    Some(new) => (new, turn.tokens),
+                    None => {
+                        self.session.reset();
+                        self.sampler.forget();
+                        // What came before belongs to a text that is no longer the chat's.
+                        self.checkpoints.clear();
+                        self.fed = Fed::default();
+                        (turn.text, turn.tokens)
+                    }
+                }
+            }
+        };
+        self.take_in(&tokens)?;
         if self.session.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        self.prompt = Speed { tokens: turn.tokens.len(), time: start.elapsed() };
-        Ok(turn.text)
+        self.fed.push(&text);
+        self.prompt = Speed { tokens: tokens.len(), time: start.elapsed() };
+        Ok(())
     }
 
     /// Has the session process tokens, which then count as recent.
@@ -337,7 +369,7 @@ impl Conversation {
             }
             // The next turn processes the whole chat.
             None => {
-                self.fed.clear();
+                self.fed = Fed::default();
                 self.session.reset();
             }
         }
@@ -355,10 +387,11 @@ impl Conversation {
     fn as_written(&self, answer: String) -> Message {
         let trimmed = answer.trim_start();
         if trimmed.len() < answer.len() {
-            let mut chat = self.messages.clone();
-            chat.push(Message::assistant(trimmed));
-            let text = self.chat_of(&self.language);
-            if text.is_ok_and(|text| text.begins_with(&chat, &self.fed).unwrap_or(false)) {
+            let written = self.chat_of(&self.language).and_then(|chat| {
+                let marked = chat.mark(&answer);
+                chat.is_written(&self.messages, trimmed, &marked)
+            });
+            if written.unwrap_or(false) {
                 return Message::assistant(trimmed);
             }
         }

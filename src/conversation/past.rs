@@ -2,6 +2,7 @@
 //! of the chat.
 
 use super::Conversation;
+use super::fed::Beginning;
 use crate::error::Result;
 use crate::session::{History, Snapshot};
 use crate::text::Language;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 struct Past {
     language: Language,
     /// Everything that the session had processed.
-    text: String,
+    text: Beginning,
     snapshot: Option<Arc<Snapshot>>,
 }
 
 impl History for Past {
     fn tokens(&self) -> Result<Vec<u32>> {
-        match &*self.text {
+        match &*self.text.whole() {
             "" => Ok(Vec::new()),
             text => self.language.chat()?.whole(text),
         }
@@ -33,7 +34,7 @@ impl Conversation {
         let checkpoint = self.checkpoints.of(self.messages.len(), self.fed.len());
         self.session.set_history(Past {
             language: self.language.clone(),
-            text: self.fed.clone(),
+            text: self.fed.beginning(),
             snapshot: checkpoint.map(|c| Arc::clone(&c.snapshot)),
         });
     }

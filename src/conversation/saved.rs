@@ -1,6 +1,7 @@
 //! Chats in files: a saved session with the messages as its note.
 
 use super::Conversation;
+use super::fed::Fed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
@@ -28,7 +29,7 @@ impl Conversation {
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let note = Note {
             messages: self.messages.clone(),
-            fed: self.fed.clone(),
+            fed: self.fed.whole(),
             recent: self.sampler.recent(),
         };
         let note = serde_json::to_vec(&note)
@@ -67,7 +68,7 @@ impl Conversation {
         let system = system.map(|m| m.content.clone());
         let mut chat = Conversation {
             messages: note.messages,
-            fed: note.fed,
+            fed: Fed::new(note.fed),
             ..Conversation::with(session, sampler, language, system)
         };
         if chat.fed.is_empty() {

@@ -26,6 +26,8 @@ pub struct Turn {
     /// The tokens start the chat from the beginning: the session must be a fresh one. Always true
     /// in the first turn, and in a later one if the template rewrites earlier turns.
     pub restart: bool,
+    /// What is new in the text, unless the chat starts from the beginning.
+    pub(crate) new: Option<String>,
     /// The text that the session has seen once it is fed. Append the answer as it is generated and
     /// pass it to the next turn. Where messages spell special tokens it contains marks: U+FDD0.
     pub text: String,
@@ -69,9 +71,35 @@ impl<'a> Chat<'a> {
         if self.parse_special { Cow::Borrowed(text) } else { self.tokenizer.mark(text) }
     }
 
-    /// Whether the text of the chat begins with `fed`.
-    pub(crate) fn begins_with(&self, messages: &[Message], fed: &str) -> Result<bool> {
-        Ok(marks::after(&self.render(messages, false)?, fed).is_some())
+    /// What follows `answer`, the text of the last answer, in the text of the chat, up to where the
+    /// next one begins, if the middle of the chat does not matter: by the text of a chat of the
+    /// first messages and the last ones. `None` if there is no middle, or if the template rewrites
+    /// the answer.
+    pub(crate) fn next(&self, messages: &[Message], answer: &str) -> Result<Option<String>> {
+        let Some(ends) = ends(messages) else { return Ok(None) };
+        let before = self.render(&ends[..ends.len() - 2], true)?;
+        let text = self.render(&ends, true)?;
+        Ok(marks::after(&text, &(before + answer)).map(str::to_owned))
+    }
+
+    /// The tokens of what [`Chat::next`] returned.
+    pub(crate) fn continued(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer.encode_marked(text)
+    }
+
+    /// Whether the text of the chat is the same for `answer` to `messages` as for a message without
+    /// the spaces before it, `trimmed`.
+    pub(crate) fn is_written(
+        &self,
+        messages: &[Message],
+        trimmed: &str,
+        answer: &str,
+    ) -> Result<bool> {
+        // The question alone, or with the first messages, if there are others between.
+        let mut ends = ends(messages).unwrap_or_else(|| messages.to_vec());
+        let before = self.render(&ends, true)?;
+        ends.push(Message::assistant(trimmed));
+        Ok(marks::after(&self.render(&ends, false)?, &(before + answer)).is_some())
     }
 
     /// What to feed for the answer to `messages`, of which the session has seen the text `fed`.
@@ -101,10 +129,10 @@ impl<'a> Chat<'a> {
         let text = self.render(messages, true)?;
         match marks::after(&text, fed) {
             Some(new) if !fed.is_empty() => {
-                let tokens = self.tokenizer.encode_marked(new)?;
-                Ok(Turn { tokens, restart: false, text })
+                let (tokens, new) = (self.tokenizer.encode_marked(new)?, Some(new.to_owned()));
+                Ok(Turn { tokens, restart: false, new, text })
             }
-            _ => Ok(Turn { tokens: self.whole(&text)?, restart: true, text }),
+            _ => Ok(Turn { tokens: self.whole(&text)?, restart: true, new: None, text }),
         }
     }
 
@@ -112,4 +140,19 @@ impl<'a> Chat<'a> {
     pub(crate) fn whole(&self, text: &str) -> Result<Vec<u32>> {
         Ok(with_bos(self.tokenizer, self.tokenizer.encode_marked(text)?))
     }
+}
+
+/// The messages that decide how the last ones are written, if there are others between: the
+/// instruction, the first question and its answer, and the last question and answer before the
+/// newest message. `None` if they are all, or unless questions and answers alternate there.
+fn ends(messages: &[Message]) -> Option<Vec<Message>> {
+    let first = usize::from(messages.first()?.role == "system");
+    let last = messages.len().checked_sub(3)?;
+    let between = last.checked_sub(first + 2)?;
+    let alternate = |part: &[Message]| {
+        part.iter().enumerate().all(|(i, m)| m.role == ["user", "assistant"][i % 2])
+    };
+    let (head, tail) = (&messages[first..first + 2], &messages[last..]);
+    let some = between > 0 && between % 2 == 0 && alternate(head) && alternate(tail);
+    some.then(|| [&messages[..first + 2], tail].concat())
 }

@@ -11,6 +11,7 @@
 //! packages `tokenizers` and `sentencepiece`.
 
 mod added;
+mod apart;
 mod bpe;
 mod breakers;
 mod bytelevel;
@@ -40,3 +41,7 @@ pub use source::TextSource;
 pub use stream::Detokenizer;
 pub use template::{ChatTemplate, Message};
 pub use tokenizer::Tokenizer;
+
+/// The name of the threads that run other libraries' code on what a file says. A panic there is
+/// caught and becomes an error, so that a program may prefer that its panic hook says nothing.
+pub const APART: &str = "attamba-apart";
