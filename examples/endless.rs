@@ -22,7 +22,8 @@ fn main() -> Result<()> {
     let (tokens, budget): (u64, u64) = (number(200_000), number(4) << 20);
 
     let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::new())?;
-    let options = Options { budget: Budget::Bytes(budget), kv: KvType::F16, ..Options::default() };
+    let options =
+        Options { budget: Budget::Bytes(budget), kv: Some(KvType::F16), ..Options::default() };
     let mut session = Session::open(&engine, options)?;
     let vocab = session.engine().model().spec().vocab;
     let memory = session.memory();

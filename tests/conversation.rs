@@ -412,8 +412,12 @@ fn the_peak_of_a_chat_is_what_was_estimated() {
     answer(&mut fixture.chat(None), &"The bird was blue. ".repeat(80));
     for (states, sentences, turns) in [(300, 100, 12), (4096, 800, 3)] {
         let kv = KvType::F32;
-        let options =
-            Options { budget: Budget::States(states), kv, chunk: Some(1), ..Options::default() };
+        let options = Options {
+            budget: Budget::States(states),
+            kv: Some(kv),
+            chunk: Some(1),
+            ..Options::default()
+        };
         let estimate = Estimate::cpu(fixture.engine.model(), &options, 2).unwrap();
         let before = of_process("VmRSS");
         std::fs::write("/proc/self/clear_refs", "5").unwrap();

@@ -201,7 +201,7 @@ fn shared_heads() -> Sizes {
 }
 
 fn options(states: usize, kv: KvType) -> Options {
-    Options { budget: Budget::States(states), kv, ..Options::default() }
+    Options { budget: Budget::States(states), kv: Some(kv), ..Options::default() }
 }
 
 fn assert_near(got: &[f32], want: &[f32], bound: f64, what: &str) {

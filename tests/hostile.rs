@@ -85,7 +85,7 @@ fn every_kind() -> [Sizes; 3] {
 }
 
 fn options(budget: Budget) -> Options {
-    Options { budget, kv: KvType::F16, ..Options::default() }
+    Options { budget, kv: Some(KvType::F16), ..Options::default() }
 }
 
 /// Opens a model and feeds it a few tokens, one and many at a time, twice.
@@ -523,7 +523,8 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             let least = Geometry::new(spec, 1, kv).state_bytes(spec);
             let open = |bytes| {
-                let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
+                let options =
+                    Options { budget: Budget::Bytes(bytes), kv: Some(kv), ..Options::default() };
                 Session::open(&engine, options)
             };
             for bytes in [0, 1, least - 1] {
@@ -559,7 +560,7 @@ fn more_memory_than_there_is_is_an_error() {
         ] {
             let kinds = [KvType::I8, KvType::F16, KvType::F32].map(|kv| (kv, Eviction::Drop));
             for (kv, eviction) in kinds.into_iter().chain([(KvType::F16, Eviction::Thin)]) {
-                let options = Options { budget, kv, eviction, ..Options::default() };
+                let options = Options { budget, kv: Some(kv), eviction, ..Options::default() };
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let promised = options.geometry(spec)?.state_bytes(spec);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");

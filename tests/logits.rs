@@ -35,8 +35,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
                 Cpu::with_instruction_set(Arc::clone(&case.model), Some(threads), set).unwrap(),
             );
             for run in &case.runs {
-                let states = run.ring.unwrap_or(tokens.len());
-                let options = Options { budget: Budget::States(states), kv, ..Options::default() };
+                let options = run.options(case.model.spec(), tokens.len(), kv);
                 // Single tokens wake the threads some hundred times each.
                 let fine = if threads == 1 { Split::Ones } else { Split::Pieces(100) };
                 let splits = [Split::Whole, fine, Split::Pieces(turn as u64)];
@@ -49,8 +48,9 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
                         let engine = engine.describe();
                         let name = &case.name;
                         failures.push(format!(
-                            "{error:?}: {name}, ring {:?}, {length} tokens, {split:?}, {engine}",
-                            run.ring
+                            "{error:?}: {name}, ring {:?}, far {:?}, {length} tokens, {split:?}, \
+                             {engine}",
+                            run.ring, run.far
                         ));
                     }
                 };
@@ -100,6 +100,12 @@ fn a_custom_family() {
     compare(&["toy layers"], KvType::F32, FLOATS, 12);
 }
 
+/// Models in which some KV heads see far: from one of them to all.
+#[test]
+fn memory_by_head() {
+    compare(&["by head"], KvType::F32, FLOATS, 60);
+}
+
 #[test]
 fn rotary_factors() {
     compare(&["factors"], KvType::F32, FLOATS, 2);
@@ -108,7 +114,7 @@ fn rotary_factors() {
     let plain = Sizes { architecture: "llama", ..Sizes::default() }.engine(12, 1);
     let options = Options {
         budget: Budget::States(case.tokens.len()),
-        kv: KvType::F32,
+        kv: Some(KvType::F32),
         ..Options::default()
     };
     let got = feed(&plain, options, &case.tokens, Split::Whole);
@@ -125,11 +131,10 @@ fn keys_and_values_in_half_precision() {
 #[test]
 fn attention_to_a_stretch_of_the_text() {
     let (mut cases, mut beyond_a_block) = (0, 0);
-    for case in suite() {
+    for (case, mass) in suite().iter().filter_map(|case| Some((case, case.mass.as_ref()?))) {
         cases += 1;
         let threads = 1 + cases % 2;
         let cpu = Cpu::new(Arc::clone(&case.model), Some(threads)).unwrap();
-        let mass = &case.mass;
         let (queries, keys) = (mass.queries.clone(), mass.keys.clone());
         beyond_a_block += usize::from(queries.end > 256 && keys.start < 256);
         let got = cpu.attention_mass(&case.tokens, queries, keys).unwrap();

@@ -228,7 +228,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     let options = Options {
         budget: Budget::States(9),
-        kv: KvType::F32,
+        kv: Some(KvType::F32),
         chunk: Some(8),
         ..Options::default()
     };
@@ -293,7 +293,8 @@ impl attamba::session::History for Kept {
 #[test]
 fn a_session_with_a_history_goes_on_by_itself() {
     let model = Sizes::default().model(5);
-    let options = Options { budget: Budget::States(40), kv: KvType::F32, ..Options::default() };
+    let options =
+        Options { budget: Budget::States(40), kv: Some(KvType::F32), ..Options::default() };
     let tokens = Numbers::new(9).tokens(700, model.spec().vocab);
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();

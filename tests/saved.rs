@@ -25,7 +25,7 @@ fn models() -> Vec<Sizes> {
 }
 
 fn options(ring: usize, kv: KvType) -> Options {
-    Options { budget: Budget::States(ring), kv, ..Options::default() }
+    Options { budget: Budget::States(ring), kv: Some(kv), ..Options::default() }
 }
 
 /// Before the first token, within the first window, while the ring fills, and long after.

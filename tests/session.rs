@@ -65,7 +65,7 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
 const BLOCK: usize = 256;
 
 fn states(ring: usize) -> Options {
-    Options { budget: Budget::States(ring), kv: KvType::F32, ..Options::default() }
+    Options { budget: Budget::States(ring), kv: Some(KvType::F32), ..Options::default() }
 }
 
 fn session(sizes: &Sizes, options: Options) -> Session {
@@ -187,8 +187,8 @@ fn a_session_that_was_reset_is_as_a_new_one() {
         let pieces = pieces(&mut numbers, tokens.len());
         for options in [
             states(6),
-            Options { kv: KvType::F16, ..states(6) },
-            Options { kv: KvType::I8, ..states(6) },
+            Options { kv: Some(KvType::F16), ..states(6) },
+            Options { kv: Some(KvType::I8), ..states(6) },
             Options { eviction: Eviction::Thin, ..states(7) },
         ] {
             let fresh = feed(&mut session(&sizes, options), &tokens, &pieces);
@@ -266,8 +266,8 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
         // Differing in position, capacity and the type of keys and values; more than a block holds.
         let kinds = [
             states(5),
-            Options { kv: KvType::F16, ..states(40) },
-            Options { kv: KvType::I8, eviction: Eviction::Thin, ..states(7) },
+            Options { kv: Some(KvType::F16), ..states(40) },
+            Options { kv: Some(KvType::I8), eviction: Eviction::Thin, ..states(7) },
         ];
         for count in [0, 1, 2, 7, BLOCK + 30] {
             let mut together: Vec<Session> = Vec::new();
@@ -634,7 +634,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
         for kv in [KvType::F32, KvType::F16, KvType::I8] {
             for ring in [1, 2, 5, 19] {
                 let open = |ring| {
-                    let options = Options { kv, ..states(ring) };
+                    let options = Options { kv: Some(kv), ..states(ring) };
                     Session::open(&engine, options).unwrap()
                 };
                 let (mut large, mut small) = (open(40), open(ring));
@@ -665,7 +665,7 @@ fn a_ring_of_bytes_computes_nearly_the_same() {
     for sizes in models() {
         let tokens = Numbers::new(25).tokens(300, sizes.vocab);
         let run = |kv| {
-            let options = Options { kv, ..states(40) };
+            let options = Options { kv: Some(kv), ..states(40) };
             feed(&mut session(&sizes, options), &tokens, &[100, 200])
         };
         let (single, bytes) = (run(KvType::F32), run(KvType::I8));
@@ -768,14 +768,16 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
         let spec = engine.model().spec();
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             for ring in [0, 1, 2, 3, 100, 4096] {
-                let options = Options { budget: Budget::States(ring), kv, ..Options::default() };
+                let options =
+                    Options { budget: Budget::States(ring), kv: Some(kv), ..Options::default() };
                 let session = Session::open(&engine, options).unwrap();
                 let promised = Geometry::new(spec, ring, kv).state_bytes(spec);
                 assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
                 assert_eq!(session.ring_budget(), ring);
             }
             for bytes in [64 << 10, 1 << 20] {
-                let options = Options { budget: Budget::Bytes(bytes), kv, ..Options::default() };
+                let options =
+                    Options { budget: Budget::Bytes(bytes), kv: Some(kv), ..Options::default() };
                 let session = Session::open(&engine, options).unwrap();
                 assert!(session.memory().state <= bytes, "{sizes:?}, {options:?}");
             }
@@ -789,8 +791,9 @@ fn what_is_estimated_before_is_reported_after() {
     for sizes in models() {
         for threads in [1, 2] {
             let engine = sizes.engine(1, threads);
-            let thin = Options { eviction: Eviction::Thin, kv: KvType::I8, ..states(30) };
-            let tokens = Options { budget: Budget::Tokens(100), kv: KvType::F16, ..states(0) };
+            let thin = Options { eviction: Eviction::Thin, kv: Some(KvType::I8), ..states(30) };
+            let tokens =
+                Options { budget: Budget::Tokens(100), kv: Some(KvType::F16), ..states(0) };
             for options in [states(0), states(77), thin, tokens] {
                 let estimate = Estimate::cpu(engine.model(), &options, threads).unwrap();
                 let mut session = Session::open(&engine, options).unwrap();
@@ -815,7 +818,8 @@ fn decode_allocates_nothing() {
     for sizes in [Sizes::default(), wide, llama, blocks] {
         for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (2, KvType::F32), (2, KvType::I8)]
         {
-            let options = Options { budget: Budget::States(300), kv, ..Options::default() };
+            let options =
+                Options { budget: Budget::States(300), kv: Some(kv), ..Options::default() };
             let mut session = Session::open(&sizes.engine(1, threads), options).unwrap();
             let tokens = Numbers::new(12).tokens(700, sizes.vocab);
             session.feed(&tokens).unwrap();
@@ -849,8 +853,12 @@ fn memory_stays_flat_over_a_million_tokens() {
     const TOKENS: u64 = 1_000_000;
     let sizes = Sizes { layers: 1, d: 32, ffn: 32, chunk: 8, window: 8, ..Sizes::default() };
     for (eviction, kv) in [(Eviction::Drop, KvType::F16), (Eviction::Thin, KvType::I8)] {
-        let options =
-            Options { budget: Budget::Bytes(32 << 10), kv, eviction, ..Options::default() };
+        let options = Options {
+            budget: Budget::Bytes(32 << 10),
+            kv: Some(kv),
+            eviction,
+            ..Options::default()
+        };
         let mut session = Session::open(&sizes.engine(1, 1), options).unwrap();
         let (memory, budget) = (session.memory(), session.ring_budget());
         assert!(memory.state <= 32 << 10);

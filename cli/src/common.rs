@@ -3,12 +3,13 @@
 use anyhow::{Context, Result, bail};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
-use attamba::session::{Budget, Eviction, Options};
-use attamba::{Engine, EngineKind, EngineOptions, KvType};
+use attamba::{Engine, EngineKind, EngineOptions};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use crate::session_args::{Kv, MemoryArgs};
 
 /// The file of the bundled model, under `models/`.
 const BUNDLED: &str = "attamba-stories.gguf";
@@ -30,27 +31,6 @@ impl From<EngineName> for EngineKind {
             EngineName::Auto => EngineKind::Auto,
             EngineName::Gpu => EngineKind::Gpu,
             EngineName::Cpu => EngineKind::Cpu,
-        }
-    }
-}
-
-/// How keys and values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kv {
-    /// Single precision.
-    F32,
-    /// Half precision.
-    F16,
-    /// Chunk states in int8, the window in half precision.
-    Int8,
-}
-
-impl From<Kv> for KvType {
-    fn from(kv: Kv) -> KvType {
-        match kv {
-            Kv::F16 => KvType::F16,
-            Kv::F32 => KvType::F32,
-            Kv::Int8 => KvType::I8,
         }
     }
 }
@@ -145,55 +125,6 @@ impl ModelArgs {
                 installed.display()
             ),
         }
-    }
-}
-
-/// What a session may remember.
-#[derive(Args, Clone, Debug)]
-pub struct MemoryArgs {
-    /// Memory of the session: bytes, optionally with a suffix, such as 512K, 4M, 1G
-    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "ring")]
-    pub budget: Option<u64>,
-    /// Chunk states per layer, including the sink [default: the training context]
-    #[arg(long, value_name = "STATES")]
-    pub ring: Option<usize>,
-    /// How keys and values are stored
-    #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
-    pub kv: Kv,
-    /// Eviction policy: what goes when the memory is full
-    #[arg(long, alias = "overflow", value_enum, default_value = "drop", value_name = "POLICY")]
-    pub eviction: EvictionName,
-    /// Tokens per chunk [default: that of the model]
-    #[arg(long, value_name = "TOKENS")]
-    pub chunk: Option<usize>,
-    /// Tokens before the current one that stay visible [default: that of the model]
-    #[arg(long, value_name = "TOKENS")]
-    pub window: Option<usize>,
-}
-
-/// What is evicted when the memory is full.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum EvictionName {
-    /// The oldest chunk state except the first.
-    Drop,
-    /// Every second chunk state of the older half.
-    Thin,
-}
-
-impl MemoryArgs {
-    /// The options of a session.
-    pub fn options(&self) -> Options {
-        let budget = match (self.budget, self.ring) {
-            (Some(bytes), _) => Budget::Bytes(bytes),
-            (None, Some(states)) => Budget::States(states),
-            (None, None) => Budget::Context,
-        };
-        let eviction = match self.eviction {
-            EvictionName::Drop => Eviction::Drop,
-            EvictionName::Thin => Eviction::Thin,
-        };
-        let (chunk, window) = (self.chunk, self.window);
-        Options { budget, kv: self.kv.into(), eviction, chunk, window }
     }
 }
 

@@ -18,6 +18,7 @@ mod profile;
 mod quantize;
 mod recall;
 mod sampling;
+mod session_args;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

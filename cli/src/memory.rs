@@ -192,6 +192,7 @@ fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Result<Geometry> {
         chunk: variant.chunk,
         kv: args.kv.into(),
         eviction: Eviction::Drop,
+        far: None,
     })
 }
 

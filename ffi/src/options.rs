@@ -48,12 +48,15 @@ pub enum Budget {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kv {
-    /// Half precision, 2 bytes per value.
-    F16 = 0,
+    /// Half precision, or I8 where only that fits a budget in bytes and some KV heads are to see
+    /// far.
+    Default = 0,
     /// Single precision, 4 bytes per value.
     F32 = 1,
     /// Chunk states as 8-bit integers with a scale per head; the latest tokens in half precision.
     I8 = 2,
+    /// Half precision, 2 bytes per value.
+    F16 = 3,
 }
 
 /// The eviction policy: what goes when a session's memory is full.
@@ -139,8 +142,15 @@ pub struct SessionOptions {
     /// Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these
     /// tokens. For messages that the application writes itself. With 0 they are ordinary text.
     pub parse_special: i32,
-    /// 0.
-    pub reserved: u32,
+    /// An attamba_kv: how keys and values of heads that see far are stored.
+    pub far_kv: i32,
+    /// How many KV heads see far, the first ones of the model's profile. 0: with a budget in bytes,
+    /// as many as are worth it; none for other budgets. Negative: none.
+    pub far_heads: i32,
+    /// Tokens that the other heads see at least; 0 for what the profile says.
+    pub near_tokens: u32,
+    /// Tokens that heads see if they see far; 0 for the training context.
+    pub horizon: u64,
 }
 
 // SAFETY: as above.
@@ -155,7 +165,10 @@ unsafe impl Versioned for SessionOptions {
         chunk: 0,
         sampling: std::ptr::null(),
         parse_special: 0,
-        reserved: 0,
+        far_kv: 0,
+        far_heads: 0,
+        near_tokens: 0,
+        horizon: 0,
     };
 }
 
@@ -184,10 +197,14 @@ impl SessionOptions {
             Tokens => Bound::Tokens(self.budget),
             Bytes => Bound::Bytes(self.budget),
         };
-        let kv = match known("kv", self.kv, [Kv::F16, Kv::F32, Kv::I8], |kv| kv as i32)? {
-            Kv::F16 => KvType::F16,
-            Kv::F32 => KvType::F32,
-            Kv::I8 => KvType::I8,
+        let kv = |field, kv| {
+            let all = [Kv::Default, Kv::F32, Kv::I8, Kv::F16];
+            Ok::<_, Failure>(match known(field, kv, all, |kv| kv as i32)? {
+                Kv::Default => None,
+                Kv::F32 => Some(KvType::F32),
+                Kv::I8 => Some(KvType::I8),
+                Kv::F16 => Some(KvType::F16),
+            })
         };
         let eviction =
             match known("policy", self.policy, [Policy::Drop, Policy::Thin], |p| p as i32)? {
@@ -196,7 +213,20 @@ impl SessionOptions {
             };
         let given = |tokens: u32| (tokens != 0).then_some(tokens as usize);
         let default = session::Options::default();
-        Ok(session::Options { budget, kv, eviction, chunk: given(self.chunk), ..default })
+        Ok(session::Options {
+            budget,
+            kv: kv("kv", self.kv)?,
+            far_kv: kv("far_kv", self.far_kv)?,
+            far: match self.far_heads {
+                0 => None,
+                heads => Some(usize::try_from(heads).unwrap_or(0)),
+            },
+            near: given(self.near_tokens).map(|tokens| tokens as u64),
+            horizon: (self.horizon != 0).then_some(self.horizon),
+            eviction,
+            chunk: given(self.chunk),
+            ..default
+        })
     }
 }
 

@@ -26,7 +26,7 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
     let vocab = model.spec().vocab;
     let engine = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1))?;
     for kv in [KvType::F16, KvType::F32, KvType::I8] {
-        let options = Options { budget: Budget::Bytes(STATE_BYTES), kv, ..Options::default() };
+        let options = Options { budget: Budget::Bytes(STATE_BYTES), kv: Some(kv), ..Options::default() };
         let mut session = Session::open(&engine, options)?;
         let memory = session.memory();
         assert!(memory.state <= STATE_BYTES);

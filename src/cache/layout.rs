@@ -17,6 +17,17 @@ pub enum KvType {
     I8,
 }
 
+impl std::fmt::Display for KvType {
+    /// `f16`
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::I8 => "int8",
+        })
+    }
+}
+
 impl KvType {
     /// Bytes of a key or a value in the ring, for a head of width `head_dim`, not counting its
     /// scale.
@@ -171,11 +182,25 @@ impl Layout {
         self.layers[class.layer]
     }
 
-    /// The same with rings of at most `ring` states.
-    pub fn shrunk(&self, ring: usize) -> Layout {
+    /// The same with rings of at most this many states, one number per class.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless there are as many numbers as classes.
+    pub fn shrunk(&self, rings: &[usize]) -> Result<Layout> {
+        self.check_count("ring lengths", rings.len())?;
         let mut smaller = self.clone();
-        smaller.classes.iter_mut().for_each(|class| class.ring = class.ring.min(ring));
-        smaller
+        let classes = smaller.classes.iter_mut().zip(rings);
+        classes.for_each(|(class, ring)| class.ring = class.ring.min(*ring));
+        Ok(smaller)
+    }
+
+    /// Checks that there is one of something per class.
+    pub(super) fn check_count(&self, what: &str, found: usize) -> Result<()> {
+        let classes = self.classes.len();
+        if found == classes {
+            return Ok(());
+        }
+        Err(Error::Argument(format!("{found} {what} for {classes} classes of KV heads")))
     }
 
     /// Bytes of a state: rings, windows, scans and convolutions of all layers. Saturates beyond 64

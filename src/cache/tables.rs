@@ -107,25 +107,26 @@ impl Tables {
     /// # Errors
     /// [`Error::Argument`] unless there are as many plans as classes.
     pub fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {
-        let (found, wanted) = (plans.len(), self.of_class.len());
-        if found != wanted {
-            return Err(Error::Argument(format!(
-                "{found} chunk plans for {wanted} classes of KV heads"
-            )));
-        }
+        self.layout.check_count("chunk plans", plans.len())?;
         let mut each = self.of_each_class();
         each.iter_mut().zip(plans).for_each(|(table, plan)| table.set_plan(*plan));
         *self = Tables::shared(Arc::clone(&self.layout), each, self.most);
         Ok(())
     }
 
-    /// As [`BlockTable::shrink`], for all classes: returns what happens to their rows.
-    pub fn shrink(&mut self, ring: usize) -> Remap {
-        let kept: Vec<_> = self.distinct.iter_mut().map(|table| table.shrink(ring)).collect();
-        let kept = self.of_class.iter().map(|&index| kept[index].clone()).collect();
-        let to = Arc::new(self.layout.shrunk(ring));
-        let from = std::mem::replace(&mut self.layout, Arc::clone(&to));
-        Remap { from, to, kept }
+    /// As [`BlockTable::shrink`], for all classes, with one length of a ring each: returns what
+    /// happens to their rows.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless there are as many lengths as classes.
+    pub fn shrink(&mut self, rings: &[usize]) -> Result<Remap> {
+        let to = Arc::new(self.layout.shrunk(rings)?);
+        let mut each = self.of_each_class();
+        let kept = each.iter_mut().zip(to.classes()).map(|(table, class)| table.shrink(class.ring));
+        let kept = kept.collect();
+        let from = Arc::clone(&self.layout);
+        *self = Tables::shared(Arc::clone(&to), each, self.most);
+        Ok(Remap { from, to, kept })
     }
 
     /// Bytes that the tables themselves take.

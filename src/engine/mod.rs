@@ -1,6 +1,7 @@
 //! What runs a model. An engine holds a model ready to run; a state is one sequence on it.
 
 pub mod cpu;
+mod geometry;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod handle;
@@ -8,116 +9,18 @@ mod or_cpu;
 mod rotary;
 mod start;
 
+pub use geometry::{Far, Geometry};
 pub use handle::Engine;
 pub use or_cpu::OrCpu;
 pub use start::{EngineKind, EngineOptions};
 
 pub use crate::cache::KvType;
 
-use crate::cache::{Class, Eviction, LayerShape, Layout, MOST_RING, Plan, Saved, Tables};
-use crate::error::{Error, Result};
-use crate::model::{LayerSpec, Model, ModelSpec};
+use crate::cache::{Plan, Saved, Tables};
+use crate::error::Result;
+use crate::model::Model;
 use std::any::Any;
 use std::sync::Arc;
-
-/// What determines the memory of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Chunk states per layer, including the sink.
-    pub ring: usize,
-    /// Tokens before the current one that stay visible, `L`.
-    pub window: usize,
-    /// Tokens in a chunk, `P`, at the start.
-    pub chunk: usize,
-    /// How keys and values are stored.
-    pub kv: KvType,
-    /// How a full ring makes room: its eviction policy.
-    pub eviction: Eviction,
-}
-
-impl std::fmt::Display for Geometry {
-    /// `128 chunk states in f16 that drop the oldest, a window of 64, chunks of 8`
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let kv = match self.kv {
-            KvType::F32 => "f32",
-            KvType::F16 => "f16",
-            KvType::I8 => "int8",
-        };
-        let policy = match self.eviction {
-            Eviction::Drop => "drop the oldest",
-            Eviction::Thin => "thin the older half",
-        };
-        let Geometry { ring, window, chunk, .. } = self;
-        write!(
-            f,
-            "{ring} chunk states in {kv} that {policy}, a window of {window}, chunks of {chunk}"
-        )
-    }
-}
-
-impl Geometry {
-    /// A ring of `ring` states that drops the oldest, with the model's own chunks and window.
-    pub fn new(spec: &ModelSpec, ring: usize, kv: KvType) -> Geometry {
-        let (window, chunk) = (spec.chunks.window, spec.chunks.length);
-        Geometry { ring, window, chunk, kv, eviction: Eviction::Drop }
-    }
-
-    /// Which KV heads remember what: one class per layer.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if chunk or window is out of range, [`Error::OutOfMemory`] if the ring
-    /// is longer than [`MOST_RING`].
-    pub fn layout(&self, spec: &ModelSpec) -> Result<Layout> {
-        let Geometry { ring, window, chunk, kv, eviction } = *self;
-        if ring > MOST_RING {
-            let bytes = self.state_bytes(spec);
-            return Err(Error::OutOfMemory { bytes, what: "the ring of chunk states" });
-        }
-        let plans = spec.plans(chunk)?.into_iter();
-        let classes = plans.zip(&spec.layers).enumerate().map(|(layer, (plan, of))| {
-            let heads = (0..of.kv_heads).collect();
-            let (ring, window) = slots(of, ring, window);
-            Class { layer, heads, plan, window, ring, eviction, kv }
-        });
-        Layout::new(spec.layers.iter().map(shape).collect(), classes.collect())
-    }
-
-    /// Bytes of a state of this geometry: ring, window, scan and convolution of all layers. Sums
-    /// beyond 64 bits saturate: no machine has as much.
-    pub fn state_bytes(&self, spec: &ModelSpec) -> u64 {
-        let layers = spec.layers.iter().map(|of| {
-            let (ring, window) = slots(of, self.ring, self.window);
-            let window = (window as u64).saturating_add(1);
-            let rows = self.kv.bytes(of.kv_heads, of.head_dim, ring as u64, window);
-            rows.saturating_add(shape(of).mixer_bytes())
-        });
-        layers.fold(0, u64::saturating_add)
-    }
-
-    /// Bytes per additional chunk state, across all layers that keep any.
-    pub fn bytes_of_a_state(&self, spec: &ModelSpec) -> u64 {
-        let growing = spec.layers.iter().filter(|of| of.window.is_none());
-        let layers = growing.map(|of| self.kv.bytes(of.kv_heads, of.head_dim, 1, 0));
-        layers.fold(0, u64::saturating_add)
-    }
-}
-
-/// States in the ring of a layer, and tokens before the current one in its window. A layer with its
-/// own sliding window has that window and nothing else.
-fn slots(layer: &LayerSpec, ring: usize, window: usize) -> (usize, usize) {
-    match layer.window {
-        Some(seen) => (0, seen - 1),
-        None => (ring, window),
-    }
-}
-
-/// What the memory of a layer depends on.
-fn shape(layer: &LayerSpec) -> LayerShape {
-    let (scan, conv) = layer
-        .ssm
-        .map_or((0, 0), |ssm| (2 * ssm.inner * ssm.state, 2 * (ssm.conv - 1) * ssm.channels()));
-    LayerShape { kv_heads: layer.kv_heads, head_dim: layer.head_dim, scan, conv }
-}
 
 /// For which tokens of a call logits are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +128,7 @@ pub trait State: Send {
     fn forward_top(&mut self, tokens: &[u32], top: &mut Vec<Candidate>) -> Result<()>;
 
     /// The logits (`[vocab]`) of the last token, if the call that processed it requested logits and
-    /// was for this state alone; else [`Error::NoLogits`].
+    /// was for this state alone; else [`NoLogits`](crate::Error::NoLogits).
     fn last_logits(&mut self, logits: &mut Vec<f32>) -> Result<()>;
 
     /// The state as its concrete type, for the engine that it belongs to.
@@ -242,12 +145,16 @@ pub trait State: Send {
     /// Sets other chunk lengths from the next chunk on: a plan for each class of KV heads.
     ///
     /// # Errors
-    /// [`Error::Argument`] unless there are as many plans as classes.
+    /// [`Argument`](crate::Error::Argument) unless there are as many plans as classes.
     fn set_plans(&mut self, plans: &[Plan]) -> Result<()>;
 
-    /// Shrinks the ring to `ring` states, including the sink, and frees the memory: states are
-    /// dropped or thinned according to the geometry's policy. A ring that is already smaller stays.
-    fn shrink(&mut self, ring: usize) -> Result<()>;
+    /// Shrinks the rings to this many states, including the sink, one number per class of KV heads,
+    /// and frees the memory: states are dropped or thinned according to the geometry's policy. A
+    /// ring that is already smaller stays.
+    ///
+    /// # Errors
+    /// [`Argument`](crate::Error::Argument) unless there are as many numbers as classes.
+    fn shrink(&mut self, rings: &[usize]) -> Result<()>;
 
     /// Back to position 0.
     fn reset(&mut self);

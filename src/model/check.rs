@@ -1,7 +1,7 @@
 //! What every model must satisfy, whatever its family says: engines rely on it.
 
 use super::spec::{LayerSpec, ModelSpec, RotaryTable, Scaling, Ssm};
-use crate::cache::MOST_WINDOW;
+use crate::cache::{MOST_CHUNK, MOST_WINDOW};
 use crate::error::{Error, Result};
 
 /// Wider heads are not in use; the bound keeps a query head within a kernel's stack frame.
@@ -117,6 +117,12 @@ fn mixer(ssm: &Ssm) -> Result<()> {
 
 fn chunks(spec: &ModelSpec) -> Result<()> {
     let (chunks, layers) = (&spec.chunks, spec.layers.len());
+    let far = chunks.far_length;
+    if !(1..=MOST_CHUNK).contains(&far) {
+        return Err(Error::Model(format!(
+            "chunk.far_length is {far}; it must be between 1 and {MOST_CHUNK}"
+        )));
+    }
     let found = chunks.offsets.len();
     if found != layers {
         return Err(Error::Model(format!(

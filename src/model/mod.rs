@@ -4,9 +4,11 @@
 #[doc(hidden)]
 pub mod arch;
 mod check;
+mod profile;
 mod spec;
 mod weights;
 
+pub use profile::Profile;
 pub use spec::{
     Activation, Biases, ChunkSpec, LayerSpec, ModelSpec, Norms, Pairs, RotaryTable, Rotation,
     Scaling, Ssm,

@@ -2,6 +2,7 @@
 //! (`arch/`) fill it in from a file; everything else follows the description and knows nothing of
 //! families. Names as in `spec/architecture.md`.
 
+use super::profile::Profile;
 use crate::cache::Plan;
 use crate::error::Result;
 
@@ -189,6 +190,8 @@ impl LayerSpec {
 pub struct ChunkSpec {
     /// Tokens in a chunk, `P`; 1 in a transformer.
     pub length: usize,
+    /// Tokens in a chunk of the heads that see far.
+    pub far_length: usize,
     /// Window before the current token, `L`; 0 in a transformer.
     pub window: usize,
     /// How far each layer's boundaries are shifted.
@@ -204,6 +207,7 @@ impl ChunkSpec {
     pub fn of_one_token(layers: usize) -> ChunkSpec {
         ChunkSpec {
             length: 1,
+            far_length: 1,
             window: 0,
             offsets: vec![0; layers],
             trained: vec![1],
@@ -237,6 +241,8 @@ pub struct ModelSpec {
     pub layers: Vec<LayerSpec>,
     /// The chunk schedule.
     pub chunks: ChunkSpec,
+    /// Which KV heads fetch what lies far back, if that is known.
+    pub profile: Option<Profile>,
 }
 
 impl ModelSpec {
@@ -252,7 +258,7 @@ impl ModelSpec {
 
     /// The transformer of the same sizes: no mixers, and every token a chunk.
     pub fn transformer(&self) -> ModelSpec {
-        let mut equal = self.clone();
+        let mut equal = ModelSpec { profile: None, ..self.clone() };
         equal.layers.iter_mut().for_each(|layer| layer.ssm = None);
         equal.chunks = ChunkSpec::of_one_token(self.layers.len());
         equal

@@ -1,7 +1,8 @@
 //! From a budget to the number of chunk states that fit in it.
 
+use super::reach::{Wish, states};
 use super::{MOST_WINDOW, Options};
-use crate::engine::Geometry;
+use crate::engine::{Geometry, KvType};
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 
@@ -22,9 +23,10 @@ impl Options {
     /// The geometry of a session of a model with these dimensions.
     ///
     /// # Errors
-    /// [`Error::Budget`] if the bytes can't hold even one chunk state.
+    /// [`Error::Budget`] if the bytes can't hold even one chunk state, [`Error::Argument`] for
+    /// options that are out of range or that the model has no heads for.
     pub fn geometry(&self, spec: &ModelSpec) -> Result<Geometry> {
-        let trained = Geometry::new(spec, 0, self.kv);
+        let trained = Geometry::new(spec, 0, self.kv.unwrap_or(KvType::F16));
         let chunk = self.chunk.unwrap_or(trained.chunk);
         let window = self.window.unwrap_or(trained.window);
         super::check_chunk(chunk)?;
@@ -33,45 +35,102 @@ impl Options {
                 "a window of {window} tokens was requested; the maximum is {MOST_WINDOW}"
             )));
         }
-        let of = |ring| Geometry { ring, window, chunk, eviction: self.eviction, ..trained };
-        let states = |tokens: u64| {
-            let states = tokens.div_ceil(chunk as u64);
-            usize::try_from(states).unwrap_or(usize::MAX)
+        let like = Geometry { window, chunk, eviction: self.eviction, ..trained };
+        let of = |ring| Geometry { ring, ..like };
+        let context = spec.context as u64;
+        let wish = self.wish(spec, like)?;
+        Ok(match (self.budget, wish) {
+            (Budget::Bytes(bytes), Some(wish)) => match wish.within(spec, bytes)? {
+                Some(geometry) => geometry,
+                None => Geometry { kv: wish.kv[1].0, ..like }.filled(spec, bytes)?,
+            },
+            (Budget::Bytes(bytes), None) => like.filled(spec, bytes)?,
+            (_, Some(wish)) if self.chooses_heads() => wish.unbounded(spec),
+            (Budget::Context, _) => of(states(context, chunk)),
+            (Budget::States(n), _) => of(n),
+            (Budget::Tokens(n), _) => of(states(n, chunk)),
+        })
+    }
+
+    /// Whether anything but a budget in bytes asks for heads that see far.
+    fn chooses_heads(&self) -> bool {
+        self.far.is_some() || self.near.is_some() || self.horizon.is_some()
+    }
+
+    /// How far which heads should see; none if all are alike.
+    fn wish(&self, spec: &ModelSpec, like: Geometry) -> Result<Option<Wish>> {
+        let context = match self.budget {
+            Budget::Tokens(tokens) => tokens,
+            Budget::States(states) => (states as u64).saturating_mul(like.chunk as u64),
+            Budget::Context | Budget::Bytes(_) => spec.context as u64,
         };
-        Ok(match self.budget {
-            Budget::Context => of(states(spec.context as u64)),
-            Budget::States(n) => of(n),
-            Budget::Tokens(n) => of(states(n)),
-            Budget::Bytes(budget) => {
-                let fixed = of(0).state_bytes(spec);
-                let a_state = of(0).bytes_of_a_state(spec);
-                let needed = fixed.saturating_add(a_state);
-                if budget < needed {
-                    return Err(Error::Budget {
-                        budget,
-                        needed,
-                        advice: format!(
-                            "the window of {} tokens and the mixers take {fixed} bytes, and \
-                             every chunk state takes {a_state} more",
-                            window + 1
-                        ),
-                    });
-                }
-                match (budget - fixed).checked_div(a_state) {
-                    Some(ring) => of(usize::try_from(ring).unwrap_or(usize::MAX)),
-                    // Every layer has a window of its own, so no ring takes any memory.
-                    None => of(states(spec.context as u64)),
-                }
+        let horizon = self.horizon.unwrap_or(context);
+        for (what, tokens) in [("horizon", self.horizon), ("near window", self.near)] {
+            if tokens == Some(0) {
+                return Err(Error::Argument(format!(
+                    "a {what} of 0 tokens; it must be at least 1"
+                )));
             }
+        }
+        let Some(profile) = &spec.profile else {
+            return match self.chooses_heads() && self.far != Some(0) {
+                false => Ok(None),
+                true => Err(Error::Argument(
+                    "some KV heads are to see far; the model has no profile that says which: \
+                     `attamba profile` makes one"
+                        .into(),
+                )),
+            };
+        };
+        let far = self.far.unwrap_or(profile.far_count);
+        let known = profile.far_heads.len();
+        if far > known {
+            return Err(Error::Argument(format!(
+                "{far} KV heads that see far were requested; the model's profile lists {known}"
+            )));
+        }
+        let kv = [KvType::F16, KvType::I8].map(|kv| {
+            let near = self.kv.unwrap_or(kv);
+            (near, self.far_kv.unwrap_or(near))
+        });
+        let near = self.near.unwrap_or(profile.near_window as u64);
+        let wish = Wish { like, kv, far, exactly: self.far.is_some(), near, horizon };
+        Ok((far > 0).then_some(wish))
+    }
+}
+
+impl Geometry {
+    /// The same with as many chunk states as fit in `bytes`.
+    fn filled(self, spec: &ModelSpec, bytes: u64) -> Result<Geometry> {
+        let of = |ring| Geometry { ring, ..self };
+        let fixed = of(0).state_bytes(spec);
+        let a_state = self.bytes_of_a_state(spec);
+        let needed = fixed.saturating_add(a_state);
+        if bytes < needed {
+            return Err(Error::Budget {
+                budget: bytes,
+                needed,
+                advice: format!(
+                    "the window of {} tokens and the mixers take {fixed} bytes, and every chunk \
+                     state takes {a_state} more",
+                    self.window + 1
+                ),
+            });
+        }
+        Ok(match (bytes - fixed).checked_div(a_state) {
+            Some(ring) => of(usize::try_from(ring).unwrap_or(usize::MAX)),
+            // Every layer has a window of its own, so no ring takes any memory.
+            None => of(states(spec.context as u64, self.chunk)),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::reach::shrunk;
     use super::*;
-    use crate::engine::KvType;
-    use crate::model::{ChunkSpec, LayerSpec, Ssm};
+    use crate::engine::Far;
+    use crate::model::{ChunkSpec, LayerSpec, Profile, Ssm};
     use proptest::prelude::*;
 
     fn spec(window: usize) -> ModelSpec {
@@ -90,11 +149,13 @@ mod tests {
             layers: vec![layer; 3],
             chunks: ChunkSpec {
                 length: 8,
+                far_length: 1,
                 window,
                 offsets: vec![0, 2, 5],
                 trained: vec![8],
                 carry_state: false,
             },
+            profile: None,
         }
     }
 
@@ -121,18 +182,170 @@ mod tests {
         // Three layers of two heads of 16 values, keys and values in two bytes, ten tokens each.
         let bytes = 3 * 2 * 16 * 2 * 2 * 10;
         for budget in [Budget::Bytes(bytes), Budget::States(7), Budget::Context] {
-            let options = Options { budget, kv: KvType::F16, ..Options::default() };
+            let options = Options { budget, kv: Some(KvType::F16), ..Options::default() };
             let geometry = options.geometry(&windowed).unwrap();
             assert_eq!(geometry.state_bytes(&windowed), bytes);
             assert_eq!(geometry.layout(&windowed).unwrap().state_bytes(), bytes);
         }
         windowed.layers[1].window = None;
-        let options = Options { budget: Budget::States(7), kv: KvType::F16, ..Options::default() };
+        let options =
+            Options { budget: Budget::States(7), kv: Some(KvType::F16), ..Options::default() };
         let geometry = options.geometry(&windowed).unwrap();
         // Seven states, the window of four tokens and the current one.
         let bytes = 2 * 16 * 2 * 2 * (10 + 10 + 7 + 5);
         assert_eq!(geometry.state_bytes(&windowed), bytes);
         assert_eq!(geometry.layout(&windowed).unwrap().state_bytes(), bytes);
+    }
+
+    /// Twelve heads, three of which are worth a long reach.
+    fn with_profile(window: usize, chunk: usize) -> ModelSpec {
+        let mut spec = spec(window);
+        spec.chunks.length = chunk;
+        spec.chunks.offsets = vec![0; 3];
+        for layer in &mut spec.layers {
+            (layer.heads, layer.kv_heads) = (4, 4);
+        }
+        let far_heads = vec![(1, 3), (2, 0), (1, 0), (0, 2)];
+        spec.profile = Some(Profile { far_heads, far_count: 3, near_window: 100 });
+        spec
+    }
+
+    /// Heads that see far, tokens that these and the others see, and the types.
+    fn seen(geometry: Geometry) -> (usize, usize, usize, KvType) {
+        let Geometry { ring, kv, far, .. } = geometry;
+        far.map_or((0, 0, ring, kv), |far| (far.heads, far.ring, ring, far.kv))
+    }
+
+    #[test]
+    fn bytes_decide_how_many_heads_see_far() {
+        let spec = with_profile(0, 1);
+        // Keys and values of a token in one head.
+        let (half, int8) = (2 * 2 * 16, 2 * (16 + 4));
+        let windows = 12 * half;
+        let geometry = |bytes: u64| {
+            let options = Options { budget: Budget::Bytes(windows + bytes), ..Options::default() };
+            let mut spec = spec.clone();
+            spec.layers.iter_mut().for_each(|layer| layer.ssm = None);
+            let geometry = options.geometry(&spec).unwrap();
+            assert!(geometry.state_bytes(&spec) <= windows + bytes);
+            seen(geometry)
+        };
+        assert_eq!(geometry(12 * 1000 * half), (0, 0, 1000, KvType::F16));
+        assert_eq!(geometry(1 << 30), (0, 0, 1000, KvType::F16));
+        assert_eq!(geometry(12 * 1000 * half - 1), (0, 0, 1000, KvType::I8));
+        assert_eq!(geometry(12 * 1000 * int8), (0, 0, 1000, KvType::I8));
+        assert_eq!(geometry(12 * 1000 * int8 - 1), (3, 1000, 999, KvType::I8));
+        assert_eq!(geometry((3 * 1000 + 9 * 100) * int8), (3, 1000, 100, KvType::I8));
+        assert_eq!(geometry((3 * 1000 + 9 * 100) * int8 - 1), (2, 1000, 189, KvType::I8));
+        assert_eq!(geometry((1000 + 11 * 100) * int8), (1, 1000, 100, KvType::I8));
+        assert_eq!(geometry((1000 + 11 * 100) * int8 - 1), (0, 0, 174, KvType::I8));
+    }
+
+    #[test]
+    fn who_wants_to_choose_may() {
+        let spec = with_profile(4, 8);
+        let budget = Budget::Tokens(400);
+        let of = |options: Options| options.geometry(&spec).map(seen);
+        let plain = Options { budget, ..Options::default() };
+        assert_eq!(of(plain).unwrap(), (0, 0, 50, KvType::F16));
+        let far = Options { far: Some(4), ..plain };
+        assert_eq!(of(far).unwrap(), (4, 400, 13, KvType::F16));
+        let near = Options { near: Some(160), far_kv: Some(KvType::I8), ..plain };
+        assert_eq!(of(near).unwrap(), (3, 400, 20, KvType::I8));
+        let horizon = Options { horizon: Some(7000), kv: Some(KvType::F32), ..plain };
+        assert_eq!(of(horizon).unwrap(), (3, 7000, 13, KvType::F32));
+        let none = Options { far: Some(0), near: Some(160), ..plain };
+        assert_eq!(of(none).unwrap(), (0, 0, 50, KvType::F16));
+        for wrong in [
+            Options { far: Some(5), ..plain },
+            Options { near: Some(0), ..plain },
+            Options { horizon: Some(0), ..plain },
+        ] {
+            assert!(matches!(of(wrong), Err(Error::Argument(_))), "{wrong:?}");
+        }
+        // Exactly as many, or an error that says what they would take.
+        let bytes = |bytes| Options { budget: Budget::Bytes(bytes), far: Some(4), ..plain };
+        let Err(Error::Budget { needed, .. }) = of(bytes(1000)) else { panic!("they don't fit") };
+        assert_eq!(of(bytes(needed)).unwrap(), (4, 1000, 1, KvType::I8));
+        assert!(of(bytes(needed - 1)).is_err());
+        let mut unknown = spec.clone();
+        unknown.profile = None;
+        let e = far.geometry(&unknown).unwrap_err().to_string();
+        assert!(e.contains("attamba profile"), "{e}");
+    }
+
+    #[test]
+    fn types_that_no_window_can_share_are_refused() {
+        let spec = with_profile(4, 8);
+        let options = Options {
+            far: Some(2),
+            kv: Some(KvType::F32),
+            far_kv: Some(KvType::I8),
+            ..Options::default()
+        };
+        assert!(options.geometry(&spec).unwrap().layout(&spec).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn more_bytes_never_remember_less(
+            bytes in 0u64..4 << 20,
+            more in 0u64..1 << 20,
+            window in 0usize..40,
+            chunk in 1usize..9,
+            near in 1u64..300,
+        ) {
+            let spec = with_profile(window, chunk);
+            let geometry = |bytes| {
+                let budget = Budget::Bytes(bytes);
+                Options { budget, near: Some(near), ..Options::default() }.geometry(&spec)
+            };
+            let Ok(some) = geometry(bytes) else { return Ok(()) };
+            prop_assert!(some.state_bytes(&spec) <= bytes);
+            prop_assert_eq!(some.layout(&spec).unwrap().state_bytes(), some.state_bytes(&spec));
+            // At least one token of every head.
+            prop_assert!(some.ring >= 1);
+            let larger = geometry(bytes + more).unwrap();
+            // All heads see the horizon; else more of them see it; else the others see more.
+            let rank = |geometry: Geometry| match geometry.far {
+                None => (if geometry.ring >= states(1000, chunk) { 12 } else { 0 }, geometry.ring),
+                Some(far) => (far.heads, geometry.ring),
+            };
+            prop_assert!(rank(some) <= rank(larger), "{some}, then {larger}");
+        }
+
+        #[test]
+        fn a_session_by_head_shrinks_to_any_budget(
+            heads in 1usize..5,
+            ring in 1usize..60,
+            far_ring in 1usize..200,
+            bytes in 0u64..60_000,
+            more in 0u64..10_000,
+        ) {
+            let spec = with_profile(3, 4);
+            let far = Some(Far { heads, ring: far_ring, kv: KvType::I8 });
+            let from = Geometry { far, ..Geometry::new(&spec, ring, KvType::F16) };
+            let least = |far: Far| Far { ring: 1, ..far };
+            let least = Geometry { ring: 1, far: far.map(least), ..from }.state_bytes(&spec);
+            let shrunk = |bytes| shrunk(&spec, from, 100, bytes);
+            match shrunk(bytes) {
+                Err(Error::Budget { needed, .. }) => {
+                    prop_assert!(bytes < least);
+                    prop_assert_eq!(needed, least);
+                }
+                Err(e) => prop_assert!(false, "{e}"),
+                Ok(smaller) => {
+                    prop_assert!(smaller.state_bytes(&spec) <= bytes);
+                    let (a, b) = (smaller.far.unwrap().ring, smaller.ring);
+                    prop_assert!(a <= far_ring && b <= ring);
+                    let larger = shrunk(bytes + more).unwrap();
+                    prop_assert!(larger.far.unwrap().ring >= a && larger.ring >= b);
+                    if from.state_bytes(&spec) <= bytes {
+                        prop_assert_eq!(smaller, from);
+                    }
+                }
+            }
+        }
     }
 
     proptest! {
@@ -141,7 +354,7 @@ mod tests {
             let spec = spec(window);
             for kv in [KvType::F32, KvType::F16, KvType::I8] {
                 let budget = Budget::Bytes(bytes);
-                let options = Options { budget, kv, ..Options::default() };
+                let options = Options { budget, kv: Some(kv), ..Options::default() };
                 if let Ok(geometry) = options.geometry(&spec) {
                     prop_assert!(geometry.state_bytes(&spec) <= bytes);
                     let larger = Geometry { ring: geometry.ring + 1, ..geometry };

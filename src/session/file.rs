@@ -4,7 +4,7 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | [header](super::header) | 120 |
+//! | [header](super::header) | 144 |
 //! | block tables of all layers, [`Tables::encode`] | |
 //! | note: whatever the caller stores with the session | |
 //! | logits of the last token, f32; empty if the session had none | |

@@ -4,21 +4,23 @@
 //! | part | bytes |
 //! |---|---|
 //! | magic `attamba` and a zero byte | 8 |
-//! | version, 3 | 8 |
+//! | version, 4 | 8 |
 //! | fingerprint of the model | 16 |
 //! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
+//! | KV heads that see far, their ring, and their type of keys and values; zeros if there are none | 3 × 8 |
 //! | position | 8 |
 //! | length of the block tables, of the note, of the logits, of the image, in bytes | 4 × 8 |
 //! | checksum of everything above | 8 |
 
 use super::{Eviction, MOST_CHUNK, MOST_WINDOW};
-use crate::engine::{Engine, Geometry, KvType};
+use crate::engine::{Engine, Far, Geometry, KvType};
 use crate::error::{Error, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: [u8; 8] = *b"attamba\0";
-const VERSION: u64 = 3;
-const NUMBERS: usize = 10;
+const VERSION: u64 = 4;
+const NUMBERS: usize = GEOMETRY + 5;
+const GEOMETRY: usize = 8;
 /// Magic, version, fingerprint and the numbers; the checksum follows.
 const SUMMED: usize = 8 + 8 + 16 + 8 * NUMBERS;
 /// Bytes of a header.
@@ -41,19 +43,22 @@ pub(super) struct Header {
     pub image: u64,
 }
 
-/// A geometry as numbers: chunk, window, ring, keys and values, eviction.
-pub(super) struct Numbers([u64; 5]);
+/// A geometry as numbers: chunk, window, ring, keys and values, eviction, and for the heads that see
+/// far their number, ring, keys and values.
+pub(super) struct Numbers([u64; GEOMETRY]);
+
+/// Types of keys and values, by their numbers.
+const KV_TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::I8];
 
 impl From<Geometry> for Numbers {
     fn from(geometry: Geometry) -> Numbers {
-        let Geometry { ring, window, chunk, kv, eviction } = geometry;
-        let kv = match kv {
-            KvType::F32 => 0,
-            KvType::F16 => 1,
-            KvType::I8 => 2,
-        };
-        let eviction = Eviction::ALL.iter().position(|e| *e == eviction).unwrap_or(0) as u64;
-        Numbers([chunk as u64, window as u64, ring as u64, kv, eviction])
+        let Geometry { ring, window, chunk, kv: near_kv, eviction, far } = geometry;
+        let kv = |of: KvType| KV_TYPES.iter().position(|kv| *kv == of).unwrap_or(0);
+        let eviction = Eviction::ALL.iter().position(|e| *e == eviction).unwrap_or(0);
+        let far = far.map_or([0; 3], |far| [far.heads, far.ring, kv(far.kv)]);
+        let [heads, far_ring, far_kv] = far;
+        let numbers = [chunk, window, ring, kv(near_kv), eviction, heads, far_ring, far_kv];
+        Numbers(numbers.map(|n| n as u64))
     }
 }
 
@@ -63,30 +68,35 @@ impl Numbers {
             Ok(n) if n <= most => Ok(n),
             _ => Err(damaged(&format!("{n} {what}"))),
         };
-        let Numbers([chunk, window, ring, kv, eviction]) = *self;
+        fn one_of<T: Copy>(all: &[T], n: u64, what: &str) -> Result<T> {
+            let found = usize::try_from(n).ok().and_then(|index| all.get(index));
+            found.copied().ok_or_else(|| damaged(&format!("{n} as the {what}")))
+        }
+        let kv = |n: u64| one_of(&KV_TYPES, n, "type of keys and values");
+        let Numbers([chunk, window, ring, near_kv, eviction, heads, far_ring, far_kv]) = *self;
+        let far = Far {
+            heads: size(heads, usize::MAX, "KV heads that see far")?,
+            ring: size(far_ring, usize::MAX, "chunk states")?,
+            kv: kv(far_kv)?,
+        };
         Ok(Geometry {
             ring: size(ring, usize::MAX, "chunk states")?,
             window: size(window, MOST_WINDOW, "tokens in the window")?,
             chunk: size(chunk, MOST_CHUNK, "tokens in a chunk")?.max(1),
-            kv: match kv {
-                0 => KvType::F32,
-                1 => KvType::F16,
-                2 => KvType::I8,
-                n => return Err(damaged(&format!("{n} as the type of keys and values"))),
-            },
-            eviction: *usize::try_from(eviction)
-                .ok()
-                .and_then(|index| Eviction::ALL.get(index))
-                .ok_or_else(|| damaged(&format!("{eviction} as the eviction policy")))?,
+            kv: kv(near_kv)?,
+            eviction: one_of(&Eviction::ALL, eviction, "eviction policy")?,
+            far: (far.heads > 0).then_some(far),
         })
     }
 }
 
 impl Header {
     fn numbers(&self) -> [u64; NUMBERS] {
-        let Numbers([chunk, window, ring, kv, eviction]) = self.geometry;
         let Header { position, tables, note, logits, image, .. } = *self;
-        [chunk, window, ring, kv, eviction, position, tables, note, logits, image]
+        let mut numbers = [0; NUMBERS];
+        numbers[..GEOMETRY].copy_from_slice(&self.geometry.0);
+        numbers[GEOMETRY..].copy_from_slice(&[position, tables, note, logits, image]);
+        numbers
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -118,12 +128,12 @@ impl Header {
         let number = |i: usize| word(32 + 8 * i);
         Ok(Header {
             fingerprint: u128::from(word(16)) | u128::from(word(24)) << 64,
-            geometry: Numbers([0, 1, 2, 3, 4].map(number)),
-            position: number(5),
-            tables: number(6),
-            note: number(7),
-            logits: number(8),
-            image: number(9),
+            geometry: Numbers(std::array::from_fn(number)),
+            position: number(GEOMETRY),
+            tables: number(GEOMETRY + 1),
+            note: number(GEOMETRY + 2),
+            logits: number(GEOMETRY + 3),
+            image: number(GEOMETRY + 4),
         })
     }
 

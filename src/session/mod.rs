@@ -7,6 +7,7 @@ mod generate;
 mod header;
 mod lost;
 mod pause;
+mod reach;
 mod sequence;
 mod shrink;
 mod snapshot;
@@ -34,8 +35,21 @@ use sequence::{Next, Sequence};
 pub struct Options {
     /// How much it may remember.
     pub budget: Budget,
-    /// How keys and values are stored.
-    pub kv: KvType,
+    /// How keys and values are stored. By default in half precision, or in int8 where only that
+    /// fits a budget in bytes and some heads are to see far.
+    pub kv: Option<KvType>,
+    /// How those of the heads that see far are stored; by default like the others.
+    pub far_kv: Option<KvType>,
+    /// How many KV heads see far: the first ones of the model's [`Profile`](crate::model::Profile).
+    /// By default as many as the profile thinks worth their bytes and a budget in bytes allows; none
+    /// for other budgets, unless `near` or `horizon` is given.
+    pub far: Option<usize>,
+    /// Tokens that the other heads see, at least if the budget is in bytes; by default as the
+    /// profile says.
+    pub near: Option<u64>,
+    /// Tokens that heads see if they see far; by default the training context, or the budget if it
+    /// is in tokens or states.
+    pub horizon: Option<u64>,
     /// Which states are evicted when the ring is full.
     pub eviction: Eviction,
     /// Tokens per chunk, if different from the file. Lengths that the model was not trained with
@@ -50,7 +64,11 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             budget: Budget::Context,
-            kv: KvType::F16,
+            kv: None,
+            far_kv: None,
+            far: None,
+            near: None,
+            horizon: None,
             eviction: Eviction::Drop,
             chunk: None,
             window: None,
@@ -301,7 +319,8 @@ impl Session {
         self.geometry
     }
 
-    /// Sets chunks of `chunk` tokens, at least 1, from the next chunk on. A length that the model
+    /// Sets chunks of `chunk` tokens, at least 1, from the next chunk on, for heads that don't see
+    /// far. A length that the model
     /// was not trained with (see [`ChunkSpec::trained`](crate::model::ChunkSpec::trained)) works,
     /// but worse.
     ///
@@ -310,7 +329,7 @@ impl Session {
     pub fn set_chunk(&mut self, chunk: usize) -> Result<()> {
         check_chunk(chunk)?;
         warn_of_chunk(self.spec(), chunk);
-        let plans = self.spec().plans(chunk)?;
+        let plans = self.geometry.plans(self.spec(), chunk)?;
         self.sequence.set_plans(&plans)
     }
 

@@ -151,8 +151,8 @@ impl Sequence {
     }
 
     /// The logits stay: what is known about the next token was computed before.
-    pub fn shrink(&mut self, ring: usize) -> Result<()> {
-        self.state.shrink(ring)
+    pub fn shrink(&mut self, rings: &[usize]) -> Result<()> {
+        self.state.shrink(rings)
     }
 
     pub fn set_plans(&mut self, plans: &[Plan]) -> Result<()> {

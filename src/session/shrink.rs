@@ -1,7 +1,6 @@
 //! Memory pressure: a session that continues with less memory.
 
-use super::{Budget, Options, Session};
-use crate::engine::Geometry;
+use super::{Session, reach};
 use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +44,9 @@ impl Session {
     }
 
     /// Shrinks the state to fit in `bytes`, at once and without processing any token again: chunk
-    /// states are dropped or thinned, according to the session's eviction policy. A budget that is
+    /// states are dropped or thinned, according to the session's eviction policy. Where some heads
+    /// see far, the others give up states first, down to the profile's
+    /// [`near_window`](crate::model::Profile::near_window). A budget that is
     /// larger than what the session has changes nothing. Earlier snapshots belong to a larger
     /// session and can't be restored.
     ///
@@ -62,12 +63,12 @@ impl Session {
     }
 
     fn shrink_to(&mut self, bytes: u64) -> Result<()> {
-        let Geometry { ring, window, chunk, kv, eviction } = self.geometry;
-        let (chunk, window) = (Some(chunk), Some(window));
-        let options = Options { budget: Budget::Bytes(bytes), kv, eviction, chunk, window };
-        let smaller = options.geometry(self.spec())?;
-        if smaller.ring < ring {
-            self.sequence.shrink(smaller.ring)?;
+        let spec = self.spec();
+        let near = spec.profile.as_ref().map_or(0, |profile| profile.near_window as u64);
+        let smaller = reach::shrunk(spec, self.geometry, near, bytes)?;
+        if smaller != self.geometry {
+            let rings = smaller.rings(spec)?;
+            self.sequence.shrink(&rings)?;
             self.geometry = smaller;
         }
         Ok(())

@@ -6,12 +6,12 @@
 use super::models::{Numbers, Sizes, Tensor};
 use super::python::run_python;
 use super::toy::TOY;
-use attamba::Engine;
 use attamba::gguf::{Gguf, Writer};
-use attamba::model::Model;
 use attamba::model::arch::FAMILIES;
+use attamba::model::{Model, ModelSpec};
 use attamba::quant::{DType, dequantize, quantize};
-use attamba::session::{Options, Session};
+use attamba::session::{Budget, Options, Session};
+use attamba::{Engine, KvType};
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -30,7 +30,8 @@ pub struct Case {
     pub model: Arc<Model>,
     pub tokens: Vec<u32>,
     pub runs: Vec<Run>,
-    pub mass: Mass,
+    /// Measured where everything is kept.
+    pub mass: Option<Mass>,
 }
 
 /// The attention that some tokens pay to some positions.
@@ -43,8 +44,26 @@ pub struct Mass {
 
 pub struct Run {
     pub ring: Option<usize>,
+    /// How many heads see far, and how many states those keep.
+    pub far: Option<[usize; 2]>,
     /// `[tokens][vocab]`
     pub logits: Vec<f32>,
+}
+
+impl Run {
+    /// The options of a session that remembers what the reference did, over `tokens` tokens.
+    pub fn options(&self, spec: &ModelSpec, tokens: usize, kv: KvType) -> Options {
+        let budget = Budget::States(self.ring.unwrap_or(tokens));
+        let options = Options { budget, kv: Some(kv), ..Options::default() };
+        let Some([heads, ring]) = self.far else { return options };
+        let tokens_in = |states: usize, chunk: usize| Some((states * chunk) as u64);
+        Options {
+            far: Some(heads),
+            near: tokens_in(self.ring.unwrap_or(tokens), spec.chunks.length),
+            horizon: tokens_in(ring, spec.chunks.far_length),
+            ..options
+        }
+    }
 }
 
 /// How a sequence is split into calls.
@@ -112,13 +131,25 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
     let runs = case["runs"].as_array().unwrap().iter().map(|run| {
         let bytes = std::fs::read(path(&run["logits"])).unwrap();
         let logits = bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        Run { ring: run["ring"].as_u64().map(|n| n as usize), logits }
+        let number = |value: &Value| value.as_u64().map(|n| n as usize);
+        let far = Some([number(&run["far"][0]), number(&run["far"][1])]);
+        let far = far.and_then(|[heads, ring]| Some([heads?, ring?]));
+        Run { ring: number(&run["ring"]), far, logits }
     });
     let range = |ends: &Value| -> Range<usize> {
         let [start, end] = [0, 1].map(|i| ends[i].as_u64().unwrap() as usize);
         start..end
     };
-    let (mass, heads) = (&case["mass"], case["mass"]["heads"].as_array().unwrap());
+    let mass = |mass: &Value| Mass {
+        queries: range(&mass["queries"]),
+        keys: range(&mass["keys"]),
+        heads: mass["heads"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| h.as_f64().unwrap() as f32)
+            .collect(),
+    };
     Case {
         name: case["name"].as_str().unwrap().to_owned(),
         kind,
@@ -132,11 +163,7 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
             .map(|t| t.as_u64().unwrap() as u32)
             .collect(),
         runs: runs.collect(),
-        mass: Mass {
-            queries: range(&mass["queries"]),
-            keys: range(&mass["keys"]),
-            heads: heads.iter().map(|h| h.as_f64().unwrap() as f32).collect(),
-        },
+        mass: case.get("mass").filter(|found| !found.is_null()).map(mass),
     }
 }
 

@@ -185,10 +185,9 @@ class Mass:
         self.kv_heads = reference.Model(path).kv_heads
         self.sums = [np.zeros(n) for n in self.kv_heads]
 
-    def __call__(self, layer, t, positions, weights):
+    def __call__(self, layer, t, weights):
         if self.queries[0] <= t < self.queries[1]:
-            meant = [self.keys[0] <= position < self.keys[1] for position in positions]
-            of_head = weights[:, meant].sum(-1).reshape(self.kv_heads[layer], -1)
+            of_head = weights[:, slice(*self.keys)].sum(-1).reshape(self.kv_heads[layer], -1)
             self.sums[layer] += of_head.max(-1)
 
     def done(self):
@@ -196,22 +195,59 @@ class Mass:
         return dict(queries=self.queries, keys=self.keys, heads=means.tolist())
 
 
+def by_head_cases():
+    """Models some of whose KV heads see far: from one to all of them, chunked and not, rings full and not."""
+    rng = np.random.default_rng(241117685)
+    for number in range(60):
+        sizes = random_sizes(rng, FLOATS[number % len(FLOATS)], number % 2 == 0)
+        heads = sizes["layers"] * sizes["kv_heads"]
+        listed = int(rng.integers(1, heads + 1))
+        far_length = 1 if sizes["arch"] == "llama" else int(rng.choice([1, 1, 2, 3, 8]))
+        far = 1 if number < 4 else heads if number < 8 else int(rng.integers(1, listed + 1))
+        profile = dict(far_heads=[int(n) for n in rng.permutation(heads)[:max(listed, far)]], far_length=far_length)
+        yield dict(
+            name=f"by head {number:02} {sizes} {profile}",
+            file=f"by-head-{number:02}.gguf",
+            kind="by head",
+            tokens=[int(t) for t in rng.integers(sizes["vocab"], size=int(rng.integers(60, 200)))],
+            rings=[int(n) for n in rng.permutation([1, 2, 5, 12])[:2]],
+            far=[far, int(rng.integers(1, 80))],
+            sizes=sizes,
+            profile=profile,
+        )
+
+
+def write_profile(writer, arch, profile):
+    writer.add_array(f"{arch}.memory.far_heads", profile["far_heads"])
+    writer.add_uint32(f"{arch}.chunk.far_length", profile["far_length"])
+
+
 def judge(case):
     path = os.path.join(folder, case["file"])
     if "sizes" in case:
-        sizes, keys = case.pop("sizes"), case.pop("keys", None)
-        reference.make(path, 7, sizes, lambda writer: keys and write_keys(writer, sizes, keys))
-    runs, mass = [], Mass(path, case)
+        sizes, keys, profile = case.pop("sizes"), case.pop("keys", None), case.pop("profile", None)
+
+        def more_keys(writer):
+            if keys:
+                write_keys(writer, sizes, keys)
+            if profile:
+                write_profile(writer, sizes["arch"], profile)
+
+        reference.make(path, 7, sizes, more_keys)
+    runs, far, mass = [], case.pop("far", None), None
     for ring in case.pop("rings"):
         name = f"{case['file']}.{ring}.f32"
-        watch = [mass] if ring is None else []
-        reference.logits(path, case["tokens"], ring, *watch).astype("<f4").tofile(os.path.join(folder, name))
-        runs.append(dict(ring=ring, logits=name))
-    return dict(case, runs=runs, mass=mass.done())
+        watch = []
+        if ring is None:
+            mass = Mass(path, case)
+            watch = [mass]
+        reference.logits(path, case["tokens"], ring, far, *watch).astype("<f4").tofile(os.path.join(folder, name))
+        runs.append(dict(ring=ring, far=far, logits=name))
+    return dict(case, runs=runs, mass=mass and mass.done())
 
 
 with open(os.path.join(folder, "given.json")) as given:
-    cases = json.load(given) + list(random_cases()) + list(toy_cases())
+    cases = json.load(given) + list(random_cases()) + list(toy_cases()) + list(by_head_cases())
 # The longest first, so that no process is left with one at the end.
 cases.sort(key=lambda case: -len(case["tokens"]))
 with multiprocessing.get_context("fork").Pool() as pool:

@@ -114,7 +114,7 @@ proptest! {
 
         // Shrunk: every class keeps what it would keep alone.
         let before = layout.state_bytes();
-        let remap = tables.shrink(ring);
+        let remap = tables.shrink(&vec![ring; each.len()]).unwrap();
         let kept: Vec<Vec<usize>> = each.iter_mut().map(|own| own.shrink(ring)).collect();
         for (class, side, head, slots) in remap.heads() {
             prop_assert!(side < 2 && head < layout.classes()[class].heads.len());

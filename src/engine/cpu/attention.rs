@@ -1,7 +1,7 @@
 //! The attention of a layer: rotation, and attention over what each token sees.
 
 use super::Shared;
-use super::kernels::{Kept, Partial, Queries};
+use super::kernels::{Partial, Precision, Queries};
 use super::model::{Part, Pass, owner};
 use super::product::Product;
 use crate::cache;
@@ -10,7 +10,7 @@ use crate::model::{Layer, Pairs};
 /// Number of rows from which splitting one token's attention among threads pays off.
 const ROWS_OF_A_PART: usize = 128;
 
-impl<K: Kept> Pass<'_, '_, K> {
+impl<P: Precision> Pass<'_, '_, P> {
     /// Norm and rotation of the query and key heads; keys and values are written to the block in
     /// the form they are stored in.
     pub(super) fn rotate_and_store(
@@ -55,8 +55,8 @@ impl<K: Kept> Pass<'_, '_, K> {
                 for (head, (k, v)) in heads.enumerate() {
                     finish(k, k_norm, t);
                     let [k_row, v_row] = part.cache.block_row(index, head, row);
-                    shared.kernels.convert::<K>(k, k_row);
-                    shared.kernels.convert::<K>(v, v_row);
+                    shared.kernels.convert::<P::Plain>(k, k_row);
+                    shared.kernels.convert::<P::Plain>(v, v_row);
                 }
             }
         });
@@ -78,7 +78,7 @@ impl<K: Kept> Pass<'_, '_, K> {
 
         // Classes of KV heads may see different rows; the number of parts follows from the longest
         // list.
-        let visible = |part: &Part<K>| {
+        let visible = |part: &Part<P>| {
             let tables = &part.cache.tables;
             let classes = tables.layout().classes_of(index);
             let rows = classes.map(|class| cache::rows(tables.class(class).visible(part.len - 1)));
@@ -103,9 +103,8 @@ impl<K: Kept> Pass<'_, '_, K> {
                     heads: group,
                     head_dim: n,
                 };
-                let (places, class) = sequence.cache.places(index, head);
-                let runs = sequence.cache.tables.class(class).visible(row_of_block);
-                let rows = cache::rows(runs);
+                let cache = &*sequence.cache;
+                let rows = cache::rows(cache.visible(index, head, row_of_block));
                 let part_rows = part * rows / parts..(part + 1) * rows / parts;
                 let row = (t + part) * heads + first;
                 let mut into = Partial {
@@ -116,7 +115,8 @@ impl<K: Kept> Pass<'_, '_, K> {
                     max: s.max.write(row, group),
                     sum: s.sum.write(row, group),
                 };
-                shared.kernels.attend::<K>(&queries, &places, runs, part_rows, &mut into);
+                let (place, kernels) = ((index, head), shared.kernels);
+                cache.attend(kernels, &queries, place, row_of_block, part_rows, &mut into);
                 if parts == 1 {
                     shared.kernels.divide(&mut into, n);
                 }

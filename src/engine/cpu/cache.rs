@@ -1,9 +1,10 @@
 //! The memory of a sequence: ring and window of keys and values, and the mixers' states.
 
 use super::buffer::Buffer;
-use super::kernels::{Element, Kept, Places, Rows};
-use crate::cache::{HeadRows, Layout, Place, Remap, Stretch, Tables};
+use super::kernels::{Element, Kept, Kernels, Partial, Places, Precision, Queries, Rows};
+use crate::cache::{HeadRows, KvType, Layout, Place, Remap, Run, Stretch, Tables};
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where the rows of a class of KV heads are on a shelf.
@@ -96,11 +97,12 @@ impl<E: Element> Shelf<E> {
         }
     }
 
-    /// Shortens heads: they move towards the beginning, each by way of a copy, since its rows were
-    /// not in slot order.
-    fn shrink(&mut self, remap: &Remap) {
-        let (boards, rows, values) = boards(rings(&remap.to));
-        for (class, side, head, slots) in remap.heads() {
+    /// Shortens heads of a ring: they move towards the beginning, each by way of a copy, since its
+    /// rows were not in slot order.
+    fn shrink(&mut self, remap: &Remap, kind: RingKind) {
+        let (boards, rows, values) = boards(rings(&remap.to, kind));
+        let own = |class: usize| kind.holds(remap.to.classes()[class].kv);
+        for (class, side, head, slots) in remap.heads().filter(|of| own(of.0)) {
             let [old, new] = [&self.boards[class], &boards[class]];
             let values = self.values[side].as_mut_slice();
             let rows = slots.iter().map(|slot| old.value(head, *slot));
@@ -141,18 +143,39 @@ fn boards(classes: impl Iterator<Item = (usize, usize, usize)>) -> (Vec<Board>, 
     (boards, first_row, first_value)
 }
 
-/// Heads, slots and width of the rings of all classes.
-fn rings(layout: &Layout) -> impl Iterator<Item = (usize, usize, usize)> {
-    let classes = layout.classes().iter();
-    classes.map(|class| (class.heads.len(), class.ring, layout.shape(class).head_dim))
+/// Which rings are on a shelf.
+#[derive(Clone, Copy)]
+enum RingKind {
+    /// Those whose values have the type of the window.
+    Plain,
+    /// Those in 8-bit integers.
+    Short,
 }
 
-/// The memory of one sequence.
-pub(super) struct Cache<K: Kept> {
-    ring: Shelf<K::Ring>,
-    window: Shelf<K::Near>,
+impl RingKind {
+    fn holds(self, kv: KvType) -> bool {
+        matches!(self, RingKind::Short) == (kv == KvType::I8)
+    }
+}
+
+/// Heads, slots and width of the rings of all classes; no slots for rings of another kind.
+fn rings(layout: &Layout, kind: RingKind) -> impl Iterator<Item = (usize, usize, usize)> {
+    layout.classes().iter().map(move |class| {
+        let slots = if kind.holds(class.kv) { class.ring } else { 0 };
+        (class.heads.len(), slots, layout.shape(class).head_dim)
+    })
+}
+
+type PlainRing<P> = <<P as Precision>::Plain as Kept>::Ring;
+type ShortRing<P> = <<P as Precision>::Short as Kept>::Ring;
+
+/// The memory of one sequence. Classes of KV heads may store their rings in different types.
+pub(super) struct Cache<P: Precision> {
+    plain: Shelf<PlainRing<P>>,
+    short: Shelf<ShortRing<P>>,
+    window: Shelf<P::Near>,
     /// The current tokens, a board for each layer, all in the same place: not part of the state.
-    block: Shelf<K::Near>,
+    block: Shelf<P::Near>,
     /// `[layer][side][head][N][I / H]`
     pub scan: Buffer<f32>,
     /// `[layer][side][C - 1][channels]`: inputs of the convolution, oldest first.
@@ -160,9 +183,9 @@ pub(super) struct Cache<K: Kept> {
     pub tables: Tables,
 }
 
-impl<K: Kept> Cache<K> {
+impl<P: Precision> Cache<P> {
     /// Empty, for blocks of at most `block` tokens.
-    pub fn new(layout: Arc<Layout>, block: usize) -> Result<Cache<K>> {
+    pub fn new(layout: Arc<Layout>, block: usize) -> Result<Cache<P>> {
         let layers = layout.layers();
         let windows = layout.classes().iter();
         let windows = windows.map(|c| (c.heads.len(), c.window + 1, layout.shape(c).head_dim));
@@ -174,8 +197,10 @@ impl<K: Kept> Cache<K> {
         of_block.boards = layers.iter().map(|of| board(of.head_dim)).collect();
         let scan = layers.iter().map(|of| of.scan).sum();
         let conv = layers.iter().map(|of| of.conv).sum();
+        let of_rings = "the ring of chunk states";
         Ok(Cache {
-            ring: Shelf::new(rings(&layout), "the ring of chunk states")?,
+            plain: Shelf::new(rings(&layout, RingKind::Plain), of_rings)?,
+            short: Shelf::new(rings(&layout, RingKind::Short), of_rings)?,
             window: Shelf::new(windows, "the window")?,
             block: of_block,
             scan: Buffer::new(scan, "scan states")?,
@@ -184,21 +209,61 @@ impl<K: Kept> Cache<K> {
         })
     }
 
-    /// Where the rows of a KV head of a layer are, and the index of its class.
+    /// Attention of `queries` over `rows` of what the token `t` of the block sees in a KV head of a
+    /// layer: see [`Kernels::attend`].
+    ///
+    /// # Safety
+    /// None of the rows may be written meanwhile, `into` must be as the kernel wants it, and the
+    /// block must have been checked by [`Cache::check_visible`].
+    pub unsafe fn attend(
+        &self,
+        kernels: &Kernels,
+        queries: &Queries,
+        (layer, head): (usize, usize),
+        t: usize,
+        rows: Range<usize>,
+        into: &mut Partial,
+    ) {
+        let (class, number) = self.tables.layout().place(layer, head);
+        let runs = self.tables.class(class).visible(t);
+        // SAFETY: passed on.
+        unsafe {
+            match self.tables.layout().classes()[class].kv {
+                KvType::I8 => {
+                    let places = self.places(&self.short, (class, number), (layer, head));
+                    kernels.attend::<P::Short>(queries, &places, runs, rows, into);
+                }
+                KvType::F32 | KvType::F16 => {
+                    let places = self.places(&self.plain, (class, number), (layer, head));
+                    kernels.attend::<P::Plain>(queries, &places, runs, rows, into);
+                }
+            }
+        }
+    }
+
+    /// What a token of the block sees in a KV head of a layer.
+    pub fn visible(&self, layer: usize, head: usize, t: usize) -> &[Run] {
+        self.tables.class(self.tables.layout().place(layer, head).0).visible(t)
+    }
+
+    /// Where the rows of a KV head are, whose ring is on this shelf.
     ///
     /// # Safety
     /// None of the rows may be written while the pointers are in use.
-    pub unsafe fn places(&self, layer: usize, head: usize) -> (Places<K::Ring, K::Near>, usize) {
-        let (class, number) = self.tables.layout().place(layer, head);
+    unsafe fn places<R: Element>(
+        &self,
+        ring: &Shelf<R>,
+        (class, number): (usize, usize),
+        (layer, head): (usize, usize),
+    ) -> Places<R, P::Near> {
         // SAFETY: passed on.
-        let places = unsafe {
+        unsafe {
             Places {
-                ring: self.ring.head(class, number),
+                ring: ring.head(class, number),
                 window: self.window.head(class, number),
                 block: self.block.head(layer, head),
             }
-        };
-        (places, class)
+        }
     }
 
     /// The key and the value of a token of the block, to write.
@@ -206,7 +271,7 @@ impl<K: Kept> Cache<K> {
     /// # Safety
     /// Nobody else may touch that row meanwhile.
     #[allow(clippy::mut_from_ref, reason = "disjoint rows for the threads of a region")]
-    pub unsafe fn block_row(&self, layer: usize, head: usize, token: usize) -> [&mut [K::Near]; 2] {
+    pub unsafe fn block_row(&self, layer: usize, head: usize, token: usize) -> [&mut [P::Near]; 2] {
         let board = self.block.boards[layer];
         let at = board.value(head, token);
         // SAFETY: passed on.
@@ -222,7 +287,8 @@ impl<K: Kept> Cache<K> {
         let layout = self.tables.layout();
         for (index, class) in layout.classes().iter().enumerate() {
             let rows = |place| match place {
-                Place::Ring => self.ring.boards[index].rows,
+                Place::Ring if class.kv == KvType::I8 => self.short.boards[index].rows,
+                Place::Ring => self.plain.boards[index].rows,
                 Place::Window => self.window.boards[index].rows,
                 Place::Block => self.block.boards[class.layer].rows,
             };
@@ -245,52 +311,41 @@ impl<K: Kept> Cache<K> {
     /// Moves what left the window to the ring, and the block to the window, as the tables of the
     /// layer's classes say.
     pub fn commit(&mut self, layer: usize) {
-        let Cache { ring, window, block, tables, .. } = self;
-        for class in tables.layout().classes_of(layer) {
-            let table = tables.class(class);
-            // Indices within the class, and within the layer, whose heads are in the block.
-            for (head, &of_layer) in tables.layout().classes()[class].heads.iter().enumerate() {
-                for side in 0..2 {
-                    for m in table.moves() {
-                        let (row, slot) = (m.row as usize, m.slot as usize);
-                        let near = match m.from {
-                            Place::Ring => {
-                                ring.copy(class, side, head, [row, slot]);
-                                continue;
-                            }
-                            Place::Window => window.row(class, side, head, row),
-                            Place::Block => block.row(layer, side, of_layer, row),
-                        };
-                        let scale = K::keep(near, ring.row(class, side, head, slot));
-                        if K::Ring::SCALED {
-                            let slots = slot..slot + 1;
-                            ring.scales(&HeadRows { class, side, head, slots })[0] = scale;
-                        }
-                    }
-                    for (from, slot) in table.enter() {
-                        let near = block.row(layer, side, of_layer, from);
-                        window.row(class, side, head, slot).copy_from_slice(near);
-                    }
+        for class in self.tables.layout().classes_of(layer) {
+            let Cache { plain, short, window, block, tables, .. } = self;
+            match tables.layout().classes()[class].kv {
+                KvType::I8 => move_rows::<P::Short>(short, window, block, tables, class),
+                KvType::F32 | KvType::F16 => {
+                    move_rows::<P::Plain>(plain, window, block, tables, class);
                 }
             }
         }
     }
 
-    /// Shrinks rings to `ring` rows, and frees the rest of their memory.
-    pub fn shrink(&mut self, ring: usize) {
-        let remap = self.tables.shrink(ring);
-        self.ring.shrink(&remap);
+    /// Shrinks rings to this many rows, one number per class, and frees the rest of their memory.
+    ///
+    /// # Errors
+    /// As [`Tables::shrink`].
+    pub fn shrink(&mut self, rings: &[usize]) -> Result<()> {
+        let remap = self.tables.shrink(rings)?;
+        self.plain.shrink(&remap, RingKind::Plain);
+        self.short.shrink(&remap, RingKind::Short);
+        Ok(())
     }
 
     /// The pieces of the image, in the order of [`Tables::image`], to read or to fill.
     pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
-        let Cache { ring, window, scan, conv, tables, .. } = self;
+        let Cache { plain, short, window, scan, conv, tables, .. } = self;
+        let kv = |of: &HeadRows| tables.layout().classes()[of.class].kv;
         let before = |layer, values: fn(&crate::cache::LayerShape) -> usize| {
             tables.layout().layers()[..layer].iter().map(values).sum::<usize>()
         };
         tables.image(&mut |stretch| match stretch {
-            Stretch::Ring(of) => each(bytemuck::cast_slice_mut(ring.rows(&of))),
-            Stretch::Scales(of) => each(bytemuck::cast_slice_mut(ring.scales(&of))),
+            Stretch::Ring(of) if kv(&of) == KvType::I8 => {
+                each(bytemuck::cast_slice_mut(short.rows(&of)))
+            }
+            Stretch::Ring(of) => each(bytemuck::cast_slice_mut(plain.rows(&of))),
+            Stretch::Scales(of) => each(bytemuck::cast_slice_mut(short.scales(&of))),
             Stretch::Window(of) => each(bytemuck::cast_slice_mut(window.rows(&of))),
             Stretch::Scan(layer) => {
                 let (at, len) = (before(layer, |of| of.scan), tables.layout().layers()[layer].scan);
@@ -305,12 +360,53 @@ impl<K: Kept> Cache<K> {
 
     /// Bytes of the state.
     pub fn state_bytes(&self) -> usize {
-        self.ring.bytes() + self.window.bytes() + self.scan.bytes() + self.conv.bytes()
+        self.plain.bytes()
+            + self.short.bytes()
+            + self.window.bytes()
+            + self.scan.bytes()
+            + self.conv.bytes()
     }
 
     /// Bytes of the current block, and of the tables.
     pub fn block_bytes(&self) -> usize {
         self.block.bytes() + self.tables.bytes()
+    }
+}
+
+/// Moves what left the window to the ring, and the block to the window, for a class of heads.
+fn move_rows<K: Kept>(
+    ring: &mut Shelf<K::Ring>,
+    window: &mut Shelf<K::Near>,
+    block: &mut Shelf<K::Near>,
+    tables: &Tables,
+    class: usize,
+) {
+    let table = tables.class(class);
+    let of = &tables.layout().classes()[class];
+    // Indices within the class, and within the layer, whose heads are in the block.
+    for (head, &of_layer) in of.heads.iter().enumerate() {
+        for side in 0..2 {
+            for m in table.moves() {
+                let (row, slot) = (m.row as usize, m.slot as usize);
+                let near = match m.from {
+                    Place::Ring => {
+                        ring.copy(class, side, head, [row, slot]);
+                        continue;
+                    }
+                    Place::Window => window.row(class, side, head, row),
+                    Place::Block => block.row(of.layer, side, of_layer, row),
+                };
+                let scale = K::keep(near, ring.row(class, side, head, slot));
+                if K::Ring::SCALED {
+                    let slots = slot..slot + 1;
+                    ring.scales(&HeadRows { class, side, head, slots })[0] = scale;
+                }
+            }
+            for (from, slot) in table.enter() {
+                let near = block.row(of.layer, side, of_layer, from);
+                window.row(class, side, head, slot).copy_from_slice(near);
+            }
+        }
     }
 }
 

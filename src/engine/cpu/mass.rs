@@ -90,18 +90,18 @@ fn add(
             unsafe {
                 let q = pass.scratch.q.read(t * spec.q_dim() + head * group * n, group * n);
                 let queries = Queries { q: q.as_ptr(), heads: group, head_dim: n };
-                let (places, class) = cache.places(layer, head);
-                let runs = cache.tables.class(class).visible(t);
-                let before =
-                    |end| rows_before(&cache.tables.layout().classes()[class], position, end);
-                debug_assert_eq!(before(position + 1), cache::rows(runs));
+                let layout = cache.tables.layout();
+                let class = &layout.classes()[layout.place(layer, head).0];
+                let before = |end| rows_before(class, position, end);
+                let rows = before(position + 1);
+                debug_assert_eq!(rows, cache::rows(cache.visible(layer, head, t)));
                 let mut attend = |rows, max: &mut [f32], sum: &mut [f32]| {
                     let mut into = Partial { out: &mut out, max, sum };
-                    shared.kernels.attend::<Single>(&queries, &places, runs, rows, &mut into);
+                    cache.attend(shared.kernels, &queries, (layer, head), t, rows, &mut into);
                 };
                 let stretch = before(keys.start as u64)..before(keys.end as u64);
                 attend(stretch, &mut some_max, &mut some);
-                attend(0..cache::rows(runs), &mut all_max, &mut all);
+                attend(0..rows, &mut all_max, &mut all);
             }
             let share = |i: usize| some[i] / all[i] * (some_max[i] - all_max[i]).exp();
             *mass += (0..group).map(share).fold(0.0, f32::max);

@@ -1,7 +1,7 @@
 //! The mixers of a layer: convolution, scan, gate and norm, for keys and values.
 
 use super::Shared;
-use super::kernels::{Conv, Head, Kept, Strided};
+use super::kernels::{Conv, Head, Precision, Strided};
 use super::model::Pass;
 use super::product::Product;
 use crate::model::{Mixer, Ssm};
@@ -9,7 +9,7 @@ use crate::model::{Mixer, Ssm};
 /// Epsilon of the norm within a mixer, fixed by the architecture.
 const MIXER_EPS: f32 = 1e-5;
 
-impl<K: Kept> Pass<'_, '_, K> {
+impl<P: Precision> Pass<'_, '_, P> {
     /// `kv_s = u + SSM_s(u)` for keys and values, where `u` is `x` or its projection.
     pub(super) fn mix(
         &mut self,

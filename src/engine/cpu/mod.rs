@@ -21,7 +21,7 @@ use super::{Backend, Geometry, KvType, State};
 use crate::cache::Tables;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use kernels::{Bytes, Half, Kept, Kernels, Single};
+use kernels::{Half, Kernels, Precision, Single};
 use pool::{Pool, lock};
 use scratch::Scratch;
 use sequence::Sequence;
@@ -148,9 +148,8 @@ impl Backend for Cpu {
             let (states, tokens) = (states.len(), tokens.len());
             return Err(Error::Argument(format!("{tokens} tokens for {states} sequences")));
         }
-        // States with the same KV type are evaluated together.
+        // States whose windows have the same precision are evaluated together.
         together::<Half>(states, tokens, sink)?;
-        together::<Bytes>(states, tokens, sink)?;
         together::<Single>(states, tokens, sink)
     }
 
@@ -159,22 +158,21 @@ impl Backend for Cpu {
         let layout = geometry.layout(shared.model.spec())?;
         Ok(match geometry.kv {
             KvType::F32 => Box::new(Sequence::<Single>::new(shared, layout)?),
-            KvType::F16 => Box::new(Sequence::<Half>::new(shared, layout)?),
-            KvType::I8 => Box::new(Sequence::<Bytes>::new(shared, layout)?),
+            KvType::F16 | KvType::I8 => Box::new(Sequence::<Half>::new(shared, layout)?),
         })
     }
 }
 
-/// Evaluates the tokens of those `states` whose keys and values are stored as `K`.
-fn together<K: Kept>(
+/// Evaluates the tokens of those `states` whose windows are stored in the precision `P`.
+fn together<P: Precision>(
     states: &mut [&mut dyn State],
     tokens: &[u32],
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<()> {
-    let mut sequences: Vec<&mut Sequence<K>> = Vec::new();
+    let mut sequences: Vec<&mut Sequence<P>> = Vec::new();
     let (mut indices, mut own) = (Vec::new(), Vec::new());
     for (index, (state, token)) in states.iter_mut().zip(tokens).enumerate() {
-        let Some(sequence) = state.as_any().downcast_mut::<Sequence<K>>() else { continue };
+        let Some(sequence) = state.as_any().downcast_mut::<Sequence<P>>() else { continue };
         if sequences.first().is_some_and(|first| !first.is_beside(sequence)) {
             return Err(Error::Argument("sequences of two engines can't run together".into()));
         }

@@ -8,7 +8,7 @@
 use super::Shared;
 use super::buffer::Buffer;
 use super::cache::Cache;
-use super::kernels::{Activations, Kept};
+use super::kernels::{Activations, Precision};
 use super::product::Product;
 use super::scratch::Scratch;
 use crate::engine::Want;
@@ -20,30 +20,30 @@ use crate::quant;
 const SMALL: usize = 1 << 15;
 
 /// The tokens of one sequence in a block.
-pub(super) struct Part<'a, K: Kept> {
-    pub cache: &'a mut Cache<K>,
+pub(super) struct Part<'a, P: Precision> {
+    pub cache: &'a mut Cache<P>,
     /// Index of the first.
     pub first: usize,
     pub len: usize,
 }
 
 /// A block that is passing through the model.
-pub(super) struct Pass<'a, 'b, K: Kept> {
+pub(super) struct Pass<'a, 'b, P: Precision> {
     pub scratch: &'a mut Scratch,
     /// In the order of their tokens.
-    pub parts: &'a mut [Part<'b, K>],
+    pub parts: &'a mut [Part<'b, P>],
 }
 
 /// The part that the token `t` belongs to, and its index there.
-pub(super) fn owner<'a, 'b, K: Kept>(
-    parts: &'a [Part<'b, K>],
+pub(super) fn owner<'a, 'b, P: Precision>(
+    parts: &'a [Part<'b, P>],
     t: usize,
-) -> (&'a Part<'b, K>, usize) {
+) -> (&'a Part<'b, P>, usize) {
     let part = &parts[parts.partition_point(|part| part.first + part.len <= t)];
     (part, t - part.first)
 }
 
-impl<K: Kept> Pass<'_, '_, K> {
+impl<P: Precision> Pass<'_, '_, P> {
     pub fn run(
         &mut self,
         shared: &Shared,

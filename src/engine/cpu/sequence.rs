@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::cache::Cache;
-use super::kernels::Kept;
+use super::kernels::Precision;
 use super::model::{Part, Pass};
 use super::scratch::Scratch;
 use crate::cache::{Layout, Plan, Saved, Tables};
@@ -12,14 +12,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// One sequence of tokens on the CPU.
-pub(super) struct Sequence<K: Kept> {
+pub(super) struct Sequence<P: Precision> {
     shared: Arc<Shared>,
-    cache: Cache<K>,
+    cache: Cache<P>,
     scratch: Scratch,
 }
 
-impl<K: Kept> Sequence<K> {
-    pub fn new(shared: Arc<Shared>, layout: Layout) -> Result<Sequence<K>> {
+impl<P: Precision> Sequence<P> {
+    pub fn new(shared: Arc<Shared>, layout: Layout) -> Result<Sequence<P>> {
         let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
         let cache = Cache::new(Arc::new(layout), scratch.block)?;
         Ok(Sequence { shared, cache, scratch })
@@ -27,7 +27,7 @@ impl<K: Kept> Sequence<K> {
 
     /// Evaluates one token of each of `sequences`, which belong to one engine, at once.
     pub fn together(
-        sequences: &mut [&mut Sequence<K>],
+        sequences: &mut [&mut Sequence<P>],
         tokens: &[u32],
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
@@ -35,7 +35,7 @@ impl<K: Kept> Sequence<K> {
         let Sequence { shared, cache, scratch } = &mut **first;
         let caches = std::iter::once(cache).chain(others.iter_mut().map(|other| &mut other.cache));
         let part = |(first, cache)| Part { cache, first, len: 1 };
-        let mut parts: Vec<Part<K>> = (0..).zip(caches).map(part).collect();
+        let mut parts: Vec<Part<P>> = (0..).zip(caches).map(part).collect();
         Pass { scratch: &mut *scratch, parts: &mut parts }.run(shared, tokens, Want::All, sink)?;
         // The first one's buffers hold the results of all of them.
         scratch.last_row = None;
@@ -49,12 +49,12 @@ impl<K: Kept> Sequence<K> {
     }
 
     /// Whether both belong to the same engine.
-    pub fn is_beside(&self, other: &Sequence<K>) -> bool {
+    pub fn is_beside(&self, other: &Sequence<P>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
-impl<K: Kept> State for Sequence<K> {
+impl<P: Precision> State for Sequence<P> {
     fn forward(
         &mut self,
         tokens: &[u32],
@@ -110,9 +110,8 @@ impl<K: Kept> State for Sequence<K> {
         self.cache.tables.set_plans(plans)
     }
 
-    fn shrink(&mut self, ring: usize) -> Result<()> {
-        self.cache.shrink(ring);
-        Ok(())
+    fn shrink(&mut self, rings: &[usize]) -> Result<()> {
+        self.cache.shrink(rings)
     }
 
     fn reset(&mut self) {

@@ -45,6 +45,9 @@ pub(super) struct Sequence {
 impl Sequence {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence> {
         let spec = shared.model.spec();
+        if geometry.far.is_some() {
+            return Err(Error::Unsupported("KV heads that see far, on a GPU".into()));
+        }
         let memory = Memory::new(shared.device(), spec, geometry)?;
         let scratch = Scratch::new(shared.device(), spec, geometry, shared.weights.count())?;
         let tables = Tables::new(Arc::new(geometry.layout(spec)?), scratch.block)?;
@@ -338,12 +341,13 @@ impl State for Sequence {
         Ok(())
     }
 
-    fn shrink(&mut self, ring: usize) -> Result<()> {
+    fn shrink(&mut self, rings: &[usize]) -> Result<()> {
+        let ring = rings.iter().copied().max().unwrap_or(0);
         if ring >= self.memory.geometry.ring {
             return Ok(());
         }
         let mut tables = self.tables.clone();
-        let remap = tables.shrink(ring);
+        let remap = tables.shrink(rings)?;
         self.memory.shrink(self.shared.device(), ring, &remap)?;
         self.tables = tables;
         // They hold the old buffers.

@@ -32,6 +32,7 @@ pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
     let length = keys.positive("chunk.length")?;
     spec.chunks = ChunkSpec {
         length,
+        far_length: keys.optional("chunk.far_length")?.unwrap_or(1),
         window: keys.required("chunk.window")?,
         offsets: keys.sizes("chunk.offsets")?.unwrap_or_else(|| vec![0; spec.layers.len()]),
         trained: keys.sizes("chunk.trained_lengths")?.unwrap_or_else(|| vec![length]),

@@ -169,6 +169,7 @@ impl<'a> Keys<'a> {
             }],
             layers: heads.into_iter().zip(kv_heads).zip(ffn).map(layer).collect(),
             chunks: ChunkSpec::of_one_token(layers),
+            profile: None,
         })
     }
 

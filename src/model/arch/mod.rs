@@ -9,6 +9,7 @@ mod names;
 pub use keys::Keys;
 pub use names::Names;
 
+use super::profile::Profile;
 use super::spec::ModelSpec;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
@@ -39,6 +40,8 @@ pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Famil
             known.join(" and ")
         )));
     };
-    let spec = (family.read)(&Keys::new(gguf, family.name))?;
+    let keys = Keys::new(gguf, family.name);
+    let mut spec = (family.read)(&keys)?;
+    spec.profile = Profile::read(&keys, &spec.layers)?;
     Ok((family, spec))
 }

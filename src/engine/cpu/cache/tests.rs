@@ -13,9 +13,10 @@ fn value(position: u64, head: usize, side: usize) -> f32 {
 
 /// What a KV head sees, given the rows that token `t` of the block is to read.
 fn seen(cache: &Cache<Single>, layer: usize, head: usize, t: usize) -> Vec<[f32; 2]> {
+    let place = cache.tables.layout().place(layer, head);
     // SAFETY: nobody writes here.
-    let (places, class) = unsafe { cache.places(layer, head) };
-    let runs = cache.tables.class(class).visible(t);
+    let places = unsafe { cache.places(&cache.plain, place, (layer, head)) };
+    let runs = cache.visible(layer, head, t);
     let mut seen = Vec::with_capacity(rows(runs));
     for run in runs {
         let place = match run.place {
@@ -198,8 +199,9 @@ proptest! {
                     prop_assert_eq!(seen, expected);
                 }
                 Event::Shrink(ring) => {
-                    all.shrink(ring);
-                    alone.iter_mut().for_each(|(_, own)| own.shrink(ring));
+                    let classes = all.tables.layout().classes().len();
+                    all.shrink(&vec![ring; classes]).unwrap();
+                    alone.iter_mut().for_each(|(_, own)| own.shrink(&[ring]).unwrap());
                     let bytes = all.tables.layout().state_bytes();
                     prop_assert_eq!(all.state_bytes() as u64, bytes);
                 }

@@ -404,6 +404,28 @@ pub(super) trait Kept: 'static {
     fn keep(near: &[Self::Near], ring: &mut [Self::Ring]) -> f32;
 }
 
+/// The precision of window and block. A ring has the same, or is in 8-bit integers.
+pub(super) trait Precision: 'static {
+    /// Storage type of the values of window and block.
+    type Near: Plain;
+    /// Keys and values of classes whose ring has the same type.
+    type Plain: Kept<Near = Self::Near>;
+    /// Keys and values of classes whose ring is in 8-bit integers; not used in single precision.
+    type Short: Kept<Near = Self::Near>;
+}
+
+impl Precision for Single {
+    type Near = f32;
+    type Plain = Single;
+    type Short = Single;
+}
+
+impl Precision for Half {
+    type Near = u16;
+    type Plain = Half;
+    type Short = Bytes;
+}
+
 /// All in single precision.
 pub(super) enum Single {}
 

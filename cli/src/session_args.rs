@@ -1,0 +1,142 @@
+//! Options that determine what a session remembers.
+
+use crate::common::bytes;
+use attamba::engine::KvType;
+use attamba::session::{Budget, Eviction, Options};
+use clap::{Args, ValueEnum};
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kv {
+    /// Single precision.
+    F32,
+    /// Half precision.
+    F16,
+    /// Chunk states in int8, the window in half precision.
+    Int8,
+}
+
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> KvType {
+        match kv {
+            Kv::F16 => KvType::F16,
+            Kv::F32 => KvType::F32,
+            Kv::Int8 => KvType::I8,
+        }
+    }
+}
+
+/// How keys and values of the two kinds of heads are stored, where that is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KvByHead {
+    near: Option<Kv>,
+    far: Option<Kv>,
+}
+
+/// `f16`, or `far=int8,near=f16`, or one of the two.
+fn kv_by_head(text: &str) -> Result<KvByHead, String> {
+    let kv = |name: &str| {
+        Kv::from_str(name, false)
+            .map_err(|_| format!("{name:?} where f16, f32 or int8 is expected"))
+    };
+    if !text.contains('=') {
+        return Ok(KvByHead { near: Some(kv(text)?), far: None });
+    }
+    let mut given = KvByHead::default();
+    for part in text.split(',') {
+        let place = match part.split_once('=') {
+            Some(("near", name)) => (&mut given.near, name),
+            Some(("far", name)) => (&mut given.far, name),
+            _ => return Err(format!("{part:?} where far=TYPE or near=TYPE is expected")),
+        };
+        *place.0 = Some(kv(place.1)?);
+    }
+    Ok(given)
+}
+
+/// What a session may remember.
+#[derive(Args, Clone, Debug)]
+pub struct MemoryArgs {
+    /// Memory of the session: bytes, optionally with a suffix, such as 512K, 4M, 1G. If the model
+    /// has a profile, the heads that it lists see far and the others a window
+    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "ring")]
+    pub budget: Option<u64>,
+    /// Chunk states per layer, including the sink [default: the training context]
+    #[arg(long, value_name = "STATES")]
+    pub ring: Option<usize>,
+    /// How keys and values are stored: f16, f32 or int8, or different for heads that see far, such
+    /// as far=int8,near=f16 [default: f16; int8 where only that fits the budget]
+    #[arg(long, value_parser = kv_by_head, value_name = "TYPE")]
+    pub kv: Option<KvByHead>,
+    /// KV heads that see far, the first ones of the model's profile; 0 for none [default: those
+    /// worth their bytes, as many as the budget allows]
+    #[arg(long, value_name = "HEADS")]
+    pub far: Option<usize>,
+    /// Tokens that the other heads see at least [default: as the profile says]
+    #[arg(long, value_name = "TOKENS")]
+    pub near: Option<u64>,
+    /// Tokens that heads see if they see far [default: the training context]
+    #[arg(long, value_name = "TOKENS")]
+    pub horizon: Option<u64>,
+    /// Eviction policy: what goes when the memory is full
+    #[arg(long, alias = "overflow", value_enum, default_value = "drop", value_name = "POLICY")]
+    pub eviction: EvictionName,
+    /// Tokens per chunk [default: that of the model]
+    #[arg(long, value_name = "TOKENS")]
+    pub chunk: Option<usize>,
+    /// Tokens before the current one that stay visible [default: that of the model]
+    #[arg(long, value_name = "TOKENS")]
+    pub window: Option<usize>,
+}
+
+/// What is evicted when the memory is full.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EvictionName {
+    /// The oldest chunk state except the first.
+    Drop,
+    /// Every second chunk state of the older half.
+    Thin,
+}
+
+impl MemoryArgs {
+    /// The options of a session.
+    pub fn options(&self) -> Options {
+        let budget = match (self.budget, self.ring) {
+            (Some(bytes), _) => Budget::Bytes(bytes),
+            (None, Some(states)) => Budget::States(states),
+            (None, None) => Budget::Context,
+        };
+        let eviction = match self.eviction {
+            EvictionName::Drop => Eviction::Drop,
+            EvictionName::Thin => Eviction::Thin,
+        };
+        let kv = self.kv.unwrap_or_default();
+        Options {
+            budget,
+            kv: kv.near.map(KvType::from),
+            far_kv: kv.far.map(KvType::from),
+            far: self.far,
+            near: self.near,
+            horizon: self.horizon,
+            eviction,
+            chunk: self.chunk,
+            window: self.window,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_given_for_all_heads_or_by_kind() {
+        let both = |near, far| Ok(KvByHead { near, far });
+        assert_eq!(kv_by_head("int8"), both(Some(Kv::Int8), None));
+        assert_eq!(kv_by_head("far=int8"), both(None, Some(Kv::Int8)));
+        assert_eq!(kv_by_head("far=int8,near=f16"), both(Some(Kv::F16), Some(Kv::Int8)));
+        for wrong in ["", "f17", "far=", "middle=f16", "far=int8;near=f16", "f16,far=int8"] {
+            assert!(kv_by_head(wrong).is_err(), "{wrong}");
+        }
+    }
+}

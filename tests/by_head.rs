@@ -1,0 +1,233 @@
+//! Sessions in which some KV heads see far and the others near.
+
+mod common;
+
+use attamba::Error;
+use attamba::memory::Estimate;
+use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::{Engine, KvType};
+use common::models::{Meta, Numbers, Sizes, open};
+use common::suite::{Split, feed};
+use std::sync::Arc;
+
+/// A model in which `far` KV heads, numbered through the layers, see far.
+fn engine(sizes: &Sizes, far: &[u32], threads: usize) -> Arc<dyn Engine> {
+    let mut file = sizes.file(1);
+    let key = |name: &str| format!("{}.{name}", sizes.architecture);
+    file.set(&key("memory.far_heads"), Meta::U32s(far.to_vec()));
+    file.set(&key("memory.near_window"), Meta::U32(6));
+    let model = Arc::new(open(file.bytes()).unwrap());
+    Arc::new(attamba::engine::cpu::Cpu::new(model, Some(threads)).unwrap())
+}
+
+/// Models, with their far heads: scattered, all of a layer, all there are.
+fn models() -> Vec<(Sizes, Vec<u32>)> {
+    let plain = Sizes::default();
+    let llama = Sizes { architecture: "llama", layers: 3, kv_heads: 2, ..plain.clone() };
+    vec![
+        (llama.clone(), vec![3, 0]),
+        (llama.clone(), vec![2, 3, 1]),
+        (llama, vec![0, 1, 2, 3, 4, 5]),
+        (plain.clone(), vec![5, 1, 2]),
+        (Sizes { carry: true, projected: true, kv_heads: 2, ..plain }, vec![2, 3]),
+    ]
+}
+
+fn by_head(far: usize, near: u64, horizon: u64) -> Options {
+    let (far, near, horizon) = (Some(far), Some(near), Some(horizon));
+    Options { far, near, horizon, ..Options::default() }
+}
+
+/// The types that heads of a session may have: near, far.
+const TYPES: [(KvType, KvType); 5] = [
+    (KvType::F32, KvType::F32),
+    (KvType::F16, KvType::F16),
+    (KvType::F16, KvType::I8),
+    (KvType::I8, KvType::F16),
+    (KvType::I8, KvType::I8),
+];
+
+fn kinds(far: usize) -> impl Iterator<Item = Options> {
+    let evictions = [Eviction::Drop, Eviction::Thin];
+    TYPES.into_iter().zip(evictions.into_iter().cycle()).map(move |((near, of_far), eviction)| {
+        let (kv, far_kv) = (Some(near), Some(of_far));
+        Options { kv, far_kv, eviction, ..by_head(far, 9, 40) }
+    })
+}
+
+/// Other kernels round differently, and what is rounded to fewer bits differs by more.
+fn close(options: &Options, got: &[f32], want: &[f32]) -> bool {
+    let bound: f64 = match [options.kv, options.far_kv].map(Option::unwrap) {
+        [KvType::F32, _] => 1e-5,
+        [KvType::F16, KvType::F16] => 1e-3,
+        _ => 4e-2,
+    };
+    let square = |x: f32| f64::from(x).powi(2);
+    let off: f64 = got.iter().zip(want).map(|(&g, &w)| square(g - w)).sum();
+    got.len() == want.len() && off <= bound.powi(2) * want.iter().map(|&w| square(w)).sum::<f64>()
+}
+
+#[test]
+fn any_split_computes_the_same() {
+    for (sizes, far) in models() {
+        let engine = engine(&sizes, &far, 2);
+        let tokens = Numbers::new(2).tokens(300, sizes.vocab);
+        for options in kinds(far.len()) {
+            let whole = feed(&engine, options, &tokens, Split::Whole);
+            for split in [Split::Ones, Split::Pieces(5)] {
+                assert!(
+                    close(&options, &feed(&engine, options, &tokens, split), &whole),
+                    "{options:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_estimated_is_reported_and_stays() {
+    for (sizes, far) in models() {
+        let engine = engine(&sizes, &far, 2);
+        let mut all: Vec<Options> = kinds(far.len()).collect();
+        let bytes = |bytes| Options { budget: Budget::Bytes(bytes), ..Options::default() };
+        all.extend([30_000, 60_000, 100_000, 1 << 20].map(bytes));
+        for options in all {
+            let estimate = Estimate::cpu(engine.model(), &options, 2).unwrap();
+            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            assert_eq!(session.memory(), estimate.session, "{options:?}");
+            session.feed(&Numbers::new(3).tokens(400, sizes.vocab)).unwrap();
+            assert_eq!(session.memory(), estimate.session, "{options:?}");
+            if let Budget::Bytes(budget) = options.budget {
+                assert!(session.memory().state <= budget);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_is_saved_forked_and_returned_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session");
+    for (sizes, far) in models() {
+        let engine = engine(&sizes, &far, 1);
+        let tokens = Numbers::new(4).tokens(250, sizes.vocab);
+        let (first, then) = tokens.split_at(170);
+        for options in kinds(far.len()) {
+            let whole = feed(&engine, options, &tokens, Split::Pieces(1));
+            let end = &whole[whole.len() - sizes.vocab..];
+            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            session.feed(first).unwrap();
+            session.save(&path, b"").unwrap();
+            let snapshot = session.snapshot().unwrap();
+            let mut fork = session.fork().unwrap();
+            let (mut resumed, _) = Session::resume(Arc::clone(&engine), &path).unwrap();
+            assert_eq!(resumed.geometry(), session.geometry());
+            for other in [&mut session, &mut fork, &mut resumed] {
+                other.feed(then).unwrap();
+                assert!(close(&options, other.logits().unwrap(), end), "{options:?}");
+            }
+            session.rewind(&snapshot).unwrap();
+            session.feed(then).unwrap();
+            assert!(close(&options, session.logits().unwrap(), end), "{options:?}");
+        }
+    }
+}
+
+/// In a model of one layer keys and values do not depend on what was seen, so that what is left of
+/// large rings is what small ones would have kept.
+#[test]
+fn a_session_shrinks_near_first() {
+    for (sizes, far) in models() {
+        let sizes = Sizes { layers: 1, ..sizes };
+        let far: Vec<u32> = far.into_iter().filter(|&n| (n as usize) < sizes.kv_heads).collect();
+        if far.is_empty() || far.len() == sizes.kv_heads {
+            continue;
+        }
+        let engine = engine(&sizes, &far, 1);
+        let tokens = Numbers::new(5).tokens(250, sizes.vocab);
+        let (first, then) = tokens.split_at(170);
+        for options in kinds(far.len()).filter(|options| options.eviction == Eviction::Drop) {
+            let mut rings = Vec::new();
+            for near in [9, 7, 5, 2] {
+                let options = Options { near: Some(near), ..options };
+                let mut small = Session::open(Arc::clone(&engine), options).unwrap();
+                small.feed(first).unwrap();
+                let mut large = Session::open(Arc::clone(&engine), kinds_of(options, 9)).unwrap();
+                large.feed(first).unwrap();
+                large.shrink(small.memory().state).unwrap();
+                assert!(large.memory().state <= small.memory().state);
+                let geometry = large.geometry();
+                rings.push((geometry.ring, geometry.far.unwrap().ring));
+                if geometry == small.geometry() {
+                    for session in [&mut small, &mut large] {
+                        session.feed(then).unwrap();
+                    }
+                    assert!(close(&options, large.logits().unwrap(), small.logits().unwrap()));
+                } else {
+                    large.feed(then).unwrap();
+                }
+            }
+            // Less memory is less of both, and the far rings give in last.
+            assert!(rings.is_sorted_by(|a, b| a.0 >= b.0 && a.1 >= b.1), "{rings:?}");
+            assert_eq!(rings[0].1, rings[1].1, "{rings:?}");
+            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            assert!(matches!(session.shrink(10), Err(Error::Budget { budget: 10, .. })));
+        }
+    }
+}
+
+fn kinds_of(options: Options, near: u64) -> Options {
+    Options { near: Some(near), ..options }
+}
+
+#[test]
+fn several_sessions_are_fed_together() {
+    for (sizes, far) in models() {
+        let engine = engine(&sizes, &far, 2);
+        let tokens = Numbers::new(6).tokens(120, sizes.vocab);
+        // Those in half precision and int8 share a pass.
+        let all: Vec<Options> = kinds(far.len()).collect();
+        let alone: Vec<Vec<f32>> =
+            all.iter().map(|options| feed(&engine, *options, &tokens, Split::Whole)).collect();
+        let open = |options: &Options| Session::open(Arc::clone(&engine), *options).unwrap();
+        let mut sessions: Vec<Session> = all.iter().map(open).collect();
+        for token in &tokens {
+            let mut each: Vec<&mut Session> = sessions.iter_mut().collect();
+            let same = vec![*token; each.len()];
+            Session::feed_together(&mut each, &same).unwrap();
+        }
+        for ((session, options), alone) in sessions.iter_mut().zip(&all).zip(&alone) {
+            assert!(close(options, session.logits().unwrap(), &alone[alone.len() - sizes.vocab..]));
+        }
+    }
+}
+
+/// Whoever names a head that does not exist, or one twice, is told so.
+#[test]
+fn a_profile_is_checked_when_the_file_is_opened() {
+    let sizes = Sizes { architecture: "llama", ..Sizes::default() };
+    let refused = |key: &str, value: Meta| {
+        let mut file = sizes.file(1);
+        file.set("llama.memory.far_heads", Meta::U32s(vec![0, 5]));
+        file.set(&format!("llama.{key}"), value);
+        open(file.bytes()).unwrap_err().to_string()
+    };
+    for (key, value, part) in [
+        ("memory.far_heads", Meta::U32s(vec![0, 8]), "there are 8 KV heads"),
+        ("memory.far_heads", Meta::U32s(vec![7, 7]), "7 twice"),
+        ("memory.far_count", Meta::U32(3), "lists 2"),
+        ("memory.near_window", Meta::U32(0), "between 1 and"),
+        ("memory.near_window", Meta::U32(1 << 24 | 1), "cap"),
+    ] {
+        let e = refused(key, value);
+        assert!(e.contains(part), "{e}");
+    }
+    // A layer with its own window keeps nothing that lies further back.
+    let mut file = sizes.file(1);
+    file.set("llama.attention.sliding_window", Meta::U32(9));
+    file.set("llama.memory.far_heads", Meta::U32s(vec![3]));
+    assert!(open(file.bytes()).unwrap_err().to_string().contains("sees 9 tokens"));
+    let mut file = Sizes::default().file(1);
+    file.set("attamba.chunk.far_length", Meta::U32(0));
+    assert!(open(file.bytes()).unwrap_err().to_string().contains("between 1 and"));
+}
