@@ -5,19 +5,19 @@ mod common;
 use attamba::Error;
 use attamba::memory::Estimate;
 use attamba::session::{Budget, Eviction, Options, Session};
-use attamba::{Engine, KvType};
+use attamba::{Engine, EngineOptions, KvType};
 use common::models::{Meta, Numbers, Sizes, open};
 use common::suite::{Split, feed};
 use std::sync::Arc;
 
 /// A model in which `far` KV heads, numbered through the layers, see far.
-fn engine(sizes: &Sizes, far: &[u32], threads: usize) -> Arc<dyn Engine> {
+fn engine(sizes: &Sizes, far: &[u32], threads: usize) -> Engine {
     let mut file = sizes.file(1);
     let key = |name: &str| format!("{}.{name}", sizes.architecture);
     file.set(&key("memory.far_heads"), Meta::U32s(far.to_vec()));
     file.set(&key("memory.near_window"), Meta::U32(6));
     let model = Arc::new(open(file.bytes()).unwrap());
-    Arc::new(attamba::engine::cpu::Cpu::new(model, Some(threads)).unwrap())
+    Engine::cpu(model, &EngineOptions::new().threads(threads)).unwrap()
 }
 
 /// Models, with their far heads: scattered, all of a layer, all there are.
@@ -93,7 +93,7 @@ fn what_is_estimated_is_reported_and_stays() {
         all.extend([30_000, 60_000, 100_000, 1 << 20].map(bytes));
         for options in all {
             let estimate = Estimate::cpu(engine.model(), &options, 2).unwrap();
-            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            let mut session = Session::open(&engine, options).unwrap();
             assert_eq!(session.memory(), estimate.session, "{options:?}");
             session.feed(&Numbers::new(3).tokens(400, sizes.vocab)).unwrap();
             assert_eq!(session.memory(), estimate.session, "{options:?}");
@@ -115,12 +115,12 @@ fn a_session_is_saved_forked_and_returned_to() {
         for options in kinds(far.len()) {
             let whole = feed(&engine, options, &tokens, Split::Pieces(1));
             let end = &whole[whole.len() - sizes.vocab..];
-            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            let mut session = Session::open(&engine, options).unwrap();
             session.feed(first).unwrap();
             session.save(&path, b"").unwrap();
             let snapshot = session.snapshot().unwrap();
             let mut fork = session.fork().unwrap();
-            let (mut resumed, _) = Session::resume(Arc::clone(&engine), &path).unwrap();
+            let (mut resumed, _) = Session::resume(&engine, &path).unwrap();
             assert_eq!(resumed.geometry(), session.geometry());
             for other in [&mut session, &mut fork, &mut resumed] {
                 other.feed(then).unwrap();
@@ -150,9 +150,9 @@ fn a_session_shrinks_near_first() {
             let mut rings = Vec::new();
             for near in [9, 7, 5, 2] {
                 let options = Options { near: Some(near), ..options };
-                let mut small = Session::open(Arc::clone(&engine), options).unwrap();
+                let mut small = Session::open(&engine, options).unwrap();
                 small.feed(first).unwrap();
-                let mut large = Session::open(Arc::clone(&engine), kinds_of(options, 9)).unwrap();
+                let mut large = Session::open(&engine, kinds_of(options, 9)).unwrap();
                 large.feed(first).unwrap();
                 large.shrink(small.memory().state).unwrap();
                 assert!(large.memory().state <= small.memory().state);
@@ -170,7 +170,7 @@ fn a_session_shrinks_near_first() {
             // Less memory is less of both, and the far rings give in last.
             assert!(rings.is_sorted_by(|a, b| a.0 >= b.0 && a.1 >= b.1), "{rings:?}");
             assert_eq!(rings[0].1, rings[1].1, "{rings:?}");
-            let mut session = Session::open(Arc::clone(&engine), options).unwrap();
+            let mut session = Session::open(&engine, options).unwrap();
             assert!(matches!(session.shrink(10), Err(Error::Budget { budget: 10, .. })));
         }
     }
@@ -189,7 +189,7 @@ fn several_sessions_are_fed_together() {
         let all: Vec<Options> = kinds(far.len()).collect();
         let alone: Vec<Vec<f32>> =
             all.iter().map(|options| feed(&engine, *options, &tokens, Split::Whole)).collect();
-        let open = |options: &Options| Session::open(Arc::clone(&engine), *options).unwrap();
+        let open = |options: &Options| Session::open(&engine, *options).unwrap();
         let mut sessions: Vec<Session> = all.iter().map(open).collect();
         for token in &tokens {
             let mut each: Vec<&mut Session> = sessions.iter_mut().collect();

@@ -169,12 +169,15 @@ enum attamba_kv
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // Half precision, 2 bytes per value.
-    ATTAMBA_KV_F16 = 0,
+    // Half precision, or I8 where only that fits a budget in bytes and some KV heads are to see
+    // far.
+    ATTAMBA_KV_DEFAULT = 0,
     // Single precision, 4 bytes per value.
     ATTAMBA_KV_F32 = 1,
     // Chunk states as 8-bit integers with a scale per head; the latest tokens in half precision.
     ATTAMBA_KV_I8 = 2,
+    // Half precision, 2 bytes per value.
+    ATTAMBA_KV_F16 = 3,
 };
 #ifndef __cplusplus
 #if defined(__swift__) || __STDC_VERSION__ >= 202311L
@@ -414,8 +417,15 @@ typedef struct attamba_session_options {
     // Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these
     // tokens. For messages that the application writes itself. With 0 they are ordinary text.
     int32_t parse_special;
-    // 0.
-    uint32_t reserved;
+    // An attamba_kv: how keys and values of heads that see far are stored.
+    int32_t far_kv;
+    // How many KV heads see far, the first ones of the model's profile. 0: with a budget in bytes,
+    // as many as are worth it; none for other budgets. Negative: none.
+    int32_t far_heads;
+    // Tokens that the other heads see at least; 0 for what the profile says.
+    uint32_t near_tokens;
+    // Tokens that heads see if they see far; 0 for the training context.
+    uint64_t horizon;
 } attamba_session_options;
 
 // State of a session, and the speed of its last answer.

@@ -31,10 +31,12 @@ public enum Budget: Sendable {
 
 /// How keys and values are stored.
 public enum KeysAndValues: Int32, Sendable {
-    case f16
+    /// `f16`, or `i8` where only that fits a budget in bytes and some heads are to see far.
+    case automatic
     case f32
     /// Chunk states as 8-bit integers.
     case i8
+    case f16
 }
 
 /// What is evicted when a session's memory is full.
@@ -82,7 +84,7 @@ public struct ModelOptions: Sendable {
 public struct SessionOptions: Sendable {
     public var budget = Budget.context
     public var engine = Engine.auto
-    public var keysAndValues = KeysAndValues.f16
+    public var keysAndValues = KeysAndValues.automatic
     public var policy = Policy.drop
     /// Tokens per chunk; 0 for the length that the model was trained with.
     public var chunk: UInt32 = 0
@@ -91,6 +93,15 @@ public struct SessionOptions: Sendable {
     /// Whether messages of a chat that spell special tokens, such as `<|im_end|>`, become these tokens;
     /// only for messages that the application writes itself.
     public var parseSpecial = false
+    /// How keys and values of heads that see far are stored; by default like the others.
+    public var farKeysAndValues = KeysAndValues.automatic
+    /// How many KV heads see far, the first ones of the model's profile; nil for as many as are worth
+    /// their bytes and a budget in bytes allows.
+    public var farHeads: Int32?
+    /// Tokens that the other heads see at least; 0 for what the profile says.
+    public var nearTokens: UInt32 = 0
+    /// Tokens that heads see if they see far; 0 for the context that the model was trained with.
+    public var horizon: UInt64 = 0
 
     public init(budget: Budget = .context) {
         self.budget = budget
@@ -108,6 +119,11 @@ public struct SessionOptions: Sendable {
             options.chunk = chunk
             options.sampling = sampling
             options.parse_special = parseSpecial ? 1 : 0
+            options.far_kv = farKeysAndValues.rawValue
+            // The C options have 0 for the default, and negative numbers for none.
+            options.far_heads = farHeads.map { $0 == 0 ? -1 : $0 } ?? 0
+            options.near_tokens = nearTokens
+            options.horizon = horizon
             return try body(&options)
         }
         guard let sampling else {

@@ -374,7 +374,7 @@ NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray t
 }
 
 /* How many numbers SessionOptions has, and of Sampling how many whole ones and how many others. */
-enum { OPTIONS = 7, WHOLE = 5, FLOATS = 11, STAGES = ATTAMBA_STAGE_TEMPERATURE + 1 };
+enum { OPTIONS = 11, WHOLE = 5, FLOATS = 11, STAGES = ATTAMBA_STAGE_TEMPERATURE + 1 };
 
 /* What the options of a session point to. */
 struct sampling {
@@ -401,6 +401,10 @@ static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_opti
     options->policy = (int32_t)n[4];
     options->chunk = (uint32_t)n[5];
     options->parse_special = (int32_t)n[6];
+    options->far_kv = (int32_t)n[7];
+    options->far_heads = (int32_t)n[8];
+    options->near_tokens = (uint32_t)n[9];
+    options->horizon = (uint64_t)n[10];
     return 1;
 }
 

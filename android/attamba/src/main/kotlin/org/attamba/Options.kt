@@ -25,11 +25,13 @@ public sealed class Budget(internal val kind: Int, internal val amount: Long) {
 
 /** How keys and values are stored. */
 public enum class Kv(internal val code: Int) {
-    F16(0),
+    /** [F16], or [I8] where only that fits a budget in bytes and some heads are to see far. */
+    DEFAULT(0),
     F32(1),
 
     /** Chunk states as 8-bit integers. */
     I8(2),
+    F16(3),
 }
 
 /** What is evicted when a session's memory is full. */
@@ -61,7 +63,7 @@ public data class ModelOptions(
 public data class SessionOptions(
     val budget: Budget = Budget.Context,
     val engine: Engine = Engine.AUTO,
-    val kv: Kv = Kv.F16,
+    val kv: Kv = Kv.DEFAULT,
     val policy: Policy = Policy.DROP,
     /** Tokens per chunk; 0 for the length that the model was trained with. */
     val chunk: Int = 0,
@@ -72,6 +74,17 @@ public data class SessionOptions(
      * tokens; only for messages that the application writes itself.
      */
     val parseSpecial: Boolean = false,
+    /** How keys and values of heads that see far are stored; by default like the others. */
+    val farKv: Kv = Kv.DEFAULT,
+    /**
+     * How many KV heads see far, the first ones of the model's profile; null for as many as are worth
+     * their bytes and a budget in bytes allows.
+     */
+    val farHeads: Int? = null,
+    /** Tokens that the other heads see at least; 0 for what the profile says. */
+    val nearTokens: Int = 0,
+    /** Tokens that heads see if they see far; 0 for the context that the model was trained with. */
+    val horizon: Long = 0,
 ) {
     /** Then, if there is a [sampling], its whole numbers and its stages. */
     internal fun numbers(): LongArray =
@@ -83,6 +96,11 @@ public data class SessionOptions(
             policy.code.toLong(),
             chunk.toLong(),
             if (parseSpecial) 1 else 0,
+            farKv.code.toLong(),
+            // The C options have 0 for the default, and negative numbers for none.
+            if (farHeads == 0) -1 else farHeads?.toLong() ?: 0,
+            nearTokens.toLong(),
+            horizon,
         ) + (sampling?.whole() ?: longArrayOf())
 }
 
