@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     let options =
         Options { budget: Budget::Bytes(budget), kv: Some(KvType::F16), ..Options::default() };
     let mut session = Session::open(&engine, options)?;
-    let vocab = session.engine().model().spec().vocab;
+    let vocab = session.engine().model().vocab();
     let memory = session.memory();
     println!(
         "budget {budget} bytes: state {}, scratch {}, room for {} chunk states per layer\n",

@@ -23,11 +23,14 @@ compile_error!(
     "attamba runs on 64-bit little-endian machines: files are mapped as they lie, and larger than 4 GiB"
 );
 
-pub mod cache;
+mod cache;
 pub mod conversation;
-pub mod engine;
-pub mod error;
+mod engine;
+mod error;
 pub mod gguf;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 pub mod memory;
 pub mod model;
 pub mod quant;
@@ -36,8 +39,11 @@ pub mod sample;
 pub mod session;
 pub mod text;
 
+pub use cache::{Eviction, KvType};
 pub use conversation::Conversation;
-pub use engine::{Engine, EngineKind, EngineOptions, KvType};
+#[cfg(feature = "gpu")]
+pub use engine::Adapter;
+pub use engine::{Candidate, Counters, Engine, EngineKind, EngineOptions, default_threads};
 pub use error::{Error, Result};
 pub use model::Model;
 pub use sample::{Sampler, Sampling};

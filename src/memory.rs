@@ -1,16 +1,18 @@
 //! What a model and a session will cost, before either is opened: from the header of the file
 //! alone.
 
+use crate::cache::Plan;
 use crate::conversation::most_checkpoint_bytes;
-use crate::engine::cpu;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
+use crate::engine::{Geometry, KvType, cpu};
 use crate::error::Result;
 use crate::model::{Layer, Model, ModelSpec};
 use crate::session::{Memory, Options};
 
 /// Bytes of the weights of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Weights {
     /// Mapped from the file: the system may reclaim the pages and read them again.
     pub mapped: u64,
@@ -23,6 +25,7 @@ pub struct Weights {
 
 /// The memory of a session and its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The weights, shared by sessions of one engine.
     pub weights: Weights,
@@ -31,6 +34,10 @@ pub struct Estimate {
     /// The maximum that a chat keeps in addition to its session: its states at the ends of the last
     /// turns, to return to.
     pub checkpoints: u64,
+    /// Chunk states per layer that the session has room for.
+    pub states: usize,
+    /// How they are stored.
+    pub kv: KvType,
 }
 
 impl Estimate {
@@ -46,7 +53,13 @@ impl Estimate {
         let scratch = cpu::scratch_bytes(model, threads, geometry)? + logits;
         let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
         let session = Memory { state, scratch };
-        Ok(Estimate { weights: weights(model), session, checkpoints })
+        Ok(Estimate {
+            weights: weights(model),
+            session,
+            checkpoints,
+            states: geometry.ring,
+            kv: geometry.kv,
+        })
     }
 
     /// The memory of a session of `model` on a GPU, including the buffers on it.
@@ -61,7 +74,9 @@ impl Estimate {
         let scratch = gpu::scratch_bytes(model, geometry)? + logits;
         let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
         let session = Memory { state, scratch };
-        Ok(Estimate { weights: weights_on_gpu(model), session, checkpoints })
+        let weights = Weights { device: gpu::device_bytes(model), ..weights(model) };
+        let Geometry { ring: states, kv, .. } = geometry;
+        Ok(Estimate { weights, session, checkpoints, states, kv })
     }
 }
 
@@ -79,49 +94,85 @@ pub fn weights(model: &Model) -> Weights {
     Weights { mapped, copied: read + 4 * values as u64, device: 0 }
 }
 
-/// Bytes of the weights of `model` with the GPU engine.
-#[cfg(feature = "gpu")]
-pub fn weights_on_gpu(model: &Model) -> Weights {
-    Weights { device: gpu::device_bytes(model), ..weights(model) }
-}
-
-/// How a model's memory and reads grow with the length of a text if nothing is evicted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the memory of a session that evicts nothing grows with its text.
+#[derive(Clone, Debug)]
 pub struct Growth {
-    /// Chunk states per layer, averaged over the layers that keep any, rounded up.
-    pub states: u64,
-    /// Keys that a query reads per layer, averaged over all layers, rounded up.
-    pub rows: u64,
+    spec: ModelSpec,
+    plans: Vec<Plan>,
+    geometry: Geometry,
 }
 
 impl Growth {
-    /// After `tokens` tokens, at least 1, in chunks of `chunk` with a window of `window`.
+    /// For sessions of `model` with chunks of `chunk` tokens and a window of `window` tokens before
+    /// the current one.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if `chunk` is out of range.
-    pub fn at(spec: &ModelSpec, chunk: usize, window: usize, tokens: u64) -> Result<Growth> {
-        let plans = spec.plans(chunk)?;
-        let in_window = tokens.min((window as u64).saturating_add(1));
-        // A layer with its own sliding window keeps only that window and no states.
-        let own = spec.layers.iter().filter_map(|layer| layer.window);
-        let in_own: u64 = own.map(|window| tokens.min(window as u64)).sum();
-        let growing = plans.iter().zip(&spec.layers).filter(|(_, layer)| layer.window.is_none());
-        let (mut states, mut layers) = (0, 0);
-        for (plan, _) in growing {
-            states += plan.boundaries(tokens - in_window);
-            layers += 1;
-        }
-        let rows = states + layers * in_window + in_own;
-        Ok(Growth {
-            states: states.div_ceil(layers.max(1)),
-            rows: rows.div_ceil(plans.len().max(1) as u64),
-        })
+    /// [`Error::Argument`](crate::Error::Argument) if one of them is out of range.
+    pub fn new(model: &Model, chunk: usize, window: usize, kv: KvType) -> Result<Growth> {
+        let options = Options {
+            chunk: Some(chunk),
+            window: Some(window),
+            kv: Some(kv),
+            ..Options::default()
+        };
+        Growth::of(model.spec().clone(), &options)
     }
 
-    /// Multiply-adds of attention for one token, all layers: each key and each value once per query
-    /// head.
-    pub fn operations(&self, spec: &ModelSpec) -> u64 {
-        let widths = spec.layers.iter().map(|layer| layer.q_dim() as u64);
-        2 * 2 * self.rows * widths.sum::<u64>()
+    /// For sessions of the transformer with the dimensions of `model`: a key and a value for every
+    /// token.
+    pub fn transformer(model: &Model, kv: KvType) -> Result<Growth> {
+        Growth::of(model.spec().transformer(), &Options { kv: Some(kv), ..Options::default() })
+    }
+
+    fn of(spec: ModelSpec, options: &Options) -> Result<Growth> {
+        let geometry = options.geometry(&spec)?;
+        Ok(Growth { plans: spec.plans(geometry.chunk)?, spec, geometry })
+    }
+
+    /// Chunk states per layer after `tokens` tokens, averaged over the layers that keep any, rounded
+    /// up.
+    pub fn states(&self, tokens: u64) -> u64 {
+        let (states, layers) = self.all_states(tokens);
+        states.div_ceil(layers.max(1))
+    }
+
+    /// Bytes of the state of the smallest session that remembers `tokens` tokens.
+    pub fn state_bytes(&self, tokens: u64) -> u64 {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let ring = size(self.states(tokens));
+        let window = self.geometry.window.min(size(tokens.saturating_sub(1)));
+        Geometry { ring, window, ..self.geometry }.state_bytes(&self.spec)
+    }
+
+    /// Bytes per additional token in the long run.
+    pub fn bytes_per_token(&self) -> f64 {
+        self.geometry.bytes_of_a_state(&self.spec) as f64 / self.geometry.chunk as f64
+    }
+
+    /// Multiply-adds of attention for the token after `tokens` tokens, all layers: each key and each
+    /// value once per query head.
+    pub fn operations(&self, tokens: u64) -> u64 {
+        // A layer with its own sliding window keeps only that window and no states.
+        let own = self.spec.layers.iter().filter_map(|layer| layer.window);
+        let in_own: u64 = own.map(|window| tokens.min(window as u64)).sum();
+        let (states, layers) = self.all_states(tokens);
+        let rows = states + layers * self.in_window(tokens) + in_own;
+        let rows = rows.div_ceil(self.plans.len().max(1) as u64);
+        let widths = self.spec.layers.iter().map(|layer| layer.q_dim() as u64);
+        2 * 2 * rows * widths.sum::<u64>()
+    }
+
+    fn in_window(&self, tokens: u64) -> u64 {
+        tokens.min((self.geometry.window as u64).saturating_add(1))
+    }
+
+    /// Chunk states in all layers that keep any, and the number of those layers.
+    fn all_states(&self, tokens: u64) -> (u64, u64) {
+        let closed = tokens - self.in_window(tokens);
+        let growing = self.plans.iter().zip(&self.spec.layers);
+        let growing = growing.filter(|(_, layer)| layer.window.is_none());
+        growing.fold((0, 0), |(states, layers), (plan, _)| {
+            (states + plan.boundaries(closed), layers + 1)
+        })
     }
 }

@@ -3,9 +3,10 @@
 mod common;
 
 use attamba::Error;
+use attamba::internals;
 use attamba::memory::Estimate;
-use attamba::session::{Budget, Eviction, Options, Session};
-use attamba::{Engine, EngineOptions, KvType};
+use attamba::session::{Budget, Options, Session};
+use attamba::{Engine, EngineOptions, Eviction, KvType};
 use common::models::{Meta, Numbers, Sizes, open};
 use common::suite::{Split, feed};
 use std::sync::Arc;
@@ -121,7 +122,7 @@ fn a_session_is_saved_forked_and_returned_to() {
             let snapshot = session.snapshot().unwrap();
             let mut fork = session.fork().unwrap();
             let (mut resumed, _) = Session::resume(&engine, &path).unwrap();
-            assert_eq!(resumed.geometry(), session.geometry());
+            assert_eq!(internals::geometry_of(&resumed), internals::geometry_of(&session));
             for other in [&mut session, &mut fork, &mut resumed] {
                 other.feed(then).unwrap();
                 assert!(close(&options, other.logits().unwrap(), end), "{options:?}");
@@ -156,9 +157,9 @@ fn a_session_shrinks_near_first() {
                 large.feed(first).unwrap();
                 large.shrink(small.memory().state).unwrap();
                 assert!(large.memory().state <= small.memory().state);
-                let geometry = large.geometry();
+                let geometry = internals::geometry_of(&large);
                 rings.push((geometry.ring, geometry.far.unwrap().ring));
-                if geometry == small.geometry() {
+                if geometry == internals::geometry_of(&small) {
                     for session in [&mut small, &mut large] {
                         session.feed(then).unwrap();
                     }

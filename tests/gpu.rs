@@ -4,14 +4,17 @@
 
 mod common;
 
+use attamba::Adapter;
+use attamba::Counters;
 use attamba::Error as Failure;
-use attamba::engine::gpu::{Adapter, Driver, Gpu};
-use attamba::engine::{Backend, Counters, Geometry};
-use attamba::memory::{Estimate, weights_on_gpu};
+use attamba::Eviction;
+use attamba::internals::{self, Backend, Geometry};
+use attamba::internals::{Driver, Gpu};
+use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::quant::{DType, quantize};
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineKind, EngineOptions, KvType};
 use common::models::{Numbers, Sizes, open};
 use common::suite::{Error, Split, feed, suite};
@@ -35,7 +38,10 @@ fn drivers() -> &'static [Driver] {
             "no Vulkan, Metal or DirectX 12 driver was found; on Debian a software driver comes \
              with apt-get install mesa-vulkan-drivers libvulkan1"
         );
-        adapters.iter().map(|adapter| Driver::open(adapter).unwrap()).collect()
+        adapters
+            .iter()
+            .map(|adapter| Driver::open(adapter, &EngineOptions::new()).unwrap())
+            .collect()
     })
 }
 
@@ -45,7 +51,8 @@ fn weights_take_the_predicted_bytes() {
     // Layers with different memory are for the CPU engine only.
     for case in suite().iter().filter(|case| case.kind != "toy layers") {
         let engine = Gpu::new(Arc::clone(&case.model), driver).unwrap();
-        assert_eq!(weights_on_gpu(&case.model).device, engine.device_bytes(), "{}", case.kind);
+        let estimate = Estimate::gpu(&case.model, &Options::default()).unwrap();
+        assert_eq!(estimate.weights.device, engine.device_bytes(), "{}", case.kind);
         assert!(engine.device_bytes() > 0);
     }
 }
@@ -62,7 +69,7 @@ fn sessions_take_the_predicted_bytes() {
                 assert_eq!(estimate.weights.device, gpu.device_bytes());
                 let mut session = Session::open(gpu, options).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
-                session.feed(&Numbers::new(26).tokens(300, model.spec().vocab)).unwrap();
+                session.feed(&Numbers::new(26).tokens(300, model.vocab())).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
             }
             let least = Options { budget: Budget::Bytes(1), ..Options::default() };
@@ -70,6 +77,15 @@ fn sessions_take_the_predicted_bytes() {
             assert!(matches!(refused, Err(Failure::Budget { budget: 1, .. })));
         });
     }
+}
+
+#[test]
+fn attention_is_measured_by_the_other_engine() {
+    side_by_side(&shared_heads(), |_, gpu, cpu| {
+        assert!(cpu.attention_mass(&[1, 2, 3], 1..3, 0..1).is_ok());
+        let e = gpu.attention_mass(&[1, 2, 3], 1..3, 0..1).unwrap_err();
+        assert!(matches!(e, Failure::Unsupported(_)), "{e}");
+    });
 }
 
 #[test]
@@ -115,7 +131,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
         let mut failures = Vec::new();
         for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
             cases += 1;
-            let gpu = Engine::new(Gpu::new(Arc::clone(&case.model), driver).unwrap());
+            let gpu = internals::engine(Gpu::new(Arc::clone(&case.model), driver).unwrap());
             let cpu =
                 Engine::cpu(Arc::clone(&case.model), &EngineOptions::new().threads(1)).unwrap();
             let tokens = &case.tokens;
@@ -128,7 +144,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                     let got = feed(&gpu, options, tokens, split);
                     let others = [("reference", &run.logits), ("CPU", &of_cpu)];
                     for ((other, want), most) in others.into_iter().zip(&mut most) {
-                        let error = Error::of(&got, want, case.model.spec().vocab);
+                        let error = Error::of(&got, want, case.model.vocab());
                         most.all = most.all.max(error.all);
                         most.worst_token = most.worst_token.max(error.worst_token);
                         if !error.within(bound) {
@@ -190,7 +206,7 @@ fn side_by_side(sizes: &Sizes, each: impl Fn(Arc<Model>, &Engine, &Engine)) {
     let model = sizes.model(5);
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     for driver in drivers() {
-        let gpu = Engine::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+        let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
         each(Arc::clone(&model), &gpu, &cpu);
     }
 }
@@ -213,7 +229,7 @@ fn assert_near(got: &[f32], want: &[f32], bound: f64, what: &str) {
 fn rings_of_integers_and_thinned_rings() {
     for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(1).tokens(300, model.spec().vocab);
+            let tokens = Numbers::new(1).tokens(300, model.vocab());
             for (kv, bound) in [(KvType::F32, FLOATS), (KvType::I8, BLOCKS)] {
                 for eviction in [Eviction::Drop, Eviction::Thin] {
                     let options = Options { eviction, ..options(9, kv) };
@@ -253,10 +269,10 @@ fn matrices_that_belong_together_and_differ_in_type() {
         }
         let model = Arc::new(open(file.bytes()).unwrap());
         let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
-        let tokens = Numbers::new(1).tokens(70, model.spec().vocab);
+        let tokens = Numbers::new(1).tokens(70, model.vocab());
         let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
         for driver in drivers() {
-            let gpu = Engine::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+            let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
             for split in [Split::Whole, Split::Ones] {
                 let got = feed(&gpu, options(9, KvType::F32), &tokens, split);
                 assert_near(&got, &want, FLOATS, &format!("{}, {split:?}", sizes.architecture));
@@ -269,7 +285,7 @@ fn matrices_that_belong_together_and_differ_in_type() {
 fn attention_that_is_split() {
     for sizes in [Sizes { architecture: "llama", ..shared_heads() }, shared_heads()] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(2).tokens(1200, model.spec().vocab);
+            let tokens = Numbers::new(2).tokens(1200, model.vocab());
             let options = Options { chunk: Some(1), ..options(1200, KvType::F32) };
             let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
             sessions.iter_mut().for_each(|session| session.feed(&tokens).unwrap());
@@ -291,7 +307,7 @@ fn attention_that_is_split() {
 #[test]
 fn chunk_lengths_and_rings_that_change() {
     side_by_side(&shared_heads(), |model, gpu, cpu| {
-        let tokens = Numbers::new(3).tokens(60, model.spec().vocab);
+        let tokens = Numbers::new(3).tokens(60, model.vocab());
         for kv in [KvType::F32, KvType::I8] {
             let options = options(20, kv);
             let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
@@ -300,7 +316,10 @@ fn chunk_lengths_and_rings_that_change() {
                 session.set_chunk(3).unwrap();
                 session.feed(&tokens).unwrap();
                 session
-                    .shrink(Geometry::new(model.spec(), 7, kv).state_bytes(model.spec()))
+                    .shrink(
+                        Geometry::new(internals::spec(&model), 7, kv)
+                            .state_bytes(internals::spec(&model)),
+                    )
                     .unwrap();
                 session.feed(&tokens[..30]).unwrap();
                 session.set_chunk(7).unwrap();
@@ -325,11 +344,11 @@ fn a_token_is_one_submit_and_one_pass() {
     ];
     for adapter in Adapter::all() {
         // A separate device: the counters of the others include the work of other tests.
-        let driver = Driver::open(&adapter).unwrap();
+        let driver = Driver::open(&adapter, &EngineOptions::new()).unwrap();
         for (sizes, of_a_layer) in &every_kind {
             let model = sizes.model(5);
-            let layers = model.spec().layers.len() as u64;
-            let gpu = Engine::new(Gpu::new(model, &driver).unwrap());
+            let layers = model.sizes().layers as u64;
+            let gpu = internals::engine(Gpu::new(model, &driver).unwrap());
             let mut session = Session::open(&gpu, Options::default()).unwrap();
             session.feed(&[1, 2, 3]).unwrap();
             for token in 0..5 {
@@ -391,7 +410,7 @@ fn a_session_goes_on_on_the_other_engine() {
     let path = folder.path().join("session");
     for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(4).tokens(90, model.spec().vocab);
+            let tokens = Numbers::new(4).tokens(90, model.vocab());
             for kv in [KvType::F16, KvType::F32, KvType::I8] {
                 for (from, to) in [(gpu, cpu), (cpu, gpu)] {
                     let mut first = Session::open(from, options(6, kv)).unwrap();
@@ -439,7 +458,7 @@ fn what_is_computed_after_a_rewind_is_the_same_to_the_bit() {
 fn a_cancel_ends_a_long_prefill() {
     side_by_side(&shared_heads(), |model, gpu, _| {
         let mut session = Session::open(gpu, options(64, KvType::F16)).unwrap();
-        let tokens = Numbers::new(8).tokens(10_000, model.spec().vocab);
+        let tokens = Numbers::new(8).tokens(10_000, model.vocab());
         let cancel = session.cancel_handle();
         let block = session.block() as u64;
         let canceller = std::thread::spawn(move || {
@@ -463,8 +482,8 @@ fn a_lost_device_is_an_error_and_the_session_goes_on_elsewhere() {
     let model = shared_heads().model(5);
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     for adapter in Adapter::all() {
-        let driver = Driver::open(&adapter).unwrap();
-        let gpu = Engine::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
+        let driver = Driver::open(&adapter, &EngineOptions::new()).unwrap();
+        let gpu = internals::engine(Gpu::new(Arc::clone(&model), &driver).unwrap());
         let mut session = Session::open(&gpu, options(9, KvType::F32)).unwrap();
         session.feed(&Numbers::new(9).tokens(77, 48)).unwrap();
         let snapshot = session.snapshot().unwrap();

@@ -3,13 +3,14 @@
 
 mod common;
 
-use attamba::engine::Geometry;
-use attamba::engine::cpu::Cpu;
+use attamba::Eviction;
 use attamba::gguf::Gguf;
+use attamba::internals::Cpu;
+use attamba::internals::{self, Geometry};
 use attamba::model::Model;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineOptions, KvType};
 use attamba::{Error, Result};
 use common::models::{File, Meta, Numbers, Sizes, Tensor, open};
@@ -91,7 +92,7 @@ fn options(budget: Budget) -> Options {
 /// Opens a model and feeds it a few tokens, one and many at a time, twice.
 fn run(bytes: Vec<u8>) -> Result<()> {
     let model = Arc::new(open(bytes)?);
-    let vocab = model.spec().vocab;
+    let vocab = model.vocab();
     let engine = Engine::cpu(model, &EngineOptions::new().threads(1))?;
     let mut session = Session::open(&engine, options(Budget::Bytes(8 << 20)))?;
     for _ in 0..2 {
@@ -519,7 +520,7 @@ fn session(sizes: &Sizes, budget: Budget) -> Session {
 fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
     for sizes in every_kind() {
         let engine = sizes.engine(1, 1);
-        let spec = engine.model().spec();
+        let spec = internals::spec(engine.model());
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             let least = Geometry::new(spec, 1, kv).state_bytes(spec);
             let open = |bytes| {
@@ -549,7 +550,7 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
 fn more_memory_than_there_is_is_an_error() {
     for sizes in every_kind() {
         let engine = sizes.engine(1, 1);
-        let spec = engine.model().spec();
+        let spec = internals::spec(engine.model());
         for budget in [
             Budget::Bytes(u64::MAX),
             Budget::Bytes(1 << 50),
@@ -562,7 +563,7 @@ fn more_memory_than_there_is_is_an_error() {
             for (kv, eviction) in kinds.into_iter().chain([(KvType::F16, Eviction::Thin)]) {
                 let options = Options { budget, kv: Some(kv), eviction, ..Options::default() };
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    let promised = options.geometry(spec)?.state_bytes(spec);
+                    let promised = internals::geometry(&options, spec)?.state_bytes(spec);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");
                     Session::open(&engine, options).map(drop)
                 }));

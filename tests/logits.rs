@@ -3,9 +3,9 @@
 
 mod common;
 
-use attamba::engine::cpu::Cpu;
+use attamba::internals::{self, Cpu};
 use attamba::session::{Budget, Options};
-use attamba::{Engine, KvType};
+use attamba::{Engine, EngineOptions, KvType};
 use common::models::Sizes;
 use common::suite::{Error, Split, feed, suite};
 use std::sync::Arc;
@@ -26,16 +26,16 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
     let mut failures = Vec::new();
     for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
         cases += 1;
-        let vocab = case.model.spec().vocab;
+        let vocab = case.model.vocab();
         let tokens = &case.tokens;
         for (turn, set) in Cpu::instruction_sets().into_iter().enumerate() {
             let turn = cases + turn;
             let threads = 1 + turn % 3;
-            let engine = Engine::new(
+            let engine = internals::engine(
                 Cpu::with_instruction_set(Arc::clone(&case.model), Some(threads), set).unwrap(),
             );
             for run in &case.runs {
-                let options = run.options(case.model.spec(), tokens.len(), kv);
+                let options = run.options(internals::spec(&case.model), tokens.len(), kv);
                 // Single tokens wake the threads some hundred times each.
                 let fine = if threads == 1 { Split::Ones } else { Split::Pieces(100) };
                 let splits = [Split::Whole, fine, Split::Pieces(turn as u64)];
@@ -118,7 +118,7 @@ fn rotary_factors() {
         ..Options::default()
     };
     let got = feed(&plain, options, &case.tokens, Split::Whole);
-    let error = Error::of(&got, &case.runs[0].logits, case.model.spec().vocab);
+    let error = Error::of(&got, &case.runs[0].logits, case.model.vocab());
     assert!(error.all > 100.0 * FLOATS, "{error:?}");
 }
 
@@ -134,11 +134,12 @@ fn attention_to_a_stretch_of_the_text() {
     for (case, mass) in suite().iter().filter_map(|case| Some((case, case.mass.as_ref()?))) {
         cases += 1;
         let threads = 1 + cases % 2;
-        let cpu = Cpu::new(Arc::clone(&case.model), Some(threads)).unwrap();
+        let options = EngineOptions::new().threads(threads);
+        let cpu = Engine::cpu(Arc::clone(&case.model), &options).unwrap();
         let (queries, keys) = (mass.queries.clone(), mass.keys.clone());
         beyond_a_block += usize::from(queries.end > 256 && keys.start < 256);
         let got = cpu.attention_mass(&case.tokens, queries, keys).unwrap();
-        let blocks = case.model.matrices().any(|m| m.dtype.is_quantized());
+        let blocks = internals::matrices(&case.model).any(|m| m.dtype.is_quantized());
         let bound = if blocks { BLOCKS } else { FLOATS };
         let worst = got.iter().zip(&mass.heads).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
         assert_eq!(got.len(), mass.heads.len());
@@ -152,7 +153,7 @@ fn attention_to_a_stretch_of_the_text() {
 
 #[test]
 fn attention_to_what_is_not_there_is_an_error() {
-    let cpu = Cpu::new(Sizes::default().model(1), Some(1)).unwrap();
+    let cpu = Sizes::default().engine(1, 1);
     for (queries, keys, sentence) in [
         (2..5, 0..2, "2..5 of a text of 4 tokens"),
         (2..2, 0..2, "2..2 of a text of 4 tokens"),

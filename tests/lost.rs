@@ -4,10 +4,11 @@
 
 mod common;
 
+use attamba::Adapter;
 use attamba::Error;
 use attamba::conversation::{Conversation, Outcome};
-use attamba::engine::OrCpu;
-use attamba::engine::gpu::{Adapter, Driver, Gpu};
+use attamba::internals::{self, OrCpu};
+use attamba::internals::{Driver, Gpu};
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Cancel, Finish, Options, Session, Snapshot};
@@ -51,9 +52,9 @@ impl Chats {
 }
 
 fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Engine) {
-    let driver = Driver::open(&Adapter::find(None).unwrap()).unwrap();
+    let driver = Driver::open(&Adapter::find(None).unwrap(), &EngineOptions::new()).unwrap();
     let gpu = Gpu::new(Arc::clone(model), &driver).unwrap();
-    (driver, Engine::new(OrCpu::new(gpu, Some(2))))
+    (driver, internals::engine(OrCpu::new(gpu, Some(2))))
 }
 
 /// Answers with at most a dozen tokens; `each` gets the number of the piece.
@@ -232,7 +233,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
         chunk: Some(8),
         ..Options::default()
     };
-    let tokens = Numbers::new(9).tokens(40, model.spec().vocab);
+    let tokens = Numbers::new(9).tokens(40, model.vocab());
     let mut session = Session::open(&engine, options).unwrap();
     session.set_chunk(4).unwrap();
     let cancel = session.cancel_handle();
@@ -295,7 +296,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
     let model = Sizes::default().model(5);
     let options =
         Options { budget: Budget::States(40), kv: Some(KvType::F32), ..Options::default() };
-    let tokens = Numbers::new(9).tokens(700, model.spec().vocab);
+    let tokens = Numbers::new(9).tokens(700, model.vocab());
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let generate = |session: &mut Session, sampler: &mut Sampler, lose: &dyn Fn(usize)| {

@@ -3,9 +3,10 @@
 mod common;
 
 use attamba::Error;
+use attamba::Eviction;
 use attamba::KvType;
-use attamba::engine::{Geometry, Want};
-use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::internals::{self, Geometry, Want};
+use attamba::session::{Budget, Options, Session};
 use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
 use std::io::{BufRead, BufReader};
@@ -110,8 +111,8 @@ fn a_fork_and_its_origin_do_not_meet() {
 fn a_state_of_another_geometry_is_refused() {
     let sizes = Sizes::default();
     let engine = sizes.engine(1, 1);
-    let geometry = Geometry::new(engine.model().spec(), 64, KvType::F16);
-    let mut large = engine.open(geometry).unwrap();
+    let geometry = Geometry::new(internals::spec(engine.model()), 64, KvType::F16);
+    let mut large = internals::open(&engine, geometry).unwrap();
     let tokens = Numbers::new(14).tokens(300, sizes.vocab);
     for block in tokens.chunks(large.room()) {
         large.forward(block, Want::Nothing, &mut |_, _| {}).unwrap();
@@ -123,7 +124,7 @@ fn a_state_of_another_geometry_is_refused() {
         Geometry { kv: KvType::F32, ..geometry },
         Geometry { eviction: Eviction::Thin, ..geometry },
     ] {
-        let mut state = engine.open(other).unwrap();
+        let mut state = internals::open(&engine, other).unwrap();
         state.forward(&tokens[..5], Want::Nothing, &mut |_, _| {}).unwrap();
         let saved = large.tables().decode(300, &numbers).unwrap();
         let refused = state.import(saved, &mut |_| panic!("an image is read"));
@@ -136,16 +137,16 @@ fn a_state_of_another_geometry_is_refused() {
 #[test]
 fn public_numbers_of_a_geometry_are_checked() {
     let engine = Sizes::default().engine(1, 1);
-    let sound = Geometry::new(engine.model().spec(), 4, KvType::F16);
+    let sound = Geometry::new(internals::spec(engine.model()), 4, KvType::F16);
     for (geometry, range) in [
         (Geometry { chunk: 0, ..sound }, "between 1 and"),
         (Geometry { chunk: usize::MAX, ..sound }, "between 1 and"),
         (Geometry { window: usize::MAX, ..sound }, "between 0 and"),
         (Geometry { ring: usize::MAX, ..sound }, "out of memory"),
     ] {
-        let e = engine.open(geometry).map(|_| ()).unwrap_err().to_string();
+        let e = internals::open(&engine, geometry).map(|_| ()).unwrap_err().to_string();
         assert!(e.contains(range), "{e}");
-        geometry.state_bytes(engine.model().spec());
+        geometry.state_bytes(internals::spec(engine.model()));
     }
 }
 

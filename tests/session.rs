@@ -3,12 +3,13 @@
 mod common;
 
 use attamba::Error;
+use attamba::Eviction;
 use attamba::KvType;
-use attamba::engine::{Geometry, State, Want};
+use attamba::internals::{self, Geometry, State, Want};
 use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Eviction, Finish, Options, Session};
+use attamba::session::{Budget, Finish, Options, Session};
 use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -302,11 +303,11 @@ fn a_state_has_the_logits_of_its_own_last_token_or_none() {
     let _turn = beside_others();
     let sizes = Sizes::default();
     let engine = sizes.engine(1, 1);
-    let geometry = Geometry::new(engine.model().spec(), 5, KvType::F32);
+    let geometry = Geometry::new(internals::spec(engine.model()), 5, KvType::F32);
     // More than the buffer for logits has room for, and fewer.
     for count in [2, 3, 40] {
         let mut states: Vec<Box<dyn State>> =
-            (0..count).map(|_| engine.open(geometry).unwrap()).collect();
+            (0..count).map(|_| internals::open(&engine, geometry).unwrap()).collect();
         let mut row = Vec::new();
         for (token, state) in (0..).zip(&mut states) {
             state.forward(&[token % 7, 1], Want::Last, &mut |_, _| {}).unwrap();
@@ -315,13 +316,13 @@ fn a_state_has_the_logits_of_its_own_last_token_or_none() {
         let tokens: Vec<u32> = (0..count).map(|i| i % 9).collect();
         let mut together: Vec<&mut dyn State> =
             states.iter_mut().map(|state| &mut **state as &mut dyn State).collect();
-        engine.forward_together(&mut together, &tokens, &mut |_, _| {}).unwrap();
+        internals::forward_together(&engine, &mut together, &tokens, &mut |_, _| {}).unwrap();
         for state in &mut states {
             let result = state.last_logits(&mut row);
             assert!(matches!(result, Err(Error::NoLogits { position: 3 })), "{result:?}");
         }
     }
-    let mut state = engine.open(geometry).unwrap();
+    let mut state = internals::open(&engine, geometry).unwrap();
     let mut row = Vec::new();
     let mut want = Vec::new();
     state.forward(&[1, 2], Want::Last, &mut |_, logits| want.extend_from_slice(logits)).unwrap();
@@ -500,7 +501,7 @@ fn a_callback_of_a_generation_may_pause_and_cancel_and_shrink() {
     let _turn = beside_others();
     let folder = tempfile::tempdir().unwrap();
     let mut session = session(&Sizes::default(), states(40));
-    let spec = session.engine().model().spec();
+    let spec = internals::spec(session.engine().model());
     let smaller = Geometry::new(spec, 7, KvType::F32).state_bytes(spec);
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let (pause, cancel) = (session.pause_handle(), session.cancel_handle());
@@ -544,7 +545,7 @@ fn orders_that_nobody_expects() {
     let tokens = Numbers::new(34).tokens(300, sizes.vocab);
     let mut session = session(&sizes, states(40));
     let engine = session.engine().clone();
-    let spec = engine.model().spec();
+    let spec = internals::spec(engine.model());
     let memory = session.memory();
     session.feed(&tokens).unwrap();
 
@@ -628,7 +629,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
     for sizes in models() {
         let sizes = Sizes { layers: 1, ..sizes };
         let engine = sizes.engine(1, 2);
-        let spec = engine.model().spec();
+        let spec = internals::spec(engine.model());
         let mut numbers = Numbers::new(21);
         let (first, then) = (numbers.tokens(400, sizes.vocab), numbers.tokens(60, sizes.vocab));
         for kv in [KvType::F32, KvType::F16, KvType::I8] {
@@ -692,7 +693,7 @@ fn a_thinned_ring_can_be_shrunk_and_goes_on() {
     for sizes in models() {
         let options = Options { eviction: Eviction::Thin, ..states(60) };
         let engine = sizes.engine(1, 1);
-        let spec = engine.model().spec();
+        let spec = internals::spec(engine.model());
         let mut session = Session::open(&engine, options).unwrap();
         let tokens = Numbers::new(22).tokens(900, sizes.vocab);
         session.feed(&tokens).unwrap();
@@ -745,7 +746,7 @@ fn the_file_s_own_chunk_and_window_are_the_default() {
     let _turn = beside_others();
     for sizes in models() {
         let engine = sizes.engine(1, 1);
-        let spec = engine.model().spec();
+        let spec = internals::spec(engine.model());
         let tokens = Numbers::new(24).tokens(100, sizes.vocab);
         let logits = |options| {
             let mut session = Session::open(&engine, options).unwrap();
@@ -765,7 +766,7 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
     let _turn = beside_others();
     for sizes in models() {
         let engine = sizes.engine(1, 1);
-        let spec = engine.model().spec();
+        let spec = internals::spec(engine.model());
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             for ring in [0, 1, 2, 3, 100, 4096] {
                 let options =
@@ -888,4 +889,30 @@ fn memory_stays_flat_over_a_million_tokens() {
         assert!(grown <= 1 << 20, "{grown} bytes more are resident");
         assert_eq!(session.memory(), memory);
     }
+}
+
+/// Filled in one step, or fed token by token: as far along, as large, and ready to continue.
+#[test]
+fn a_filled_session_is_where_a_fed_one_is() {
+    for sizes in [Sizes::default(), Sizes { architecture: "llama", ..Sizes::default() }] {
+        for tokens in [0, 1, 30, 700] {
+            let [mut fed, mut filled] = [0, 1].map(|_| session(&sizes, states(40)));
+            fed.feed(&Numbers::new(5).tokens(tokens, sizes.vocab)).unwrap();
+            filled.fill(tokens as u64).unwrap();
+            assert!(no_logits(&mut filled));
+            for _ in 0..2 {
+                assert_eq!(filled.position(), fed.position());
+                assert_eq!(filled.ring_rows(), fed.ring_rows());
+                assert_eq!(filled.memory().state, fed.memory().state);
+                fed.feed(&[1, 2, 3]).unwrap();
+                filled.feed(&[1, 2, 3]).unwrap();
+            }
+            assert!(filled.logits().unwrap().iter().all(|x| x.is_finite()));
+        }
+    }
+    let mut session = session(&Sizes::default(), states(40));
+    session.feed(&[1, 2, 3]).unwrap();
+    let e = session.fill(2).unwrap_err();
+    assert!(matches!(e, Error::Argument(_)) && e.to_string().contains("3 tokens"), "{e}");
+    assert_eq!(session.position(), 3);
 }

@@ -2,7 +2,7 @@
 //! device: that it is valid WGSL, and that it can be translated for Metal, DirectX and Vulkan.
 #![cfg(feature = "gpu")]
 
-use attamba::engine::gpu::variants::{Abilities, Kernel, Need, Variant};
+use attamba::internals::variants::{Abilities, Kernel, Need, Variant};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};

@@ -1,8 +1,8 @@
 //! `attamba adapters`: the GPUs of the machine, and whether they can be trusted.
 
-use crate::common::{ModelArgs, printable};
+use crate::common::{ModelArgs, engine_options, printable};
 use anyhow::Result;
-use attamba::engine::gpu::{Adapter, Driver, Gpu};
+use attamba::Adapter;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -38,18 +38,14 @@ pub fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     let model = args.model.open()?;
+    let options = engine_options(None)?;
     for adapter in adapters {
         writeln!(out, "{} ({})", printable(&adapter.describe()), adapter.kind())?;
         for (ability, value) in adapter.abilities() {
             writeln!(out, "  {ability}: {value}")?;
         }
-        let proved = Driver::open(&adapter).and_then(|driver| {
-            Gpu::new(Arc::clone(&model), &driver)?;
-            Ok(driver)
-        });
-        match proved {
-            Ok(driver) => {
-                let kernels = driver.kernels();
+        match adapter.validate(Arc::clone(&model), &options) {
+            Ok(kernels) => {
                 writeln!(out, "  validation: {} kernels passed", kernels.len())?;
                 if args.verbose {
                     for (kernel, variant) in kernels {

@@ -2,7 +2,7 @@
 
 use crate::common::{EngineArgs, MemoryArgs, ModelArgs, note};
 use anyhow::{Result, bail};
-use attamba::engine::Counters;
+use attamba::Counters;
 use attamba::session::{Budget, Options, Session};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -95,14 +95,14 @@ pub fn run(args: Args) -> Result<()> {
             let samples = measure(&mut session, kind == "pp", tokens, depth, args.repeat)?;
             if let (true, Some(before), Some(after)) = (args.verbose, before, engine.counters()) {
                 let taken_in = tokens * (args.repeat + 1);
-                let layers = engine.model().spec().layers.len();
+                let layers = engine.model().sizes().layers;
                 note(counted(&format!("{kind}{tokens}"), before, after, taken_in, layers));
             }
             let measured = Measured {
                 model: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-                arch: engine.model().spec().family,
+                arch: engine.model().family(),
                 engine: engine.describe(),
-                threads: args.engine.threads.unwrap_or_else(attamba::engine::cpu::default_threads),
+                threads: args.engine.threads.unwrap_or_else(attamba::default_threads),
                 test: format!("{kind}{tokens}"),
                 depth,
                 mean: mean(&samples),
@@ -142,7 +142,7 @@ fn measure(
     depth: usize,
     repeat: usize,
 ) -> Result<Vec<f64>> {
-    let vocab = session.engine().model().spec().vocab as u32;
+    let vocab = session.engine().model().vocab() as u32;
     let ids = |n: usize| (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab);
     let prompt: Vec<u32> = ids(tokens).collect();
     let mut samples = Vec::with_capacity(repeat);

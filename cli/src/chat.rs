@@ -70,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = Language::from_model(model)?;
-    let (sampler, _) = args.sampling.sampler(model.spec().vocab, language.tokenizer(), true)?;
+    let (sampler, _) = args.sampling.sampler(model.vocab(), language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let input = Input::open()?;

@@ -52,15 +52,38 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// Starts the engine with an open model.
     pub fn start(&self, model: Arc<Model>) -> Result<Engine> {
-        let mut options = EngineOptions::new();
+        let mut options = engine_options(self.threads)?;
         if let Some(adapter) = &self.adapter {
             options = options.adapter(adapter);
         }
-        if let Some(threads) = self.threads {
-            options = options.threads(threads);
-        }
         Ok(Engine::start(self.engine.into(), model, &options, &mut |_, _| true)?)
     }
+}
+
+/// The options of an engine, with those from the environment.
+pub fn engine_options(threads: Option<usize>) -> Result<EngineOptions> {
+    let options = from_environment()?;
+    Ok(match threads {
+        Some(threads) => options.threads(threads),
+        None => options,
+    })
+}
+
+#[cfg(feature = "gpu")]
+fn from_environment() -> Result<EngineOptions> {
+    let words = std::env::var("ATTAMBA_KERNELS").unwrap_or_default();
+    let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let options = EngineOptions::new().prefer_kernels(words).context("ATTAMBA_KERNELS")?;
+    let folder = std::env::var_os("ATTAMBA_CACHE").filter(|folder| !folder.is_empty());
+    Ok(match folder {
+        Some(folder) => options.cache(folder),
+        None => options,
+    })
+}
+
+#[cfg(not(feature = "gpu"))]
+fn from_environment() -> Result<EngineOptions> {
+    Ok(EngineOptions::new())
 }
 
 /// The model.

@@ -101,7 +101,7 @@ pub fn run(args: Args) -> Result<()> {
     let model = engine.model();
     let language = Language::from_model(model)?;
     let (mut sampler, seed) =
-        args.sampling.sampler(model.spec().vocab, language.tokenizer(), args.prompt.chat)?;
+        args.sampling.sampler(model.vocab(), language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;
     let (prompt, tokens) = args.prompt.read(&language)?;
     let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;

@@ -2,12 +2,13 @@
 
 use crate::common::{MemoryArgs, ModelArgs, printable, size};
 use anyhow::Result;
-use attamba::engine::{Geometry, KvType};
 use attamba::gguf::{Gguf, Tensor, Value};
-use attamba::model::{Model, ModelSpec};
+use attamba::memory::{Estimate, Growth};
+use attamba::model::Model;
 use attamba::quant::DType;
 use attamba::session::Options;
 use attamba::text::{TextSource, Tokenizer};
+use attamba::{KvType, default_threads};
 use serde::Serialize;
 use serde_json::{Map, json};
 use std::io::Write;
@@ -165,23 +166,23 @@ impl Report {
     ) -> Result<Report> {
         // The file's own description is shown if it is text; if it isn't, that is not a failure.
         let text = |key| gguf.str(key).ok().flatten().map(str::to_owned);
-        let spec = model.as_ref().ok().map(Model::spec);
+        let sound = model.as_ref().ok();
         Ok(Report {
             file: path.display().to_string(),
             bytes: gguf.file_bytes(),
             gguf_version: gguf.version(),
             name: text("general.name"),
             architecture: text("general.architecture"),
-            runs: spec.is_some(),
+            runs: sound.is_some(),
             reason: model.as_ref().err().map(ToString::to_string),
             parameters: gguf.tensors().map(Tensor::len).sum(),
             tensor_count: gguf.tensors().len(),
             types: types(gguf),
-            sizes: spec.map(Sizes::new),
-            chunks: spec.and_then(Chunks::new),
+            sizes: sound.map(Sizes::new),
+            chunks: sound.and_then(Chunks::new),
             tokenizer: TokenizerReport::new(gguf),
             chat_template: gguf.get("tokenizer.chat_template").is_some(),
-            session: spec.map(|spec| SessionReport::new(spec, options)).transpose()?,
+            session: sound.map(|model| SessionReport::new(model, options)).transpose()?,
         })
     }
 
@@ -259,35 +260,35 @@ impl Report {
 }
 
 impl Sizes {
-    fn new(spec: &ModelSpec) -> Sizes {
+    fn new(model: &Model) -> Sizes {
+        let sizes = model.sizes();
         Sizes {
-            layers: spec.layers.len(),
-            width: spec.d,
-            feed_forward: spec.most(|layer| layer.ffn),
-            heads: spec.most(|layer| layer.heads),
-            kv_heads: spec.most(|layer| layer.kv_heads),
-            head_width: spec.most(|layer| layer.head_dim),
-            vocabulary: spec.vocab,
-            context: spec.context,
+            layers: sizes.layers,
+            width: sizes.width,
+            feed_forward: sizes.feed_forward,
+            heads: sizes.heads,
+            kv_heads: sizes.kv_heads,
+            head_width: sizes.head_width,
+            vocabulary: sizes.vocab,
+            context: sizes.context,
         }
     }
 }
 
 impl Chunks {
-    fn new(spec: &ModelSpec) -> Option<Chunks> {
-        let layer = spec.layers.first()?;
-        let (ssm, chunks) = (layer.ssm?, &spec.chunks);
+    fn new(model: &Model) -> Option<Chunks> {
+        let mixers = model.mixers()?;
         Some(Chunks {
-            length: chunks.length,
-            window: chunks.window,
-            offsets: chunks.offsets.clone(),
-            carry_state: chunks.carry_state,
-            projected_kv: layer.projected_kv,
-            mixer_width: ssm.inner,
-            mixer_state: ssm.state,
-            mixer_heads: ssm.heads,
-            mixer_groups: ssm.groups,
-            convolution: ssm.conv,
+            length: model.chunk(),
+            window: model.window(),
+            offsets: model.chunk_offsets().to_vec(),
+            carry_state: model.carries_state(),
+            projected_kv: mixers.projected,
+            mixer_width: mixers.width,
+            mixer_state: mixers.state,
+            mixer_heads: mixers.heads,
+            mixer_groups: mixers.groups,
+            convolution: mixers.convolution,
         })
     }
 }
@@ -318,21 +319,24 @@ impl TokenizerReport {
 }
 
 impl SessionReport {
-    fn new(spec: &ModelSpec, options: Options) -> Result<SessionReport> {
-        let geometry = options.geometry(spec)?;
-        let transformer = (!spec.is_transformer()).then(|| {
-            let equal = spec.transformer();
-            Geometry::new(&equal, spec.context, KvType::F16).state_bytes(&equal)
-        });
+    fn new(model: &Model, options: Options) -> Result<SessionReport> {
+        let estimate = Estimate::cpu(model, &options, default_threads())?;
+        let transformer_bytes = match model.is_transformer() {
+            true => None,
+            false => {
+                let context = model.sizes().context as u64;
+                Some(Growth::transformer(model, KvType::F16)?.state_bytes(context))
+            }
+        };
         Ok(SessionReport {
-            ring: geometry.ring,
-            kv: match geometry.kv {
+            ring: estimate.states,
+            kv: match estimate.kv {
                 KvType::F32 => "F32",
                 KvType::F16 => "F16",
                 KvType::I8 => "int8",
             },
-            state_bytes: geometry.state_bytes(spec),
-            transformer_bytes: transformer,
+            state_bytes: estimate.session.state,
+            transformer_bytes,
         })
     }
 }

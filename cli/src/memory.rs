@@ -3,10 +3,9 @@
 use crate::common::{self, EngineArgs, Kv, ModelArgs};
 use crate::plot::{Line, Plot};
 use anyhow::{Context, Result, bail};
-use attamba::cache::Eviction;
-use attamba::engine::{Geometry, State, Want};
 use attamba::memory::Growth;
-use attamba::model::{LayerSpec, Model, ModelSpec};
+use attamba::model::Model;
+use attamba::session::{Budget, Options, Session};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -73,9 +72,9 @@ pub struct Args {
 struct Variant {
     name: String,
     path: PathBuf,
-    spec: ModelSpec,
     chunk: usize,
     window: usize,
+    growth: Growth,
 }
 
 /// One length of text of one variant.
@@ -132,7 +131,7 @@ pub fn run(args: Args) -> Result<()> {
         std::fs::write(file, draw(&variants, &cells).svg())
             .with_context(|| file.display().to_string())?;
     }
-    let growth: Vec<f64> = variants.iter().map(|v| growth(&args, v)).collect::<Result<_>>()?;
+    let growth: Vec<f64> = variants.iter().map(|v| v.growth.bytes_per_token()).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
         let report = Report { model: model.name(), growth_bytes_a_token: growth, cells: &cells };
@@ -144,73 +143,39 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// The transformer first.
-fn variants(args: &Args, path: &Path, model: &Model) -> Result<Vec<Variant>> {
-    let spec = model.spec();
-    let mut variants = vec![match &args.baseline {
+fn variants(args: &Args, own: &Path, model: &Model) -> Result<Vec<Variant>> {
+    let kv = args.kv.into();
+    let (path, growth) = match &args.baseline {
         Some(baseline) => {
-            let spec = args.model.file.model(baseline)?.spec().clone();
-            if !spec.is_transformer() {
+            let model = args.model.file.model(baseline)?;
+            if !model.is_transformer() {
                 bail!("{} is no transformer; --baseline takes one", baseline.display());
             }
-            let name = "transformer".to_owned();
-            Variant { name, path: baseline.clone(), spec, chunk: 1, window: 0 }
+            (&**baseline, Growth::transformer(&model, kv)?)
         }
         // Measured with the model itself with chunks of one token: a key and a value for each.
-        None => Variant {
-            name: "transformer".to_owned(),
-            path: path.to_owned(),
-            spec: spec.transformer(),
-            chunk: 1,
-            window: 0,
-        },
-    }];
-    let chunks = if args.chunks.is_empty() { &spec.chunks.trained } else { &args.chunks };
+        None => (own, Growth::transformer(model, kv)?),
+    };
+    let name = "transformer".to_owned();
+    let mut variants = vec![Variant { name, path: path.to_owned(), chunk: 1, window: 0, growth }];
+    let chunks = if args.chunks.is_empty() { model.trained_chunks() } else { &args.chunks };
     for &chunk in chunks {
-        if chunk == 0 || chunk > attamba::session::MOST_CHUNK {
-            bail!(
-                "a chunk length of {chunk} tokens; it must be between 1 and {}",
-                attamba::session::MOST_CHUNK
-            );
-        }
-        variants.push(Variant {
-            name: format!("P {chunk}"),
-            path: path.to_owned(),
-            spec: spec.clone(),
-            chunk,
-            window: args.window.unwrap_or(spec.chunks.window),
-        });
+        let window = args.window.unwrap_or(model.window());
+        let growth = Growth::new(model, chunk, window, kv)?;
+        let (name, path) = (format!("P {chunk}"), own.to_owned());
+        variants.push(Variant { name, path, chunk, window, growth });
     }
     Ok(variants)
 }
 
-/// A session that evicts nothing of `tokens` tokens.
-fn geometry(args: &Args, variant: &Variant, tokens: u64) -> Result<Geometry> {
-    let states = Growth::at(&variant.spec, variant.chunk, variant.window, tokens)?.states;
-    Ok(Geometry {
-        ring: usize::try_from(states).unwrap_or(usize::MAX),
-        window: variant.window.min(usize::try_from(tokens - 1).unwrap_or(usize::MAX)),
-        chunk: variant.chunk,
-        kv: args.kv.into(),
-        eviction: Eviction::Drop,
-        far: None,
-    })
-}
-
-/// Bytes per additional token in the long run.
-fn growth(args: &Args, variant: &Variant) -> Result<f64> {
-    Ok(geometry(args, variant, 1)?.bytes_of_a_state(&variant.spec) as f64 / variant.chunk as f64)
-}
-
 fn cell(args: &Args, variant: &Variant, tokens: u64) -> Result<Cell> {
-    let spec = &variant.spec;
-    let state_bytes = geometry(args, variant, tokens)?.state_bytes(spec);
+    let state_bytes = variant.growth.state_bytes(tokens);
     let fits = available().is_none_or(|bytes| state_bytes < bytes / 2);
     let measured = match args.measure && fits {
         true => Some(measure(args, variant, tokens)?),
         false => None,
     };
-    let growth = Growth::at(spec, variant.chunk, variant.window, tokens)?;
-    let attention_operations = growth.operations(spec);
+    let attention_operations = variant.growth.operations(tokens);
     Ok(Cell { variant: variant.name.clone(), tokens, state_bytes, attention_operations, measured })
 }
 
@@ -248,39 +213,30 @@ fn measure_here(
     tokens: u64,
 ) -> Result<Measured> {
     let engine = args.engine.start(Arc::new(args.model.file.model(path)?))?;
-    let spec = engine.model().spec();
-    let variant =
-        Variant { name: String::new(), path: path.to_owned(), spec: spec.clone(), chunk, window };
+    let kv = args.kv.into();
     // Room for the tokens that follow, too.
-    let room = geometry(args, &variant, tokens + MEASURED_TOKENS as u64)?;
-    let mut state = engine.open(room)?;
-    fill(&mut *state, tokens)?;
+    let room = tokens + MEASURED_TOKENS as u64;
+    let states = Growth::new(engine.model(), chunk, window, kv)?.states(room);
+    let window = window.min(usize::try_from(room - 1).unwrap_or(usize::MAX));
+    let options = Options {
+        budget: Budget::States(usize::try_from(states).unwrap_or(usize::MAX)),
+        kv: Some(kv),
+        chunk: Some(chunk),
+        window: Some(window),
+        ..Options::default()
+    };
+    let mut session = Session::open(&engine, options)?;
+    session.fill(tokens)?;
     let start = Instant::now();
     for _ in 0..MEASURED_TOKENS {
-        state.forward(&[0], Want::Last, &mut |_, _| {})?;
+        session.feed_top(0)?;
     }
     let tokens_per_second = MEASURED_TOKENS as f64 / start.elapsed().as_secs_f64();
     let peak = status("VmHWM").context("the system does not report the peak RSS of a process")?;
-    Ok(Measured { state_bytes: state.state_bytes(), peak_resident_bytes: peak, tokens_per_second })
-}
-
-/// Brings a state to where it would be after `tokens` tokens, with meaningless keys and values:
-/// memory and time do not depend on them.
-fn fill(state: &mut dyn State, tokens: u64) -> attamba::Result<()> {
-    let mut tables = state.tables().clone();
-    while tables.position() < tokens {
-        let left = usize::try_from(tokens - tables.position()).unwrap_or(usize::MAX);
-        tables.begin(left.min(tables.room()));
-        tables.finish();
-    }
-    let numbers = tables.encode();
-    let saved = state.tables().decode(tokens, &numbers);
-    let saved =
-        saved.ok_or_else(|| attamba::Error::Argument("the block tables do not fit".into()))?;
-    // As f16 1/16, as f32 next to nothing, as bytes 0 and 44.
-    state.import(saved, &mut |piece| {
-        piece.iter_mut().zip([0, 0x2c].iter().cycle()).for_each(|(byte, fill)| *byte = *fill);
-        Ok(())
+    Ok(Measured {
+        state_bytes: session.memory().state,
+        peak_resident_bytes: peak,
+        tokens_per_second,
     })
 }
 
@@ -326,15 +282,14 @@ fn text(
     cells: &[Cell],
     growth: &[f64],
 ) -> String {
-    let spec = model.spec();
-    let most = |size: fn(&LayerSpec) -> usize| spec.most(size);
+    let sizes = model.sizes();
     let mut out = format!(
         "{}: {} layers, {} query and {} key heads of {}; keys and values in {:?}\n",
         common::printable(model.name()),
-        spec.layers.len(),
-        most(|layer| layer.heads),
-        most(|layer| layer.kv_heads),
-        most(|layer| layer.head_dim),
+        sizes.layers,
+        sizes.heads,
+        sizes.kv_heads,
+        sizes.head_width,
         args.kv
     );
     out += "\nState of a session that evicts nothing, and how many times smaller than the \

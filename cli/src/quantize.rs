@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
         writer.tensor(plan.tensor.name(), &shape.collect::<Result<Vec<_>, _>>()?, plan.to)?;
     }
 
-    let threads = args.threads.map_or_else(attamba::engine::cpu::default_threads, usize::from);
+    let threads = args.threads.map_or_else(attamba::default_threads, usize::from);
     let interrupt = Interrupt::install(None, Second::Waits)?;
     let bar = ProgressBar::new(plans.iter().map(|p| p.tensor.data().len() as u64).sum());
     bar.set_style(ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}, {eta} left")?);

@@ -1,8 +1,9 @@
 //! Options that determine what a session remembers.
 
 use crate::common::bytes;
-use attamba::engine::KvType;
-use attamba::session::{Budget, Eviction, Options};
+use attamba::Eviction;
+use attamba::KvType;
+use attamba::session::{Budget, Options};
 use clap::{Args, ValueEnum};
 
 /// How keys and values are stored.

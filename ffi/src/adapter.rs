@@ -5,7 +5,7 @@ use crate::guard;
 use crate::input;
 use crate::options::Engine;
 use crate::status::Status;
-use runtime::engine::cpu::{Cpu, default_threads};
+use runtime::EngineOptions;
 use std::ffi::{CString, c_char, c_void};
 
 /// A device that an engine runs on.
@@ -53,14 +53,13 @@ pub unsafe extern "C" fn attamba_adapters(each: AdapterFn, user: *mut c_void) ->
 
 fn found() -> Vec<(Engine, String)> {
     let mut found = gpus();
-    let best = Cpu::instruction_sets().first().copied().unwrap_or("plain");
-    found.push((Engine::Cpu, format!("CPU, {best}, {} threads", default_threads())));
+    found.push((Engine::Cpu, runtime::Engine::describe_cpu(&EngineOptions::new())));
     found
 }
 
 #[cfg(feature = "gpu")]
 fn gpus() -> Vec<(Engine, String)> {
-    let all = runtime::engine::gpu::Adapter::all();
+    let all = runtime::Adapter::all();
     all.iter().map(|adapter| (Engine::Gpu, adapter.describe())).collect()
 }
 

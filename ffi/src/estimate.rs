@@ -11,7 +11,7 @@ use crate::session::attamba_session;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::Work;
-use runtime::engine::cpu::default_threads;
+use runtime::default_threads;
 use runtime::gguf::Gguf;
 use runtime::memory::{Estimate, weights};
 use runtime::model::Model;

@@ -103,15 +103,16 @@ pub unsafe extern "C" fn attamba_model_get_info(
     info: *mut ModelInfo,
 ) -> Status {
     guard::on(&MODELS, model, |model| {
-        let spec = model.file.spec();
+        let file = &model.file;
+        let sizes = file.sizes();
         let of = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let value = ModelInfo {
-            vocab: of(spec.vocab),
-            layers: of(spec.layers.len()),
-            context: of(spec.context),
-            chunk: of(spec.chunks.length),
-            window: of(spec.chunks.window),
-            file_bytes: model.file.gguf().file_bytes() as u64,
+            vocab: of(sizes.vocab),
+            layers: of(sizes.layers),
+            context: of(sizes.context),
+            chunk: of(file.chunk()),
+            window: of(file.window()),
+            file_bytes: file.gguf().file_bytes() as u64,
             ..ModelInfo::DEFAULT
         };
         // SAFETY: the caller's struct is as long as it says.

@@ -7,8 +7,8 @@ use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::{AsChat, Raw, Samplers};
 use runtime::sample::{self, Sampler, Sampling as Options};
-use runtime::session::{self, Budget as Bound, Eviction, Session};
-use runtime::{EngineKind, EngineOptions, KvType};
+use runtime::session::{self, Budget as Bound, Session};
+use runtime::{EngineKind, EngineOptions, Eviction, KvType};
 use std::ffi::{c_char, c_void};
 
 /// Which engine to use.

@@ -20,10 +20,10 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
     let model = Arc::new(Model::from_gguf(Gguf::from_bytes(bytes.to_vec())?)?);
     // The tokenizer has its own target; here it meets keys of the wrong types.
     let _ = TextSource::from_gguf(model.gguf()).and_then(|source| Tokenizer::new(&source));
-    if model.spec().layers.len() > MOST_LAYERS {
+    if model.sizes().layers > MOST_LAYERS {
         return Ok(());
     }
-    let vocab = model.spec().vocab;
+    let vocab = model.vocab();
     let engine = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1))?;
     for kv in [KvType::F16, KvType::F32, KvType::I8] {
         let options = Options { budget: Budget::Bytes(STATE_BYTES), kv: Some(kv), ..Options::default() };

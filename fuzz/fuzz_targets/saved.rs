@@ -7,7 +7,8 @@
 mod models;
 
 use attamba::{Engine, Error, KvType};
-use attamba::session::{Budget, Eviction, Options, Session};
+use attamba::Eviction;
+use attamba::session::{Budget, Options, Session};
 use libfuzzer_sys::fuzz_target;
 use models::Sizes;
 use std::path::PathBuf;

@@ -127,9 +127,7 @@ impl Tables {
 /// What happens to the rows of all rings when these shrink.
 #[derive(Clone, Debug)]
 pub struct Remap {
-    /// The layout before.
-    pub from: Arc<Layout>,
-    /// The layout after.
+    /// The layout afterwards.
     pub to: Arc<Layout>,
     /// For each class, the slots of the states that are kept, the oldest first: they go to slots 0,
     /// 1, ….

@@ -32,6 +32,7 @@ impl Plan {
     }
 
     /// Every token is a chunk.
+    #[cfg(test)]
     pub const EVERY_TOKEN: Plan = Plan { chunk: 1, offset: 0 };
 
     /// Tokens in a chunk, `P`.

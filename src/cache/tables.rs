@@ -64,11 +64,13 @@ impl Tables {
     }
 
     /// The distinct tables.
+    #[cfg(any(test, feature = "gpu"))]
     pub fn distinct(&self) -> &[BlockTable] {
         &self.distinct
     }
 
     /// For each class, its index in [`Tables::distinct`].
+    #[cfg(any(test, feature = "gpu"))]
     pub fn of_class(&self) -> &[usize] {
         &self.of_class
     }
@@ -124,9 +126,8 @@ impl Tables {
         let mut each = self.of_each_class();
         let kept = each.iter_mut().zip(to.classes()).map(|(table, class)| table.shrink(class.ring));
         let kept = kept.collect();
-        let from = Arc::clone(&self.layout);
         *self = Tables::shared(Arc::clone(&to), each, self.most);
-        Ok(Remap { from, to, kept })
+        Ok(Remap { to, kept })
     }
 
     /// Bytes that the tables themselves take.

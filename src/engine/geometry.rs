@@ -7,7 +7,7 @@ use crate::model::{LayerSpec, ModelSpec};
 /// The KV heads that see far, in a memory where the others see less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Far {
-    /// Their number: the first ones of the model's [`Profile`](crate::model::Profile).
+    /// Their number: the first ones of the model's [`Profile`](crate::model::spec::ModelSpec::profile).
     pub heads: usize,
     /// States that each of them keeps, including the sink. Their chunks have the model's
     /// [`far_length`](crate::model::ChunkSpec::far_length).
@@ -134,17 +134,6 @@ impl Geometry {
             let heads = of.kv_heads - self.far_in(spec, layer).len();
             self.kv.bytes(heads, of.head_dim, 1, 0)
         });
-        layers.fold(0, u64::saturating_add)
-    }
-
-    /// Bytes per additional chunk state of the heads that see far, across all layers.
-    pub fn bytes_of_a_far_state(&self, spec: &ModelSpec) -> u64 {
-        let Some(far) = self.far else { return 0 };
-        let layers = spec
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(layer, of)| far.kv.bytes(self.far_in(spec, layer).len(), of.head_dim, 1, 0));
         layers.fold(0, u64::saturating_add)
     }
 

@@ -1,8 +1,9 @@
 //! The engine as the public sees it, whichever backend is behind it.
 
-use super::{Backend, Counters, Geometry, State};
+use super::{Backend, Counters, EngineOptions, Geometry, State, cpu};
 use crate::error::Result;
 use crate::model::Model;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A model ready to run, on the CPU or on a GPU. Cheap to clone: sessions and threads share it.
@@ -11,13 +12,18 @@ pub struct Engine(Arc<dyn Backend>);
 
 impl Engine {
     /// The engine of a backend.
-    pub fn new(backend: impl Backend + 'static) -> Engine {
+    pub(crate) fn new(backend: impl Backend + 'static) -> Engine {
         Engine(Arc::new(backend))
     }
 
     /// A description of the engine: `CPU, AVX-512 VNNI, 2 threads`.
     pub fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    /// What [`Engine::describe`] says of a CPU engine, without a model.
+    pub fn describe_cpu(options: &EngineOptions) -> String {
+        cpu::describe(options.threads.unwrap_or_else(cpu::default_threads))
     }
 
     /// The model.
@@ -40,13 +46,35 @@ impl Engine {
         self.0.is_lost()
     }
 
+    /// The attention that the tokens `queries` of the text `tokens` pay to the positions `keys`, as
+    /// `[layer][kv_head]`: the sum of the softmax weights of those positions, the largest among the
+    /// query heads of a KV head, averaged over the queries. Each is between 0 and 1. It shows which
+    /// KV heads fetch from afar.
+    ///
+    /// Nothing is evicted. A chunk state counts as the position that closed the chunk.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) if a range is empty or not within the text,
+    /// [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange),
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if the text's keys and values don't fit into
+    /// memory, [`Error::Unsupported`](crate::Error::Unsupported) on an engine other than
+    /// [`Engine::cpu`].
+    pub fn attention_mass(
+        &self,
+        tokens: &[u32],
+        queries: Range<usize>,
+        keys: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        self.0.attention_mass(tokens, queries, keys)
+    }
+
     /// A new sequence at position 0.
-    pub fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
+    pub(crate) fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
         self.0.open(geometry)
     }
 
     /// See [`Backend::forward_together`].
-    pub fn forward_together(
+    pub(crate) fn forward_together(
         &self,
         states: &mut [&mut dyn State],
         tokens: &[u32],

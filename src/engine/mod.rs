@@ -1,25 +1,31 @@
 //! What runs a model. An engine holds a model ready to run; a state is one sequence on it.
 
-pub mod cpu;
+pub(crate) mod cpu;
 mod geometry;
 #[cfg(feature = "gpu")]
-pub mod gpu;
+pub(crate) mod gpu;
 mod handle;
+#[cfg(any(feature = "gpu", feature = "internals"))]
 mod or_cpu;
 mod rotary;
 mod start;
 
+pub use cpu::default_threads;
 pub use geometry::{Far, Geometry};
+#[cfg(feature = "gpu")]
+pub use gpu::Adapter;
 pub use handle::Engine;
+#[cfg(any(feature = "gpu", feature = "internals"))]
 pub use or_cpu::OrCpu;
 pub use start::{EngineKind, EngineOptions};
 
 pub use crate::cache::KvType;
 
 use crate::cache::{Plan, Saved, Tables};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// For which tokens of a call logits are requested.
@@ -101,6 +107,17 @@ pub trait Backend: Send + Sync {
     /// Whether the engine's device, and with it all states, is gone for good.
     fn is_lost(&self) -> bool {
         false
+    }
+
+    /// See [`Engine::attention_mass`].
+    fn attention_mass(
+        &self,
+        _tokens: &[u32],
+        _queries: Range<usize>,
+        _keys: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        let engine = self.describe();
+        Err(Error::Unsupported(format!("{engine}: only the CPU engine measures attention")))
     }
 
     /// The engine that takes over if this one is lost, if any.

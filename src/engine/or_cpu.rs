@@ -4,6 +4,7 @@ use super::cpu::Cpu;
 use super::{Backend, Counters, Engine, Geometry, State};
 use crate::error::Result;
 use crate::model::Model;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// An engine with a device, and the CPU engine in reserve. The reserve is created only when needed;
@@ -46,6 +47,15 @@ impl Backend for OrCpu {
 
     fn counters(&self) -> Option<Counters> {
         self.first.counters()
+    }
+
+    fn attention_mass(
+        &self,
+        tokens: &[u32],
+        queries: Range<usize>,
+        keys: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        self.first.attention_mass(tokens, queries, keys)
     }
 
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {

@@ -5,9 +5,11 @@ use super::Engine;
 use super::OrCpu;
 use super::cpu::Cpu;
 #[cfg(feature = "gpu")]
-use super::gpu::{Adapter, Driver, Gpu, may_be_there};
+use super::gpu::{Adapter, Driver, Gpu, may_be_there, variants};
 use crate::error::{Error, Result};
 use crate::model::Model;
+#[cfg(feature = "gpu")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A kind of engine.
@@ -26,12 +28,17 @@ pub enum EngineKind {
 /// How an engine is started.
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
-    adapter: Option<String>,
-    threads: Option<usize>,
+    pub(super) adapter: Option<String>,
+    pub(super) threads: Option<usize>,
+    /// Variants of kernels whose names contain the most of these words are tried first.
+    #[cfg(feature = "gpu")]
+    pub(super) kernels: Vec<String>,
+    #[cfg(feature = "gpu")]
+    pub(super) cache: Option<PathBuf>,
 }
 
 impl EngineOptions {
-    /// The fastest GPU, and as many threads as [`default_threads`](super::cpu::default_threads).
+    /// The fastest GPU, and as many threads as [`default_threads`](crate::default_threads).
     pub fn new() -> EngineOptions {
         EngineOptions::default()
     }
@@ -39,6 +46,33 @@ impl EngineOptions {
     /// Part of the GPU's name, case-insensitive; a software driver that is named is used.
     pub fn adapter(mut self, name: impl Into<String>) -> EngineOptions {
         self.adapter = Some(name.into());
+        self
+    }
+
+    /// Tries those variants of the GPU's kernels first whose names contain the most of `words`: to
+    /// compare them, or to avoid a slow one. [`Adapter::validate`](crate::Adapter::validate) lists
+    /// the names of those in use.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a word that no name contains; it lists those that could be meant.
+    #[cfg(feature = "gpu")]
+    pub fn prefer_kernels<S: Into<String>>(
+        mut self,
+        words: impl IntoIterator<Item = S>,
+    ) -> Result<EngineOptions> {
+        self.kernels = words.into_iter().map(Into::into).collect();
+        if let Some((word, known)) = variants::unknown(&self.kernels) {
+            let known = known.join(", ");
+            return Err(Error::Argument(format!("no kernel has {word:?} in its name: {known}")));
+        }
+        Ok(self)
+    }
+
+    /// Keeps compiled kernels in `folder` rather than in the system's cache folder, those of
+    /// software drivers too.
+    #[cfg(feature = "gpu")]
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> EngineOptions {
+        self.cache = Some(folder.into());
         self
     }
 
@@ -111,7 +145,7 @@ fn on_gpu(
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Engine> {
     let adapter = Adapter::find(options.adapter.as_deref())?;
-    Ok(Engine::new(Gpu::load(model, &Driver::open(&adapter)?, progress)?))
+    Ok(Engine::new(Gpu::load(model, &Driver::open(&adapter, options)?, progress)?))
 }
 
 #[cfg(not(feature = "gpu"))]
@@ -143,8 +177,8 @@ fn on_gpu_if_real(
         log::info!("{} is a software driver; computing on the CPU", adapter.describe());
         return Ok(None);
     }
-    let started =
-        Driver::open(&adapter).and_then(|driver| Gpu::load(Arc::clone(model), &driver, progress));
+    let started = Driver::open(&adapter, options)
+        .and_then(|driver| Gpu::load(Arc::clone(model), &driver, progress));
     match started {
         Ok(engine) => Ok(Some(Engine::new(OrCpu::new(engine, options.threads)))),
         Err(e @ Error::Cancelled) => Err(e),

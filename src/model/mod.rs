@@ -1,19 +1,22 @@
 //! What a decoder is: its description layer by layer, read and checked, and its weights as named,
 //! shaped views of the file. Nothing is computed here.
 
-#[doc(hidden)]
-pub mod arch;
+pub(crate) mod arch;
 mod check;
 mod profile;
-mod spec;
-mod weights;
+mod sizes;
+pub(crate) mod spec;
+pub(crate) mod weights;
 
-pub use profile::Profile;
-pub use spec::{
-    Activation, Biases, ChunkSpec, LayerSpec, ModelSpec, Norms, Pairs, RotaryTable, Rotation,
-    Scaling, Ssm,
-};
-pub use weights::{Attention, Layer, Matrix, Mixer, Projection, Weights};
+#[cfg(test)]
+pub(crate) use profile::Profile;
+pub use sizes::{KvHead, Mixers, Sizes};
+#[cfg(test)]
+pub(crate) use spec::ChunkSpec;
+pub(crate) use spec::{Activation, LayerSpec, ModelSpec, Pairs, RotaryTable, Scaling, Ssm};
+#[cfg(feature = "gpu")]
+pub(crate) use spec::{Biases, Rotation};
+pub(crate) use weights::{Layer, Matrix, Mixer, Projection, Weights};
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
@@ -62,8 +65,7 @@ impl Model {
     }
 
     /// Like [`Model::from_gguf`], for one of `families`: lets a test bring its own family.
-    #[doc(hidden)]
-    pub fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
+    pub(crate) fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
         let gguf = Arc::new(gguf);
         let (family, spec) = arch::read(&gguf, families)?;
         check::check(&spec)?;
@@ -72,7 +74,7 @@ impl Model {
     }
 
     /// What the model is, layer by layer.
-    pub fn spec(&self) -> &ModelSpec {
+    pub(crate) fn spec(&self) -> &ModelSpec {
         &self.spec
     }
 
@@ -106,7 +108,7 @@ impl Model {
     }
 
     /// Every matrix, in the order in which a token passes through them.
-    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let weights = &self.weights;
         let layers = weights.layers.iter().flat_map(Layer::matrices);
         std::iter::once(&weights.embedding).chain(layers).chain([&weights.head])

@@ -73,6 +73,7 @@ pub struct RotaryTable {
 }
 
 /// Which values of a head form a pair.
+#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "families may need any of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
     /// `2j` and `2j + 1`
@@ -91,6 +92,7 @@ pub struct Rotation {
 }
 
 /// The activation applied to the gate of a feed-forward network.
+#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "families may need any of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x / (1 + e^-x)`

@@ -34,6 +34,7 @@ impl Matrix {
     }
 
     /// Advises the system that the pages of some rows will not be needed soon.
+    #[cfg(feature = "gpu")]
     pub fn release(&self, rows: std::ops::Range<usize>) {
         let stride = self.row_bytes();
         self.tensor().release_part(rows.start * stride..rows.end * stride);

@@ -25,7 +25,7 @@ impl Options {
     /// # Errors
     /// [`Error::Budget`] if the bytes can't hold even one chunk state, [`Error::Argument`] for
     /// options that are out of range or that the model has no heads for.
-    pub fn geometry(&self, spec: &ModelSpec) -> Result<Geometry> {
+    pub(crate) fn geometry(&self, spec: &ModelSpec) -> Result<Geometry> {
         let trained = Geometry::new(spec, 0, self.kv.unwrap_or(KvType::F16));
         let chunk = self.chunk.unwrap_or(trained.chunk);
         let window = self.window.unwrap_or(trained.window);

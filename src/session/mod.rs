@@ -3,6 +3,7 @@
 mod budget;
 mod cancel;
 mod file;
+mod fill;
 mod generate;
 mod header;
 mod lost;
@@ -13,7 +14,8 @@ mod shrink;
 mod snapshot;
 mod together;
 
-pub use crate::cache::{Eviction, MOST_CHUNK, MOST_WINDOW};
+pub use crate::cache::MOST_WINDOW;
+use crate::cache::{Eviction, MOST_CHUNK};
 pub use budget::Budget;
 pub use cancel::Cancel;
 pub(crate) use generate::{AtEnd, Generation, Speech};
@@ -40,7 +42,7 @@ pub struct Options {
     pub kv: Option<KvType>,
     /// How those of the heads that see far are stored; by default like the others.
     pub far_kv: Option<KvType>,
-    /// How many KV heads see far: the first ones of the model's [`Profile`](crate::model::Profile).
+    /// How many KV heads see far: the first ones of the model's profile.
     /// By default as many as the profile thinks worth their bytes and a budget in bytes allows; none
     /// for other budgets, unless `near` or `horizon` is given.
     pub far: Option<usize>,
@@ -160,7 +162,7 @@ impl Session {
     }
 
     /// Processes one token and returns its most likely successors, at most
-    /// [`TOP`](crate::engine::TOP), most likely first. On a GPU less is read back than by
+    /// 64, most likely first. On a GPU less is read back than by
     /// [`Session::feed`]; [`Session::logits`] fetches the rest on demand.
     ///
     /// # Errors
@@ -315,17 +317,17 @@ impl Session {
     }
 
     /// What determines the memory of the session.
-    pub fn geometry(&self) -> Geometry {
+    pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
     }
 
     /// Sets chunks of `chunk` tokens, at least 1, from the next chunk on, for heads that don't see
-    /// far. A length that the model
-    /// was not trained with (see [`ChunkSpec::trained`](crate::model::ChunkSpec::trained)) works,
+    /// far. A length that the model was not trained with (see
+    /// [`Model::trained_chunks`](crate::Model::trained_chunks)) works,
     /// but worse.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `chunk` is 0 or greater than [`MOST_CHUNK`].
+    /// [`Error::Argument`] if `chunk` is 0 or greater than 2^24.
     pub fn set_chunk(&mut self, chunk: usize) -> Result<()> {
         check_chunk(chunk)?;
         warn_of_chunk(self.spec(), chunk);

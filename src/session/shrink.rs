@@ -45,9 +45,8 @@ impl Session {
 
     /// Shrinks the state to fit in `bytes`, at once and without processing any token again: chunk
     /// states are dropped or thinned, according to the session's eviction policy. Where some heads
-    /// see far, the others give up states first, down to the profile's
-    /// [`near_window`](crate::model::Profile::near_window). A budget that is
-    /// larger than what the session has changes nothing. Earlier snapshots belong to a larger
+    /// see far, the others give up states first, down to the profile's `near_window`. A budget that
+    /// is larger than what the session has changes nothing. Earlier snapshots belong to a larger
     /// session and can't be restored.
     ///
     /// # Errors

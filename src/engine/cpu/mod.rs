@@ -25,6 +25,7 @@ use kernels::{Half, Kernels, Precision, Single};
 use pool::{Pool, lock};
 use scratch::Scratch;
 use sequence::Sequence;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// More threads than on any machine that will run this.
@@ -57,6 +58,7 @@ impl Cpu {
     }
 
     /// Like [`Cpu::new`], on the instruction set `name`, one of [`Cpu::instruction_sets`].
+    #[cfg(feature = "internals")]
     pub fn with_instruction_set(
         model: Arc<Model>,
         threads: Option<usize>,
@@ -73,6 +75,7 @@ impl Cpu {
     }
 
     /// The instruction sets that this machine can run, best first.
+    #[cfg(feature = "internals")]
     pub fn instruction_sets() -> Vec<&'static str> {
         kernels::available().into_iter().map(|k| k.name).collect()
     }
@@ -110,6 +113,16 @@ impl Cpu {
     }
 }
 
+/// What an engine with this many threads calls itself.
+pub(crate) fn describe(threads: usize) -> String {
+    description(kernels::available()[0], threads)
+}
+
+fn description(kernels: &Kernels, threads: usize) -> String {
+    let plural = if threads == 1 { "" } else { "s" };
+    format!("CPU, {}, {threads} thread{plural}", kernels.name)
+}
+
 /// Scratch bytes of a session of this geometry, as reported by [`State::scratch_bytes`].
 pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -> Result<u64> {
     // Created and dropped again: no page is touched, and the sizes need not be computed in a second
@@ -125,9 +138,7 @@ pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -
 
 impl Backend for Cpu {
     fn describe(&self) -> String {
-        let threads = self.shared.pool.threads();
-        let plural = if threads == 1 { "" } else { "s" };
-        format!("CPU, {}, {threads} thread{plural}", self.shared.kernels.name)
+        description(self.shared.kernels, self.shared.pool.threads())
     }
 
     fn model(&self) -> &Arc<Model> {
@@ -151,6 +162,15 @@ impl Backend for Cpu {
         // States whose windows have the same precision are evaluated together.
         together::<Half>(states, tokens, sink)?;
         together::<Single>(states, tokens, sink)
+    }
+
+    fn attention_mass(
+        &self,
+        tokens: &[u32],
+        queries: Range<usize>,
+        keys: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        self.mass(tokens, queries, keys)
     }
 
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {

@@ -1,6 +1,10 @@
 //! The GPUs of the machine, and which one to use.
 
+use super::{Driver, Gpu};
+use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
+use crate::model::Model;
+use std::sync::Arc;
 use wgpu::{AdapterInfo, Backends, DeviceType, Features};
 
 /// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's,
@@ -91,6 +95,21 @@ impl Adapter {
         let AdapterInfo { name, driver, driver_info, backend, .. } = &self.info;
         let driver = format!("{driver} {driver_info}");
         format!("{name}, {backend}, {}", driver.trim())
+    }
+
+    /// Compiles the kernels that `model` needs, and validates each against its counterpart on the
+    /// CPU. Returns each kernel and the variant of it that is used.
+    ///
+    /// # Errors
+    /// As [`Engine::gpu`](crate::Engine::gpu).
+    pub fn validate(
+        &self,
+        model: Arc<Model>,
+        options: &EngineOptions,
+    ) -> Result<Vec<(String, String)>> {
+        let driver = Driver::open(self, options)?;
+        Gpu::load(model, &driver, &mut |_, _| true)?;
+        Ok(driver.kernels())
     }
 
     /// Whether the driver computes on the CPU, where the CPU engine is faster.

@@ -32,10 +32,11 @@ mod upload;
 pub mod variants;
 mod weights;
 
-pub use adapter::{Adapter, may_be_there};
+pub use adapter::Adapter;
+pub(super) use adapter::may_be_there;
 
 use super::rotary::Rotary;
-use super::{Backend, Counters, Geometry, KvType, State};
+use super::{Backend, Counters, EngineOptions, Geometry, KvType, State};
 use crate::error::Result;
 use crate::model::Model;
 use device::Device;
@@ -52,24 +53,25 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Opens the device of an adapter.
+    /// Opens the device of an adapter. Of the options, kernels and cache are used.
     ///
     /// # Errors
     /// [`Error::NoAdapter`](crate::Error::NoAdapter) if the driver refuses,
     /// [`Error::GpuLimit`](crate::Error::GpuLimit) if its limits are below what kernels need.
-    pub fn open(adapter: &Adapter) -> Result<Driver> {
+    pub fn open(adapter: &Adapter, options: &EngineOptions) -> Result<Driver> {
         let device = Arc::new(Device::open(adapter)?);
-        let pipelines = Arc::new(Pipelines::new(Arc::clone(&device)));
+        let pipelines = Arc::new(Pipelines::new(Arc::clone(&device), options));
         Ok(Driver { device, pipelines })
     }
 
     /// Adapter and driver as text.
+    #[cfg(feature = "internals")]
     pub fn describe(&self) -> &str {
         &self.device.name
     }
 
     /// The variants chosen so far, by kernel.
-    pub fn kernels(&self) -> Vec<(variants::Kernel, String)> {
+    pub fn kernels(&self) -> Vec<(String, String)> {
         self.pipelines.chosen()
     }
 
@@ -78,11 +80,13 @@ impl Driver {
     /// # Errors
     /// [`Error::Kernel`](crate::Error::Kernel) for the first that has no variant that compiles and
     /// matches its twin.
+    #[cfg(feature = "internals")]
     pub fn prove(&self, kernels: &[variants::Kernel]) -> Result<()> {
         self.pipelines.prepare(kernels)
     }
 
     /// Loses the device, as when a driver is reset: for tests of what happens then.
+    #[cfg(feature = "internals")]
     pub fn lose(&self) {
         self.device.inner.destroy();
     }
@@ -120,6 +124,7 @@ impl Gpu {
     /// [`Error::Kernel`](crate::Error::Kernel), [`Error::GpuLimit`](crate::Error::GpuLimit),
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Gpu`](crate::Error::Gpu);
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a model that only the CPU engine runs.
+    #[cfg(any(test, feature = "internals"))]
     pub fn new(model: Arc<Model>, driver: &Driver) -> Result<Gpu> {
         Gpu::load(model, driver, &mut |_, _| true)
     }

@@ -4,9 +4,10 @@ use super::device::Device;
 use super::kernel::{Access, Kernel};
 use super::proof;
 use super::variants::{Abilities, Variant, prefer};
+use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wgpu::{BindingType, BufferBindingType, Features, ShaderStages};
@@ -49,9 +50,6 @@ pub(super) struct Pipelines {
     preferred: Vec<String>,
 }
 
-/// The environment variable that names kernel variants to try first, as comma-separated words.
-const PREFERRED: &str = "ATTAMBA_KERNELS";
-
 /// The driver's compiled pipelines, kept from run to run if it supports that.
 struct CacheFile {
     cache: wgpu::PipelineCache,
@@ -59,12 +57,9 @@ struct CacheFile {
 }
 
 impl Pipelines {
-    pub fn new(device: Arc<Device>) -> Pipelines {
-        let cache = CacheFile::open(&device);
-        let preferred = std::env::var(PREFERRED).unwrap_or_default();
-        let preferred = preferred.split(',').map(str::trim).filter(|word| !word.is_empty());
-        let preferred = preferred.map(str::to_owned).collect();
-        Pipelines { device, made: Mutex::default(), cache, preferred }
+    pub fn new(device: Arc<Device>, options: &EngineOptions) -> Pipelines {
+        let cache = CacheFile::open(&device, options.cache.as_deref());
+        Pipelines { device, made: Mutex::default(), cache, preferred: options.kernels.clone() }
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Pipeline>>> {
@@ -117,10 +112,10 @@ impl Pipelines {
     }
 
     /// The prepared kernels, with the chosen variants.
-    pub fn chosen(&self) -> Vec<(Kernel, String)> {
+    pub fn chosen(&self) -> Vec<(String, String)> {
         let mut chosen: Vec<_> =
-            self.made().values().map(|p| (p.kernel, p.variant.clone())).collect();
-        chosen.sort_by_key(|(kernel, _)| kernel.to_string());
+            self.made().values().map(|p| (p.kernel.to_string(), p.variant.clone())).collect();
+        chosen.sort_unstable();
         chosen
     }
 
@@ -244,13 +239,13 @@ fn layout(device: &wgpu::Device, kernel: Kernel) -> wgpu::BindGroupLayout {
 impl CacheFile {
     /// The cache for an adapter and this version, if the driver has caches and the system a folder
     /// for them. A software driver needs a folder named explicitly.
-    fn open(device: &Device) -> Option<CacheFile> {
-        let named = std::env::var_os(FOLDER).is_some();
-        if !device.features.contains(Features::PIPELINE_CACHE) || (device.software && !named) {
+    fn open(device: &Device, folder: Option<&Path>) -> Option<CacheFile> {
+        let usable = folder.is_some() || !device.software;
+        if !device.features.contains(Features::PIPELINE_CACHE) || !usable {
             return None;
         }
         let key = wgpu::util::pipeline_cache_key(&device.inner.adapter_info())?;
-        let folder = cache_folder()?;
+        let folder = folder.map(Path::to_path_buf).or_else(cache_folder)?;
         let path = folder.join(format!("{key}_{}", env!("CARGO_PKG_VERSION")));
         let data = std::fs::read(&path).ok();
         let descriptor =
@@ -284,14 +279,11 @@ impl CacheFile {
     }
 }
 
-/// The environment variable that names the folder for caches.
-const FOLDER: &str = "ATTAMBA_CACHE";
-
-/// The folder that was named, else the system's cache folder, if the environment names it.
+/// The system's cache folder, if the environment names it.
 fn cache_folder() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    var(FOLDER)
-        .or_else(|| var("XDG_CACHE_HOME").map(|f| f.join("attamba")))
+    var("XDG_CACHE_HOME")
+        .map(|f| f.join("attamba"))
         .or_else(|| var("LOCALAPPDATA").map(|f| f.join("attamba")))
         .or_else(|| var("HOME").map(|f| f.join(".cache").join("attamba")))
 }

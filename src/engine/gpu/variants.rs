@@ -6,14 +6,15 @@
 //!
 //! Integer products (`dot`) and half precision as a language type (`native`) come last. On an H200
 //! the former gain an eighth and the latter nothing (`benches/NOTES.md`); but if a GPU lacks the
-//! instruction, which wgpu does not report, integer products are slow. The environment variable
-//! `ATTAMBA_KERNELS` moves the variants whose names contain most of its words to the front, so that
-//! anybody with another GPU can find out.
+//! instruction, which wgpu does not report, integer products are slow. Words
+//! of the caller move the variants whose names contain most of them to the front, so that anybody
+//! with another GPU can find out.
 
-pub use super::kernel::{Heads, Kernel};
+pub use super::kernel::Kernel;
 use super::permutations::{FIRST_ON_CPU, INTEGERS, NEEDS, Permutations, covers};
 use super::shaders;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// What a variant may require of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,19 @@ impl Kernel {
         }
         all
     }
+}
+
+/// The first of `words` that is in no variant's name, and the files whose names are.
+pub fn unknown(words: &[String]) -> Option<(&str, Vec<String>)> {
+    let (subgroups, halves, native_halves, software) = (true, true, true, false);
+    let device = Abilities { subgroups, halves, native_halves, software };
+    let names: BTreeSet<String> = Kernel::all()
+        .into_iter()
+        .flat_map(|kernel| kernel.variants(device))
+        .flat_map(|variant| variant.name.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let unknown = words.iter().find(|word| !names.iter().any(|name| name.contains(&***word)))?;
+    Some((unknown, names.into_iter().collect()))
 }
 
 /// Moves the variants whose names contain most of `words` to the front. The sort is stable.

@@ -4,6 +4,7 @@ use super::{Family, Keys, Names};
 use crate::error::{Error, Result};
 use crate::model::spec::{ChunkSpec, ModelSpec, Ssm};
 
+/// The family.
 pub const FAMILY: Family = Family { name: "attamba", names: &Names::USUAL, read };
 
 fn read(keys: &Keys) -> Result<ModelSpec> {

@@ -1,0 +1,65 @@
+//! What is behind the public API, for this project's own tests. Nothing here is stable.
+
+pub use crate::cache::*;
+pub use crate::engine::cpu::Cpu;
+#[cfg(feature = "gpu")]
+pub use crate::engine::gpu::{Driver, Gpu, variants};
+pub use crate::engine::{Backend, Geometry, OrCpu, State, Want};
+pub use crate::model::spec::*;
+pub use crate::model::weights::Matrix;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::gguf::Gguf;
+use crate::model::Model;
+use crate::session::{Options, Session};
+
+/// Families of models.
+pub mod arch {
+    pub use crate::model::arch::*;
+}
+
+/// The engine of a backend.
+pub fn engine(backend: impl Backend + 'static) -> Engine {
+    Engine::new(backend)
+}
+
+/// A sequence on `engine`.
+pub fn open(engine: &Engine, geometry: Geometry) -> Result<Box<dyn State>> {
+    engine.open(geometry)
+}
+
+/// One token of each of `states`: see [`Backend::forward_together`].
+pub fn forward_together(
+    engine: &Engine,
+    states: &mut [&mut dyn State],
+    tokens: &[u32],
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<()> {
+    engine.forward_together(states, tokens, sink)
+}
+
+/// The model in a file of one of `families`.
+pub fn model_of(gguf: Gguf, families: &[arch::Family]) -> Result<Model> {
+    Model::of_families(gguf, families)
+}
+
+/// What a model is, layer by layer.
+pub fn spec(model: &Model) -> &ModelSpec {
+    model.spec()
+}
+
+/// What determines the memory of a session with these options.
+pub fn geometry(options: &Options, spec: &ModelSpec) -> Result<Geometry> {
+    options.geometry(spec)
+}
+
+/// What determines the memory of a session.
+pub fn geometry_of(session: &Session) -> Geometry {
+    session.geometry()
+}
+
+/// Every matrix of a model.
+pub fn matrices(model: &Model) -> impl Iterator<Item = &Matrix> {
+    model.matrices()
+}
