@@ -323,8 +323,7 @@ impl Session {
 
     /// Sets chunks of `chunk` tokens, at least 1, from the next chunk on, for heads that don't see
     /// far. A length that the model was not trained with (see
-    /// [`Model::trained_chunks`](crate::Model::trained_chunks)) works,
-    /// but worse.
+    /// [`Model::trained_chunks`](crate::Model::trained_chunks)) works, but worse.
     ///
     /// # Errors
     /// [`Error::Argument`] if `chunk` is 0 or greater than 2^24.
