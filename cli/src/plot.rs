@@ -1,4 +1,8 @@
-//! Curves over two logarithmic axes, as SVG.
+//! Curves over two logarithmic axes, and heat maps, as SVG.
+
+mod heat_map;
+
+pub use heat_map::HeatMap;
 
 /// A curve, and single marks that belong to it.
 pub struct Line {
@@ -65,32 +69,50 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// The beginning of a picture.
+fn start(width: f64, height: f64) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
+    )
+}
+
+/// Which part of a text is at its place.
+enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// A text, with `more` attributes.
+fn text([x, y]: [f64; 2], anchor: Anchor, more: &str, text: &str) -> String {
+    let anchor = match anchor {
+        Anchor::Start => "start",
+        Anchor::Middle => "middle",
+        Anchor::End => "end",
+    };
+    let text = escaped(text);
+    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"{more}>{text}</text>\n")
+}
+
 impl Plot {
     pub fn svg(&self) -> String {
         let [left, right, top, bottom] = MARGINS;
         let all = || self.lines.iter().flat_map(|l| l.points.iter().chain(&l.marks));
         let x = Axis::new(all().map(|p| p.0), left, WIDTH - right);
         let y = Axis::new(all().map(|p| p.1), HEIGHT - bottom, top);
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             font-family=\"sans-serif\" font-size=\"12\">\n\
-             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
-        );
-        let mut text = |x: f64, y: f64, anchor: &str, more: &str, text: &str| {
-            out += &format!(
-                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"{more}>{}</text>\n",
-                escaped(text)
-            );
-        };
-        text(WIDTH / 2.0, 22.0, "middle", " font-size=\"15\"", &self.title);
-        text((x.from + x.to) / 2.0, HEIGHT - 12.0, "middle", "", &self.x);
+        let mut out = start(WIDTH, HEIGHT);
+        out += &text([WIDTH / 2.0, 22.0], Anchor::Middle, " font-size=\"15\"", &self.title);
+        out += &text([(x.from + x.to) / 2.0, HEIGHT - 12.0], Anchor::Middle, "", &self.x);
         let middle = (y.from + y.to) / 2.0;
-        text(18.0, middle, "middle", &format!(" transform=\"rotate(-90 18 {middle})\""), &self.y);
+        let turned = format!(" transform=\"rotate(-90 18 {middle})\"");
+        out += &text([18.0, middle], Anchor::Middle, &turned, &self.y);
         for tick in x.ticks() {
-            text(x.at(tick), y.from + 18.0, "middle", "", &short(tick));
+            out += &text([x.at(tick), y.from + 18.0], Anchor::Middle, "", &short(tick));
         }
         for tick in y.ticks() {
-            text(x.from - 8.0, y.at(tick) + 4.0, "end", "", &short(tick));
+            out += &text([x.from - 8.0, y.at(tick) + 4.0], Anchor::End, "", &short(tick));
         }
         // Labels at the ends of the curves, moved apart where they would overlap.
         let end = |line: &Line| line.points.last().map_or(middle, |p| y.at(p.1));
@@ -101,7 +123,7 @@ impl Plot {
             let line = &self.lines[index];
             last = (end(line) + 4.0).max(last + 14.0);
             let color = format!(" fill=\"{}\"", COLORS[index % COLORS.len()]);
-            text(x.to + 8.0, last, "start", &color, &line.name);
+            out += &text([x.to + 8.0, last], Anchor::Start, &color, &line.name);
         }
         let rule = |a: (f64, f64), b: (f64, f64), color: &str| {
             format!(

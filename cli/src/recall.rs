@@ -4,13 +4,15 @@ use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::facts::interval::Share;
 use crate::facts::needle::{Haystack, Needle, Recalled};
 use crate::facts::{self, Fact, Kind, Wording};
-use anyhow::{Result, bail};
+use crate::plot::HeatMap;
+use anyhow::{Context, Result, bail};
 use attamba::session::Session;
 use attamba::text::Language;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::PathBuf;
 
 /// Measure which facts a model still knows at the end of a long text
 ///
@@ -53,6 +55,10 @@ pub struct Args {
     /// UTF-8 text to hide facts in; - is standard input [default: Alice in Wonderland]
     #[arg(long, value_name = "FILE")]
     text: Option<String>,
+    /// Plot the shares of tokens recalled, and of facts recalled exactly, to a file: depths by
+    /// lengths, or by kinds of facts if there is one length
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -115,6 +121,42 @@ struct Report {
     cells: Vec<Cell>,
     kinds: Vec<OfKind>,
     total: Outcome,
+}
+
+/// What was recalled at each depth, by length or, if there is one, by kind of fact.
+fn draw(asked: &[Asked], lengths: &[u64], depths: &[u64]) -> HeatMap {
+    let kinds: BTreeSet<Kind> = asked.iter().map(|a| a.kind).collect();
+    let (x, columns): (_, Vec<String>) = match lengths {
+        [length] => {
+            let x = format!("kind of fact, in texts of {length} tokens");
+            (x, kinds.iter().map(Kind::to_string).collect())
+        }
+        _ => ("tokens".into(), lengths.iter().map(u64::to_string).collect()),
+    };
+    let column = |a: &Asked| match lengths {
+        [_] => a.kind.to_string(),
+        _ => a.tokens.to_string(),
+    };
+    let cell = |depth: u64, name: &String| {
+        let Outcome { recalled, exact } =
+            Outcome::of(asked, |a| a.depth == depth && column(a) == *name);
+        let percent = |share: Share| format!("{:.0}", 100.0 * share.share);
+        // With few trials a kind may be missing at a depth.
+        let label = match exact.of {
+            0 => String::new(),
+            _ => format!("{} / {}", percent(recalled), percent(exact)),
+        };
+        (recalled.share, label)
+    };
+    let row = |&depth: &u64| -> Vec<_> { columns.iter().map(|name| cell(depth, name)).collect() };
+    HeatMap {
+        title: "% of tokens / of facts recalled".into(),
+        x,
+        y: "depth".into(),
+        rows: depths.iter().map(|depth| format!("{depth} %")).collect(),
+        cells: depths.iter().flat_map(row).collect(),
+        columns,
+    }
 }
 
 impl Report {
@@ -199,7 +241,13 @@ pub fn run(args: Args) -> Result<()> {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
         false => write!(out, "{}", report.table())?,
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    // Last, so that a file that can't be written costs no results.
+    if let Some(file) = &args.plot {
+        let map = draw(&asked, &args.lengths, &depths);
+        std::fs::write(file, map.svg()).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// The fact number `index` of a trial. Kinds take turns, so that each appears at every depth.

@@ -31,6 +31,31 @@ fn each_length_depth_and_kind_is_measured() {
 }
 
 #[test]
+fn a_heat_map_has_a_cell_for_each_depth_and_length_or_kind() {
+    let folder = folder();
+    let plot = file(&folder, "recall.svg", "");
+    let args = ["recall", "--depths", "10,90", "--trials", "1", "--plot", &plot, "--lengths"];
+    let cells = |svg: &str| svg.matches("<rect").count() - 1;
+    attamba([&args[..], &["20,40,64"]].concat()).ok();
+    let svg = std::fs::read_to_string(&plot).unwrap();
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(cells(&svg), 6);
+    assert_eq!(svg.matches(" / 0</text>").count(), 6, "{svg}");
+    assert!(svg.contains(">64</text>") && svg.contains(">90 %</text>"), "{svg}");
+    // Of one length, by kind: one trial has two kinds, each at one depth.
+    attamba([&args[..], &["20"]].concat()).ok();
+    let svg = std::fs::read_to_string(&plot).unwrap();
+    assert_eq!(cells(&svg), 4);
+    assert_eq!(svg.matches(" / 0</text>").count(), 2, "{svg}");
+    assert!(svg.contains(">number</text>") && svg.contains("in texts of 20 tokens"), "{svg}");
+
+    let ran = attamba(["recall", "--lengths", "20", "--trials", "1", "--plot", "no/such.svg"]);
+    assert!(ran.stderr.contains("no/such.svg: "), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(1));
+    assert!(String::from_utf8(ran.stdout).unwrap().contains("| all | "));
+}
+
+#[test]
 fn facts_of_a_file_are_asked_for() {
     let folder = folder();
     let line =
