@@ -8,7 +8,7 @@ use crate::engine::gpu;
 use crate::engine::{Geometry, KvType, cpu};
 use crate::error::Result;
 use crate::model::{Layer, Model, ModelSpec};
-use crate::session::{Memory, Options};
+use crate::session::{Memory, Options, Reach};
 
 /// Bytes of the weights of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,8 @@ pub struct Estimate {
     /// The maximum that a chat keeps in addition to its session: its states at the ends of the last
     /// turns, to return to.
     pub checkpoints: u64,
-    /// Chunk states per layer that the session has room for.
-    pub states: usize,
-    /// How they are stored.
-    pub kv: KvType,
+    /// How far the session sees.
+    pub reach: Reach,
 }
 
 impl Estimate {
@@ -53,13 +51,8 @@ impl Estimate {
         let scratch = cpu::scratch_bytes(model, threads, geometry)? + logits;
         let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
         let session = Memory { state, scratch };
-        Ok(Estimate {
-            weights: weights(model),
-            session,
-            checkpoints,
-            states: geometry.ring,
-            kv: geometry.kv,
-        })
+        let reach = Reach::new(model.spec(), &geometry);
+        Ok(Estimate { weights: weights(model), session, checkpoints, reach })
     }
 
     /// The memory of a session of `model` on a GPU, including the buffers on it.
@@ -75,8 +68,8 @@ impl Estimate {
         let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
         let session = Memory { state, scratch };
         let weights = Weights { device: gpu::device_bytes(model), ..weights(model) };
-        let Geometry { ring: states, kv, .. } = geometry;
-        Ok(Estimate { weights, session, checkpoints, states, kv })
+        let reach = Reach::new(model.spec(), &geometry);
+        Ok(Estimate { weights, session, checkpoints, reach })
     }
 }
 
@@ -175,4 +168,20 @@ impl Growth {
             (states + plan.boundaries(closed), layers + 1)
         })
     }
+}
+
+/// A number of bytes for people: `22.9 MiB`.
+pub fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut number = bytes as f64;
+    let mut unit = "bytes";
+    for larger in units {
+        // Before it would round to four digits before the point.
+        if number < 999.95 {
+            break;
+        }
+        number /= 1024.0;
+        unit = larger;
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{number:.1} {unit}") }
 }

@@ -93,17 +93,18 @@ pub fn run(args: Args) -> Result<()> {
             talk
         }
     };
+    args.memory.hint(talk.session());
     let interrupt = match input {
         Input::Terminal(_) => Interrupt::install(Some(talk.cancel_handle()), Second::Waits)?,
         // Nobody would be left to tell the program to quit.
         Input::Lines(_) => Interrupt::default(),
     };
     if let Input::Terminal(_) = input {
-        let state = common::size(talk.session().memory().state);
         common::note(format_args!(
-            "{}, {}; {state} of memory; /help lists the commands",
+            "{}, {}\n{}; /help lists the commands",
             common::printable(origin.engine.model().name()),
-            origin.engine.describe()
+            origin.engine.describe(),
+            talk.session().reach()
         ));
     }
     let terminal = matches!(input, Input::Terminal(_));
@@ -263,9 +264,10 @@ fn stats(chat: &Conversation) -> String {
         _ => "none".to_owned(),
     };
     format!(
-        "position     {}\nring         {} of {} states\nstate        {} bytes\nscratch      {} bytes\n\
+        "position     {}\nremembers    {}\nring         {} of {} states\nstate        {} bytes\nscratch      {} bytes\n\
          snapshots    {} bytes\nlast prompt  {}\nlast answer  {}",
         session.position(),
+        session.reach(),
         session.ring_rows(),
         session.ring_budget(),
         memory.state,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::session_args::{Kv, MemoryArgs};
+pub use attamba::memory::size;
 
 /// The file of the bundled model, under `models/`.
 const BUNDLED: &str = "attamba-stories.gguf";
@@ -215,22 +216,6 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
 /// Writes a line to stderr. That nobody may be there to read it is not a failure.
 pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// A human-readable number of bytes.
-pub fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut number = bytes as f64;
-    let mut unit = "bytes";
-    for larger in units {
-        // Before it would round to four digits before the point.
-        if number < 999.95 {
-            break;
-        }
-        number /= 1024.0;
-        unit = larger;
-    }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{number:.1} {unit}") }
 }
 
 /// Text from a file for a terminal: without control characters that could manipulate it.

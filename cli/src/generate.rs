@@ -103,6 +103,7 @@ pub fn run(args: Args) -> Result<()> {
     let (mut sampler, seed) =
         args.sampling.sampler(model.vocab(), language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;
+    args.memory.hint(&session);
     let (prompt, tokens) = args.prompt.read(&language)?;
     let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;
 

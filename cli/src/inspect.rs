@@ -2,13 +2,13 @@
 
 use crate::common::{MemoryArgs, ModelArgs, printable, size};
 use anyhow::Result;
+use attamba::KvType;
 use attamba::gguf::{Gguf, Tensor, Value};
-use attamba::memory::{Estimate, Growth};
+use attamba::memory::Growth;
 use attamba::model::Model;
 use attamba::quant::DType;
-use attamba::session::Options;
+use attamba::session::{Heads, Options};
 use attamba::text::{TextSource, Tokenizer};
-use attamba::{KvType, default_threads};
 use serde::Serialize;
 use serde_json::{Map, json};
 use std::io::Write;
@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Show what a model file contains and what a session of it costs
 ///
-/// The memory is that of a session with the given --budget, --ring and --kv. For an Attamba model
+/// The memory is that of a session with the given --budget, --ring and --kv, and so is how far its
+/// heads see. For an Attamba model
 /// it is shown next to that of a transformer of the same dimensions that remembers every token of
 /// the same context.
 ///
@@ -107,11 +108,24 @@ struct TokenizerReport {
 
 #[derive(Serialize)]
 struct SessionReport {
-    ring: usize,
-    kv: &'static str,
+    /// How far which heads see.
+    sees: String,
     state_bytes: u64,
+    /// The heads that see far, if not all are alike.
+    far: Option<HeadsReport>,
+    /// The others.
+    near: HeadsReport,
     /// For a transformer of the same dimensions at the training context, keys and values in F16.
     transformer_bytes: Option<u64>,
+}
+
+/// KV heads that see equally far.
+#[derive(Serialize)]
+struct HeadsReport {
+    heads: usize,
+    tokens: u64,
+    states: usize,
+    kv: String,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -239,13 +253,16 @@ impl Report {
         }
         writeln!(out, "template      {}", if self.chat_template { "yes" } else { "no" })?;
         if let Some(s) = &self.session {
-            writeln!(
-                out,
-                "session       {}: {} chunk states in {}",
-                size(s.state_bytes),
-                s.ring,
-                s.kv
-            )?;
+            writeln!(out, "session       {}", s.sees)?;
+            let HeadsReport { states, kv, .. } = &s.near;
+            match &s.far {
+                None => writeln!(out, "  rings       {states} states in {kv}")?,
+                Some(far) => writeln!(
+                    out,
+                    "  rings       {} states in {} of heads that see far, {states} in {kv} of others",
+                    far.states, far.kv
+                )?,
+            }
             if let (Some(bytes), Some(sizes)) = (s.transformer_bytes, &self.sizes) {
                 writeln!(
                     out,
@@ -320,7 +337,7 @@ impl TokenizerReport {
 
 impl SessionReport {
     fn new(model: &Model, options: Options) -> Result<SessionReport> {
-        let estimate = Estimate::cpu(model, &options, default_threads())?;
+        let reach = options.reach(model)?;
         let transformer_bytes = match model.is_transformer() {
             true => None,
             false => {
@@ -329,15 +346,19 @@ impl SessionReport {
             }
         };
         Ok(SessionReport {
-            ring: estimate.states,
-            kv: match estimate.kv {
-                KvType::F32 => "F32",
-                KvType::F16 => "F16",
-                KvType::I8 => "int8",
-            },
-            state_bytes: estimate.session.state,
+            sees: reach.to_string(),
+            state_bytes: reach.bytes,
+            far: reach.far.map(HeadsReport::new),
+            near: HeadsReport::new(reach.near),
             transformer_bytes,
         })
+    }
+}
+
+impl HeadsReport {
+    fn new(of: Heads) -> HeadsReport {
+        let Heads { count, tokens, states, kv, .. } = of;
+        HeadsReport { heads: count, tokens, states, kv: kv.to_string() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Options that determine what a session remembers.
 
-use crate::common::bytes;
+use crate::common::{bytes, note};
 use attamba::Eviction;
 use attamba::KvType;
-use attamba::session::{Budget, Options};
+use attamba::session::{Budget, Options, Session};
 use clap::{Args, ValueEnum};
 
 /// How keys and values are stored.
@@ -122,6 +122,18 @@ impl MemoryArgs {
             eviction,
             chunk: self.chunk,
             window: self.window,
+        }
+    }
+
+    /// Tells a user whose session forgets because of its budget what a profile would change.
+    pub fn hint(&self, session: &Session) {
+        let model = session.engine().model();
+        let forgets = session.reach().tokens() < model.sizes().context as u64;
+        if self.budget.is_some() && forgets && !model.has_profile() {
+            note(
+                "the model has no profile that says which KV heads retrieve from far back; with one, \
+                 made by `attamba profile`, the same bytes remember more",
+            );
         }
     }
 }

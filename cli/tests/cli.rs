@@ -26,6 +26,7 @@ mod quantize;
 #[path = "cli/recall.rs"]
 mod recall;
 
+use attamba::gguf::{Gguf, Tensor, Writer};
 use command::{attamba, make_model};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -42,6 +43,29 @@ fn random_model() -> &'static str {
 fn wide_model() -> &'static str {
     static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
         shared("wide.gguf", &["vocab=94", "d=256", "ffn=512", "inner=256", "layers=2"])
+    });
+    MODEL.to_str().expect("the path is text")
+}
+
+/// The random model as a transformer, with a profile: two far heads of twelve, the others near with
+/// at least 20 tokens.
+fn model_with_profile() -> &'static str {
+    static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = shared("plain.gguf", &["vocab=94", "arch=llama"]);
+        let plain = Gguf::read(&path).expect("the model is there");
+        let mut writer = Writer::with_metadata_of(&plain);
+        writer.set_u32s("llama.memory.far_heads", &[5, 2, 7]);
+        writer.set_u32("llama.memory.far_count", 2);
+        writer.set_u32("llama.memory.near_window", 20);
+        let tensors: Vec<Tensor> = plain.tensors().collect();
+        for &tensor in &tensors {
+            writer.tensor_like(tensor).expect("the tensor was in a file");
+        }
+        let path = path.with_file_name("profile.gguf");
+        writer
+            .write_file(&path, |index, sink| sink.write_all(tensors[index].data()))
+            .expect("written");
+        path
     });
     MODEL.to_str().expect("the path is text")
 }

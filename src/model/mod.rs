@@ -78,6 +78,11 @@ impl Model {
         &self.spec
     }
 
+    /// Whether its file says which KV heads see far: see `attamba profile`.
+    pub fn has_profile(&self) -> bool {
+        self.spec.profile.is_some()
+    }
+
     /// The file behind the model.
     pub fn gguf(&self) -> &Gguf {
         &self.gguf

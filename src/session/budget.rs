@@ -1,6 +1,6 @@
 //! From a budget to the number of chunk states that fit in it.
 
-use super::reach::{Wish, states};
+use super::wish::{Wish, states};
 use super::{MOST_WINDOW, Options};
 use crate::engine::{Geometry, KvType};
 use crate::error::{Error, Result};
@@ -126,14 +126,14 @@ impl Geometry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::reach::shrunk;
+pub(super) mod tests {
+    use super::super::wish::shrunk;
     use super::*;
     use crate::engine::Far;
     use crate::model::{ChunkSpec, LayerSpec, Profile, Ssm};
     use proptest::prelude::*;
 
-    fn spec(window: usize) -> ModelSpec {
+    pub fn spec(window: usize) -> ModelSpec {
         let ssm = Some(Ssm { inner: 32, state: 8, groups: 1, heads: 2, conv: 4 });
         let layer = LayerSpec { ssm, ..LayerSpec::plain(4, 2, 16, 128) };
         ModelSpec {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// Twelve heads, three of which are worth a long reach.
-    fn with_profile(window: usize, chunk: usize) -> ModelSpec {
+    pub fn with_profile(window: usize, chunk: usize) -> ModelSpec {
         let mut spec = spec(window);
         spec.chunks.length = chunk;
         spec.chunks.offsets = vec![0; 3];

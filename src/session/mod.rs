@@ -13,6 +13,7 @@ mod sequence;
 mod shrink;
 mod snapshot;
 mod together;
+mod wish;
 
 pub use crate::cache::MOST_WINDOW;
 use crate::cache::{Eviction, MOST_CHUNK};
@@ -22,6 +23,7 @@ pub(crate) use generate::{AtEnd, Generation, Speech};
 pub use generate::{Finish, Pieces};
 pub use lost::History;
 pub use pause::Pause;
+pub use reach::{Heads, Reach};
 pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
@@ -311,9 +313,9 @@ impl Session {
         self.sequence.tables().most_rows()
     }
 
-    /// Capacity in chunk states per layer.
+    /// Capacity in chunk states of the heads that keep most of them.
     pub fn ring_budget(&self) -> usize {
-        self.geometry.ring
+        self.geometry.far.map_or(0, |far| far.ring).max(self.geometry.ring)
     }
 
     /// What determines the memory of the session.

@@ -1,138 +1,197 @@
-//! From bytes to reaches: how many KV heads see far, and how far the others see.
-//!
-//! A few KV heads of a model fetch what lies far back; the others look at what is near. So those few
-//! keep states of a long text and the others of a shorter one, in as few bytes per state as it
-//! takes. Measured with SmolLM2 (`benches/README.md`): a head that sees near needs some five hundred
-//! tokens, and a head that sees far is given up before the others get less.
+//! What a session remembers, in tokens and in a sentence.
 
-use crate::engine::{Far, Geometry, KvType};
-use crate::error::{Error, Result};
-use crate::model::ModelSpec;
+use super::{Options, Session};
+use crate::cache::{Eviction, KvType};
+use crate::engine::Geometry;
+use crate::error::Result;
+use crate::memory::size;
+use crate::model::{Model, ModelSpec};
+use std::fmt::{Display, Formatter};
 
-/// What a session by head should be like.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
-    /// Like the session, except for the rings.
-    pub like: Geometry,
-    /// The types of keys and values of heads that see near and of those that see far, to be tried in
-    /// this order; at least one.
-    pub kv: [(KvType, KvType); 2],
-    /// How many heads see far, at most; exactly as many if `exactly`.
-    pub far: usize,
-    pub exactly: bool,
-    /// Tokens that the others should see at least.
-    pub near: u64,
-    /// Tokens that a head that sees far should see.
-    pub horizon: u64,
+/// KV heads that see equally far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heads {
+    /// Their number in all layers.
+    pub count: usize,
+    /// Tokens that each of them sees, including the current one. The first token of a text is seen
+    /// in addition. Where a full ring is thinned out, only those that are certain to be left.
+    pub tokens: u64,
+    /// Chunk states that each of them keeps, including the first.
+    pub states: usize,
+    /// How keys and values are stored.
+    pub kv: KvType,
 }
 
-impl Wish {
-    /// With this many heads that see far, and so many states of the others.
-    fn geometry(
-        &self,
-        spec: &ModelSpec,
-        kv: (KvType, KvType),
-        far: usize,
-        ring: usize,
-    ) -> Geometry {
-        let far_ring = states(self.horizon, spec.chunks.far_length);
-        let alike = far_ring == ring && spec.chunks.far_length == self.like.chunk && kv.0 == kv.1;
-        let far = Far { heads: far, ring: far_ring, kv: kv.1 };
-        let far = (far.heads > 0 && !alike).then_some(far);
-        Geometry { ring, kv: kv.0, far, ..self.like }
+/// How far the KV heads of a session see. Its text is a sentence for a user:
+///
+/// `13 of 90 heads see the last 8,192 tokens, the others the last 746; 22.9 MiB`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reach {
+    /// Those that see far, if not all heads are alike.
+    pub far: Option<Heads>,
+    /// The others.
+    pub near: Heads,
+    /// Heads of layers with a sliding window of their own. They are not among the others.
+    pub windowed: usize,
+    /// What becomes of older states.
+    pub eviction: Eviction,
+    /// Bytes of state.
+    pub bytes: u64,
+}
+
+impl Reach {
+    /// Of a session of a model with these dimensions.
+    pub(crate) fn new(spec: &ModelSpec, geometry: &Geometry) -> Reach {
+        let Geometry { ring, window, chunk, kv, eviction, far } = *geometry;
+        let heads = |own: bool| -> usize {
+            let layers = spec.layers.iter().filter(|layer| layer.window.is_some() == own);
+            layers.map(|layer| layer.kv_heads).sum()
+        };
+        let tokens = |states: usize, chunk: usize| {
+            let states = states.saturating_sub(1);
+            let states = match eviction {
+                Eviction::Drop => states,
+                Eviction::Thin => states - states / 2,
+            };
+            let window = (window as u64).saturating_add(1);
+            (states as u64).saturating_mul(chunk as u64).saturating_add(window)
+        };
+        let far = far.map(|far| Heads {
+            count: far.heads,
+            tokens: tokens(far.ring, spec.chunks.far_length),
+            states: far.ring,
+            kv: far.kv,
+        });
+        let count = heads(false) - far.map_or(0, |far| far.count);
+        let near = Heads { count, tokens: tokens(ring, chunk), states: ring, kv };
+        let bytes = geometry.state_bytes(spec);
+        Reach { far, near, windowed: heads(true), eviction, bytes }
     }
 
-    /// The geometry without regard to bytes.
-    pub fn unbounded(&self, spec: &ModelSpec) -> Geometry {
-        self.geometry(spec, self.kv[0], self.far, states(self.near, self.like.chunk))
+    /// Tokens that some head sees.
+    pub fn tokens(&self) -> u64 {
+        self.far.map_or(0, |far| far.tokens).max(self.near.tokens)
     }
+}
 
-    /// The geometry that `bytes` allow. All heads see the horizon where that fits, in the first of
-    /// the types if it does; else as many heads see far as leave the others [`Wish::near`] tokens,
-    /// and what is left over makes the others see further. None if no head can see far.
+impl Display for Reach {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        let Reach { far, near, windowed, eviction, bytes } = self;
+        let all = near.count + far.map_or(0, |far| far.count);
+        let last = |tokens: u64| match tokens {
+            1 => "last token".to_owned(),
+            _ => format!("last {} tokens", grouped(tokens)),
+        };
+        match far {
+            _ if all == 0 => write!(f, "all heads see the windows of their layers")?,
+            Some(far) if near.count > 0 && far.tokens != near.tokens => {
+                let (count, far, near) = (far.count, last(far.tokens), grouped(near.tokens));
+                write!(f, "{count} of {all} heads see the {far}, the others the last {near}")?;
+            }
+            _ => write!(f, "all heads see the {}", last(self.tokens()))?,
+        }
+        if *windowed > 0 && all > 0 {
+            write!(f, ", but {windowed} the windows of their layers")?;
+        }
+        if *eviction == Eviction::Thin && all > 0 {
+            write!(f, ", and of those before fewer and fewer")?;
+        }
+        write!(f, "; {}", size(*bytes))
+    }
+}
+
+impl Options {
+    /// How far the KV heads of a session with these options would see.
     ///
     /// # Errors
-    /// [`Error::Budget`] if that many heads that see far were demanded and don't fit.
-    pub fn within(&self, spec: &ModelSpec, bytes: u64) -> Result<Option<Geometry>> {
-        let chunk = self.like.chunk;
-        let most = states(self.horizon, chunk);
-        for kv in self.kv {
-            let all = self.geometry(spec, kv, self.far, most);
-            if all.state_bytes(spec) <= bytes {
-                return Ok(Some(all));
-            }
-        }
-        let kv = self.kv[1];
-        let least = if self.exactly { 1 } else { states(self.near.min(self.horizon), chunk) };
-        let fewest = if self.exactly { self.far } else { 1 };
-        for far in (fewest..=self.far).rev() {
-            let smallest = self.geometry(spec, kv, far, least);
-            let Some(spare) = bytes.checked_sub(smallest.state_bytes(spec)) else { continue };
-            let more = spare.checked_div(smallest.bytes_of_a_state(spec)).unwrap_or(0);
-            let ring = least.saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
-            return Ok(Some(self.geometry(spec, kv, far, ring.min(most))));
-        }
-        if !self.exactly {
-            return Ok(None);
-        }
-        let needed = self.geometry(spec, kv, self.far, least).state_bytes(spec);
-        Err(Error::Budget {
-            budget: bytes,
-            needed,
-            advice: format!(
-                "{} KV heads that see {} tokens take {} bytes alone",
-                self.far,
-                self.horizon,
-                self.geometry(spec, kv, self.far, 0).state_bytes(spec)
-            ),
-        })
+    /// As [`Session::open`], except for what only an engine knows.
+    pub fn reach(&self, model: &Model) -> Result<Reach> {
+        let spec = model.spec();
+        Ok(Reach::new(spec, &self.geometry(spec)?))
     }
 }
 
-/// States that a text of `tokens` tokens leaves in chunks of `chunk`.
-pub(super) fn states(tokens: u64, chunk: usize) -> usize {
-    usize::try_from(tokens.div_ceil(chunk as u64)).unwrap_or(usize::MAX)
+impl Session {
+    /// How far its KV heads see.
+    pub fn reach(&self) -> Reach {
+        Reach::new(self.spec(), &self.geometry)
+    }
 }
 
-/// The largest geometry within `bytes` that a session of this one can shrink to. Heads that see near
-/// give up what exceeds `near` tokens; then those that see far do; then all of them, equally.
-///
-/// # Errors
-/// [`Error::Budget`] if not even one state of every head fits.
-pub(super) fn shrunk(spec: &ModelSpec, from: Geometry, near: u64, bytes: u64) -> Result<Geometry> {
-    let tokens = |ring: usize, chunk: usize| (ring as u64).saturating_mul(chunk as u64);
-    let fit =
-        |tokens: u64, chunk, ring: usize| states(tokens, chunk).clamp(1, ring.max(1)).min(ring);
-    let far_chunk = spec.chunks.far_length;
-    let (near, horizon) = match from.far {
-        Some(far) => (near, tokens(far.ring, far_chunk).max(near)),
-        None => (0, 0),
-    };
-    // What is given up, in order, the last first.
-    let step = |step: u64| Geometry {
-        ring: fit(step.min(near) + step.saturating_sub(horizon), from.chunk, from.ring),
-        far: from.far.map(|far| Far { ring: fit(step, far_chunk, far.ring), ..far }),
-        ..from
-    };
-    let least = step(1);
-    let needed = least.state_bytes(spec);
-    if needed > bytes {
-        return Err(Error::Budget {
-            budget: bytes,
-            needed,
-            advice: format!(
-                "a window of {} tokens and one chunk state of every KV head are the least",
-                from.window as u64 + 1
-            ),
-        });
-    }
-    let (mut fits, mut too_much) = (1, horizon.saturating_add(tokens(from.ring, from.chunk)) + 1);
-    while too_much - fits > 1 {
-        let middle = fits + (too_much - fits) / 2;
-        match step(middle).state_bytes(spec) <= bytes {
-            true => fits = middle,
-            false => too_much = middle,
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
         }
+        text.push(digit);
     }
-    Ok(step(fits))
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::tests::{spec, with_profile};
+    use super::*;
+    use crate::session::Budget;
+
+    /// The sentence without the bytes that it ends with.
+    fn said(spec: &ModelSpec, options: Options) -> String {
+        let geometry = options.geometry(spec).unwrap();
+        let text = Reach::new(spec, &geometry).to_string();
+        let end = format!("; {}", size(geometry.state_bytes(spec)));
+        text.strip_suffix(&end).expect(&end).to_owned()
+    }
+
+    #[test]
+    fn a_sentence_says_how_far_which_heads_see() {
+        let mut spec = with_profile(0, 1);
+        spec.layers.iter_mut().for_each(|layer| layer.ssm = None);
+        let options = Options { near: Some(1234), horizon: Some(1_000_000), ..Options::default() };
+        let text = Reach::new(&spec, &options.geometry(&spec).unwrap()).to_string();
+        assert!(text.ends_with("; 183.8 MiB"), "{text}");
+        assert_eq!(
+            said(&spec, options),
+            "3 of 12 heads see the last 1,000,000 tokens, the others the last 1,234"
+        );
+        let equal = Options { near: Some(999), horizon: Some(999), ..options };
+        assert_eq!(said(&spec, equal), "all heads see the last 999 tokens");
+        let ring = Options { budget: Budget::States(0), ..Options::default() };
+        assert_eq!(said(&spec, ring), "all heads see the last token");
+    }
+
+    #[test]
+    fn chunks_and_windows_count() {
+        let options = Options { budget: Budget::States(10), ..Options::default() };
+        // Nine chunks of eight tokens after the first state, a window of 20 tokens and this one.
+        assert_eq!(said(&spec(20), options), "all heads see the last 93 tokens");
+        let thin = Options { eviction: Eviction::Thin, ..options };
+        assert_eq!(
+            said(&spec(20), thin),
+            "all heads see the last 61 tokens, and of those before fewer and fewer"
+        );
+        let far = Options { far: Some(3), horizon: Some(200), near: Some(16), ..options };
+        // Far heads have chunks of one token.
+        assert_eq!(
+            said(&with_profile(20, 8), far),
+            "3 of 12 heads see the last 220 tokens, the others the last 29"
+        );
+    }
+
+    #[test]
+    fn layers_with_windows_of_their_own_are_no_part_of_it() {
+        let mut spec = spec(0);
+        spec.layers[1].window = Some(5);
+        let options = Options { budget: Budget::States(10), chunk: Some(1), ..Options::default() };
+        assert_eq!(
+            said(&spec, options),
+            "all heads see the last 10 tokens, but 2 the windows of their layers"
+        );
+        spec.layers.iter_mut().for_each(|layer| layer.window = Some(5));
+        assert_eq!(said(&spec, options), "all heads see the windows of their layers");
+    }
 }

@@ -1,6 +1,6 @@
 //! Memory pressure: a session that continues with less memory.
 
-use super::{Session, reach};
+use super::{Session, wish};
 use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +64,7 @@ impl Session {
     fn shrink_to(&mut self, bytes: u64) -> Result<()> {
         let spec = self.spec();
         let near = spec.profile.as_ref().map_or(0, |profile| profile.near_window as u64);
-        let smaller = reach::shrunk(spec, self.geometry, near, bytes)?;
+        let smaller = wish::shrunk(spec, self.geometry, near, bytes)?;
         if smaller != self.geometry {
             let rings = smaller.rings(spec)?;
             self.sequence.shrink(&rings)?;

@@ -1,7 +1,7 @@
 //! `attamba chat`, over a pipe and on a terminal.
 
 use crate::command::{attamba, attamba_with};
-use crate::random_model;
+use crate::{model_with_profile, random_model};
 
 /// The chat template of a file that has none: plain text.
 fn prompt(message: &str) -> String {
@@ -108,6 +108,39 @@ fn a_chat_goes_on_with_less_memory() {
     assert!(text.contains("snapshots    0 bytes"), "{text}");
     attamba_with(args, b"/shrink 1\n").fails("the budget is 1");
     attamba_with(args, b"/shrink little\n").fails("a number such as");
+}
+
+#[test]
+fn a_chat_says_how_far_its_heads_see() {
+    let chat = |more: &[&str]| {
+        let args = [&["chat", "-m", model_with_profile(), "--greedy", "-n", "9"], more].concat();
+        attamba_with(args, b"Hello\n/stats\n")
+    };
+    let ran = chat(&["--budget", "100K", "--horizon", "300"]);
+    assert_eq!(ran.stderr, "");
+    let text = ran.ok();
+    let line = text.lines().find_map(|line| line.strip_prefix("remembers    ")).unwrap();
+    assert!(line.starts_with("2 of 12 heads see the last 300 tokens, the others the"), "{line}");
+    assert!(text.contains(" of 300 states\n"), "{text}");
+    let text = chat(&["--ring", "30"]).ok();
+    assert!(text.contains("\nremembers    all heads see the last 30 tokens; "), "{text}");
+}
+
+#[test]
+fn who_has_no_profile_hears_of_it_once_if_the_budget_is_short() {
+    let hints = |args: &[&str]| {
+        let ran = attamba_with([args, &["--greedy", "-n", "3"]].concat(), b"Hello\nAnd?\n");
+        let hints = ran.stderr.matches("`attamba profile`").count();
+        ran.ok();
+        hints
+    };
+    let (plain, known) = (random_model(), model_with_profile());
+    assert_eq!(hints(&["chat", "-m", plain, "--budget", "40K"]), 1);
+    assert_eq!(hints(&["generate", "-p", "Hello", "-m", plain, "--budget", "40K"]), 1);
+    assert_eq!(hints(&["chat", "-m", plain, "--budget", "4M"]), 0);
+    assert_eq!(hints(&["chat", "-m", plain]), 0);
+    assert_eq!(hints(&["chat", "-m", plain, "--ring", "2"]), 0);
+    assert_eq!(hints(&["chat", "-m", known, "--budget", "40K"]), 0);
 }
 
 #[test]

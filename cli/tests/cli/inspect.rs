@@ -1,7 +1,7 @@
 //! `attamba inspect`.
 
 use crate::command::{BUNDLED, attamba};
-use crate::{file, folder, random_model};
+use crate::{file, folder, model_with_profile, random_model};
 use attamba::gguf::Writer;
 use attamba::quant::DType;
 
@@ -23,7 +23,10 @@ fn what_is_shown_is_what_the_file_holds() {
     is("/chat_template", false.into());
     is("/types/0/type", "F32".into());
     // 1024 tokens of context in chunks of 4.
-    is("/session/ring", 256.into());
+    is("/session/near/states", 256.into());
+    is("/session/near/heads", 12.into());
+    is("/session/near/tokens", (255 * 4 + 5 + 1).into());
+    is("/session/far", serde_json::Value::Null);
     // 3 layers; K and V of 64 values in two bytes each, for the 1024 tokens before and this one.
     is("/session/transformer_bytes", (3 * 2 * 64 * 2 * 1024).into());
     let tensors = json["tensors"].as_array().unwrap();
@@ -59,6 +62,24 @@ fn the_memory_is_that_of_the_session_asked_for() {
     assert!(bytes(&["--ring", "2"]) < bytes(&["--ring", "2", "--kv", "f32"]));
     assert!(bytes(&["--budget", "1M"]) <= 1 << 20);
     attamba(["inspect", "--budget", "1"]).fails("a session needs at least");
+}
+
+#[test]
+fn how_far_heads_see_is_shown() {
+    let inspect = |more: &[&str]| attamba([&["inspect", model_with_profile()], more].concat());
+    let text = inspect(&[]).ok();
+    assert!(text.contains("\nsession       all heads see the last 1,024 tokens; "), "{text}");
+    let bounded = ["--budget", "100K", "--horizon", "300"];
+    let text = inspect(&bounded).ok();
+    let line = text.lines().find(|line| line.starts_with("session ")).unwrap();
+    assert!(line.contains("2 of 12 heads see the last 300 tokens, the others the last "), "{line}");
+    assert!(text.contains("\n  rings       300 states in int8 of heads that see far, "), "{text}");
+    let json = inspect(&[&bounded[..], &["--json"]].concat()).json();
+    let session = &json["session"];
+    assert!(line.ends_with(session["sees"].as_str().unwrap()));
+    assert_eq!((&session["far"]["heads"], &session["near"]["heads"]), (&2.into(), &10.into()));
+    assert_eq!((&session["far"]["kv"], &session["far"]["tokens"]), (&"int8".into(), &300.into()));
+    assert!(session["near"]["tokens"].as_u64().unwrap() >= 20);
 }
 
 #[test]
