@@ -5,6 +5,7 @@
 #import RING
 #import HEADS
 #import arena
+#import kv_head
 
 struct Params {
     // Query heads, and how many of them share a key head.
@@ -14,15 +15,13 @@ struct Params {
     // Values from one token's queries to the next, and from one token's output to the next.
     q_stride: u32,
     out_stride: u32,
-    // Index of the layer's schedule.
-    schedule: u32,
-    // First pair of the layer's keys in ring, window and block. An integer ring counts two pairs
-    // per word.
-    ring_at: u32,
+    // Number of the layer's first KV head, and the kind of rings of those to compute.
+    first_head: u32,
+    kind: u32,
+    // First pair of the layer's keys in window and block.
     window_at: u32,
     block_at: u32,
     // Rows of a key head there.
-    ring_rows: u32,
     window_rows: u32,
     block_rows: u32,
     scale: f32,
@@ -73,31 +72,31 @@ fn row_of(first: u32, wanted: u32) -> vec2<u32> {
     return vec2(arena[at], arena[at + 1u] + left * arena[at + 2u]);
 }
 
-fn first_pair(row: vec2<u32>, head: u32) -> u32 {
+fn first_pair(row: vec2<u32>, head: u32, place: KvHead) -> u32 {
     if row.x == BLOCK {
         return p.block_at + (head * p.block_rows + row.y) * (HEAD_DIM / 2u);
     }
     if row.x == WINDOW {
         return p.window_at + (head * p.window_rows + row.y) * (HEAD_DIM / 2u);
     }
-    return p.ring_at + (head * p.ring_rows + row.y) * ring_row_pairs();
+    return place.ring_at + row.y * ring_row_pairs();
 }
 
-// Pairs from a place's keys to its values.
-fn values_after(place: u32) -> u32 {
-    if place == BLOCK {
+// Pairs from keys to their values.
+fn values_after(row: vec2<u32>, place: KvHead) -> u32 {
+    if row.x == BLOCK {
         return p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
     }
-    if place == WINDOW {
+    if row.x == WINDOW {
         return p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
     }
-    return p.kv_heads * p.ring_rows * ring_row_pairs();
+    return place.values_after;
 }
 
 // The scale of a row, for its key (side 0) or value (side 1).
-fn scale(row: vec2<u32>, side: u32, head: u32) -> f32 {
+fn scale(row: vec2<u32>, side: u32, place: KvHead) -> f32 {
     if row.x == RING {
-        return ring_scale(side, head, row.y);
+        return ring_scale(place.scales_at + side * place.scales_after + row.y);
     }
     return 1.0;
 }
@@ -134,7 +133,11 @@ fn main(
     let head = kv_head * p.shared_by + in_group;
     let count = min(HEADS, p.shared_by - in_group);
     let token = workgroup.y;
-    let seen = arena[SEEN] + 4u * (p.schedule * arena[TOKENS] + token);
+    let place = kv_head_of(p.first_head + kv_head);
+    if place.kind != p.kind {
+        return;
+    }
+    let seen = arena[SEEN] + 4u * (place.schedule * arena[TOKENS] + token);
     let runs = arena[seen];
     let rows = arena[seen + 2u];
     let split = arena[PARTS];
@@ -163,15 +166,15 @@ fn main(
         var value_scale = 0.0;
         if index < tile {
             let row = row_of(runs, first + index);
-            let key = first_pair(row, kv_head);
+            let key = first_pair(row, kv_head, place);
             score = Heads();
             for (var i = 0u; i < HEAD_DIM / 2u; i++) {
                 let k = pair(row.x, key + i);
                 score += queries[2u * i] * k.x + queries[2u * i + 1u] * k.y;
             }
-            score *= scale(row, 0u, kv_head);
-            value_scale = scale(row, 1u, kv_head);
-            places[index] = vec2(row.x, key + values_after(row.x));
+            score *= scale(row, 0u, place);
+            value_scale = scale(row, 1u, place);
+            places[index] = vec2(row.x, key + values_after(row, place));
         }
         scores[index] = score;
         workgroupBarrier();

@@ -6,6 +6,7 @@
 #import HALF
 #import KV
 #import arena
+#import kv_head
 
 struct Params {
     // The first of the layers.
@@ -13,13 +14,12 @@ struct Params {
     // Pairs per row, `head_dim / 2`, and over the key and value rows of all key heads.
     pairs: u32,
     columns: u32,
+    // The kind of rings of the heads to move.
+    kind: u32,
     // Rows of a key head.
-    ring_rows: u32,
     window_rows: u32,
     block_rows: u32,
     // First pair of the first layer, and pairs from one layer to the next.
-    ring_at: u32,
-    ring_step: u32,
     window_at: u32,
     window_step: u32,
     block_at: u32,
@@ -43,8 +43,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     // Keys of all heads, then values of all heads.
     let head = id.x / p.pairs;
     let pair = id.x % p.pairs;
-    let list = arena[MOVES] + 2u * (p.layer + id.y);
-    let in_ring = p.ring_at + id.y * p.ring_step + head * p.ring_rows * p.pairs + pair;
+    let heads = p.columns / (2u * p.pairs);
+    let place = kv_head_of((p.layer + id.y) * heads + head % heads);
+    if place.kind != p.kind {
+        return;
+    }
+    let list = arena[MOVES] + 2u * place.schedule;
+    let in_ring = place.ring_at + (head / heads) * place.values_after + pair;
     let in_window = p.window_at + id.y * p.window_step + head * p.window_rows * p.pairs + pair;
     let in_block = p.block_at + id.y * p.block_step + head * p.block_rows * p.pairs + pair;
     for (var i = 0u; i < arena[list + 1u]; i++) {

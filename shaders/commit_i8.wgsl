@@ -4,6 +4,7 @@
 
 #import HALF
 #import arena
+#import kv_head
 
 struct Params {
     // The first of the layers.
@@ -11,14 +12,12 @@ struct Params {
     // Pairs per row, `head_dim / 2`, and over the key and value rows of all key heads.
     pairs: u32,
     columns: u32,
+    // The kind of rings of the heads to move.
+    kind: u32,
     // Rows of a key head.
-    ring_rows: u32,
     window_rows: u32,
     block_rows: u32,
-    // First pair of the first layer, and pairs from one layer to the next; the ring counts two
-    // pairs per word.
-    ring_at: u32,
-    ring_step: u32,
+    // First pair of the first layer, and pairs from one layer to the next.
     window_at: u32,
     window_step: u32,
     block_at: u32,
@@ -55,12 +54,16 @@ fn main(
 ) {
     // Keys of all heads, then values of all heads.
     let head = workgroup.x;
-    let heads = p.columns / p.pairs;
-    let list = arena[MOVES] + 2u * (p.layer + workgroup.y);
+    let heads = p.columns / (2u * p.pairs);
+    let place_of = kv_head_of((p.layer + workgroup.y) * heads + head % heads);
+    if place_of.kind != p.kind {
+        return;
+    }
+    let side = head / heads;
+    let list = arena[MOVES] + 2u * place_of.schedule;
     let words = (p.pairs + 1u) / 2u;
-    let layer = (p.ring_at + workgroup.y * p.ring_step) / 2u;
-    let in_ring = layer + head * p.ring_rows * words;
-    let scales = layer + heads * p.ring_rows * words + head * p.ring_rows;
+    let in_ring = (place_of.ring_at + side * place_of.values_after) / 2u;
+    let scales = place_of.scales_at + side * place_of.scales_after;
     let in_window = p.window_at + workgroup.y * p.window_step + head * p.window_rows * p.pairs;
     let in_block = p.block_at + workgroup.y * p.block_step + head * p.block_rows * p.pairs;
     let count = arena[list + 1u];

@@ -10,5 +10,9 @@ const TURNS = 2u;
 const SINCE = 3u;
 // What each token sees, `[schedule][token][4]`: first word of its runs, their number, rows in all.
 const SEEN = 4u;
-// The moves after the block, `[layer][2]`: first word, number.
+// The moves after the block, `[schedule][2]`: first word, number.
 const MOVES = 5u;
+// The KV heads of all layers, `[layer][kv head][HEAD_WORDS]`: see `Head`.
+const HEADS_OF_LAYERS = 6u;
+
+const HEAD_WORDS = 6u;

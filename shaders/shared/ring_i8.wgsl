@@ -1,5 +1,5 @@
 // Chunk states in 8-bit integers. Rows are padded to whole words, two pairs each; the rows of a
-// layer are followed by their scales, `[side][kv head][slot]`.
+// class of KV heads are followed by their scales, `[side][head][slot]`.
 
 alias RingWord = u32;
 
@@ -12,8 +12,6 @@ fn ring_pair(number: u32) -> vec2<f32> {
     return select(values.xy, values.zw, (number & 1u) != 0u);
 }
 
-fn ring_scale(side: u32, head: u32, slot: u32) -> f32 {
-    let rows = p.kv_heads * p.ring_rows;
-    let at = (p.ring_at / 2u) + rows * ring_row_pairs();
-    return bitcast<f32>(ring[at + side * rows + head * p.ring_rows + slot]);
+fn ring_scale(at: u32) -> f32 {
+    return bitcast<f32>(ring[at]);
 }

@@ -11,6 +11,6 @@ fn ring_pair(number: u32) -> vec2<f32> {
     return kv_unpack(ring[at], ring[at + KV_WORDS - 1u]);
 }
 
-fn ring_scale(side: u32, head: u32, slot: u32) -> f32 {
+fn ring_scale(at: u32) -> f32 {
     return 1.0;
 }

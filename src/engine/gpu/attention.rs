@@ -85,39 +85,42 @@ impl<'a> Walk<'a> {
         let Parts { scratch: s, memory, .. } = self.parts;
         let spec = self.spec(index);
         let (shelf, number) = memory.shelf(index);
-        let geometry = memory.geometry;
         let shared_by = spec.heads / spec.kv_heads;
         let (heads, together) = if shared_by > 1 && spec.head_dim <= WIDEST_OF_FOUR {
             (Heads::Four, shared_by.div_ceil(4))
         } else {
             (Heads::One, shared_by)
         };
-        let p = params::Attend {
-            heads: spec.heads as u32,
-            shared_by: shared_by as u32,
-            kv_heads: spec.kv_heads as u32,
-            q_stride: s.q.stride,
-            out_stride: s.attended.stride,
-            schedule: self.parts.schedules[index] as u32,
-            ring_at: number as u32 * memory.ring_pairs(),
-            window_at: number as u32 * memory.pairs(geometry.window + 1),
-            block_at: self.block_at(index),
-            ring_rows: geometry.ring as u32,
-            window_rows: geometry.window as u32 + 1,
-            block_rows: self.block_rows(),
-            scale: 1.0 / (spec.head_dim as f32).sqrt(),
-        };
         // Only one token's attention may be split.
         let split = self.batch == Batch::Token;
         let groups = (spec.kv_heads * together) as u32;
-        self.record.add(
-            Kernel::Attend { kv: geometry.kv, heads, head_dim: spec.head_dim as u32 },
-            &p,
-            [self.arena, &s.q, &shelf.ring, &shelf.window, &s.rows, &s.attended, &s.parts],
-            Items { parts: split, ..Items::tokens([groups, 1, 1], 1) },
-        );
+        for kind in memory.kinds(index..index + 1) {
+            let p = params::Attend {
+                heads: spec.heads as u32,
+                shared_by: shared_by as u32,
+                kv_heads: spec.kv_heads as u32,
+                q_stride: s.q.stride,
+                out_stride: s.attended.stride,
+                first_head: (index * spec.kv_heads) as u32,
+                kind: kind as u32,
+                window_at: number as u32 * memory.pairs(memory.window_rows()),
+                block_at: self.block_at(index),
+                window_rows: memory.window_rows() as u32,
+                block_rows: self.block_rows(),
+                scale: 1.0 / (spec.head_dim as f32).sqrt(),
+            };
+            let Some(ring) = &shelf.rings[kind as usize] else { continue };
+            let kv = memory.stored(kind);
+            self.record.add(
+                Kernel::Attend { kv, heads, head_dim: spec.head_dim as u32 },
+                &p,
+                [self.arena, &s.q, ring, &shelf.window, &s.rows, &s.attended, &s.parts],
+                Items { parts: split, ..Items::tokens([groups, 1, 1], 1) },
+            );
+        }
         if split {
-            let p = params::AttendJoin { heads: p.heads, head_dim: spec.head_dim as u32 };
+            let (heads, head_dim) = (spec.heads as u32, spec.head_dim as u32);
+            let p = params::AttendJoin { heads, head_dim };
             let items = Items::fixed([p.heads * p.head_dim, 1, 1]);
             self.record.add(
                 Kernel::AttendJoin,
@@ -142,27 +145,27 @@ impl<'a> Walk<'a> {
         let Parts { scratch: s, memory, .. } = self.parts;
         let alike = self.spec(first);
         let (shelf, number) = memory.shelf(first);
-        let geometry = memory.geometry;
-        let (ring, window) = (memory.ring_pairs(), memory.pairs(geometry.window + 1));
-        let p = params::Commit {
-            layer: first as u32,
-            pairs: alike.head_dim as u32 / 2,
-            columns: memory.pairs(1),
-            ring_rows: geometry.ring as u32,
-            window_rows: geometry.window as u32 + 1,
-            block_rows: self.block_rows(),
-            ring_at: number as u32 * ring,
-            ring_step: ring,
-            window_at: number as u32 * window,
-            window_step: window,
-            block_at: self.block_at(first),
-            block_step: self.block_at(1),
-        };
-        let (kernel, items) = match geometry.kv {
-            KvType::I8 => (Kernel::CommitI8, [2 * alike.kv_heads as u32, layers as u32, 1]),
-            kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
-        };
-        let items = Items::fixed(items);
-        self.record.add(kernel, &p, [self.arena, &s.rows, &shelf.window, &shelf.ring], items);
+        let window = memory.pairs(memory.window_rows());
+        for kind in memory.kinds(first..first + layers) {
+            let p = params::Commit {
+                layer: first as u32,
+                pairs: alike.head_dim as u32 / 2,
+                columns: memory.pairs(1),
+                kind: kind as u32,
+                window_rows: memory.window_rows() as u32,
+                block_rows: self.block_rows(),
+                window_at: number as u32 * window,
+                window_step: window,
+                block_at: self.block_at(first),
+                block_step: self.block_at(1),
+            };
+            let (kernel, items) = match memory.stored(kind) {
+                KvType::I8 => (Kernel::CommitI8, [2 * alike.kv_heads as u32, layers as u32, 1]),
+                kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
+            };
+            let Some(ring) = &shelf.rings[kind as usize] else { continue };
+            let items = Items::fixed(items);
+            self.record.add(kernel, &p, [self.arena, &s.rows, &shelf.window, ring], items);
+        }
     }
 }

@@ -2,23 +2,46 @@
 //! states.
 
 use super::device::Device;
-use crate::cache::{HeadRows, Remap, Stretch, Tables};
-use crate::engine::{Geometry, KvType};
+use super::plan::KvHead;
+use crate::cache::{Class, HeadRows, KvType, Layout, Remap, Stretch, Tables};
 use crate::error::Result;
 use crate::model::ModelSpec;
+use std::ops::Range;
+use std::sync::Arc;
 use wgpu::Buffer;
 
 /// Maximum bytes of an image that are copied at a time.
 const STAGED: u64 = 32 << 20;
 
-/// Ring and window of some layers, `[layer][side][kv head][slot][head_dim]` each. Rows of an
-/// integer ring are padded to whole words, and each layer's rows are followed by its scales
-/// `[side][kv head][slot]`.
+/// What the rings of some KV heads are stored as; the number is what shaders know it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RingKind {
+    /// As the window.
+    Plain = 0,
+    /// In 8-bit integers.
+    Short = 1,
+}
+
+impl RingKind {
+    pub const ALL: [RingKind; 2] = [RingKind::Plain, RingKind::Short];
+
+    fn of(class: &Class) -> RingKind {
+        match class.kv {
+            KvType::I8 => RingKind::Short,
+            KvType::F32 | KvType::F16 => RingKind::Plain,
+        }
+    }
+}
+
+/// Rings and windows of some layers. A window is `[layer][side][kv head][slot][head_dim]`. Rings of
+/// one kind follow each other class by class, `[side][head][slot][head_dim]`; rows of integers are
+/// padded to whole words, and the rows of a class are followed by its scales `[side][head][slot]`.
 pub(super) struct Shelf {
     /// The first of the layers.
     pub first: usize,
     pub layers: usize,
-    pub ring: Buffer,
+    /// By [`RingKind`]; none if no ring on the shelf is of the kind.
+    pub rings: [Option<Buffer>; 2],
     pub window: Buffer,
 }
 
@@ -34,15 +57,17 @@ pub(super) struct MixerState {
 pub(super) struct Memory {
     pub shelves: Vec<Shelf>,
     pub mixers: Vec<MixerState>,
-    pub geometry: Geometry,
-    layers: usize,
+    layout: Arc<Layout>,
+    /// For each class, where its ring begins among those of its kind on the shelf, in bytes.
+    ring_at: Vec<u64>,
+    /// Tokens in the window, the current one included.
+    window: usize,
+    /// How keys and values are stored in window and block.
+    near: KvType,
     kv_heads: usize,
     head_dim: usize,
     /// Bytes of scan states and of the convolution's inputs, per layer.
     mixer_bytes: [u64; 2],
-    bytes: u64,
-    /// Of all layers.
-    bytes_of_a_state: u64,
 }
 
 /// A stretch of an image and where it is on the GPU.
@@ -77,7 +102,7 @@ impl<'a> Piece<'a> {
 }
 
 impl Memory {
-    pub fn new(device: &Device, spec: &ModelSpec, geometry: Geometry) -> Result<Memory> {
+    pub fn new(device: &Device, spec: &ModelSpec, layout: Arc<Layout>) -> Result<Memory> {
         let layer = &spec.layers[0];
         let mixer_bytes = layer.ssm.map_or([0; 2], |ssm| {
             let conv = (ssm.conv - 1) * ssm.channels();
@@ -94,68 +119,157 @@ impl Memory {
                 })
                 .collect::<Result<_>>()?,
         };
+        // The same for all classes.
+        let class = &layout.classes()[0];
+        let near = if class.kv == KvType::F32 { KvType::F32 } else { KvType::F16 };
         let mut memory = Memory {
             shelves: Vec::new(),
             mixers,
-            geometry,
-            layers: spec.layers.len(),
+            window: class.window + 1,
+            near,
             kv_heads: layer.kv_heads,
             head_dim: layer.head_dim,
             mixer_bytes,
-            bytes: geometry.state_bytes(spec),
-            bytes_of_a_state: geometry.bytes_of_a_state(spec),
+            ring_at: Vec::new(),
+            layout,
         };
-        memory.shelves = memory.shelves_of(device, geometry)?;
+        memory.allocate(device)?;
         Ok(memory)
+    }
+
+    /// How keys and values are stored in window and block.
+    pub fn near(&self) -> KvType {
+        self.near
+    }
+
+    /// How rings of a kind are stored.
+    pub fn stored(&self, kind: RingKind) -> KvType {
+        match kind {
+            RingKind::Plain => self.near,
+            RingKind::Short => KvType::I8,
+        }
+    }
+
+    /// The kinds of rings that some layers have.
+    pub fn kinds(&self, layers: Range<usize>) -> impl Iterator<Item = RingKind> {
+        let classes = layers.flat_map(|layer| self.layout.classes_of(layer));
+        let classes: Vec<&Class> = classes
+            .map(|class| &self.layout.classes()[class])
+            .filter(|c| !c.heads.is_empty())
+            .collect();
+        RingKind::ALL
+            .into_iter()
+            .filter(move |kind| classes.iter().any(|c| RingKind::of(c) == *kind))
     }
 
     /// Bytes of a row of a key head in the window.
     fn row_bytes(&self) -> u64 {
-        let value = if self.geometry.kv == KvType::F32 { 4 } else { 2 };
+        let value = if self.near == KvType::F32 { 4 } else { 2 };
         self.head_dim as u64 * value
     }
 
-    /// Bytes of a row in the ring, and of its scale.
-    fn ring_row_bytes(&self) -> (u64, u64) {
-        match self.geometry.kv {
-            KvType::I8 => (self.head_dim.next_multiple_of(4) as u64, 4),
-            _ => (self.row_bytes(), 0),
+    /// Bytes of a row in a ring of a kind, and of its scale.
+    fn ring_row_bytes(&self, kind: RingKind) -> (u64, u64) {
+        match kind {
+            RingKind::Short => (self.head_dim.next_multiple_of(4) as u64, 4),
+            RingKind::Plain => (self.row_bytes(), 0),
         }
     }
 
-    /// Bytes of a layer's ring with this many slots.
-    fn ring_bytes(&self, slots: usize) -> u64 {
-        let (row, scale) = self.ring_row_bytes();
-        (2 * self.kv_heads as u64 * (row + scale)).saturating_mul(slots as u64)
+    /// Bytes of a class's ring.
+    fn ring_bytes(&self, class: &Class) -> u64 {
+        let (row, scale) = self.ring_row_bytes(RingKind::of(class));
+        (2 * class.heads.len() as u64 * (row + scale)).saturating_mul(class.ring as u64)
     }
 
-    /// As few shelves as bindings allow.
-    fn shelves_of(&self, device: &Device, geometry: Geometry) -> Result<Vec<Shelf>> {
-        let ring = self.ring_bytes(geometry.ring);
-        let a_token = 2 * self.kv_heads as u64 * self.row_bytes();
-        let window = a_token.saturating_mul(geometry.window as u64 + 1);
+    /// Bytes of a layer's window.
+    fn window_bytes(&self) -> u64 {
+        (2 * self.kv_heads as u64 * self.row_bytes()).saturating_mul(self.window as u64)
+    }
+
+    /// Allocates as few shelves as bindings allow.
+    fn allocate(&mut self, device: &Device) -> Result<()> {
+        let layout = Arc::clone(&self.layout);
         let limits = &device.limits;
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let layers = (most / ring.max(window).max(1)).clamp(1, self.layers as u64) as usize;
-        (0..self.layers)
-            .step_by(layers)
-            .map(|first| {
-                let layers = layers.min(self.layers - first);
-                let all = |a_layer: u64| a_layer.saturating_mul(layers as u64);
-                Ok(Shelf {
-                    first,
-                    layers,
-                    ring: device.storage(all(ring), "the ring of chunk states")?,
-                    window: device.storage(all(window), "the window")?,
-                })
+        // Layers, bytes of the rings of each kind, bytes of the windows.
+        let mut shelves: Vec<(Range<usize>, [u64; 2], u64)> = Vec::new();
+        self.ring_at.clear();
+        for layer in 0..layout.layers().len() {
+            let classes = &layout.classes()[layout.classes_of(layer)];
+            let mut rings = [0_u64; 2];
+            for class in classes {
+                let of_kind = &mut rings[RingKind::of(class) as usize];
+                *of_kind = of_kind.saturating_add(self.ring_bytes(class));
+            }
+            let fits = |(_, held, window): &(Range<usize>, [u64; 2], u64)| {
+                let [plain, short] = [0, 1].map(|kind| held[kind].saturating_add(rings[kind]));
+                plain.max(short).max(window.saturating_add(self.window_bytes())) <= most
+            };
+            if !shelves.last().is_some_and(fits) {
+                shelves.push((layer..layer, [0; 2], 0));
+            }
+            let Some((layers, held, window)) = shelves.last_mut() else { continue };
+            for class in classes {
+                let of_kind = &mut held[RingKind::of(class) as usize];
+                self.ring_at.push(*of_kind);
+                *of_kind = of_kind.saturating_add(self.ring_bytes(class));
+            }
+            layers.end = layer + 1;
+            *window = window.saturating_add(self.window_bytes());
+        }
+        let shelves = shelves.into_iter().map(|(layers, rings, window)| {
+            let mut of_kinds = [None, None];
+            for kind in self.kinds(layers.clone()) {
+                let bytes = rings[kind as usize];
+                of_kinds[kind as usize] = Some(device.storage(bytes, "the ring of chunk states")?);
+            }
+            Ok(Shelf {
+                first: layers.start,
+                layers: layers.len(),
+                rings: of_kinds,
+                window: device.storage(window, "the window")?,
             })
-            .collect()
+        });
+        self.shelves = shelves.collect::<Result<_>>()?;
+        Ok(())
     }
 
     /// The shelf of a layer, and the layer's index on it.
     pub fn shelf(&self, layer: usize) -> (&Shelf, usize) {
-        let shelf = &self.shelves[layer / self.shelves[0].layers];
+        let after = self.shelves.partition_point(|shelf| shelf.first <= layer);
+        let shelf = &self.shelves[after - 1];
         (shelf, layer - shelf.first)
+    }
+
+    /// The KV heads of all layers.
+    pub fn heads(&self) -> Vec<KvHead> {
+        let layout = &self.layout;
+        let places = (0..layout.layers().len())
+            .flat_map(|layer| (0..self.kv_heads).map(move |head| layout.place(layer, head)));
+        let words = |bytes: u64| (bytes / 4) as u32;
+        let head = |(class, number): (usize, usize)| {
+            let of = &layout.classes()[class];
+            let (kind, heads) = (RingKind::of(of), of.heads.len() as u64);
+            let (row, scale) = self.ring_row_bytes(kind);
+            // A word of integers counts as two pairs.
+            let pair = match (kind, self.near) {
+                (RingKind::Short, _) => 2,
+                (_, KvType::F32) => 8,
+                _ => 4,
+            };
+            let (of_head, scales) = (of.ring as u64 * row, of.ring as u64 * scale);
+            let at = self.ring_at[class];
+            KvHead {
+                class,
+                kind: kind as u32,
+                ring_at: ((at + number as u64 * of_head) / pair) as u32,
+                values_after: (heads * of_head / pair) as u32,
+                scales_at: words(at + 2 * heads * of_head + number as u64 * scales),
+                scales_after: words(heads * scales),
+            }
+        };
+        places.map(head).collect()
     }
 
     /// Pairs of keys and values of a layer with this many slots.
@@ -163,44 +277,54 @@ impl Memory {
         (self.kv_heads * slots * self.head_dim) as u32
     }
 
-    /// Pairs from one layer's ring to the next; a word of an integer ring counts as two.
-    pub fn ring_pairs(&self) -> u32 {
-        match self.geometry.kv {
-            KvType::I8 => (self.ring_bytes(self.geometry.ring) / 2) as u32,
-            _ => self.pairs(self.geometry.ring),
-        }
+    /// Rows of a head in the window.
+    pub fn window_rows(&self) -> usize {
+        self.window
     }
 
     /// Bytes of the state.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.layout.state_bytes()
     }
 
-    /// The pieces of the image, in the order of [`Tables::image`]. A layer has one class.
+    /// Where some rows of a ring are, and where their scales are if there are any.
+    fn ring(&self, of: &HeadRows) -> Option<(&Buffer, u64, u64)> {
+        let class = &self.layout.classes()[of.class];
+        let kind = RingKind::of(class);
+        let (row, scale) = self.ring_row_bytes(kind);
+        let heads = class.heads.len();
+        let first = ((of.side * heads + of.head) * class.ring + of.slots.start) as u64;
+        let rows = (2 * heads * class.ring) as u64;
+        let at = self.ring_at[of.class];
+        let buffer = self.shelf(class.layer).0.rings[kind as usize].as_ref()?;
+        Some((buffer, at + row * first, at + row * rows + scale * first))
+    }
+
+    /// The pieces of the image, in the order of [`Tables::image`].
     fn pieces(&self, tables: &Tables) -> Result<Vec<Piece<'_>>> {
-        let (row, (ring_row, scale)) = (self.row_bytes(), self.ring_row_bytes());
-        let in_image = if scale > 0 { self.head_dim as u64 } else { ring_row };
+        let kind = |of: &HeadRows| RingKind::of(&self.layout.classes()[of.class]);
         let mut pieces = Vec::new();
         tables.image(&mut |stretch| {
             let piece = match stretch {
                 Stretch::Ring(of) => {
-                    let (shelf, number) = self.shelf(of.class);
-                    let start = number as u64 * self.ring_bytes(self.geometry.ring);
-                    let first = self.row(&of, self.geometry.ring);
-                    let (offset, bytes) =
-                        (start + ring_row * first, ring_row * of.slots.len() as u64);
-                    Piece { row: (ring_row, in_image), ..Piece::new(&shelf.ring, offset, bytes) }
+                    let Some((buffer, at, _)) = self.ring(&of) else { return Ok(()) };
+                    let (row, scale) = self.ring_row_bytes(kind(&of));
+                    let in_image = if scale > 0 { self.head_dim as u64 } else { row };
+                    let bytes = row * of.slots.len() as u64;
+                    Piece { row: (row, in_image), ..Piece::new(buffer, at, bytes) }
                 }
                 Stretch::Scales(of) => {
-                    let (shelf, number) = self.shelf(of.class);
-                    let start = self.scales_at(number, self.geometry.ring);
-                    let first = self.row(&of, self.geometry.ring);
-                    Piece::new(&shelf.ring, start + scale * first, scale * of.slots.len() as u64)
+                    let Some((buffer, _, at)) = self.ring(&of) else { return Ok(()) };
+                    let (_, scale) = self.ring_row_bytes(kind(&of));
+                    Piece::new(buffer, at, scale * of.slots.len() as u64)
                 }
                 Stretch::Window(of) => {
-                    let (shelf, number) = self.shelf(of.class);
-                    let slots = self.geometry.window + 1;
-                    let first = (2 * self.kv_heads * number * slots) as u64 + self.row(&of, slots);
+                    let class = &self.layout.classes()[of.class];
+                    let (shelf, number) = self.shelf(class.layer);
+                    let head = of.side * self.kv_heads + class.heads[of.head];
+                    let first =
+                        ((2 * self.kv_heads * number + head) * self.window + of.slots.start) as u64;
+                    let row = self.row_bytes();
                     Piece::new(&shelf.window, row * first, row * of.slots.len() as u64)
                 }
                 Stretch::Scan(layer) => match self.mixers.get(layer) {
@@ -216,17 +340,6 @@ impl Memory {
             Ok(())
         })?;
         Ok(pieces)
-    }
-
-    /// Index of the first of some rows among those of a layer with this many slots.
-    fn row(&self, of: &HeadRows, slots: usize) -> u64 {
-        ((of.side * self.kv_heads + of.head) * slots + of.slots.start) as u64
-    }
-
-    /// Where the scales of layer `number` of a shelf begin, if rings have this many slots.
-    fn scales_at(&self, number: usize, slots: usize) -> u64 {
-        let rows = (2 * self.kv_heads * slots) as u64;
-        number as u64 * self.ring_bytes(slots) + rows * self.ring_row_bytes().0
     }
 
     /// Writes the image to `sink`, with one command buffer per staged part: for most states a
@@ -310,49 +423,43 @@ impl Memory {
         device.wait()
     }
 
-    /// Shrinks the rings to `ring` slots; `remap` says which rows stay.
-    pub fn shrink(&mut self, device: &Device, ring: usize, remap: &Remap) -> Result<()> {
-        let geometry = Geometry { ring, ..self.geometry };
-        let shelves = self.shelves_of(device, geometry)?;
-        let (row, (ring_row, scale)) = (self.row_bytes(), self.ring_row_bytes());
-        let old = self.geometry.ring;
-        let new_shelf = |layer: usize| {
-            let shelf = &shelves[layer / shelves[0].layers];
-            (shelf, layer - shelf.first)
+    /// The same after its rings have shrunk: `remap` says which rows stay. The mixers' states move.
+    pub fn shrunk(&mut self, device: &Device, remap: &Remap) -> Result<Memory> {
+        let mut to = Memory {
+            shelves: Vec::new(),
+            mixers: Vec::new(),
+            layout: Arc::clone(&remap.to),
+            ring_at: Vec::new(),
+            ..*self
         };
+        to.allocate(device)?;
         let commands = device.commands(|encoder| {
             for (class, side, head, slots) in remap.heads() {
-                let ((from, number), (to, goal_number)) = (self.shelf(class), new_shelf(class));
-                let of = |slot: usize| HeadRows { class, side, head, slots: slot..slot + 1 };
-                let starts = [
-                    number as u64 * self.ring_bytes(old),
-                    goal_number as u64 * self.ring_bytes(ring),
-                ];
-                let scales = [self.scales_at(number, old), self.scales_at(goal_number, ring)];
+                let kind = RingKind::of(&self.layout.classes()[class]);
+                let (row, scale) = self.ring_row_bytes(kind);
                 for (state, slot) in slots.iter().enumerate() {
-                    let rows = [self.row(&of(*slot), old), self.row(&of(state), ring)];
-                    for (starts, bytes) in [(starts, ring_row), (scales, scale)] {
-                        if bytes > 0 {
-                            let [source, goal] = [0, 1].map(|i| starts[i] + bytes * rows[i]);
-                            encoder
-                                .copy_buffer_to_buffer(&from.ring, source, &to.ring, goal, bytes);
-                        }
+                    let of = |slot: usize| HeadRows { class, side, head, slots: slot..slot + 1 };
+                    let (Some(from), Some(goal)) = (self.ring(&of(*slot)), to.ring(&of(state)))
+                    else {
+                        continue;
+                    };
+                    encoder.copy_buffer_to_buffer(from.0, from.1, goal.0, goal.1, row);
+                    if scale > 0 {
+                        encoder.copy_buffer_to_buffer(from.0, from.2, goal.0, goal.2, scale);
                     }
                 }
             }
-            let window = 2 * self.kv_heads as u64 * row * (self.geometry.window + 1) as u64;
-            for layer in 0..self.layers {
-                let ((from, number), (to, goal)) = (self.shelf(layer), new_shelf(layer));
-                let [source, goal] = [number, goal].map(|number| window * number as u64);
-                encoder.copy_buffer_to_buffer(&from.window, source, &to.window, goal, window);
+            let window = self.window_bytes();
+            for layer in 0..self.layout.layers().len() {
+                let ((from, number), (goal, goal_number)) = (self.shelf(layer), to.shelf(layer));
+                let [at, goal_at] = [number, goal_number].map(|number| window * number as u64);
+                encoder.copy_buffer_to_buffer(&from.window, at, &goal.window, goal_at, window);
             }
         })?;
         device.submit([commands])?;
         device.wait()?;
-        self.bytes = self.bytes.saturating_sub(self.bytes_of_a_state * (old - ring) as u64);
-        self.shelves = shelves;
-        self.geometry = geometry;
-        Ok(())
+        to.mixers = std::mem::take(&mut self.mixers);
+        Ok(to)
     }
 }
 

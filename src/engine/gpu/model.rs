@@ -23,7 +23,7 @@ pub(super) struct Parts<'a> {
     pub weights: &'a Weights,
     pub scratch: &'a Scratch,
     pub memory: &'a Memory,
-    /// For each layer, the index of its table among the distinct ones.
+    /// For each layer, the index of the table that its mixers follow among the distinct ones.
     pub schedules: &'a [usize],
 }
 

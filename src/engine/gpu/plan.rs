@@ -14,9 +14,31 @@ pub(super) const TURNS: usize = 2;
 pub(super) const SINCE: usize = 3;
 pub(super) const SEEN: usize = 4;
 pub(super) const MOVES: usize = 5;
+pub(super) const HEADS: usize = 6;
 
 /// Runs of rows that a token sees, unless chunk lengths change often.
 const RUNS: usize = 9;
+
+/// Where the ring of a KV head is: see `shaders/shared/kv_head.wgsl`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct KvHead {
+    /// The class of the head.
+    pub class: usize,
+    /// What kind of ring: see [`RingKind`](super::cache::RingKind).
+    pub kind: u32,
+    pub ring_at: u32,
+    pub values_after: u32,
+    pub scales_at: u32,
+    pub scales_after: u32,
+}
+
+impl KvHead {
+    /// The words of the head, which follows this schedule.
+    pub fn words(&self, schedule: u32) -> [u32; 6] {
+        let KvHead { kind, ring_at, values_after, scales_at, scales_after, .. } = *self;
+        [schedule, kind, ring_at, values_after, scales_at, scales_after]
+    }
+}
 
 /// The words for one block.
 pub(super) struct Arena {
@@ -72,10 +94,12 @@ impl Arena {
     }
 
     /// Writes the words for the current block of `tables`, of `tokens` tokens. `rotary` are the
-    /// tables of rotations; with `carry` the mixers' states are carried across chunks.
+    /// tables of rotations; with `carry` the mixers' states are carried across chunks. `heads` are
+    /// the KV heads of all layers.
     pub fn lay_out(
         &mut self,
         tables: &Tables,
+        heads: &[KvHead],
         tokens: usize,
         parts: usize,
         rotary: &[Rotary],
@@ -112,8 +136,13 @@ impl Arena {
             }
         }
 
+        self.list(HEADS);
+        for head in heads {
+            self.push(head.words(tables.of_class()[head.class] as u32));
+        }
+
         self.list(MOVES);
-        let classes = self.reserve(2 * tables.of_class().len());
+        let schedules = self.reserve(2 * tables.distinct().len());
         for (number, table) in tables.distinct().iter().enumerate() {
             let first = self.len();
             let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
@@ -124,20 +153,18 @@ impl Arena {
                 self.push([block, row as u32, window, slot as u32]);
             }
             let count = (self.len() - first) / 4;
-            for (class, _) in tables.of_class().iter().enumerate().filter(|(_, n)| **n == number) {
-                self.set(classes + 2 * class, &[first, count]);
-            }
+            self.set(schedules + 2 * number, &[first, count]);
         }
     }
 }
 
-/// Estimate of the words for a block of this many tokens, in a model with this many layers whose
-/// rotary tables rotate `turned` values.
-pub(super) fn likely_words(layers: usize, block: usize, ring: usize, turned: usize) -> usize {
-    let a_token = turned + layers * (1 + 4 + 4 * RUNS);
+/// Estimate of the words for a block of this many tokens, in a model whose rotary tables rotate
+/// `turned` values, with this many KV heads and these lengths of the rings of its classes.
+pub(super) fn likely_words(heads: usize, rings: &[usize], block: usize, turned: usize) -> usize {
+    let a_token = turned + rings.len() * (1 + 4 + 4 * RUNS);
     // Every token of the block may enter window and ring, and thinning a ring moves it.
-    let moves = layers * 4 * (2 * block + ring.min(1 << 12) + 4);
-    HEADER + block * a_token + 2 * layers + moves
+    let moves = rings.iter().map(|&ring| 4 * (2 * block + ring.min(1 << 12) + 4));
+    HEADER + block * a_token + 6 * heads + 2 * rings.len() + moves.sum::<usize>()
 }
 
 /// The number by which shaders identify a place.

@@ -83,10 +83,7 @@ impl<'a> Walk<'a> {
 
     /// How keys and values are stored in window and block.
     pub fn near(&self) -> KvType {
-        match self.parts.memory.geometry.kv {
-            KvType::I8 => KvType::F16,
-            kv => kv,
-        }
+        self.parts.memory.near()
     }
 
     /// All heads of a layer: queries go to the output, the rows after them to `behind`.

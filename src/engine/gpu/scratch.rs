@@ -3,9 +3,9 @@
 
 use super::device::{Device, SUBMIT};
 use super::format::PIECE;
-use super::plan::likely_words;
+use super::plan::{KvHead, likely_words};
 use super::weights::padded;
-use crate::cache::Tables;
+use crate::cache::{Layout, Tables};
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
 use crate::model::{LayerSpec, ModelSpec};
@@ -78,7 +78,7 @@ struct Lengths {
 
 impl Lengths {
     /// For a model of `weights` weights, each of which is multiplied once per token.
-    fn of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Lengths {
+    fn of(spec: &ModelSpec, layout: &Layout, weights: u64) -> Lengths {
         let layer = &spec.layers[0];
         let w = Widths::of(spec);
         let channels = layer.ssm.map_or(0, |ssm| ssm.channels());
@@ -87,13 +87,11 @@ impl Lengths {
         let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
         let block = block_of(per_token, weights);
         let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
-        let value_words = if geometry.kv == KvType::F32 { 2 } else { 1 };
-        let arena = likely_words(
-            spec.layers.len(),
-            block,
-            geometry.ring,
-            layer.head_dim * spec.rotary.len(),
-        );
+        let classes = layout.classes();
+        let value_words = if classes.iter().any(|c| c.kv == KvType::F32) { 2 } else { 1 };
+        let rings: Vec<usize> = classes.iter().map(|class| class.ring).collect();
+        let heads = spec.layers.iter().map(|layer| layer.kv_heads).sum();
+        let arena = likely_words(heads, &rings, block, layer.head_dim * spec.rotary.len());
         Lengths {
             block,
             logit_rows,
@@ -135,9 +133,12 @@ fn block_of(per_token: usize, weights: u64) -> usize {
 /// Bytes that a sequence of a model of `weights` weights will need: its buffers, the host's copies
 /// of embeddings and words for kernels, and the block tables.
 pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Result<u64> {
-    let lengths = Lengths::of(spec, geometry, weights);
-    let on_host = 4 * (lengths.block * lengths.widths.d as usize + lengths.arena);
-    let tables = Tables::new(Arc::new(geometry.layout(spec)?), lengths.block)?.bytes();
+    let layout = geometry.layout(spec)?;
+    let lengths = Lengths::of(spec, &layout, weights);
+    let heads: usize = spec.layers.iter().map(|layer| layer.kv_heads).sum();
+    let on_host = 4 * (lengths.block * lengths.widths.d as usize + lengths.arena)
+        + size_of::<KvHead>() * heads;
+    let tables = Tables::new(Arc::new(layout), lengths.block)?.bytes();
     Ok(lengths.bytes() + (on_host + tables) as u64)
 }
 
@@ -210,10 +211,10 @@ impl Scratch {
     pub fn new(
         device: &Device,
         spec: &ModelSpec,
-        geometry: Geometry,
+        layout: &Layout,
         weights: u64,
     ) -> Result<Scratch> {
-        let lengths = Lengths::of(spec, geometry, weights);
+        let lengths = Lengths::of(spec, layout, weights);
         let Lengths { block, logit_rows, widths: w, .. } = lengths;
         let floats = |values: usize, what| device.storage(4 * values as u64, what);
         let a_block = "buffers of a block of tokens";

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::cache::Memory;
 use super::model::{Parts, Programs};
-use super::plan::Arena;
+use super::plan::{Arena, KvHead};
 use super::scratch::{MOST_PARTS, Scratch};
 use crate::cache::{Plan, Saved, Tables, rows};
 use crate::engine::{Candidate, Geometry, State, TOP, Want};
@@ -28,6 +28,8 @@ enum Read {
 pub(super) struct Sequence {
     shared: Arc<Shared>,
     memory: Memory,
+    /// Where the rings of all KV heads are.
+    heads: Vec<KvHead>,
     scratch: Scratch,
     /// None if buffers or the sharing of tables have changed since: recorded again by the next
     /// block.
@@ -45,17 +47,16 @@ pub(super) struct Sequence {
 impl Sequence {
     pub fn new(shared: Arc<Shared>, geometry: Geometry) -> Result<Sequence> {
         let spec = shared.model.spec();
-        if geometry.far.is_some() {
-            return Err(Error::Unsupported("KV heads that see far, on a GPU".into()));
-        }
-        let memory = Memory::new(shared.device(), spec, geometry)?;
-        let scratch = Scratch::new(shared.device(), spec, geometry, shared.weights.count())?;
-        let tables = Tables::new(Arc::new(geometry.layout(spec)?), scratch.block)?;
+        let layout = Arc::new(geometry.layout(spec)?);
+        let memory = Memory::new(shared.device(), spec, Arc::clone(&layout))?;
+        let scratch = Scratch::new(shared.device(), spec, &layout, shared.weights.count())?;
+        let tables = Tables::new(layout, scratch.block)?;
         let programs = programs(&shared, &scratch, &memory, &tables)?;
         let embedded = vec![0.0; scratch.block * scratch.widths.d as usize];
         let arena = Arena::with_capacity(scratch.arena.size() as usize / 4);
         Ok(Sequence {
             shared,
+            heads: memory.heads(),
             memory,
             scratch,
             programs: Some(programs),
@@ -120,7 +121,8 @@ impl Sequence {
         self.tables.begin(tokens.len());
         let parts = self.parts(tokens.len());
         let carry = shared.model.spec().chunks.carry_state;
-        self.arena.lay_out(&self.tables, tokens.len(), parts, &shared.rotary, carry);
+        let (tables, heads) = (&self.tables, &self.heads);
+        self.arena.lay_out(tables, heads, tokens.len(), parts, &shared.rotary, carry);
         let device = shared.device();
         let bytes = 4 * self.arena.len() as u64;
         if bytes > self.scratch.arena.size() {
@@ -247,6 +249,10 @@ fn programs(
     memory: &Memory,
     tables: &Tables,
 ) -> Result<Programs> {
+    let layout = tables.layout();
+    let layers = 0..layout.layers().len();
+    let schedules: Vec<usize> =
+        layers.map(|layer| tables.of_class()[layout.classes_of(layer).start]).collect();
     Programs::new(&Parts {
         device: shared.device(),
         pipelines: shared.pipelines(),
@@ -254,7 +260,7 @@ fn programs(
         weights: &shared.weights,
         scratch,
         memory,
-        schedules: tables.of_class(),
+        schedules: &schedules,
     })
 }
 
@@ -342,13 +348,13 @@ impl State for Sequence {
     }
 
     fn shrink(&mut self, rings: &[usize]) -> Result<()> {
-        let ring = rings.iter().copied().max().unwrap_or(0);
-        if ring >= self.memory.geometry.ring {
-            return Ok(());
-        }
         let mut tables = self.tables.clone();
         let remap = tables.shrink(rings)?;
-        self.memory.shrink(self.shared.device(), ring, &remap)?;
+        if remap.from == remap.to {
+            return Ok(());
+        }
+        self.memory = self.memory.shrunk(self.shared.device(), &remap)?;
+        self.heads = self.memory.heads();
         self.tables = tables;
         // They hold the old buffers.
         self.programs = None;
@@ -389,7 +395,8 @@ impl State for Sequence {
     }
 
     fn scratch_bytes(&self) -> u64 {
-        let on_host = 4 * (self.embedded.capacity() + self.arena.capacity());
+        let on_host = 4 * (self.embedded.capacity() + self.arena.capacity())
+            + size_of::<KvHead>() * self.heads.len();
         self.scratch.bytes() + (on_host + self.tables.bytes()) as u64
     }
 }

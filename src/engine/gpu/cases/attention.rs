@@ -6,7 +6,7 @@ use crate::cache::{Place, Run};
 use crate::engine::KvType;
 use crate::engine::gpu::kernel::{Heads, Kernel};
 use crate::engine::gpu::params;
-use crate::engine::gpu::plan::{SEEN, place};
+use crate::engine::gpu::plan::{HEADS, KvHead, SEEN, place};
 use crate::engine::gpu::twin;
 use half::f16;
 
@@ -27,35 +27,40 @@ fn runs(numbers: &mut Numbers, rows: [u32; 3]) -> Vec<Run> {
     runs
 }
 
-/// Integer rows with a scale each.
-struct Integers {
-    rows: Vec<(Vec<i8>, f32)>,
+/// The ring of one KV head: its keys, then its values.
+struct Ring {
+    values: Vec<f32>,
+    /// As they are stored, and the scales of the rows if they have any.
+    words: Vec<u32>,
+    scales: Vec<u32>,
 }
 
-impl Integers {
-    fn new(numbers: &mut Numbers, rows: usize, head_dim: usize) -> Integers {
-        let mut row = || {
-            let q = (0..head_dim).map(|_| numbers.bits() as i8).collect();
-            (q, 0.02 + 0.01 * numbers.uniform())
-        };
-        Integers { rows: (0..rows).map(|_| row()).collect() }
-    }
-
-    fn values(&self) -> Vec<f32> {
-        let rows = self.rows.iter();
-        rows.flat_map(|(q, scale)| q.iter().map(move |q| scale * f32::from(*q))).collect()
-    }
-
-    /// As the ring holds them, following the data of other layers.
-    fn words(&self, p: &params::Attend, head_dim: u32) -> Vec<u32> {
-        let mut words = vec![0; p.ring_at as usize / 2];
-        for (q, _) in &self.rows {
-            let mut bytes: Vec<u8> = q.iter().map(|q| *q as u8).collect();
-            bytes.resize(head_dim.next_multiple_of(4) as usize, 0);
-            words.extend(bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)));
+impl Ring {
+    fn new(numbers: &mut Numbers, kv: KvType, rows: u32, head_dim: u32) -> Ring {
+        let (rows, n) = (2 * rows as usize, head_dim as usize);
+        if kv != KvType::I8 {
+            let values = rounded(kv, numbers.floats(rows * n, 1.5));
+            return Ring { words: stored(kv, &values), values, scales: Vec::new() };
         }
-        words.extend(self.rows.iter().map(|(_, scale)| scale.to_bits()));
-        words
+        let (mut values, mut words, mut scales) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rows {
+            let row: Vec<i8> = (0..n).map(|_| numbers.bits() as i8).collect();
+            let scale = 0.02 + 0.01 * numbers.uniform();
+            values.extend(row.iter().map(|q| scale * f32::from(*q)));
+            let mut bytes: Vec<u8> = row.iter().map(|q| *q as u8).collect();
+            bytes.resize(n.next_multiple_of(4), 0);
+            words.extend(bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)));
+            scales.push(scale.to_bits());
+        }
+        Ring { values, words, scales }
+    }
+}
+
+/// The values that are left when these are stored in window or block.
+fn rounded(kv: KvType, values: Vec<f32>) -> Vec<f32> {
+    match kv {
+        KvType::F32 => values,
+        _ => values.into_iter().map(|v| f16::from_f32(v).to_f32()).collect(),
     }
 }
 
@@ -72,7 +77,7 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     let heads = group * kv_heads;
     let split = numbers.one_of(&[1, 1, 3]);
     let tokens = if split == 1 { 1 + numbers.below(3) } else { 1 };
-    let rows = [1 + numbers.below(200), 1 + numbers.below(20), tokens];
+    let [window_rows, block_rows] = [1 + numbers.below(20), tokens];
     let n = head_dim as usize;
     let p = params::Attend {
         heads,
@@ -80,71 +85,96 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
         kv_heads,
         q_stride: heads * head_dim + 4,
         out_stride: heads * head_dim + 2,
-        schedule: 1,
-        ring_at: 2,
+        first_head: 1 + numbers.below(3),
+        kind: numbers.below(2),
         window_at: 1,
         block_at: 2,
-        ring_rows: rows[0],
-        window_rows: rows[1],
-        block_rows: rows[2],
+        window_rows,
+        block_rows,
         scale: 1.0 / (n as f32).sqrt(),
     };
     let q = numbers.floats((tokens * p.q_stride) as usize, 3.0);
-    let starts = [p.ring_at, p.window_at, p.block_at];
-    let rows_of_ring = (2 * kv_heads * rows[0]) as usize;
-    let integers = Integers::new(numbers, rows_of_ring, n);
-    let mut places: Vec<Vec<f32>> = starts
-        .into_iter()
-        .zip(rows)
-        .map(|(at, rows)| {
+    let [window, block] =
+        [(p.window_at, window_rows), (p.block_at, block_rows)].map(|(at, rows)| {
             let len = 2 * at + 2 * kv_heads * rows * head_dim;
-            let values = numbers.floats(len as usize, 1.5);
-            match kv {
-                KvType::F32 => values,
-                _ => values.into_iter().map(|v| f16::from_f32(v).to_f32()).collect(),
-            }
-        })
-        .collect();
-    if kv == KvType::I8 {
-        let start = 2 * p.ring_at as usize;
-        places[0][start..].copy_from_slice(&integers.values());
+            rounded(kv, numbers.floats(len as usize, 1.5))
+        });
+    // Every head has a ring and a schedule of its own; some are of another kind, and left out.
+    let mut places = vec![KvHead::default(); p.first_head as usize];
+    let mut rings = Vec::new();
+    let mut words = vec![0; 2];
+    for number in 0..kv_heads {
+        let rows = 1 + numbers.below(200);
+        let ring = Ring::new(numbers, kv, rows, head_dim);
+        // A word of integers counts as two pairs, and two words of floats as one.
+        let pairs = |words: usize| match kv {
+            KvType::F32 => words / 2,
+            KvType::F16 => words,
+            KvType::I8 => 2 * words,
+        };
+        let other = kv_heads > 1 && numbers.below(4) == 0;
+        places.push(KvHead {
+            class: number as usize + 1,
+            kind: if other { 1 - p.kind } else { p.kind },
+            ring_at: pairs(words.len()) as u32,
+            values_after: pairs(ring.words.len() / 2) as u32,
+            scales_at: (words.len() + ring.words.len()) as u32,
+            scales_after: rows,
+        });
+        words.extend(ring.words.iter().chain(&ring.scales));
+        // The next one begins at a whole pair.
+        words.resize(words.len().next_multiple_of(2), 0);
+        rings.push((rows, ring.values));
     }
     let mut arena = arena(tokens, split);
+    arena.list(HEADS);
+    for place in &places {
+        arena.push(place.words(place.class as u32));
+    }
     arena.list(SEEN);
-    // First those of another schedule, then of this one; the lists follow.
-    let mut at = arena.len() + 8 * tokens as usize;
-    let lists: Vec<Vec<Run>> = (0..tokens).map(|_| runs(numbers, rows)).collect();
+    // First those of a schedule that no head follows.
+    let mut at = arena.len() + 4 * (tokens * (1 + kv_heads)) as usize;
+    let lists: Vec<Vec<Vec<Run>>> = rings
+        .iter()
+        .map(|(rows, _)| {
+            (0..tokens).map(|_| runs(numbers, [*rows, window_rows, block_rows])).collect()
+        })
+        .collect();
     arena.push(vec![0; 4 * tokens as usize]);
-    for list in &lists {
+    for list in lists.iter().flatten() {
         let seen = crate::cache::rows(list);
         arena.push([at, list.len(), seen, 0].map(|n| n as u32));
         at += 4 * list.len();
     }
-    for run in lists.iter().flatten() {
+    for run in lists.iter().flatten().flatten() {
         arena.push([place(run.place), run.first, run.step, run.len]);
     }
 
     let mut out = vec![0.0; (tokens * p.out_stride) as usize];
     let mut parts = vec![0.0; (split * heads * (head_dim + 2)) as usize];
     let (out_before, parts_before) = (bits(&out), bits(&parts));
-    let of_places = [&places[0][..], &places[1][..], &places[2][..]];
-    for (token, list) in lists.iter().enumerate() {
-        let q = &q[token * p.q_stride as usize..];
-        if split == 1 {
-            let out = &mut out[token * p.out_stride as usize..];
-            twin::attend(&p, n, q, of_places, list, out);
+    for head in 0..heads as usize {
+        let kv_head = head / group as usize;
+        if places[p.first_head as usize + kv_head].kind != p.kind {
             continue;
         }
-        let seen: Vec<Run> = list
-            .iter()
-            .flat_map(|r| (0..r.len).map(|i| Run { first: r.first + i * r.step, len: 1, ..*r }))
-            .collect();
-        for part in 0..split as usize {
-            let bounds = [part, part + 1].map(|i| i * seen.len() / split as usize);
-            let seen = &seen[bounds[0]..bounds[1]];
-            for head in 0..heads as usize {
-                let (sum, most, weight) =
-                    twin::attend_part(&p, n, &q[head * n..][..n], of_places, seen, head);
+        let of_places = [&rings[kv_head].1[..], &window[..], &block[..]];
+        for (token, list) in lists[kv_head].iter().enumerate() {
+            let q = &q[token * p.q_stride as usize + head * n..][..n];
+            if split == 1 {
+                let (sum, _, weight) = twin::attend_part(&p, n, q, of_places, list, head);
+                let out = &mut out[token * p.out_stride as usize + head * n..][..n];
+                out.iter_mut().zip(sum).for_each(|(o, s)| *o = s / weight);
+                continue;
+            }
+            let seen: Vec<Run> = list
+                .iter()
+                .flat_map(|r| (0..r.len).map(|i| Run { first: r.first + i * r.step, len: 1, ..*r }))
+                .collect();
+            for part in 0..split as usize {
+                let bounds = [part, part + 1].map(|i| i * seen.len() / split as usize);
+                let seen = &seen[bounds[0]..bounds[1]];
+                let (sum, most, weight) = twin::attend_part(&p, n, q, of_places, seen, head);
                 let at = (part * heads as usize + head) * (n + 2);
                 parts[at..at + n].copy_from_slice(&sum);
                 parts[at + n] = most.max(-3.0e38);
@@ -152,17 +182,13 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
             }
         }
     }
-    let [ring, window, block] = of_places.map(|values| stored(kv, values));
-    let ring = match kv {
-        KvType::I8 => integers.words(&p, head_dim),
-        _ => ring,
-    };
+    let [window, block] = [window, block].map(|values| stored(kv, &values));
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![
             arena.words().to_vec(),
             bits(&q),
-            ring,
+            words,
             window,
             block,
             out_before,

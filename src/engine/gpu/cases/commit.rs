@@ -4,7 +4,7 @@ use super::numbers::Numbers;
 use super::{Case, Expected, Values, arena, stored};
 use crate::engine::KvType;
 use crate::engine::gpu::params;
-use crate::engine::gpu::plan::MOVES;
+use crate::engine::gpu::plan::{HEADS, KvHead, MOVES};
 use crate::engine::gpu::twin;
 
 /// With keys and values of a given type, or with an integer ring.
@@ -15,25 +15,36 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
     let rows = [1 + numbers.below(9), 1 + numbers.below(9), 1 + numbers.below(9)];
     let columns = 2 * kv_heads * pairs;
     let layer = numbers.below(3);
-    // A word of the integer ring counts as two pairs; a row has a scale in addition to its words.
-    let ring_step = match kv {
-        Some(_) => columns * rows[0],
-        None => 2 * 2 * kv_heads * rows[0] * (pairs.div_ceil(2) + 1),
-    };
     let p = params::Commit {
         layer,
         pairs,
         columns,
-        ring_rows: rows[0],
+        kind: numbers.below(2),
         window_rows: rows[1],
         block_rows: rows[2],
-        ring_at: 2,
-        ring_step,
         window_at: 2,
         window_step: columns * rows[1] + 1,
         block_at: 0,
         block_step: columns * rows[2],
     };
+    // Rows of integers are whole words, each of which counts as two pairs; their scales follow.
+    let row = if kv.is_some() { pairs } else { 2 * pairs.div_ceil(2) };
+    let scales = if kv.is_some() { 0 } else { 2 * rows[0] };
+    let mut ring_pairs = 2;
+    let mut heads = Vec::new();
+    for _ in 0..layers * kv_heads {
+        let other = numbers.below(4) == 0;
+        let both = 2 * rows[0] * row;
+        heads.push(KvHead {
+            class: numbers.below(layers) as usize,
+            kind: if other { 1 - p.kind } else { p.kind },
+            ring_at: ring_pairs,
+            values_after: both / 2,
+            scales_at: (ring_pairs + both) / 2,
+            scales_after: rows[0],
+        });
+        ring_pairs += both + 2 * scales;
+    }
     let moves: Vec<Vec<[u32; 4]>> = (0..layers)
         .map(|_| {
             let count = numbers.below(12);
@@ -55,16 +66,21 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
     };
     let block = some(len(p.block_at, p.block_step));
     let mut window = some(len(p.window_at, p.window_step));
-    let in_ring = len(p.ring_at, p.ring_step);
-    let mut ring = some(if kv.is_some() { in_ring } else { in_ring / 2 });
+    let in_ring = ring_pairs as usize;
+    let mut ring = some(if kv.is_some() { in_ring * words } else { in_ring / 2 });
     let (window_before, ring_before) = (window.clone(), ring.clone());
     match kv {
-        Some(_) => twin::commit(&p, words, &moves, &block, &mut window, &mut ring),
-        None => twin::commit_i8(&p, &moves, &block, &mut window, &mut ring),
+        Some(_) => twin::commit(&p, words, &heads, &moves, &block, &mut window, &mut ring),
+        None => twin::commit_i8(&p, &heads, &moves, &block, &mut window, &mut ring),
     }
     let mut arena = arena(1, 1);
+    arena.list(HEADS);
+    // Those of the layers before.
+    arena.push(vec![0; (6 * layer * kv_heads) as usize]);
+    for head in &heads {
+        arena.push(head.words(head.class as u32));
+    }
     arena.list(MOVES);
-    arena.push(vec![0; 2 * layer as usize]);
     let mut at = arena.len() as u32 + 2 * layers;
     for list in &moves {
         arena.push([at, list.len() as u32]);

@@ -3,9 +3,9 @@
 use super::super::params::Attend;
 use crate::cache::{Place, Run};
 
-/// One head of one token over the rows in `runs`. `places` holds the values of ring, window and
-/// block, each half of a pair separately. Returns the sum of values, the maximum score and the sum
-/// of weights.
+/// One head of one token over the rows in `runs`. `places` holds the values of the KV head's ring
+/// (its keys, then its values), and of window and block, each half of a pair separately. Returns the
+/// sum of values, the maximum score and the sum of weights.
 pub(in super::super) fn attend_part(
     p: &Attend,
     head_dim: usize,
@@ -20,14 +20,18 @@ pub(in super::super) fn attend_part(
     for run in runs {
         for i in 0..run.len {
             let row = run.row(i);
-            let (values_of, at, rows) = match run.place {
-                Place::Ring => (places[0], p.ring_at, p.ring_rows),
-                Place::Window => (places[1], p.window_at, p.window_rows),
-                Place::Block => (places[2], p.block_at, p.block_rows),
+            let (values_of, key, after) = match run.place {
+                Place::Ring => (places[0], row * head_dim, places[0].len() / 2),
+                place => {
+                    let (values_of, at, rows) = match place {
+                        Place::Window => (places[1], p.window_at, p.window_rows as usize),
+                        _ => (places[2], p.block_at, p.block_rows as usize),
+                    };
+                    let key = 2 * at as usize + (kv_head * rows + row) * head_dim;
+                    (values_of, key, p.kv_heads as usize * rows * head_dim)
+                }
             };
-            let rows = rows as usize;
-            let key = 2 * at as usize + (kv_head * rows + row) * head_dim;
-            let value = key + p.kv_heads as usize * rows * head_dim;
+            let value = key + after;
             let dot: f32 =
                 q.iter().zip(&values_of[key..][..head_dim]).map(|(q, k)| q * k * p.scale).sum();
             scores.push(dot);
@@ -43,21 +47,4 @@ pub(in super::super) fn attend_part(
         sum.iter_mut().zip(value).for_each(|(s, v)| *s += share * v);
     }
     (sum, most, weight)
-}
-
-/// All heads of a token: `softmax(q k / sqrt(n)) v`.
-pub(in super::super) fn attend(
-    p: &Attend,
-    head_dim: usize,
-    q: &[f32],
-    places: [&[f32]; 3],
-    runs: &[Run],
-    out: &mut [f32],
-) {
-    for head in 0..p.heads as usize {
-        let q = &q[head * head_dim..][..head_dim];
-        let (sum, _, weight) = attend_part(p, head_dim, q, places, runs, head);
-        let out = &mut out[head * head_dim..][..head_dim];
-        out.iter_mut().zip(sum).for_each(|(o, s)| *o = s / weight);
-    }
 }

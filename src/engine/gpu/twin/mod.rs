@@ -22,7 +22,7 @@ mod soft_cap;
 mod top_k;
 
 pub(super) use add_bias::add_bias;
-pub(super) use attend::{attend, attend_part};
+pub(super) use attend::attend_part;
 pub(super) use attend_join::attend_join;
 pub(super) use commit::commit;
 pub(super) use commit_i8::commit_i8;
