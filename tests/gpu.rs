@@ -16,7 +16,7 @@ use attamba::quant::{DType, quantize};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineKind, EngineOptions, KvType};
-use common::models::{Numbers, Sizes, open};
+use common::models::{Meta, Numbers, Sizes, open};
 use common::suite::{Error, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -136,7 +136,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                 Engine::cpu(Arc::clone(&case.model), &EngineOptions::new().threads(1)).unwrap();
             let tokens = &case.tokens;
             for (number, run) in (0..).zip(&case.runs) {
-                let options = options(run.ring.unwrap_or(tokens.len()), kv);
+                let options = run.options(case.model.spec(), tokens.len(), kv);
                 let of_cpu = feed(&cpu, options, tokens, Split::Whole);
                 // Single tokens take most of the time.
                 let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
@@ -148,9 +148,9 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                         most.all = most.all.max(error.all);
                         most.worst_token = most.worst_token.max(error.worst_token);
                         if !error.within(bound) {
-                            let (name, ring) = (&case.name, run.ring);
+                            let (name, ring, far) = (&case.name, run.ring, run.far);
                             failures.push(format!(
-                                "{error:?}: {name}, ring {ring:?}, {split:?}, {other}"
+                                "{error:?}: {name}, ring {ring:?}, far {far:?}, {split:?}, {other}"
                             ));
                         }
                     }
@@ -194,6 +194,80 @@ fn a_custom_family() {
 #[test]
 fn rotary_factors() {
     compare(&["factors"], KvType::F32, FLOATS, 2);
+}
+
+#[test]
+fn memory_by_head() {
+    compare(&["by head"], KvType::F32, FLOATS, 60);
+}
+
+/// Heads of a layer whose rings differ in length and in type, on both engines and from one to the
+/// other, shrunk and split.
+#[test]
+fn heads_whose_rings_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session");
+    let llama = Sizes { architecture: "llama", layers: 3, ..shared_heads() };
+    for (sizes, far_heads) in [(llama, vec![3, 4, 5]), (Sizes::default(), vec![5, 1, 2])] {
+        let mut file = sizes.file(5);
+        let key = |name: &str| format!("{}.memory.{name}", sizes.architecture);
+        file.set(&key("far_heads"), Meta::U32s(far_heads));
+        file.set(&key("near_window"), Meta::U32(8));
+        let model = Arc::new(open(file.bytes()).unwrap());
+        let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
+        let tokens = Numbers::new(1).tokens(1500, model.spec().vocab);
+        for driver in drivers() {
+            let gpu = Engine::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+            for (near, far, bound) in [
+                (KvType::F32, KvType::F32, FLOATS),
+                (KvType::F16, KvType::I8, BLOCKS),
+                (KvType::I8, KvType::F16, BLOCKS),
+                (KvType::I8, KvType::I8, BLOCKS),
+            ] {
+                let options = Options {
+                    kv: Some(near),
+                    far_kv: Some(far),
+                    far: Some(3),
+                    near: Some(40),
+                    horizon: Some(1000),
+                    ..Options::default()
+                };
+                let what = format!("{}, {options:?}", sizes.architecture);
+                let mut sessions = [&gpu, &cpu].map(|e| Session::open(e, options).unwrap());
+                for session in &mut sessions {
+                    // Several blocks, then single tokens, whose attention is split.
+                    session.feed(&tokens[..1200]).unwrap();
+                    tokens[1200..1230].iter().for_each(|token| session.feed(&[*token]).unwrap());
+                }
+                let [of_gpu, of_cpu] = &mut sessions;
+                assert_eq!(of_gpu.memory().state, of_cpu.memory().state);
+                let estimate = Estimate::gpu(&model, &options).unwrap();
+                assert_eq!(of_gpu.memory(), estimate.session, "{what}");
+                assert_near(of_gpu.logits().unwrap(), of_cpu.logits().unwrap(), bound, &what);
+                // Saved on one, resumed on the other.
+                of_gpu.save(&path, b"").unwrap();
+                let (mut moved, _) = Session::resume(&cpu, &path).unwrap();
+                of_cpu.save(&path, b"").unwrap();
+                let (mut back, _) = Session::resume(&gpu, &path).unwrap();
+                let mut all = [of_gpu, of_cpu, &mut moved, &mut back];
+                // Near heads give way first, then all.
+                for share in [0.9, 0.3] {
+                    let mut each = Vec::new();
+                    for session in &mut all {
+                        let bytes = (session.memory().state as f64 * share) as u64;
+                        session.shrink(bytes).unwrap();
+                        assert!(session.memory().state <= bytes);
+                        session.feed(&tokens[1230..1400]).unwrap();
+                        each.push((session.geometry(), session.logits().unwrap().to_vec()));
+                    }
+                    for (geometry, logits) in &each[1..] {
+                        assert_eq!(*geometry, each[0].0);
+                        assert_near(logits, &each[0].1, bound, &what);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
