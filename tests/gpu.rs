@@ -136,7 +136,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                 Engine::cpu(Arc::clone(&case.model), &EngineOptions::new().threads(1)).unwrap();
             let tokens = &case.tokens;
             for (number, run) in (0..).zip(&case.runs) {
-                let options = run.options(case.model.spec(), tokens.len(), kv);
+                let options = run.options(internals::spec(&case.model), tokens.len(), kv);
                 let of_cpu = feed(&cpu, options, tokens, Split::Whole);
                 // Single tokens take most of the time.
                 let fine = if (cases + number) % 2 == 0 { Split::Ones } else { Split::Pieces(100) };
@@ -215,9 +215,9 @@ fn heads_whose_rings_differ() {
         file.set(&key("near_window"), Meta::U32(8));
         let model = Arc::new(open(file.bytes()).unwrap());
         let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
-        let tokens = Numbers::new(1).tokens(1500, model.spec().vocab);
+        let tokens = Numbers::new(1).tokens(1500, internals::spec(&model).vocab);
         for driver in drivers() {
-            let gpu = Engine::new(Gpu::new(Arc::clone(&model), driver).unwrap());
+            let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
             for (near, far, bound) in [
                 (KvType::F32, KvType::F32, FLOATS),
                 (KvType::F16, KvType::I8, BLOCKS),
@@ -258,7 +258,10 @@ fn heads_whose_rings_differ() {
                         session.shrink(bytes).unwrap();
                         assert!(session.memory().state <= bytes);
                         session.feed(&tokens[1230..1400]).unwrap();
-                        each.push((session.geometry(), session.logits().unwrap().to_vec()));
+                        each.push((
+                            internals::geometry_of(session),
+                            session.logits().unwrap().to_vec(),
+                        ));
                     }
                     for (geometry, logits) in &each[1..] {
                         assert_eq!(*geometry, each[0].0);

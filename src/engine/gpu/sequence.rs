@@ -350,7 +350,7 @@ impl State for Sequence {
     fn shrink(&mut self, rings: &[usize]) -> Result<()> {
         let mut tables = self.tables.clone();
         let remap = tables.shrink(rings)?;
-        if remap.from == remap.to {
+        if *self.tables.layout() == remap.to {
             return Ok(());
         }
         self.memory = self.memory.shrunk(self.shared.device(), &remap)?;
