@@ -10,6 +10,7 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod logits;
+mod loss;
 mod memory;
 mod merge;
 mod perplexity;
@@ -17,6 +18,7 @@ mod plot;
 mod profile;
 mod quantize;
 mod recall;
+mod remember;
 mod sampling;
 mod session_args;
 
@@ -47,6 +49,7 @@ enum Command {
     Adapters(adapters::Args),
     Memory(memory::Args),
     Recall(recall::Args),
+    Remember(remember::Args),
     Profile(profile::Args),
     Logits(logits::Args),
 }
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<()> {
         Command::Adapters(args) => adapters::run(args),
         Command::Memory(args) => memory::run(args),
         Command::Recall(args) => recall::run(args),
+        Command::Remember(args) => remember::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Logits(args) => logits::run(args),
     }

@@ -22,6 +22,9 @@ use std::time::Instant;
 /// The transformer is the model of --baseline, or else one of the same dimensions: the same layers,
 /// heads and width, with a key and a value for every token.
 ///
+/// If the model has a profile, sessions are shown, too, in which the heads that it lists see all of
+/// the text and the others the window that they need.
+///
 /// With --measure each session is actually opened, in a process of its own, filled as if that many
 /// tokens had been processed, and continues for some tokens; the system then reports the process's
 /// peak RSS. Sessions that would not fit in the available memory are left out.
@@ -99,11 +102,23 @@ struct Measured {
     tokens_per_second: f64,
 }
 
+/// A session in which the heads of the model's profile see a whole text, and the others what they
+/// need.
+#[derive(Serialize)]
+struct ByHead {
+    tokens: u64,
+    state_bytes: u64,
+    /// How far which heads see.
+    sees: String,
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a str,
     growth_bytes_a_token: Vec<f64>,
     cells: &'a [Cell],
+    /// Empty if the model has no profile.
+    by_head: &'a [ByHead],
 }
 
 /// Tokens that a measured session continues for.
@@ -131,13 +146,19 @@ pub fn run(args: Args) -> Result<()> {
         std::fs::write(file, draw(&variants, &cells).svg())
             .with_context(|| file.display().to_string())?;
     }
+    let by_head = by_head(&args, &model)?;
     let growth: Vec<f64> = variants.iter().map(|v| v.growth.bytes_per_token()).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
-        let report = Report { model: model.name(), growth_bytes_a_token: growth, cells: &cells };
+        let report = Report {
+            model: model.name(),
+            growth_bytes_a_token: growth,
+            cells: &cells,
+            by_head: &by_head,
+        };
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        write!(out, "{}", text(&model, &args, &variants, &cells, &growth))?;
+        write!(out, "{}", text(&model, &args, &variants, &cells, &growth, &by_head))?;
     }
     Ok(out.flush()?)
 }
@@ -166,6 +187,19 @@ fn variants(args: &Args, own: &Path, model: &Model) -> Result<Vec<Variant>> {
         variants.push(Variant { name, path, chunk, window, growth });
     }
     Ok(variants)
+}
+
+/// One session for each length, if the model has a profile.
+fn by_head(args: &Args, model: &Model) -> Result<Vec<ByHead>> {
+    if !model.has_profile() {
+        return Ok(Vec::new());
+    }
+    let session = |&tokens: &u64| {
+        let kv = Some(args.kv.into());
+        let reach = Options { kv, horizon: Some(tokens), ..Options::default() }.reach(model)?;
+        Ok(ByHead { tokens, state_bytes: reach.bytes, sees: reach.to_string() })
+    };
+    args.contexts.iter().map(session).collect()
 }
 
 fn cell(args: &Args, variant: &Variant, tokens: u64) -> Result<Cell> {
@@ -281,6 +315,7 @@ fn text(
     variants: &[Variant],
     cells: &[Cell],
     growth: &[f64],
+    by_head: &[ByHead],
 ) -> String {
     let sizes = model.sizes();
     let mut out = format!(
@@ -305,6 +340,10 @@ fn text(
     out += "\nAttention: multiply-adds for the next token:\n\n";
     let operations = |c: &Cell| Some(c.attention_operations as f64);
     out += &table(variants, cells, operations, &|n| format!("{:.2} M", n / 1e6), smaller);
+    if !by_head.is_empty() {
+        out += "\nBy head, with the model's profile:\n\n";
+        by_head.iter().for_each(|session| out += &format!("- {}\n", session.sees));
+    }
     if args.measure {
         out += "\nMeasured: peak RSS of a process with such a session, including the pages of \
                 the model file:\n\n";

@@ -1,6 +1,7 @@
 //! `attamba perplexity`: how well a model predicts a text.
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
+use crate::loss::{Losses, negative_log_likelihood};
 use anyhow::{Result, bail};
 use attamba::Error;
 use attamba::session::{Budget, Session};
@@ -96,32 +97,31 @@ pub fn run(args: Args) -> Result<()> {
     let bar = ProgressBar::new(tokens.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:32} {pos} of {len} tokens, {eta} left{msg}")?);
     let start = Instant::now();
-    let (mut sum, mut scored, mut windows) = (0.0, 0, 0);
+    let (mut losses, mut windows) = (Losses::default(), 0);
     let mut by_position = ByPosition::default();
     for window in tokens.chunks(context).filter(|window| window.len() > 1) {
         session.reset();
         let (inputs, targets) = (&window[..window.len() - 1], &window[1..]);
         session.feed_each(inputs, |i, logits| {
             let loss = negative_log_likelihood(logits, targets[i]);
-            sum += loss;
+            losses.add(loss);
             by_position.add(i + 1, loss);
             // A window may be an entire book.
             if windows == 0 && i % 512 == 0 {
                 bar.set_position(i as u64);
-                bar.set_message(format!("; perplexity {:.4}", (sum / (i + 1) as f64).exp()));
+                bar.set_message(format!("; perplexity {:.4}", losses.perplexity()));
             }
         })?;
-        scored += targets.len();
         windows += 1;
-        bar.set_position((scored + windows) as u64);
-        bar.set_message(format!("; perplexity {:.4}", (sum / scored as f64).exp()));
+        bar.set_position((losses.tokens + windows) as u64);
+        bar.set_message(format!("; perplexity {:.4}", losses.perplexity()));
     }
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
-    let loss = sum / scored as f64;
+    let scored = losses.tokens;
     let report = Report {
-        perplexity: loss.exp(),
-        loss,
+        perplexity: losses.perplexity(),
+        loss: losses.mean(),
         tokens: scored,
         windows,
         context,
@@ -151,8 +151,7 @@ pub fn run(args: Args) -> Result<()> {
 /// Losses by ranges of positions: 1 to 255, 256 to 511, 512 to 1023, and so on.
 #[derive(Default)]
 struct ByPosition {
-    /// Tokens and the sum of their losses, range by range.
-    sums: Vec<(usize, f64)>,
+    ranges: Vec<Losses>,
 }
 
 impl ByPosition {
@@ -164,11 +163,10 @@ impl ByPosition {
             0 => 0,
             n => n.ilog2() as usize + 1,
         };
-        if self.sums.len() <= range {
-            self.sums.resize(range + 1, (0, 0.0));
+        if self.ranges.len() <= range {
+            self.ranges.resize(range + 1, Losses::default());
         }
-        self.sums[range].0 += 1;
-        self.sums[range].1 += loss;
+        self.ranges[range].add(loss);
     }
 
     fn ranges(&self) -> Vec<Range> {
@@ -176,19 +174,12 @@ impl ByPosition {
             0 => 1,
             n => Self::FIRST << (n - 1),
         };
-        let of = |(range, &(tokens, sum)): (usize, &(usize, f64))| Range {
+        let of = |(range, losses): (usize, &Losses)| Range {
             from: first(range),
             to: first(range + 1),
-            tokens,
-            perplexity: (sum / tokens as f64).exp(),
+            tokens: losses.tokens,
+            perplexity: losses.perplexity(),
         };
-        self.sums.iter().enumerate().filter(|(_, sum)| sum.0 > 0).map(of).collect()
+        self.ranges.iter().enumerate().filter(|(_, losses)| losses.tokens > 0).map(of).collect()
     }
-}
-
-/// In nats. The sum is in double precision: a vocabulary has tens of thousands of small terms.
-fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&x| f64::from(x - top).exp()).sum();
-    sum.ln() + f64::from(top) - f64::from(logits[target as usize])
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::facts::interval::Share;
-use crate::facts::needle::{Haystack, Needle, Recalled};
+use crate::facts::needle::{Haystack, Needle, Outcome, Recalled};
 use crate::facts::{self, Fact, Kind, Wording};
 use crate::plot::HeatMap;
 use anyhow::{Context, Result, bail};
@@ -76,26 +76,9 @@ struct Asked {
     recalled: Recalled,
 }
 
-/// What was recalled of some facts, by token and as a whole.
-#[derive(Serialize)]
-struct Outcome {
-    recalled: Share,
-    exact: Share,
-}
-
-impl Outcome {
-    /// Those of `all` that are `wanted`.
-    fn of(all: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Outcome {
-        let (recalled, exact) =
-            Recalled::shares(all.iter().filter(|a| wanted(a)).map(|a| &a.recalled));
-        Outcome { recalled, exact }
-    }
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{} | {}", self.recalled, self.exact)
-    }
+/// What was recalled of those that are `wanted`.
+fn outcome(all: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Outcome {
+    Outcome::of(all.iter().filter(|asked| wanted(asked)).map(|asked| &asked.recalled))
 }
 
 /// One length at one depth.
@@ -139,7 +122,7 @@ fn draw(asked: &[Asked], lengths: &[u64], depths: &[u64]) -> HeatMap {
     };
     let cell = |depth: u64, name: &String| {
         let Outcome { recalled, exact } =
-            Outcome::of(asked, |a| a.depth == depth && column(a) == *name);
+            outcome(asked, |a| a.depth == depth && column(a) == *name);
         let percent = |share: Share| format!("{:.0}", 100.0 * share.share);
         // With few trials a kind may be missing at a depth.
         let label = match exact.of {
@@ -164,15 +147,15 @@ impl Report {
         let cells = lengths.iter().flat_map(|&tokens| {
             depths.iter().map(move |&depth_percent| {
                 let here = |a: &Asked| a.tokens == tokens && a.depth == depth_percent;
-                Cell { tokens, depth_percent, outcome: Outcome::of(asked, here) }
+                Cell { tokens, depth_percent, outcome: outcome(asked, here) }
             })
         });
         let kinds: BTreeSet<Kind> = asked.iter().map(|a| a.kind).collect();
-        let of_kind = |kind| OfKind { kind, outcome: Outcome::of(asked, |a| a.kind == kind) };
+        let of_kind = |kind| OfKind { kind, outcome: outcome(asked, |a| a.kind == kind) };
         Report {
             cells: cells.collect(),
             kinds: kinds.into_iter().map(of_kind).collect(),
-            total: Outcome::of(asked, |_| true),
+            total: outcome(asked, |_| true),
         }
     }
 

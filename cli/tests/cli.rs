@@ -25,6 +25,8 @@ mod python;
 mod quantize;
 #[path = "cli/recall.rs"]
 mod recall;
+#[path = "cli/remember.rs"]
+mod remember;
 
 use attamba::gguf::{Gguf, Tensor, Writer};
 use command::{attamba, make_model};
@@ -102,9 +104,17 @@ fn logits(model: &str, tokens: &str) -> Vec<f32> {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in
-        ["chat", "generate", "inspect", "merge", "perplexity", "profile", "quantize", "recall"]
-    {
+    for command in [
+        "chat",
+        "generate",
+        "inspect",
+        "merge",
+        "perplexity",
+        "profile",
+        "quantize",
+        "recall",
+        "remember",
+    ] {
         let help = attamba([command, "--help"]).ok();
         assert!(help.contains(&format!("Example: attamba {command}")), "{help}");
     }

@@ -44,7 +44,8 @@ impl Wish {
 
     /// The geometry without regard to bytes.
     pub fn unbounded(&self, spec: &ModelSpec) -> Geometry {
-        self.geometry(spec, self.kv[0], self.far, states(self.near, self.like.chunk))
+        let near = states(self.near.min(self.horizon), self.like.chunk);
+        self.geometry(spec, self.kv[0], self.far, near)
     }
 
     /// The geometry that `bytes` allow. All heads see the horizon where that fits, in the first of

@@ -5,6 +5,7 @@ use super::interval::Share;
 use anyhow::{Result, bail};
 use attamba::session::Session;
 use attamba::text::{Language, Message, Tokenizer};
+use serde::Serialize;
 use std::ops::Range;
 
 /// A fact and its position, in percent of the text.
@@ -26,9 +27,19 @@ impl Recalled {
     pub fn is_exact(&self) -> bool {
         self.tokens == self.of
     }
+}
 
-    /// The shares of tokens and of whole facts among `recalled`.
-    pub fn shares<'a>(recalled: impl Iterator<Item = &'a Recalled>) -> (Share, Share) {
+/// What was recalled of some facts, by token and as a whole.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Outcome {
+    /// Tokens of the answers.
+    pub recalled: Share,
+    /// Whole facts.
+    pub exact: Share,
+}
+
+impl Outcome {
+    pub fn of<'a>(recalled: impl Iterator<Item = &'a Recalled>) -> Outcome {
         let (mut tokens, mut of, mut exact, mut facts) = (0, 0, 0, 0);
         for each in recalled {
             tokens += each.tokens;
@@ -36,7 +47,13 @@ impl Recalled {
             exact += usize::from(each.is_exact());
             facts += 1;
         }
-        (Share::new(tokens, of), Share::new(exact, facts))
+        Outcome { recalled: Share::new(tokens, of), exact: Share::new(exact, facts) }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} | {}", self.recalled, self.exact)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `attamba memory`.
 
 use crate::command::{BUNDLED, attamba};
-use crate::{folder, random_model};
+use crate::{folder, model_with_profile, random_model};
 
 fn cells(json: &serde_json::Value, tokens: u64) -> Vec<&serde_json::Value> {
     json["cells"].as_array().unwrap().iter().filter(|c| c["tokens"] == tokens).collect()
@@ -56,6 +56,26 @@ fn what_is_measured_is_near_what_is_promised() {
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (2, 4));
+}
+
+#[test]
+fn sessions_by_head_grow_by_what_far_heads_take() {
+    let args = ["memory", "-m", model_with_profile(), "--contexts", "10,1K,2K"];
+    let json = attamba([&args[..], &["--json"]].concat()).json();
+    let by_head = json["by_head"].as_array().unwrap();
+    let bytes = |at: usize| by_head[at]["state_bytes"].as_u64().unwrap();
+    // Two of twelve heads: K and V of 16 values in two bytes each. A short text is all that any sees.
+    assert_eq!(bytes(2) - bytes(1), 2 * 2 * 16 * 2 * 1024);
+    assert_eq!(bytes(0), 12 * 2 * 16 * 2 * 11);
+    let sees = by_head[2]["sees"].as_str().unwrap();
+    assert!(
+        sees.starts_with("2 of 12 heads see the last 2,048 tokens, the others the last 20; "),
+        "{sees}"
+    );
+    let text = attamba(args).ok();
+    assert!(text.contains(&format!("\n- {sees}\n")), "{text}");
+    let plain = attamba(["memory", "-m", random_model(), "--contexts", "1", "--json"]).json();
+    assert_eq!(plain["by_head"], serde_json::json!([]));
 }
 
 #[test]
