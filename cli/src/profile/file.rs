@@ -94,3 +94,20 @@ pub fn check(far_count: usize, near_window: usize, heads: usize) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_in_the_repository_is_whole() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/smollm2/profile.json");
+        let profile = Profile::read(Path::new(path)).unwrap();
+        assert_eq!((profile.heads.len(), profile.far_count, profile.near_window), (90, 12, 512));
+        assert!(profile.heads.is_sorted_by(|a, b| a.attention >= b.attention));
+        let mut places: Vec<_> = profile.heads.iter().map(|h| (h.layer, h.head)).collect();
+        places.sort_unstable();
+        let all = (0..30).flat_map(|layer| (0..3).map(move |head| (layer, head)));
+        assert_eq!(places, all.collect::<Vec<_>>());
+    }
+}
