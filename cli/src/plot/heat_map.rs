@@ -16,6 +16,8 @@ pub struct HeatMap {
 const CELL: [f64; 2] = [88.0, 36.0];
 /// Left, right, top, bottom.
 const MARGINS: [f64; 4] = [96.0, 24.0, 40.0, 56.0];
+/// Room for a title above a single column.
+const NARROWEST: f64 = 400.0;
 /// Of a share of nothing and of everything: light to dark, so that it survives a gray print.
 const COLORS: [[f64; 3]; 2] = [[247.0, 251.0, 255.0], [8.0, 48.0, 107.0]];
 
@@ -24,7 +26,8 @@ impl HeatMap {
         let [left, right, top, bottom] = MARGINS;
         let [wide, high] = CELL;
         let (across, down) = (wide * self.columns.len() as f64, high * self.rows.len() as f64);
-        let (width, height) = (left + across + right, top + down + bottom);
+        let width = (left + across + right).max(NARROWEST);
+        let height = top + down + bottom;
         let mut out = start(width, height);
         out += &text([width / 2.0, 22.0], Anchor::Middle, " font-size=\"15\"", &self.title);
         out += &text([left + across / 2.0, height - 12.0], Anchor::Middle, "", &self.x);
@@ -59,4 +62,18 @@ fn color(share: f64) -> String {
         (nothing + share.clamp(0.0, 1.0) * (everything - nothing)).round() as u8
     });
     format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_cell_leaves_room_for_the_title() {
+        let [title, x, y] = ["how much", "where", "when"].map(String::from);
+        let (columns, rows) = (vec!["here".into()], vec!["now".into()]);
+        let svg = HeatMap { title, x, y, columns, rows, cells: vec![(1.0, "all".into())] }.svg();
+        assert!(svg.contains("viewBox=\"0 0 400 132\""), "{svg}");
+        assert!(svg.contains("fill=\"#08306b\""), "{svg}");
+    }
 }
