@@ -310,6 +310,25 @@ pub unsafe extern "C" fn attamba_session_get_info(
     })
 }
 
+/// A sentence for people about what the session remembers, such as `13 of 90 heads see the last 8,192
+/// tokens, the others the last 746; 22.9 MiB`. `buffer`, `capacity` and `length` as in
+/// attamba_error_message.
+///
+/// One thread at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_reach(
+    session: *const attamba_session,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        let sentence = session.work(|work| Ok(work.session()?.reach().to_string()))?;
+        // SAFETY: the caller's pointers are as the header says.
+        unsafe { buffer::text(&sentence, buffer, capacity, length) }
+    })
+}
+
 /// Saves the session at `path`: its state, and the messages of its chat. An existing file stays
 /// intact until the new one is complete.
 ///

@@ -119,6 +119,7 @@ static void bad_arguments(attamba_model *model, attamba_session *session, const 
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_get_info(session, &info));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_get_info(session, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_get_memory(session, NULL));
+    FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_reach(session, NULL, 9, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_get_info(model, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_sampling_init(NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_sampling_init_chat(NULL));
