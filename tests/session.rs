@@ -2,19 +2,18 @@
 
 mod common;
 
-use attamba::Error;
-use attamba::Eviction;
-use attamba::KvType;
 use attamba::internals::{self, Geometry, State, Want};
 use attamba::memory::Estimate;
 use attamba::quant::DType;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Session};
+use attamba::{Engine, EngineOptions, Error, Eviction, KvType};
 use common::cancel::feed_and_cancel;
-use common::models::{Numbers, Sizes};
+use common::models::{Meta, Numbers, Sizes, open};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -847,48 +846,65 @@ fn resident() -> u64 {
     pages * 4096
 }
 
+/// Feeds a million tokens in pieces of all sizes. After `full` tokens rings hold a number of states
+/// within `rows`, and memory does not grow.
+#[cfg(target_os = "linux")]
+fn assert_flat(engine: &Engine, options: Options, full: u64, rows: RangeInclusive<usize>) {
+    const TOKENS: u64 = 1_000_000;
+    assert!((100..TOKENS / 10).contains(&full), "the ring is full after {full} tokens");
+    let mut session = Session::open(engine, options).unwrap();
+    let memory = session.memory();
+    let mut numbers = Numbers::new(13);
+    let mut resident_at_first = None;
+    while session.position() < TOKENS {
+        let left = (TOKENS - session.position()) as usize;
+        // The last thousand one by one, as in decode.
+        let most = if left <= 1000 { 1 } else { [1, 5, 100, 1000][numbers.below(4)] };
+        let count = (1 + numbers.below(most)).min(left);
+        let vocab = internals::spec(engine.model()).vocab;
+        session.feed(&numbers.tokens(count, vocab)).unwrap();
+        let position = session.position();
+        assert!(session.logits().unwrap().iter().all(|x| x.is_finite()), "at {position}");
+        if position > full {
+            assert!(rows.contains(&session.ring_rows()), "{}", session.ring_rows());
+            resident_at_first.get_or_insert_with(resident);
+        }
+    }
+    let grown = resident().saturating_sub(resident_at_first.unwrap());
+    assert!(grown <= 1 << 20, "{grown} bytes more are resident");
+    assert_eq!(session.memory(), memory);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_stays_flat_over_a_million_tokens() {
     let _turn = alone();
-    const TOKENS: u64 = 1_000_000;
     let sizes = Sizes { layers: 1, d: 32, ffn: 32, chunk: 8, window: 8, ..Sizes::default() };
+    let engine = sizes.engine(1, 1);
     for (eviction, kv) in [(Eviction::Drop, KvType::F16), (Eviction::Thin, KvType::I8)] {
-        let options = Options {
-            budget: Budget::Bytes(32 << 10),
-            kv: Some(kv),
-            eviction,
-            ..Options::default()
-        };
-        let mut session = Session::open(&sizes.engine(1, 1), options).unwrap();
-        let (memory, budget) = (session.memory(), session.ring_budget());
-        assert!(memory.state <= 32 << 10);
-        let full = 8 * (budget as u64 + 2);
-        assert!((100..TOKENS / 10).contains(&full), "the ring is full after {full} tokens");
-
-        let mut numbers = Numbers::new(13);
-        let mut resident_at_first = None;
-        while session.position() < TOKENS {
-            let left = (TOKENS - session.position()) as usize;
-            // The last thousand one by one, as in decode.
-            let most = if left <= 1000 { 1 } else { [1, 5, 100, 1000][numbers.below(4)] };
-            let count = (1 + numbers.below(most)).min(left);
-            session.feed(&numbers.tokens(count, sizes.vocab)).unwrap();
-            assert!(
-                session.logits().unwrap().iter().all(|x| x.is_finite()),
-                "at {}",
-                session.position()
-            );
-            if session.position() > full {
-                let least = if eviction == Eviction::Drop { budget } else { 3 * budget / 4 - 1 };
-                assert!((least..=budget).contains(&session.ring_rows()), "{}", session.ring_rows());
-                resident_at_first.get_or_insert_with(resident);
-            }
-        }
-        let grown = resident().saturating_sub(resident_at_first.unwrap());
-        assert!(grown <= 1 << 20, "{grown} bytes more are resident");
-        assert_eq!(session.memory(), memory);
+        let budget = Budget::Bytes(32 << 10);
+        let options = Options { budget, kv: Some(kv), eviction, ..Options::default() };
+        let session = Session::open(&engine, options).unwrap();
+        assert!(session.memory().state <= 32 << 10);
+        let ring = session.ring_budget();
+        let least = if eviction == Eviction::Drop { ring } else { 3 * ring / 4 - 1 };
+        assert_flat(&engine, options, 8 * (ring as u64 + 2), least..=ring);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_by_head_stays_flat_over_a_million_tokens() {
+    let _turn = alone();
+    let mut file = Sizes { architecture: "llama", layers: 1, ffn: 32, ..Sizes::default() }.file(1);
+    file.set("llama.memory.far_heads", Meta::U32s(vec![2]));
+    file.set("llama.memory.near_window", Meta::U32(50));
+    let model = Arc::new(open(file.bytes()).unwrap());
+    let engine = Engine::cpu(model, &EngineOptions::new().threads(1)).unwrap();
+    let (budget, horizon) = (Budget::Bytes(8 << 10), Some(150));
+    let options = Options { budget, horizon, ..Options::default() };
+    let far = internals::geometry_of(&Session::open(&engine, options).unwrap()).far.unwrap();
+    assert_flat(&engine, options, far.ring as u64 + 2, far.ring..=far.ring);
 }
 
 /// Filled in one step, or fed token by token: as far along, as large, and ready to continue.
