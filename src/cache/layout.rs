@@ -205,7 +205,7 @@ impl Layout {
 
     /// Bytes of a state: rings, windows, scans and convolutions of all layers. Saturates beyond 64
     /// bits.
-    #[cfg(any(test, feature = "internals"))]
+    #[cfg(any(test, feature = "gpu"))]
     pub fn state_bytes(&self) -> u64 {
         let classes = self.classes.iter().map(|class| {
             let (ring, window) = (class.ring as u64, class.window as u64 + 1);

@@ -1,14 +1,16 @@
 """A chat of many thousand tokens in fixed memory: how a model keeps talking, and what it knows of the beginning.
 
-    python training/distilled/long_chat.py --attamba BIN --data DIR --budget 24M NAME=MODEL.gguf ... > long-chat.md
+    python training/distilled/long_chat.py --attamba BIN --budget 24M "NAME=MODEL.gguf [OPTION...]" ... > long-chat.md
 
 The user states some facts about friends and then talks about all sorts of things. At given lengths the last turns are
 shown, and copies of the chat are asked for each of the facts, so that no answer can help or harm the next.
-Every model has the same memory. An answer counts as right if it contains the word in question.
+Every model has the same memory, unless its own options of `attamba chat` say otherwise. An answer counts as right if it
+contains the word in question.
 """
 
 import argparse
 import random
+import shlex
 from collections import deque
 from pathlib import Path
 
@@ -16,11 +18,8 @@ from answers import REQUESTS, TOPICS
 from chats import named
 from runtime import Conversation
 
-from attamba_train import tokenizer
-
 TALKING = "--temperature 0.7 --repeat-penalty 1.1 --repeat-last 256 --limit 120".split()
 ASKING = "--temperature 0 --repeat-penalty 1 --limit 24".split()
-TURN_TOKENS = 12  # approximate tokens that the template adds to a message and its answer
 SHOWN = 2  # turns
 
 # The statement, the question asked later, and the word that answers it.
@@ -43,6 +42,12 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def model(text: str) -> tuple[str, Path, list[str]]:
+    """NAME=MODEL.gguf and options of its own."""
+    given, *options = shlex.split(text)
+    return *named(given), options
+
+
 def known(chat: Conversation) -> int:
     """Asks for all the facts and prints the answers; returns how many were right."""
     print("\n| question | answer | |\n|---|---|---|")
@@ -62,35 +67,33 @@ def cell(text: str) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attamba", type=Path, required=True, help="the attamba command")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer")
     parser.add_argument("--budget", default="24M", help="memory of the session, as `attamba chat` takes it")
     parser.add_argument("--lengths", type=numbers, default="100,1024,2048,4096,8192,12288")
-    parser.add_argument("models", type=named, nargs="+", metavar="NAME=MODEL.gguf")
+    parser.add_argument("models", type=model, nargs="+", metavar="NAME=MODEL.gguf [OPTION...]")
     chosen = parser.parse_args()
-    text = tokenizer.load(chosen.data / "tokenizer.json")
     budget = ["--budget", chosen.budget]
     print(f"# A long chat\n\nWith `attamba chat {' '.join(budget + TALKING)} --seed N`,")
     print(f"where N is the number of the message; it begins:\n\n> {BEGINNING}\n")
     print(f"Then the user talks about other things. Recall is tested in copies, with `{' '.join(ASKING)}`.")
     right = {}
-    for name, path in chosen.models:
+    for name, path, options in chosen.models:
         chance = random.Random(1)
-        with Conversation(chosen.attamba, path, budget) as chat:
+        with Conversation(chosen.attamba, path, budget + options) as chat:
             tokens, message, number, turns = 0, BEGINNING, 1, deque(maxlen=SHOWN)
             for length in chosen.lengths:
                 while tokens < length:
                     answer = chat.say(message, *TALKING, "--seed", str(number))
                     number += 1
                     turns.append((message, answer))
-                    tokens += len(text.encode(message + answer).ids) + TURN_TOKENS
+                    tokens = chat.position()
                     message = chance.choice(REQUESTS).format(topic=chance.choice(TOPICS))
-                print(f"\n## {name}, after {tokens} tokens")
+                print(f"\n## {name}, after {tokens} tokens\n\n```\n{chat.stats()}\n```")
                 for said, answer in turns:
                     print(f"\n**{said}**\n\n> {cell(answer)}")
                 right[name, length] = known(chat)
     print("\n## Facts recalled\n\n| | " + " | ".join(f"after {n} tokens" for n in chosen.lengths) + " |")
     print("|---|" + "--:|" * len(chosen.lengths))
-    for name, _ in chosen.models:
+    for name, *_ in chosen.models:
         print(f"| {name} | " + " | ".join(f"{right[name, n]} of {len(TOLD)}" for n in chosen.lengths) + " |")
 
 

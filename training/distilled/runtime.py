@@ -30,6 +30,15 @@ class Conversation:
         shutil.copyfile(self.file, aside)
         return self._answer(message, aside, options)
 
+    def stats(self) -> str:
+        """What the command says about the session: a line for each number."""
+        return self._answer("/stats", self.file, [])
+
+    def position(self) -> int:
+        """Tokens in the session."""
+        lines = [line.split() for line in self.stats().splitlines()]
+        return next(int(line[1]) for line in lines if line and line[0] == "position")
+
     def close(self):
         self.folder.cleanup()
 
