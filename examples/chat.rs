@@ -15,8 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Arc::new(Model::read(path)?);
     let language = Language::from_model(&model)?;
 
-    let engine = Engine::cpu(model, &EngineOptions::new())?;
-    let options = Options { budget: Budget::Bytes(4 << 20), ..Options::default() };
+    let engine = Engine::cpu(model, &EngineOptions::default())?;
+    let options = Options::default().with_budget(Budget::Bytes(4 << 20));
     let session = Session::open(&engine, options)?;
     let sampler = Sampler::new(Sampling::chat(language.tokenizer())?)?;
     let mut chat = Conversation::new(session, sampler, language, None);

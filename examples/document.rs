@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (model, document) = (next()?, next()?);
     let model = Arc::new(Model::read(model)?);
     let language = Language::from_model(&model)?;
-    let engine = Engine::cpu(model, &EngineOptions::new())?;
+    let engine = Engine::cpu(model, &EngineOptions::default())?;
     let saved = PathBuf::from(format!("{document}.session"));
 
     let start = Instant::now();

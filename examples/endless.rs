@@ -21,9 +21,8 @@ fn main() -> Result<()> {
     let mut number = |default: u64| args.next().map_or(default, |n| n.parse().expect("a number"));
     let (tokens, budget): (u64, u64) = (number(200_000), number(4) << 20);
 
-    let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::new())?;
-    let options =
-        Options { budget: Budget::Bytes(budget), kv: Some(KvType::F16), ..Options::default() };
+    let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::default())?;
+    let options = Options::default().with_budget(Budget::Bytes(budget)).with_kv(KvType::F16);
     let mut session = Session::open(&engine, options)?;
     let vocab = session.engine().model().vocab();
     let memory = session.memory();

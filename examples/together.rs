@@ -15,12 +15,12 @@ const ROUNDS: usize = 5;
 
 fn main() -> attamba::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| BUNDLED.to_owned());
-    let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::new())?;
+    let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::default())?;
     println!("{}, {}\n", engine.model().name(), engine.describe());
     println!("| sessions | one after the other, tokens/s | together, tokens/s | ratio |");
     println!("|--:|--:|--:|--:|");
     for count in [1, 2, 4, 8, 16] {
-        let options = Options { budget: Budget::Tokens(1024), ..Options::default() };
+        let options = Options::default().with_budget(Budget::Tokens(1024));
         let open = |_| Session::open(&engine, options);
         let mut sessions: Vec<Session> = (0..count).map(open).collect::<Result<_, _>>()?;
         let [mut alone, mut together] = [Vec::new(), Vec::new()];

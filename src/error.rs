@@ -7,12 +7,13 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to open, map, read or write a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
+        /// The system's error. It is part of the message, and so not a
+        /// [`source`](std::error::Error::source) whose message would be printed again.
+        error: std::io::Error,
     },
     /// The bytes are not a GGUF file that can be read safely.
     #[error("invalid GGUF file: {0}")]
@@ -72,9 +73,18 @@ pub enum Error {
         /// What would make it fit.
         advice: String,
     },
-    /// A saved session can't be resumed: not one of ours, damaged, or of another model.
+    /// A saved session can't be resumed: not one of ours, or damaged.
     #[error("saved session: {0}")]
     Saved(String),
+    /// A saved session can't be resumed because it belongs to another model.
+    #[error(
+        "saved session: it was saved with another model than {model}; it can only be resumed with \
+         the model file that it was saved with"
+    )]
+    OtherModel {
+        /// The model that was to resume it.
+        model: String,
+    },
     /// The system has no more memory.
     #[error("out of memory: {bytes} bytes for {what}")]
     OutOfMemory {

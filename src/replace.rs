@@ -38,7 +38,7 @@ pub(crate) fn replace(
         Ok(())
     })();
     result.map_err(|failure| match failure {
-        Failure::Io(source) => Error::Io { path: path.to_path_buf(), source },
+        Failure::Io(error) => Error::Io { path: path.to_path_buf(), error },
         Failure::Other(e) => e,
     })
 }

@@ -18,7 +18,7 @@ fn engine(sizes: &Sizes, far: &[u32], threads: usize) -> Engine {
     file.set(&key("memory.far_heads"), Meta::U32s(far.to_vec()));
     file.set(&key("memory.near_window"), Meta::U32(6));
     let model = Arc::new(open(file.bytes()).unwrap());
-    Engine::cpu(model, &EngineOptions::new().threads(threads)).unwrap()
+    Engine::cpu(model, &EngineOptions::default().with_threads(threads)).unwrap()
 }
 
 /// Models, with their far heads: scattered, all of a layer, all there are.
@@ -36,7 +36,7 @@ fn models() -> Vec<(Sizes, Vec<u32>)> {
 
 fn by_head(far: usize, near: u64, horizon: u64) -> Options {
     let (far, near, horizon) = (Some(far), Some(near), Some(horizon));
-    Options { far, near, horizon, ..Options::default() }
+    Options::default().with_far(far).with_near(near).with_horizon(horizon)
 }
 
 /// The types that heads of a session may have: near, far.
@@ -52,15 +52,16 @@ fn kinds(far: usize) -> impl Iterator<Item = Options> {
     let evictions = [Eviction::Drop, Eviction::Thin];
     TYPES.into_iter().zip(evictions.into_iter().cycle()).map(move |((near, of_far), eviction)| {
         let (kv, far_kv) = (Some(near), Some(of_far));
-        Options { kv, far_kv, eviction, ..by_head(far, 9, 40) }
+        by_head(far, 9, 40).with_kv(kv).with_far_kv(far_kv).with_eviction(eviction)
     })
 }
 
 /// Other kernels round differently, and what is rounded to fewer bits differs by more.
 fn close(options: &Options, got: &[f32], want: &[f32]) -> bool {
-    let bound: f64 = match [options.kv, options.far_kv].map(Option::unwrap) {
-        [KvType::F32, _] => 1e-5,
-        [KvType::F16, KvType::F16] => 1e-3,
+    let stored = |(near, far): &(KvType, KvType)| options.with_kv(*near).with_far_kv(*far);
+    let bound: f64 = match TYPES.iter().find(|types| stored(types) == *options).unwrap() {
+        (KvType::F32, _) => 1e-5,
+        (KvType::F16, KvType::F16) => 1e-3,
         _ => 4e-2,
     };
     let square = |x: f32| f64::from(x).powi(2);
@@ -90,8 +91,9 @@ fn what_is_estimated_is_reported_and_stays() {
     for (sizes, far) in models() {
         let engine = engine(&sizes, &far, 2);
         let mut all: Vec<Options> = kinds(far.len()).collect();
-        let bytes = |bytes| Options { budget: Budget::Bytes(bytes), ..Options::default() };
-        all.extend([30_000, 60_000, 100_000, 1 << 20].map(bytes));
+        let bytes = |bytes| Options::default().with_budget(Budget::Bytes(bytes));
+        let budgets = [30_000, 60_000, 100_000, 1 << 20];
+        all.extend(budgets.map(bytes));
         for options in all {
             let estimate = Estimate::cpu(engine.model(), &options, 2).unwrap();
             let mut session = Session::open(&engine, options).unwrap();
@@ -102,7 +104,7 @@ fn what_is_estimated_is_reported_and_stays() {
             assert_eq!(session.reach(), estimate.reach);
             assert_eq!(session.reach(), options.reach(engine.model()).unwrap());
             assert_eq!(session.reach().bytes, session.memory().state);
-            if let Budget::Bytes(budget) = options.budget {
+            if let Some(&budget) = budgets.iter().find(|budget| options == bytes(**budget)) {
                 assert!(session.memory().state <= budget);
             }
         }
@@ -151,10 +153,12 @@ fn a_session_shrinks_near_first() {
         let engine = engine(&sizes, &far, 1);
         let tokens = Numbers::new(5).tokens(250, sizes.vocab);
         let (first, then) = tokens.split_at(170);
-        for options in kinds(far.len()).filter(|options| options.eviction == Eviction::Drop) {
+        for options in
+            kinds(far.len()).filter(|options| *options == options.with_eviction(Eviction::Drop))
+        {
             let mut rings = Vec::new();
             for near in [9, 7, 5, 2] {
-                let options = Options { near: Some(near), ..options };
+                let options = options.with_near(near);
                 let mut small = Session::open(&engine, options).unwrap();
                 small.feed(first).unwrap();
                 let mut large = Session::open(&engine, kinds_of(options, 9)).unwrap();
@@ -182,7 +186,7 @@ fn a_session_shrinks_near_first() {
 }
 
 fn kinds_of(options: Options, near: u64) -> Options {
-    Options { near: Some(near), ..options }
+    options.with_near(near)
 }
 
 #[test]

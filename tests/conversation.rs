@@ -31,11 +31,14 @@ impl Fixture {
     fn new() -> Fixture {
         let model = Arc::new(Model::read(bundled()).unwrap());
         let language = Language::from_model(&model).unwrap();
-        Fixture { engine: Engine::cpu(model, &EngineOptions::new().threads(2)).unwrap(), language }
+        Fixture {
+            engine: Engine::cpu(model, &EngineOptions::default().with_threads(2)).unwrap(),
+            language,
+        }
     }
 
     fn chat(&self, instruction: Option<&str>) -> Conversation {
-        let options = Options { budget: Budget::States(1024), ..Options::default() };
+        let options = Options::default().with_budget(Budget::States(1024));
         let session = Session::open(&self.engine, options).unwrap();
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         Conversation::new(session, sampler, self.language.clone(), instruction.map(str::to_owned))
@@ -292,7 +295,7 @@ fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
     let fixture = Fixture::new();
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let open = || {
-        let options = Options { budget: Budget::States(1024), ..Options::default() };
+        let options = Options::default().with_budget(Budget::States(1024));
         let mut session = Session::open(&fixture.engine, options).unwrap();
         session.feed(&fixture.language.begin("Once upon a time", false).unwrap()).unwrap();
         session
@@ -412,12 +415,8 @@ fn the_peak_of_a_chat_is_what_was_estimated() {
     answer(&mut fixture.chat(None), &"The bird was blue. ".repeat(80));
     for (states, sentences, turns) in [(300, 100, 12), (4096, 800, 3)] {
         let kv = KvType::F32;
-        let options = Options {
-            budget: Budget::States(states),
-            kv: Some(kv),
-            chunk: Some(1),
-            ..Options::default()
-        };
+        let options =
+            Options::default().with_budget(Budget::States(states)).with_kv(kv).with_chunk(1);
         let estimate = Estimate::cpu(fixture.engine.model(), &options, 2).unwrap();
         let before = of_process("VmRSS");
         std::fs::write("/proc/self/clear_refs", "5").unwrap();

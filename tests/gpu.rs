@@ -40,7 +40,7 @@ fn drivers() -> &'static [Driver] {
         );
         adapters
             .iter()
-            .map(|adapter| Driver::open(adapter, &EngineOptions::new()).unwrap())
+            .map(|adapter| Driver::open(adapter, &EngineOptions::default()).unwrap())
             .collect()
     })
 }
@@ -63,7 +63,7 @@ fn sessions_take_the_predicted_bytes() {
     let differing = Sizes { dtype: DType::Q4_0, d: 96, ffn: 160, ..Sizes::default() };
     for sizes in [Sizes::default(), shared_heads(), llama, differing] {
         side_by_side(&sizes, |model, gpu, _| {
-            let thin = Options { eviction: Eviction::Thin, ..options(30, KvType::I8) };
+            let thin = options(30, KvType::I8).with_eviction(Eviction::Thin);
             for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
                 let estimate = Estimate::gpu(&model, &options).unwrap();
                 assert_eq!(estimate.weights.device, gpu.device_bytes());
@@ -72,7 +72,7 @@ fn sessions_take_the_predicted_bytes() {
                 session.feed(&Numbers::new(26).tokens(300, model.vocab())).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
             }
-            let least = Options { budget: Budget::Bytes(1), ..Options::default() };
+            let least = Options::default().with_budget(Budget::Bytes(1));
             let refused = Estimate::gpu(&model, &least);
             assert!(matches!(refused, Err(Failure::Budget { budget: 1, .. })));
         });
@@ -110,7 +110,7 @@ fn an_upload_reports_progress_and_can_be_cancelled() {
     assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
     assert_eq!(calls, 2);
     // Nor does the CPU take over when nobody is waiting any more.
-    let options = EngineOptions::new().adapter(adapter_name());
+    let options = EngineOptions::default().with_adapter(adapter_name());
     let cancelled =
         Engine::start(EngineKind::Auto, Arc::clone(&model), &options, &mut |_, _| false);
     assert!(matches!(cancelled.map(|_| ()), Err(Failure::Cancelled)));
@@ -133,7 +133,8 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
             cases += 1;
             let gpu = internals::engine(Gpu::new(Arc::clone(&case.model), driver).unwrap());
             let cpu =
-                Engine::cpu(Arc::clone(&case.model), &EngineOptions::new().threads(1)).unwrap();
+                Engine::cpu(Arc::clone(&case.model), &EngineOptions::default().with_threads(1))
+                    .unwrap();
             let tokens = &case.tokens;
             for (number, run) in (0..).zip(&case.runs) {
                 let options = run.options(internals::spec(&case.model), tokens.len(), kv);
@@ -214,7 +215,8 @@ fn heads_whose_rings_differ() {
         file.set(&key("far_heads"), Meta::U32s(far_heads));
         file.set(&key("near_window"), Meta::U32(8));
         let model = Arc::new(open(file.bytes()).unwrap());
-        let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
+        let cpu =
+            Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
         let tokens = Numbers::new(1).tokens(1500, internals::spec(&model).vocab);
         for driver in drivers() {
             let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
@@ -224,14 +226,12 @@ fn heads_whose_rings_differ() {
                 (KvType::I8, KvType::F16, BLOCKS),
                 (KvType::I8, KvType::I8, BLOCKS),
             ] {
-                let options = Options {
-                    kv: Some(near),
-                    far_kv: Some(far),
-                    far: Some(3),
-                    near: Some(40),
-                    horizon: Some(1000),
-                    ..Options::default()
-                };
+                let options = Options::default()
+                    .with_kv(near)
+                    .with_far_kv(far)
+                    .with_far(3)
+                    .with_near(40)
+                    .with_horizon(1000);
                 let what = format!("{}, {options:?}", sizes.architecture);
                 let mut sessions = [&gpu, &cpu].map(|e| Session::open(e, options).unwrap());
                 for session in &mut sessions {
@@ -281,7 +281,7 @@ fn keys_and_values_in_half_precision() {
 /// A model on every adapter, each alongside the CPU.
 fn side_by_side(sizes: &Sizes, each: impl Fn(Arc<Model>, &Engine, &Engine)) {
     let model = sizes.model(5);
-    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
     for driver in drivers() {
         let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
         each(Arc::clone(&model), &gpu, &cpu);
@@ -294,7 +294,7 @@ fn shared_heads() -> Sizes {
 }
 
 fn options(states: usize, kv: KvType) -> Options {
-    Options { budget: Budget::States(states), kv: Some(kv), ..Options::default() }
+    Options::default().with_budget(Budget::States(states)).with_kv(kv)
 }
 
 fn assert_near(got: &[f32], want: &[f32], bound: f64, what: &str) {
@@ -309,7 +309,7 @@ fn rings_of_integers_and_thinned_rings() {
             let tokens = Numbers::new(1).tokens(300, model.vocab());
             for (kv, bound) in [(KvType::F32, FLOATS), (KvType::I8, BLOCKS)] {
                 for eviction in [Eviction::Drop, Eviction::Thin] {
-                    let options = Options { eviction, ..options(9, kv) };
+                    let options = options(9, kv).with_eviction(eviction);
                     let want = feed(cpu, options, &tokens, Split::Pieces(3));
                     for split in [Split::Whole, Split::Pieces(4), Split::Ones] {
                         let got = feed(gpu, options, &tokens, split);
@@ -345,7 +345,8 @@ fn matrices_that_belong_together_and_differ_in_type() {
             }
         }
         let model = Arc::new(open(file.bytes()).unwrap());
-        let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
+        let cpu =
+            Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
         let tokens = Numbers::new(1).tokens(70, model.vocab());
         let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
         for driver in drivers() {
@@ -363,7 +364,7 @@ fn attention_that_is_split() {
     for sizes in [Sizes { architecture: "llama", ..shared_heads() }, shared_heads()] {
         side_by_side(&sizes, |model, gpu, cpu| {
             let tokens = Numbers::new(2).tokens(1200, model.vocab());
-            let options = Options { chunk: Some(1), ..options(1200, KvType::F32) };
+            let options = options(1200, KvType::F32).with_chunk(1);
             let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
             sessions.iter_mut().for_each(|session| session.feed(&tokens).unwrap());
             for token in 0..3 {
@@ -421,7 +422,7 @@ fn a_token_is_one_submit_and_one_pass() {
     ];
     for adapter in Adapter::all() {
         // A separate device: the counters of the others include the work of other tests.
-        let driver = Driver::open(&adapter, &EngineOptions::new()).unwrap();
+        let driver = Driver::open(&adapter, &EngineOptions::default()).unwrap();
         for (sizes, of_a_layer) in &every_kind {
             let model = sizes.model(5);
             let layers = model.sizes().layers as u64;
@@ -557,9 +558,9 @@ fn a_cancel_ends_a_long_prefill() {
 #[test]
 fn a_lost_device_is_an_error_and_the_session_goes_on_elsewhere() {
     let model = shared_heads().model(5);
-    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
     for adapter in Adapter::all() {
-        let driver = Driver::open(&adapter, &EngineOptions::new()).unwrap();
+        let driver = Driver::open(&adapter, &EngineOptions::default()).unwrap();
         let gpu = internals::engine(Gpu::new(Arc::clone(&model), &driver).unwrap());
         let mut session = Session::open(&gpu, options(9, KvType::F32)).unwrap();
         session.feed(&Numbers::new(9).tokens(77, 48)).unwrap();

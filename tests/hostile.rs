@@ -86,14 +86,14 @@ fn every_kind() -> [Sizes; 3] {
 }
 
 fn options(budget: Budget) -> Options {
-    Options { budget, kv: Some(KvType::F16), ..Options::default() }
+    Options::default().with_budget(budget).with_kv(KvType::F16)
 }
 
 /// Opens a model and feeds it a few tokens, one and many at a time, twice.
 fn run(bytes: Vec<u8>) -> Result<()> {
     let model = Arc::new(open(bytes)?);
     let vocab = model.vocab();
-    let engine = Engine::cpu(model, &EngineOptions::new().threads(1))?;
+    let engine = Engine::cpu(model, &EngineOptions::default().with_threads(1))?;
     let mut session = Session::open(&engine, options(Budget::Bytes(8 << 20)))?;
     for _ in 0..2 {
         session.feed(&[0, vocab as u32 - 1, 0])?;
@@ -425,9 +425,11 @@ fn weights_that_are_not_numbers_are_survived() {
         let mut damaged = file.clone();
         let tensor = damaged.tensor("output_norm.weight");
         tensor.data.chunks_mut(4).for_each(|x| x.copy_from_slice(&f32::NAN.to_le_bytes()));
-        let engine =
-            Engine::cpu(Arc::new(open(damaged.bytes()).unwrap()), &EngineOptions::new().threads(1))
-                .unwrap();
+        let engine = Engine::cpu(
+            Arc::new(open(damaged.bytes()).unwrap()),
+            &EngineOptions::default().with_threads(1),
+        )
+        .unwrap();
         let mut session = Session::open(&engine, options(Budget::States(3))).unwrap();
         session.feed(&[1]).unwrap();
         for sampling in [Sampling::greedy(), Sampling::default()] {
@@ -524,8 +526,7 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             let least = Geometry::new(spec, 1, kv).state_bytes(spec);
             let open = |bytes| {
-                let options =
-                    Options { budget: Budget::Bytes(bytes), kv: Some(kv), ..Options::default() };
+                let options = Options::default().with_budget(Budget::Bytes(bytes)).with_kv(kv);
                 Session::open(&engine, options)
             };
             for bytes in [0, 1, least - 1] {
@@ -561,7 +562,8 @@ fn more_memory_than_there_is_is_an_error() {
         ] {
             let kinds = [KvType::I8, KvType::F16, KvType::F32].map(|kv| (kv, Eviction::Drop));
             for (kv, eviction) in kinds.into_iter().chain([(KvType::F16, Eviction::Thin)]) {
-                let options = Options { budget, kv: Some(kv), eviction, ..Options::default() };
+                let options =
+                    Options::default().with_budget(budget).with_kv(kv).with_eviction(eviction);
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let promised = internals::geometry(&options, spec)?.state_bytes(spec);
                     assert!(promised >= 1 << 40, "{promised} bytes for {budget:?}");
@@ -581,7 +583,9 @@ fn more_memory_than_there_is_is_an_error() {
 fn unavailable_engines_are_errors() {
     let model = small().model(1);
     for threads in [0, 257, usize::MAX] {
-        let Err(e) = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(threads)) else {
+        let Err(e) =
+            Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(threads))
+        else {
             panic!("{threads}")
         };
         assert!(e.to_string().contains(&threads.to_string()), "{e}");
@@ -596,7 +600,7 @@ fn a_model_inside_another_file_is_the_same_model() {
     let bytes = sizes.file(1).bytes();
     let logits = |gguf: Gguf| {
         let model = Arc::new(Model::from_gguf(gguf).unwrap());
-        let engine = Engine::cpu(model, &EngineOptions::new().threads(1)).unwrap();
+        let engine = Engine::cpu(model, &EngineOptions::default().with_threads(1)).unwrap();
         let mut session = Session::open(&engine, options(Budget::States(5))).unwrap();
         session.feed(&Numbers::new(2).tokens(50, sizes.vocab)).unwrap();
         session.logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>()

@@ -112,11 +112,8 @@ fn rotary_factors() {
     // They matter: without them the logits differ.
     let case = suite().iter().find(|case| case.name == "factors-llama").unwrap();
     let plain = Sizes { architecture: "llama", ..Sizes::default() }.engine(12, 1);
-    let options = Options {
-        budget: Budget::States(case.tokens.len()),
-        kv: Some(KvType::F32),
-        ..Options::default()
-    };
+    let options =
+        Options::default().with_budget(Budget::States(case.tokens.len())).with_kv(KvType::F32);
     let got = feed(&plain, options, &case.tokens, Split::Whole);
     let error = Error::of(&got, &case.runs[0].logits, case.model.vocab());
     assert!(error.all > 100.0 * FLOATS, "{error:?}");
@@ -134,7 +131,7 @@ fn attention_to_a_stretch_of_the_text() {
     for (case, mass) in suite().iter().filter_map(|case| Some((case, case.mass.as_ref()?))) {
         cases += 1;
         let threads = 1 + cases % 2;
-        let options = EngineOptions::new().threads(threads);
+        let options = EngineOptions::default().with_threads(threads);
         let cpu = Engine::cpu(Arc::clone(&case.model), &options).unwrap();
         let (queries, keys) = (mass.queries.clone(), mass.keys.clone());
         beyond_a_block += usize::from(queries.end > 256 && keys.start < 256);

@@ -35,14 +35,14 @@ impl Chats {
     }
 
     fn on(&self, engine: &Engine) -> Conversation {
-        let options = Options { budget: Budget::States(512), ..Options::default() };
+        let options = Options::default().with_budget(Budget::States(512));
         let session = Session::open(engine, options).unwrap();
         let sampler = Sampler::new(Sampling::greedy()).unwrap();
         Conversation::new(session, sampler, self.language.clone(), None)
     }
 
     fn cpu(&self) -> Engine {
-        Engine::cpu(Arc::clone(&self.model), &EngineOptions::new().threads(2)).unwrap()
+        Engine::cpu(Arc::clone(&self.model), &EngineOptions::default().with_threads(2)).unwrap()
     }
 
     /// The first adapter, which can be lost, with the CPU in reserve.
@@ -52,7 +52,7 @@ impl Chats {
 }
 
 fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Engine) {
-    let driver = Driver::open(&Adapter::find(None).unwrap(), &EngineOptions::new()).unwrap();
+    let driver = Driver::open(&Adapter::find(None).unwrap(), &EngineOptions::default()).unwrap();
     let gpu = Gpu::new(Arc::clone(model), &driver).unwrap();
     (driver, internals::engine(OrCpu::new(gpu, Some(2))))
 }
@@ -226,13 +226,9 @@ fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
 fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     let model = Sizes::default().model(5);
     let (driver, engine) = gpu_or_cpu(&model);
-    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
-    let options = Options {
-        budget: Budget::States(9),
-        kv: Some(KvType::F32),
-        chunk: Some(8),
-        ..Options::default()
-    };
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
+    let options =
+        Options::default().with_budget(Budget::States(9)).with_kv(KvType::F32).with_chunk(8);
     let tokens = Numbers::new(9).tokens(40, model.vocab());
     let mut session = Session::open(&engine, options).unwrap();
     session.set_chunk(4).unwrap();
@@ -294,10 +290,9 @@ impl attamba::session::History for Kept {
 #[test]
 fn a_session_with_a_history_goes_on_by_itself() {
     let model = Sizes::default().model(5);
-    let options =
-        Options { budget: Budget::States(40), kv: Some(KvType::F32), ..Options::default() };
+    let options = Options::default().with_budget(Budget::States(40)).with_kv(KvType::F32);
     let tokens = Numbers::new(9).tokens(700, model.vocab());
-    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1)).unwrap();
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let generate = |session: &mut Session, sampler: &mut Sampler, lose: &dyn Fn(usize)| {
         let mut generated = Vec::new();

@@ -26,7 +26,7 @@ fn models() -> Vec<Sizes> {
 }
 
 fn options(ring: usize, kv: KvType) -> Options {
-    Options { budget: Budget::States(ring), kv: Some(kv), ..Options::default() }
+    Options::default().with_budget(Budget::States(ring)).with_kv(kv)
 }
 
 /// Before the first token, within the first window, while the ring fills, and long after.
@@ -248,7 +248,9 @@ fn the_file_of_another_model_is_refused() {
     let path = folder.path().join("s");
     saved_at(&path, &sizes, 1);
     for other in [sizes.engine(2, 1), Sizes { chunk: 9, ..sizes }.engine(1, 1)] {
-        let Err(Error::Saved(text)) = Session::resume(&other, &path) else { panic!("resumed") };
+        let e = Session::resume(&other, &path).map(drop).unwrap_err();
+        assert!(matches!(e, Error::OtherModel { .. }), "{e}");
+        let text = e.to_string();
         assert!(text.contains("another model"), "{text}");
     }
 }
@@ -265,6 +267,9 @@ fn a_file_that_cannot_be_written_leaves_the_session_and_the_old_file() {
     assert!(matches!(session.save(folder.path(), b""), Err(Error::Io { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
     session.feed(&[3]).unwrap();
+    // Nothing is said twice.
+    let failed = Session::resume(session.engine(), &missing).map(drop).unwrap_err();
+    assert!(std::error::Error::source(&failed).is_none(), "{failed}");
     let Err(Error::Io { path, .. }) = Session::resume(session.engine(), &missing) else {
         panic!("resumed")
     };

@@ -65,7 +65,7 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
 const BLOCK: usize = 256;
 
 fn states(ring: usize) -> Options {
-    Options { budget: Budget::States(ring), kv: Some(KvType::F32), ..Options::default() }
+    Options::default().with_budget(Budget::States(ring)).with_kv(KvType::F32)
 }
 
 fn session(sizes: &Sizes, options: Options) -> Session {
@@ -149,7 +149,7 @@ fn any_split_computes_the_same() {
             let sizes = Sizes { dtype, ..sizes.clone() };
             let tokens = numbers.tokens(300, sizes.vocab);
             let drop = [0, 1, 2, 7, 300].map(states);
-            let thin = [3, 4, 12].map(|n| Options { eviction: Eviction::Thin, ..states(n) });
+            let thin = [3, 4, 12].map(|n| states(n).with_eviction(Eviction::Thin));
             for options in drop.into_iter().chain(thin) {
                 let whole = feed(&mut session(&sizes, options), &tokens, &[tokens.len()]);
                 for _ in 0..2 {
@@ -187,9 +187,9 @@ fn a_session_that_was_reset_is_as_a_new_one() {
         let pieces = pieces(&mut numbers, tokens.len());
         for options in [
             states(6),
-            Options { kv: Some(KvType::F16), ..states(6) },
-            Options { kv: Some(KvType::I8), ..states(6) },
-            Options { eviction: Eviction::Thin, ..states(7) },
+            states(6).with_kv(KvType::F16),
+            states(6).with_kv(KvType::I8),
+            states(7).with_eviction(Eviction::Thin),
         ] {
             let fresh = feed(&mut session(&sizes, options), &tokens, &pieces);
             let mut used = session(&sizes, options);
@@ -266,8 +266,8 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
         // Differing in position, capacity and the type of keys and values; more than a block holds.
         let kinds = [
             states(5),
-            Options { kv: Some(KvType::F16), ..states(40) },
-            Options { kv: Some(KvType::I8), eviction: Eviction::Thin, ..states(7) },
+            states(40).with_kv(KvType::F16),
+            states(7).with_kv(KvType::I8).with_eviction(Eviction::Thin),
         ];
         for count in [0, 1, 2, 7, BLOCK + 30] {
             let mut together: Vec<Session> = Vec::new();
@@ -634,7 +634,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
         for kv in [KvType::F32, KvType::F16, KvType::I8] {
             for ring in [1, 2, 5, 19] {
                 let open = |ring| {
-                    let options = Options { kv: Some(kv), ..states(ring) };
+                    let options = states(ring).with_kv(kv);
                     Session::open(&engine, options).unwrap()
                 };
                 let (mut large, mut small) = (open(40), open(ring));
@@ -665,7 +665,7 @@ fn a_ring_of_bytes_computes_nearly_the_same() {
     for sizes in models() {
         let tokens = Numbers::new(25).tokens(300, sizes.vocab);
         let run = |kv| {
-            let options = Options { kv: Some(kv), ..states(40) };
+            let options = states(40).with_kv(kv);
             feed(&mut session(&sizes, options), &tokens, &[100, 200])
         };
         let (single, bytes) = (run(KvType::F32), run(KvType::I8));
@@ -690,7 +690,7 @@ fn a_budget_that_holds_nothing_leaves_the_session() {
 fn a_thinned_ring_can_be_shrunk_and_goes_on() {
     let _turn = beside_others();
     for sizes in models() {
-        let options = Options { eviction: Eviction::Thin, ..states(60) };
+        let options = states(60).with_eviction(Eviction::Thin);
         let engine = sizes.engine(1, 1);
         let spec = internals::spec(engine.model());
         let mut session = Session::open(&engine, options).unwrap();
@@ -754,8 +754,8 @@ fn the_file_s_own_chunk_and_window_are_the_default() {
         };
         let plain = logits(states(30));
         let (chunk, window) = (Some(spec.chunks.length), Some(spec.chunks.window));
-        assert_eq!(logits(Options { chunk, window, ..states(30) }), plain);
-        let other = Options { chunk: Some(spec.chunks.length + 1), window: Some(50), ..states(30) };
+        assert_eq!(logits(states(30).with_chunk(chunk).with_window(window)), plain);
+        let other = states(30).with_chunk(spec.chunks.length + 1).with_window(50);
         assert_ne!(logits(other), plain);
     }
 }
@@ -768,16 +768,14 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
         let spec = internals::spec(engine.model());
         for kv in [KvType::I8, KvType::F16, KvType::F32] {
             for ring in [0, 1, 2, 3, 100, 4096] {
-                let options =
-                    Options { budget: Budget::States(ring), kv: Some(kv), ..Options::default() };
+                let options = Options::default().with_budget(Budget::States(ring)).with_kv(kv);
                 let session = Session::open(&engine, options).unwrap();
                 let promised = Geometry::new(spec, ring, kv).state_bytes(spec);
                 assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
                 assert_eq!(session.ring_budget(), ring);
             }
             for bytes in [64 << 10, 1 << 20] {
-                let options =
-                    Options { budget: Budget::Bytes(bytes), kv: Some(kv), ..Options::default() };
+                let options = Options::default().with_budget(Budget::Bytes(bytes)).with_kv(kv);
                 let session = Session::open(&engine, options).unwrap();
                 assert!(session.memory().state <= bytes, "{sizes:?}, {options:?}");
             }
@@ -791,9 +789,8 @@ fn what_is_estimated_before_is_reported_after() {
     for sizes in models() {
         for threads in [1, 2] {
             let engine = sizes.engine(1, threads);
-            let thin = Options { eviction: Eviction::Thin, kv: Some(KvType::I8), ..states(30) };
-            let tokens =
-                Options { budget: Budget::Tokens(100), kv: Some(KvType::F16), ..states(0) };
+            let thin = states(30).with_eviction(Eviction::Thin).with_kv(KvType::I8);
+            let tokens = states(0).with_budget(Budget::Tokens(100)).with_kv(KvType::F16);
             for options in [states(0), states(77), thin, tokens] {
                 let estimate = Estimate::cpu(engine.model(), &options, threads).unwrap();
                 let mut session = Session::open(&engine, options).unwrap();
@@ -801,7 +798,7 @@ fn what_is_estimated_before_is_reported_after() {
                 session.feed(&Numbers::new(26).tokens(300, sizes.vocab)).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
             }
-            let least = Options { budget: Budget::Bytes(1), ..states(0) };
+            let least = states(0).with_budget(Budget::Bytes(1));
             let refused = Estimate::cpu(engine.model(), &least, threads);
             assert!(matches!(refused, Err(Error::Budget { budget: 1, .. })));
         }
@@ -818,8 +815,7 @@ fn decode_allocates_nothing() {
     for sizes in [Sizes::default(), wide, llama, blocks] {
         for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (2, KvType::F32), (2, KvType::I8)]
         {
-            let options =
-                Options { budget: Budget::States(300), kv: Some(kv), ..Options::default() };
+            let options = Options::default().with_budget(Budget::States(300)).with_kv(kv);
             let mut session = Session::open(&sizes.engine(1, threads), options).unwrap();
             let tokens = Numbers::new(12).tokens(700, sizes.vocab);
             session.feed(&tokens).unwrap();
@@ -883,7 +879,7 @@ fn memory_stays_flat_over_a_million_tokens() {
     let engine = sizes.engine(1, 1);
     for (eviction, kv) in [(Eviction::Drop, KvType::F16), (Eviction::Thin, KvType::I8)] {
         let budget = Budget::Bytes(32 << 10);
-        let options = Options { budget, kv: Some(kv), eviction, ..Options::default() };
+        let options = Options::default().with_budget(budget).with_kv(kv).with_eviction(eviction);
         let session = Session::open(&engine, options).unwrap();
         assert!(session.memory().state <= 32 << 10);
         let ring = session.ring_budget();
@@ -900,9 +896,9 @@ fn memory_by_head_stays_flat_over_a_million_tokens() {
     file.set("llama.memory.far_heads", Meta::U32s(vec![2]));
     file.set("llama.memory.near_window", Meta::U32(50));
     let model = Arc::new(open(file.bytes()).unwrap());
-    let engine = Engine::cpu(model, &EngineOptions::new().threads(1)).unwrap();
+    let engine = Engine::cpu(model, &EngineOptions::default().with_threads(1)).unwrap();
     let (budget, horizon) = (Budget::Bytes(8 << 10), Some(150));
-    let options = Options { budget, horizon, ..Options::default() };
+    let options = Options::default().with_budget(budget).with_horizon(horizon);
     let far = internals::geometry_of(&Session::open(&engine, options).unwrap()).far.unwrap();
     assert_flat(&engine, options, far.ring as u64 + 2, far.ring..=far.ring);
 }

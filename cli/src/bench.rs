@@ -127,9 +127,9 @@ pub fn run(args: Args) -> Result<()> {
 /// Room for all tokens of a depth, unless the user wants less.
 fn options(args: &Args, depth: usize) -> Result<Options> {
     let mut options = args.memory.options();
-    if options.budget == Budget::Context {
+    if !args.memory.is_bounded() {
         let tokens = depth + (args.repeat + 1) * (args.prompt + args.generate);
-        options.budget = Budget::Tokens(tokens as u64);
+        options = options.with_budget(Budget::Tokens(tokens as u64));
     }
     Ok(options)
 }

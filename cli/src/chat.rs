@@ -170,7 +170,7 @@ impl Chat {
                 Ok(()) => {}
                 // On a terminal an error is reported and the chat continues.
                 Err(e) if self.terminal && !common::is_broken_pipe(&e) => {
-                    common::note(format_args!("attamba: {}", common::sentence(&e)));
+                    common::note(format_args!("attamba: {e:#}"));
                 }
                 Err(e) => return Err(e),
             }
@@ -205,8 +205,8 @@ impl Chat {
             match outcome {
                 Outcome::Ended => {}
                 Outcome::Limit => common::note("[token limit reached; see -n]"),
-                Outcome::Stopped => common::note("[stopped]"),
                 Outcome::Dropped => common::note("[stopped; the message was discarded]"),
+                _ => common::note("[stopped]"),
             }
         }
         match &self.save {

@@ -55,7 +55,7 @@ impl EngineArgs {
     pub fn start(&self, model: Arc<Model>) -> Result<Engine> {
         let mut options = engine_options(self.threads)?;
         if let Some(adapter) = &self.adapter {
-            options = options.adapter(adapter);
+            options = options.with_adapter(adapter);
         }
         Ok(Engine::start(self.engine.into(), model, &options, &mut |_, _| true)?)
     }
@@ -63,28 +63,24 @@ impl EngineArgs {
 
 /// The options of an engine, with those from the environment.
 pub fn engine_options(threads: Option<usize>) -> Result<EngineOptions> {
-    let options = from_environment()?;
-    Ok(match threads {
-        Some(threads) => options.threads(threads),
-        None => options,
-    })
+    Ok(from_environment()?.with_threads(threads))
 }
 
 #[cfg(feature = "gpu")]
 fn from_environment() -> Result<EngineOptions> {
     let words = std::env::var("ATTAMBA_KERNELS").unwrap_or_default();
     let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let options = EngineOptions::new().prefer_kernels(words).context("ATTAMBA_KERNELS")?;
+    let options = EngineOptions::default().with_kernels(words).context("ATTAMBA_KERNELS")?;
     let folder = std::env::var_os("ATTAMBA_CACHE").filter(|folder| !folder.is_empty());
     Ok(match folder {
-        Some(folder) => options.cache(folder),
+        Some(folder) => options.with_cache(folder),
         None => options,
     })
 }
 
 #[cfg(not(feature = "gpu"))]
 fn from_environment() -> Result<EngineOptions> {
-    Ok(EngineOptions::new())
+    Ok(EngineOptions::default())
 }
 
 /// The model.
@@ -225,17 +221,6 @@ pub fn printable(text: &str) -> String {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
-}
-
-/// An error and its causes. Some errors already contain their cause; it is not repeated.
-pub fn sentence(e: &anyhow::Error) -> String {
-    let mut text = e.to_string();
-    for cause in e.chain().skip(1).map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = text + ": " + &cause;
-        }
-    }
-    text
 }
 
 /// Whether an error means that the reader went away.

@@ -140,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
         finish: match finish {
             Finish::End => "end",
             Finish::Limit => "limit",
-            Finish::Stopped | Finish::Cancelled => "cancelled",
+            _ => "cancelled",
         },
         prompt_tokens: tokens.len(),
         prompt_seconds,

@@ -46,8 +46,10 @@ pub fn run(args: Args) -> Result<()> {
     }
     let engine = args.engine.start(Arc::new(args.file.model(&args.model)?))?;
     let budget = Budget::States(args.ring.unwrap_or(tokens.len()));
-    let mut session =
-        Session::open(&engine, Options { budget, kv: Some(args.kv.into()), ..Options::default() })?;
+    let mut session = Session::open(
+        &engine,
+        Options::default().with_budget(budget).with_kv(attamba::KvType::from(args.kv)),
+    )?;
 
     let context = || args.out.display().to_string();
     let mut out = BufWriter::new(File::create(&args.out).with_context(context)?);

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Err(e) if common::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) if e.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::EXIT_CODE),
         Err(e) => {
-            common::note(format_args!("attamba: {}", common::sentence(&e)));
+            common::note(format_args!("attamba: {e:#}"));
             ExitCode::FAILURE
         }
     }

@@ -196,7 +196,7 @@ fn by_head(args: &Args, model: &Model) -> Result<Vec<ByHead>> {
     }
     let session = |&tokens: &u64| {
         let kv = Some(args.kv.into());
-        let reach = Options { kv, horizon: Some(tokens), ..Options::default() }.reach(model)?;
+        let reach = Options::default().with_kv(kv).with_horizon(tokens).reach(model)?;
         Ok(ByHead { tokens, state_bytes: reach.bytes, sees: reach.to_string() })
     };
     args.contexts.iter().map(session).collect()
@@ -252,13 +252,11 @@ fn measure_here(
     let room = tokens + MEASURED_TOKENS as u64;
     let states = Growth::new(engine.model(), chunk, window, kv)?.states(room);
     let window = window.min(usize::try_from(room - 1).unwrap_or(usize::MAX));
-    let options = Options {
-        budget: Budget::States(usize::try_from(states).unwrap_or(usize::MAX)),
-        kv: Some(kv),
-        chunk: Some(chunk),
-        window: Some(window),
-        ..Options::default()
-    };
+    let options = Options::default()
+        .with_budget(Budget::States(usize::try_from(states).unwrap_or(usize::MAX)))
+        .with_kv(kv)
+        .with_chunk(chunk)
+        .with_window(window);
     let mut session = Session::open(&engine, options)?;
     session.fill(tokens)?;
     let start = Instant::now();

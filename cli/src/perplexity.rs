@@ -89,8 +89,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     let mut options = args.memory.options();
     let context = if args.context == 0 { tokens.len() } else { args.context };
-    if options.budget == Budget::Context && args.context > 0 {
-        options.budget = Budget::Tokens(context.min(tokens.len()) as u64);
+    if !args.memory.is_bounded() && args.context > 0 {
+        let tokens = context.min(tokens.len()) as u64;
+        options = options.with_budget(Budget::Tokens(tokens));
     }
     let mut session = Session::open(&engine, options)?;
 

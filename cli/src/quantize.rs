@@ -236,6 +236,8 @@ fn file_type(dtype: DType) -> u32 {
         DType::Q5_K => 16,
         DType::Q6_K => 18,
         DType::BF16 => 32,
+        // For the reader to guess.
+        _ => 1024,
     }
 }
 

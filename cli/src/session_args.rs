@@ -100,6 +100,11 @@ pub enum EvictionName {
 }
 
 impl MemoryArgs {
+    /// Whether memory is bounded by anything but the training context.
+    pub fn is_bounded(&self) -> bool {
+        self.budget.is_some() || self.ring.is_some()
+    }
+
     /// The options of a session.
     pub fn options(&self) -> Options {
         let budget = match (self.budget, self.ring) {
@@ -112,17 +117,16 @@ impl MemoryArgs {
             EvictionName::Thin => Eviction::Thin,
         };
         let kv = self.kv.unwrap_or_default();
-        Options {
-            budget,
-            kv: kv.near.map(KvType::from),
-            far_kv: kv.far.map(KvType::from),
-            far: self.far,
-            near: self.near,
-            horizon: self.horizon,
-            eviction,
-            chunk: self.chunk,
-            window: self.window,
-        }
+        Options::default()
+            .with_budget(budget)
+            .with_kv(kv.near.map(KvType::from))
+            .with_far_kv(kv.far.map(KvType::from))
+            .with_far(self.far)
+            .with_near(self.near)
+            .with_horizon(self.horizon)
+            .with_eviction(eviction)
+            .with_chunk(self.chunk)
+            .with_window(self.window)
     }
 
     /// Tells a user whose session forgets because of its budget what a profile would change.

@@ -53,7 +53,7 @@ pub unsafe extern "C" fn attamba_adapters(each: AdapterFn, user: *mut c_void) ->
 
 fn found() -> Vec<(Engine, String)> {
     let mut found = gpus();
-    found.push((Engine::Cpu, runtime::Engine::describe_cpu(&EngineOptions::new())));
+    found.push((Engine::Cpu, runtime::Engine::describe_cpu(&EngineOptions::default())));
     found
 }
 

@@ -76,8 +76,9 @@ pub unsafe extern "C" fn attamba_session_chat(
             Outcome::Ended => Finish::Ended,
             Outcome::Limit => Finish::Limit,
             Outcome::Stopped if sink.stopped => Finish::Stopped,
-            Outcome::Stopped => Finish::Cancelled,
             Outcome::Dropped => Finish::Dropped,
+            // Cancelled, or ended in a way that has no name here.
+            _ => Finish::Cancelled,
         };
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(why, finish) };

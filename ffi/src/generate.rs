@@ -156,8 +156,9 @@ pub unsafe extern "C" fn attamba_session_generate(
         let why = match why {
             session::Finish::End => Finish::Ended,
             session::Finish::Limit => Finish::Limit,
-            session::Finish::Stopped => Finish::Stopped,
             session::Finish::Cancelled => Finish::Cancelled,
+            // By the callback, or in a way that has no name here.
+            _ => Finish::Stopped,
         };
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(why, finish) };

@@ -213,20 +213,18 @@ impl SessionOptions {
             };
         let given = |tokens: u32| (tokens != 0).then_some(tokens as usize);
         let default = session::Options::default();
-        Ok(session::Options {
-            budget,
-            kv: kv("kv", self.kv)?,
-            far_kv: kv("far_kv", self.far_kv)?,
-            far: match self.far_heads {
+        Ok(default
+            .with_budget(budget)
+            .with_kv(kv("kv", self.kv)?)
+            .with_far_kv(kv("far_kv", self.far_kv)?)
+            .with_far(match self.far_heads {
                 0 => None,
                 heads => Some(usize::try_from(heads).unwrap_or(0)),
-            },
-            near: given(self.near_tokens).map(|tokens| tokens as u64),
-            horizon: (self.horizon != 0).then_some(self.horizon),
-            eviction,
-            chunk: given(self.chunk),
-            ..default
-        })
+            })
+            .with_near(given(self.near_tokens).map(|tokens| tokens as u64))
+            .with_horizon((self.horizon != 0).then_some(self.horizon))
+            .with_eviction(eviction)
+            .with_chunk(given(self.chunk)))
     }
 }
 
@@ -513,15 +511,10 @@ impl ModelOptions {
             Engine::Cpu => EngineKind::Cpu,
             Engine::Gpu => EngineKind::Gpu,
         };
-        let mut options = EngineOptions::new();
+        let options = EngineOptions::default().with_threads(self.threads());
         // SAFETY: as the caller guarantees.
-        if let Some(name) = unsafe { input::name(self.adapter, "the adapter") }? {
-            options = options.adapter(name);
-        }
-        if let Some(threads) = self.threads() {
-            options = options.threads(threads);
-        }
-        Ok((kind, options))
+        let adapter = unsafe { input::name(self.adapter, "the adapter") }?;
+        Ok((kind, adapter.into_iter().fold(options, EngineOptions::with_adapter)))
     }
 
     pub fn threads(&self) -> Option<usize> {

@@ -59,7 +59,7 @@ impl From<&Error> for Status {
             Error::TokenOutOfRange { .. } | Error::Argument(_) => Status::Argument,
             Error::Budget { .. } => Status::Budget,
             Error::NoLogits { .. } => Status::State,
-            Error::Saved(_) => Status::Saved,
+            Error::Saved(_) | Error::OtherModel { .. } => Status::Saved,
             Error::OutOfMemory { .. } => Status::Memory,
             Error::NoAdapter(_)
             | Error::GpuLimit { .. }

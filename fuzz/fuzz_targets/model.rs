@@ -24,9 +24,9 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     let vocab = model.vocab();
-    let engine = Engine::cpu(Arc::clone(&model), &EngineOptions::new().threads(1))?;
+    let engine = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1))?;
     for kv in [KvType::F16, KvType::F32, KvType::I8] {
-        let options = Options { budget: Budget::Bytes(STATE_BYTES), kv: Some(kv), ..Options::default() };
+        let options = Options::default().with_budget(Budget::Bytes(STATE_BYTES)).with_kv(kv);
         let mut session = Session::open(&engine, options)?;
         let memory = session.memory();
         assert!(memory.state <= STATE_BYTES);

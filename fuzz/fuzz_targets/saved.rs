@@ -35,7 +35,7 @@ fn given() -> &'static Given {
         let kinds = [(KvType::F16, Eviction::Drop), (KvType::I8, Eviction::Thin)];
         let saved = kinds.map(|(kv, eviction)| {
             let budget = Budget::States(5);
-            let options = Options { budget, kv: Some(kv), eviction, ..Options::default() };
+            let options = Options::default().with_budget(budget).with_kv(kv).with_eviction(eviction);
             let mut session = Session::open(&engine, options).unwrap();
             session.feed(&[1; 70]).unwrap();
             session.save(&path, b"note").unwrap();

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The model ended its turn.
     Ended,
@@ -43,6 +44,7 @@ pub enum Outcome {
 
 /// A number of tokens, and the time they took.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct Speed {
     /// Number of tokens.
     pub tokens: usize,

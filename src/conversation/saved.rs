@@ -26,7 +26,7 @@ impl Conversation {
     ///
     /// # Errors
     /// As [`Session::save`].
-    pub fn save(&mut self, path: &Path) -> Result<()> {
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let note = Note {
             messages: self.messages.clone(),
             fed: self.fed.whole(),
@@ -43,7 +43,7 @@ impl Conversation {
     /// As [`Session::resume`], and [`Error::Saved`] if the file is a session without a chat.
     pub fn resume(
         engine: &Engine,
-        path: &Path,
+        path: impl AsRef<Path>,
         sampler: Sampler,
         language: Language,
     ) -> Result<Conversation> {

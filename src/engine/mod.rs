@@ -41,6 +41,7 @@ pub enum Want {
 
 /// Work submitted to a device since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Kernels run.
     pub dispatches: u64,

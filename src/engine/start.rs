@@ -25,7 +25,8 @@ pub enum EngineKind {
     Cpu,
 }
 
-/// How an engine is started.
+/// How an engine is started: by default on the fastest GPU, and with as many threads as
+/// [`default_threads`](crate::default_threads).
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
     pub(super) adapter: Option<String>,
@@ -38,13 +39,9 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// The fastest GPU, and as many threads as [`default_threads`](crate::default_threads).
-    pub fn new() -> EngineOptions {
-        EngineOptions::default()
-    }
-
     /// Part of the GPU's name, case-insensitive; a software driver that is named is used.
-    pub fn adapter(mut self, name: impl Into<String>) -> EngineOptions {
+    #[must_use]
+    pub fn with_adapter(mut self, name: impl Into<String>) -> EngineOptions {
         self.adapter = Some(name.into());
         self
     }
@@ -56,7 +53,7 @@ impl EngineOptions {
     /// # Errors
     /// [`Error::Argument`] for a word that no name contains; it lists those that could be meant.
     #[cfg(feature = "gpu")]
-    pub fn prefer_kernels<S: Into<String>>(
+    pub fn with_kernels<S: Into<String>>(
         mut self,
         words: impl IntoIterator<Item = S>,
     ) -> Result<EngineOptions> {
@@ -71,14 +68,16 @@ impl EngineOptions {
     /// Keeps compiled kernels in `folder` rather than in the system's cache folder, those of
     /// software drivers too.
     #[cfg(feature = "gpu")]
-    pub fn cache(mut self, folder: impl Into<PathBuf>) -> EngineOptions {
+    #[must_use]
+    pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> EngineOptions {
         self.cache = Some(folder.into());
         self
     }
 
     /// Threads of the CPU engine, at least 1.
-    pub fn threads(mut self, threads: usize) -> EngineOptions {
-        self.threads = Some(threads);
+    #[must_use]
+    pub fn with_threads(mut self, threads: impl Into<Option<usize>>) -> EngineOptions {
+        self.threads = threads.into();
         self
     }
 }

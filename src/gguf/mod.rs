@@ -236,13 +236,13 @@ impl Gguf {
 
 /// Opens the file at `path` for `open`; errors name it.
 fn at_path(path: &Path, open: impl FnOnce(&File) -> Result<Gguf>) -> Result<Gguf> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let io = |error| Error::Io { path: path.to_path_buf(), error };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.is_dir() {
         return Err(Error::Gguf(format!("{} is a directory", path.display())));
     }
     open(&file).map_err(|e| match e {
-        Error::Io { source, .. } => io(source),
+        Error::Io { error, .. } => io(error),
         Error::Gguf(text) => Error::Gguf(format!("{}: {text}", path.display())),
         other => other,
     })

@@ -95,7 +95,7 @@ fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
 }
 
 fn failed(source: io::Error) -> Error {
-    Error::Io { path: PathBuf::from("(open file)"), source }
+    Error::Io { path: PathBuf::from("(open file)"), error: source }
 }
 
 /// Does not touch the file's position, which others may share.

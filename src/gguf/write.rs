@@ -223,10 +223,10 @@ impl Writer {
     /// [`Error::Io`], in the cases of [`Writer::write`].
     pub fn write_file(
         &self,
-        path: &Path,
+        path: impl AsRef<Path>,
         fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
-        crate::replace::replace(path, |out| self.write(out, fill).map_err(Into::into))
+        crate::replace::replace(path.as_ref(), |out| self.write(out, fill).map_err(Into::into))
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) use k_scales::k_scale_min;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[allow(non_camel_case_types, reason = "the field writes these names so")]
+#[non_exhaustive]
 pub enum DType {
     /// IEEE single precision.
     F32 = 0,

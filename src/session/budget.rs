@@ -8,6 +8,7 @@ use crate::model::ModelSpec;
 
 /// How much a session may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Budget {
     /// As many chunk states as the training context has, so that no distance is new to the model.
     Context,

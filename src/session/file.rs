@@ -33,7 +33,8 @@ impl Session {
     /// # Errors
     /// [`Error::Io`] if the file can't be written, [`Error::Argument`] if the note is too long,
     /// [`Error::Paused`] while paused.
-    pub fn save(&mut self, path: &Path, note: &[u8]) -> Result<()> {
+    pub fn save(&mut self, path: impl AsRef<Path>, note: &[u8]) -> Result<()> {
+        let path = path.as_ref();
         if note.len() as u64 > LONGEST_NOTE {
             return Err(Error::Argument(format!(
                 "a note of {} bytes can't be saved; the maximum is {LONGEST_NOTE}",
@@ -97,12 +98,13 @@ impl Session {
     /// Resumes the session that was saved at `path`, on any engine of the same model file, with the
     /// budget that it had. Returns the session and the note.
     ///
-    /// [`Error::Io`] if the file can't be read, [`Error::Saved`] if it is not a saved session, is
-    /// damaged, or is of another model, [`Error::OutOfMemory`] if its state does not fit.
-    pub fn resume(engine: &Engine, path: &Path) -> Result<(Session, Vec<u8>)> {
-        let io = |source: std::io::Error| match source.kind() {
+    /// [`Error::Io`] if the file can't be read, [`Error::Saved`] if it is not a saved session or is
+    /// damaged, [`Error::OtherModel`] if it is of another model, [`Error::OutOfMemory`] if its state does not fit.
+    pub fn resume(engine: &Engine, path: impl AsRef<Path>) -> Result<(Session, Vec<u8>)> {
+        let path = path.as_ref();
+        let io = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => damaged("it is truncated"),
-            _ => Error::Io { path: path.to_path_buf(), source },
+            _ => Error::Io { path: path.to_path_buf(), error },
         };
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();

@@ -8,6 +8,7 @@ use crate::text::{Detokenizer, Language, Tokenizer};
 
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Finish {
     /// A token that ends the text or the turn was chosen; the session has processed it.
     End,

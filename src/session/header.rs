@@ -149,11 +149,7 @@ impl Header {
         let model = engine.model();
         let spec = model.spec();
         if self.fingerprint != model.gguf().fingerprint() {
-            return Err(Error::Saved(format!(
-                "it was saved with another model than {}; it can only be resumed with the model \
-                 file that it was saved with",
-                model.name()
-            )));
+            return Err(Error::OtherModel { model: model.name().to_owned() });
         }
         let geometry = self.geometry.geometry()?;
         if self.position > FARTHEST {

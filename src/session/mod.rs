@@ -7,6 +7,7 @@ mod fill;
 mod generate;
 mod header;
 mod lost;
+mod options;
 mod pause;
 mod reach;
 mod sequence;
@@ -22,66 +23,22 @@ pub use cancel::Cancel;
 pub(crate) use generate::{AtEnd, Generation, Speech};
 pub use generate::{Finish, Pieces};
 pub use lost::History;
+pub use options::Options;
 pub use pause::Pause;
 pub use reach::{Heads, Reach};
 pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
-use crate::engine::{Candidate, Engine, Geometry, KvType, Want};
+use crate::engine::{Candidate, Engine, Geometry, Want};
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::sample::Sampler;
 use lost::Past;
 use sequence::{Next, Sequence};
 
-/// Options with which a session is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How much it may remember.
-    pub budget: Budget,
-    /// How keys and values are stored. By default in half precision, or in int8 where only that
-    /// fits a budget in bytes and some heads are to see far.
-    pub kv: Option<KvType>,
-    /// How those of the heads that see far are stored; by default like the others.
-    pub far_kv: Option<KvType>,
-    /// How many KV heads see far: the first ones of the model's profile.
-    /// By default as many as the profile thinks worth their bytes and a budget in bytes allows; none
-    /// for other budgets, unless `near` or `horizon` is given.
-    pub far: Option<usize>,
-    /// Tokens that the other heads see, at least if the budget is in bytes; by default as the
-    /// profile says.
-    pub near: Option<u64>,
-    /// Tokens that heads see if they see far; by default the training context, or the budget if it
-    /// is in tokens or states.
-    pub horizon: Option<u64>,
-    /// Which states are evicted when the ring is full.
-    pub eviction: Eviction,
-    /// Tokens per chunk, if different from the file. Lengths that the model was not trained with
-    /// work, but worse.
-    pub chunk: Option<usize>,
-    /// Tokens before the current one that stay visible, if different from the file.
-    pub window: Option<usize>,
-}
-
-impl Default for Options {
-    /// The training context, with keys and values in half precision.
-    fn default() -> Options {
-        Options {
-            budget: Budget::Context,
-            kv: None,
-            far_kv: None,
-            far: None,
-            near: None,
-            horizon: None,
-            eviction: Eviction::Drop,
-            chunk: None,
-            window: None,
-        }
-    }
-}
-
 /// Bytes that a session holds in addition to the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Memory {
     /// Ring, window, scan and convolution states.
     pub state: u64,

@@ -305,7 +305,7 @@ impl Sizes {
 
     /// The model on the CPU.
     pub fn engine(&self, seed: u64, threads: usize) -> Engine {
-        Engine::cpu(self.model(seed), &EngineOptions::new().threads(threads))
+        Engine::cpu(self.model(seed), &EngineOptions::default().with_threads(threads))
             .expect("a sound model runs")
     }
 }

@@ -54,15 +54,13 @@ impl Run {
     /// The options of a session that remembers what the reference did, over `tokens` tokens.
     pub fn options(&self, spec: &ModelSpec, tokens: usize, kv: KvType) -> Options {
         let budget = Budget::States(self.ring.unwrap_or(tokens));
-        let options = Options { budget, kv: Some(kv), ..Options::default() };
+        let options = Options::default().with_budget(budget).with_kv(kv);
         let Some([heads, ring]) = self.far else { return options };
         let tokens_in = |states: usize, chunk: usize| Some((states * chunk) as u64);
-        Options {
-            far: Some(heads),
-            near: tokens_in(self.ring.unwrap_or(tokens), spec.chunks.length),
-            horizon: tokens_in(ring, spec.chunks.far_length),
-            ..options
-        }
+        options
+            .with_far(heads)
+            .with_near(tokens_in(self.ring.unwrap_or(tokens), spec.chunks.length))
+            .with_horizon(tokens_in(ring, spec.chunks.far_length))
     }
 }
 

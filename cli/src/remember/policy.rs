@@ -60,14 +60,12 @@ impl std::fmt::Display for Policy {
 /// # Errors
 /// If a budget holds nothing.
 pub fn policies(model: &Model, tokens: u64, budgets: &[Fraction]) -> Result<Vec<Policy>> {
-    let everything = Options {
-        budget: Budget::Tokens(tokens),
-        kv: Some(KvType::F16),
-        far: Some(0),
-        chunk: Some(1),
-        eviction: Eviction::Drop,
-        ..Options::default()
-    };
+    let everything = Options::default()
+        .with_budget(Budget::Tokens(tokens))
+        .with_kv(KvType::F16)
+        .with_far(0)
+        .with_chunk(1)
+        .with_eviction(Eviction::Drop);
     let reach = everything.reach(model)?;
     let all = reach.bytes;
     let mut policies =
@@ -89,14 +87,14 @@ pub fn policies(model: &Model, tokens: u64, budgets: &[Fraction]) -> Result<Vec<
 
 /// How a policy spends `bytes`: in int8, unless half precision is enough for the whole text.
 fn options(kind: Kind, model: &Model, tokens: u64, bytes: u64) -> Result<Options> {
-    let within = Options { budget: Budget::Bytes(bytes), ..Options::default() };
-    let alike = Options { far: Some(0), kv: Some(KvType::F16), ..within };
+    let within = Options::default().with_budget(Budget::Bytes(bytes));
+    let alike = within.with_far(0).with_kv(KvType::F16);
     let options = match kind {
-        Kind::ByHead => return Ok(Options { horizon: Some(tokens), ..within }),
+        Kind::ByHead => return Ok(within.with_horizon(tokens)),
         Kind::Chunks => alike,
-        Kind::Window | Kind::Everything => Options { chunk: Some(1), ..alike },
+        Kind::Window | Kind::Everything => alike.with_chunk(1),
     };
-    let int8 = Options { kv: Some(KvType::I8), ..options };
+    let int8 = options.with_kv(KvType::I8);
     let whole = options.reach(model).is_ok_and(|reach| reach.tokens() >= tokens);
     Ok(if whole { options } else { int8 })
 }

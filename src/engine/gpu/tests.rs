@@ -32,7 +32,7 @@ fn adapters() -> Vec<Adapter> {
 fn every_variant_computes_what_its_twin_does() {
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
-        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::new());
+        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
         let mut failures = Vec::new();
         let mut variants = 0;
         for kernel in Kernel::all() {
@@ -65,7 +65,7 @@ fn changed(variant: &Variant, from: &str, to: &str) -> Variant {
 fn a_variant_that_is_wrong_is_replaced_by_the_next() {
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
-        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::new());
+        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
         let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
         let good = &kernel.variants(device.abilities())[0];
         let wrong = [
@@ -113,7 +113,8 @@ fn weights_in_many_parts_are_the_same_weights() {
             let mut device = Device::open(&adapter).unwrap();
             device.binding = binding.unwrap_or(device.binding);
             let device = Arc::new(device);
-            let pipelines = Arc::new(Pipelines::new(Arc::clone(&device), &EngineOptions::new()));
+            let pipelines =
+                Arc::new(Pipelines::new(Arc::clone(&device), &EngineOptions::default()));
             let driver = Driver { device, pipelines };
             let engine = Engine::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
             let mut session = Session::open(&engine, Options::default()).unwrap();
@@ -136,7 +137,8 @@ fn a_block_in_several_submits_is_the_same_block() {
             let mut device = Device::open(&adapter).unwrap();
             device.submit_work = work.unwrap_or(device.submit_work);
             let device = Arc::new(device);
-            let pipelines = Arc::new(Pipelines::new(Arc::clone(&device), &EngineOptions::new()));
+            let pipelines =
+                Arc::new(Pipelines::new(Arc::clone(&device), &EngineOptions::default()));
             let driver = Driver { device: Arc::clone(&device), pipelines };
             let engine = Engine::new(Gpu::new(Arc::clone(&model), &driver).unwrap());
             let mut session = Session::open(&engine, Options::default()).unwrap();
@@ -173,7 +175,7 @@ fn an_error_after_a_change_of_plans_is_reported_and_harms_nothing() {
     let model = Arc::new(Model::read(&path).unwrap());
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
-        let pipelines = Arc::new(Pipelines::new(Arc::clone(&device), &EngineOptions::new()));
+        let pipelines = Arc::new(Pipelines::new(Arc::clone(&device), &EngineOptions::default()));
         let driver = Driver { device: Arc::clone(&device), pipelines };
         let engine = Engine::new(Gpu::new(model.clone(), &driver).unwrap());
         let [expected, got] = [false, true].map(|refused| {
