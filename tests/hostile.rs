@@ -315,6 +315,30 @@ fn absurd_sizes_are_refused_with_the_number() {
 }
 
 #[test]
+fn a_part_of_a_split_file_says_so() {
+    let mut file = small().file(1);
+    file.set("split.count", Meta::U32(3));
+    file.set("split.no", Meta::U32(1));
+    refused(&file, &["part 2 of 3", "llama-gguf-split --merge"]);
+    file.set("split.count", Meta::U32(1));
+    survive(file.bytes(), || "one part".into()).unwrap();
+}
+
+#[test]
+fn a_number_that_is_repeated_is_that_number() {
+    let mut file = Sizes { architecture: "llama", ..small() }.file(1);
+    for key in ["embedding_length", "attention.key_length", "rope.dimension_count"] {
+        let size = if key == "embedding_length" { 8 } else { 4 };
+        file.set(&format!("llama.{key}"), Meta::U32s(vec![size; 3]));
+    }
+    survive(file.bytes(), || "repeated".into()).unwrap();
+    file.set("llama.embedding_length", Meta::U32s(vec![8, 8, 9]));
+    refused(&file, &["llama.embedding_length", "8 and 9"]);
+    file.set("llama.embedding_length", Meta::U32s(vec![]));
+    refused(&file, &["llama.embedding_length", "array of 0"]);
+}
+
+#[test]
 fn a_model_without_a_vocabulary_is_refused() {
     for sizes in every_kind() {
         let empty = Sizes { vocab: 0, ..sizes };

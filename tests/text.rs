@@ -529,6 +529,84 @@ fn contradictions_are_refused_in_a_sentence() {
     assert_eq!(unknown.encode("zzza", false).unwrap(), [0, 1]);
 }
 
+/// Files that would have the crate allocate what they say, or take hours.
+/// The special tokens of the families that are run, which their files do not all name as ends.
+#[test]
+fn an_answer_ends_with_any_usual_end() {
+    let ends = |names: &[&str], eos: u32| {
+        let mut tokens = vec!["a", "<|x|>"];
+        tokens.extend(names);
+        let mut token_types = vec![NORMAL, CONTROL];
+        token_types.extend(names.iter().map(|_| CONTROL));
+        let source = TextSource {
+            model: Some("gpt2"),
+            pre: Some("smollm"),
+            tokens,
+            token_types,
+            eos: Some(eos),
+            ..TextSource::default()
+        };
+        let tokenizer = Tokenizer::new(&source).unwrap();
+        let all = 0..names.len() as u32 + 2;
+        all.filter(|&id| tokenizer.is_end(id)).collect::<Vec<_>>()
+    };
+    let llama3 = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"];
+    assert_eq!(ends(&llama3, 4), [3, 4, 5]);
+    assert_eq!(ends(&["<|im_start|>", "<|im_end|>", "<|endoftext|>"], 3), [3, 4]);
+    assert_eq!(ends(&["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"], 3), [3, 5]);
+    assert_eq!(ends(&["<s>", "</s>", "[INST]", "[/INST]"], 3), [3]);
+    assert_eq!(ends(&["<|user|>", "<|end|>", "<|assistant|>", "<|endoftext|>"], 5), [3, 5]);
+    assert_eq!(ends(&["<end_of_utterance>", "<EOT>", "[EOS]"], 1), [1, 2, 3, 4]);
+    // Messages within a turn end otherwise than the turn.
+    assert_eq!(ends(&["<|start|>", "<|end|>", "<|return|>", "<|call|>"], 4), [4, 5]);
+}
+
+#[test]
+fn a_json_that_asks_for_too_much_is_refused() {
+    let with = |part: &str, value: Value| {
+        let mut json: Value = serde_json::from_str(small_json()).unwrap();
+        json[part] = value;
+        json.to_string()
+    };
+    let charsmap = |text: &str| {
+        with("normalizer", json!({ "type": "Precompiled", "precompiled_charsmap": text }))
+    };
+    let replace = |pattern: Value, content: &str, times: usize| {
+        let one = json!({ "type": "Replace", "pattern": pattern, "content": content });
+        with("normalizer", json!({ "type": "Sequence", "normalizers": vec![one; times] }))
+    };
+    let long = "a|".repeat(4000) + "b";
+    let split = json!({ "type": "Split", "pattern": { "Regex": long }, "behavior": "Isolated", "invert": false });
+    let added = |id: usize| {
+        json!({ "id": id, "content": format!("<{id}>"), "single_word": false, "lstrip": false,
+                "rstrip": true, "normalized": false, "special": true })
+    };
+    let many = json!({ "type": "Sequence", "normalizers": vec![json!({ "type": "NFC" }); 70] });
+    for (text, expected) in [
+        (charsmap("/////w=="), "4 bytes says that its table has 4294967295"),
+        (charsmap("/////wAA"), "6 bytes says that its table has 4294967295"),
+        (charsmap("AAAA"), "3 bytes says"),
+        (charsmap("AAAAAAA="), "says that its table has 0"),
+        (charsmap(""), "0 bytes says"),
+        (replace(json!({ "String": "a" }), "aa", 20), "times as much text"),
+        (replace(json!({ "Regex": "" }), &"a".repeat(100), 1), "times as much text"),
+        (with("pre_tokenizer", split), "8001 bytes of a regular expression"),
+        (with("added_tokens", (6..70_006).map(added).collect()), "70000 added tokens"),
+        (with("normalizer", many), "normalizers"),
+    ] {
+        let source = TextSource { huggingface_json: Some(&text), ..TextSource::default() };
+        let error = refused(&source);
+        assert!(error.contains(expected), "{error:?} should contain {expected:?}");
+    }
+    // Llama 2's, as its file has it.
+    let usual = json!({ "type": "Sequence", "normalizers": [
+        { "type": "Prepend", "prepend": "▁" },
+        { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+    ] });
+    let text = with("normalizer", usual);
+    Tokenizer::new(&TextSource { huggingface_json: Some(&text), ..TextSource::default() }).unwrap();
+}
+
 #[test]
 fn roles_of_tokens() {
     let arrays = Arrays {
@@ -645,6 +723,8 @@ fn templates_render_as_python_does() {
     let marked = "{% for m in messages %}\n{%- generation -%}\n {{ m.role }}\n{% endgeneration %}\n\
         {% endfor %}.{{ 'generation' }}";
     assert_eq!(render(marked, &hello()[1..], false).unwrap(), "user\nassistant\n.generation");
+    let lines = "{% for m in messages %}\r\n<{{ m.role }}>\r\n{% endfor %}\r\nend\r";
+    assert_eq!(render(lines, &hello()[1..], false).unwrap(), "<user>\n<assistant>\nend");
     let date = render("{{ strftime_now('%Y-%m-%d') }}", &[], false).unwrap();
     assert!(date.len() == 10 && date.starts_with("2"), "{date}");
 }
@@ -905,7 +985,7 @@ fn a_message_to_the_bundled_model_stays_text() {
 }
 
 #[test]
-fn what_a_file_says_of_its_ends_comes_before_names() {
+fn the_usual_names_of_ends_count_beside_what_a_file_says() {
     let names = ["x", "<|im_end|>", "<|endoftext|>", "</s>", "<|end|>", "<|eom_id|>", "<|stop|>"];
     let ends = |eos, eot, eom| {
         let source = TextSource {
@@ -921,11 +1001,9 @@ fn what_a_file_says_of_its_ends_comes_before_names() {
         let tokenizer = Tokenizer::new(&source).unwrap();
         (0..names.len() as u32).filter(|&id| tokenizer.is_end(id)).collect::<Vec<_>>()
     };
-    assert_eq!(ends(None, None, None), [1, 2, 3, 4, 5], "names where the file says nothing");
-    assert_eq!(ends(Some(6), Some(0), Some(4)), [0, 4, 6], "no names where it says all");
-    assert_eq!(ends(Some(2), None, Some(6)), [1, 2, 4, 6], "a name for the end of a turn");
-    assert_eq!(ends(Some(1), None, Some(6)), [1, 2, 3, 6], "EOS by name the end of a turn");
-    assert_eq!(ends(Some(3), Some(4), None), [3, 4, 5]);
+    assert_eq!(ends(None, None, None), [1, 2, 3, 4, 5]);
+    assert_eq!(ends(Some(6), Some(0), Some(4)), [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(ends(Some(3), Some(4), None), [1, 2, 3, 4, 5]);
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! `attamba chat`: a conversation in the terminal.
 
-use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
-use crate::interrupt::{Interrupt, Second};
+use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs, TemplateArgs};
+#[cfg(unix)]
+use crate::interrupt::Prompt;
+use crate::interrupt::{self, Interrupt, Interrupted, Second};
 use crate::sampling::SamplingArgs;
+use crate::shown::Shown;
 use anyhow::{Context, Result, bail};
 use attamba::Engine;
 use attamba::conversation::{Conversation, Outcome, Speed};
 use attamba::sample::Sampler;
-use attamba::session::Session;
+use attamba::session::{Place, Session};
 use attamba::text::Language;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -15,7 +18,7 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, KeyEvent,
     Movement, RepeatCount,
 };
-use std::io::{IsTerminal, Lines, StdinLock, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, StdinLock, Write};
 use std::path::{Path, PathBuf};
 
 /// Chat with a model
@@ -34,6 +37,8 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// A system instruction before the chat
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
@@ -46,6 +51,9 @@ pub struct Args {
     /// Continue the chat in this file, if it exists, and save the chat to it
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Let /save and /load work when standard input is not a terminal
+    #[arg(long)]
+    commands: bool,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -64,18 +72,21 @@ const HELP: &str = "\
 /shrink B   shrinks the memory to B bytes, such as 512K
 /stats      shows memory and speed
 /quit       quits, like Ctrl-D
+//          begins a message with a slash
 Ctrl-C stops an answer";
 
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
-    let language = Language::from_model(model)?;
+    let language = args.template.language(model)?;
     let (sampler, _) = args.sampling.sampler(model.vocab(), language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
-    let input = Input::open()?;
-    let talk = match &args.save {
-        Some(path) if path.exists() => {
+    let mut input = Input::open()?;
+    let save = args.save.map(Place::claim).transpose()?;
+    let talk = match &save {
+        Some(place) if !place.is_new() => {
+            let path = place.path();
             if args.system.is_some() {
                 bail!(
                     "{} already contains a chat, with its own instruction or none; omit --system, or name another file",
@@ -99,7 +110,8 @@ pub fn run(args: Args) -> Result<()> {
         // Nobody would be left to tell the program to quit.
         Input::Lines(_) => Interrupt::default(),
     };
-    if let Input::Terminal(_) = input {
+    if let Input::Terminal(terminal) = &mut input {
+        terminal.end_with(&interrupt);
         common::note(format_args!(
             "{}, {}\n{}; /help lists the commands",
             common::printable(origin.engine.model().name()),
@@ -108,7 +120,8 @@ pub fn run(args: Args) -> Result<()> {
         ));
     }
     let terminal = matches!(input, Input::Terminal(_));
-    Chat { talk, origin, interrupt, limit: args.limit, save: args.save, terminal }.run(input)
+    let files = terminal || args.commands;
+    Chat { talk, origin, interrupt, limit: args.limit, save, terminal, files }.run(input)
 }
 
 /// What a chat is begun or resumed with.
@@ -134,54 +147,85 @@ struct Chat {
     origin: Origin,
     interrupt: Interrupt,
     limit: usize,
-    save: Option<PathBuf>,
+    save: Option<Place>,
     terminal: bool,
+    /// Whether a message may be a command about files.
+    files: bool,
 }
 
 impl Chat {
     fn run(mut self, mut input: Input) -> Result<()> {
-        while let Some(line) = input.next()? {
+        loop {
+            if interrupt::is_ended() {
+                return Err(Interrupted.into());
+            }
+            let Some(line) = input.next()? else { break };
+            // A message that begins with a slash begins with two.
+            if let Some(message) = line.strip_prefix('/').filter(|rest| rest.starts_with('/')) {
+                self.settle(|chat| chat.answer(message.to_owned()))?;
+                continue;
+            }
             let trimmed = line.trim();
             let (name, rest) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
-            let done = match (name, rest.trim()) {
+            if (name, rest.trim()) == ("/quit", "") {
+                break;
+            }
+            self.settle(|chat| match (name, rest.trim()) {
                 ("", _) => Ok(()),
-                ("/quit", "") => break,
                 ("/help", "") => print(HELP),
-                ("/stats", "") => print(&stats(&self.talk)),
+                ("/stats", "") => print(&stats(&chat.talk)),
                 ("/reset", "") => {
-                    self.talk.reset();
+                    chat.talk.reset();
                     Ok(())
                 }
-                ("/shrink", size) if !size.is_empty() => self.shrink(size),
-                ("/undo", "") => self.undo().map(|_| ()),
-                ("/retry", "") => self.retry(),
-                ("/save", path) if !path.is_empty() => Ok(self.talk.save(Path::new(path))?),
-                ("/load", path) if !path.is_empty() => self.load(Path::new(path)),
+                ("/shrink", size) if !size.is_empty() => chat.shrink(size),
+                ("/undo", "") => chat.undo().map(|_| ()),
+                ("/retry", "") => chat.retry(),
+                ("/save" | "/load", _) if !chat.files => {
+                    common::note(format_args!("{name} does not work over a pipe; see --commands"));
+                    Ok(())
+                }
+                ("/save", path) if !path.is_empty() => chat.save(Path::new(path)),
+                ("/load", path) if !path.is_empty() => chat.load(Path::new(path)),
+                ("/save" | "/load" | "/shrink", _) => {
+                    let what = if name == "/shrink" { "a size, such as 512K" } else { "a file" };
+                    common::note(format_args!("{name} needs {what}"));
+                    Ok(())
+                }
+                ("/quit" | "/help" | "/stats" | "/reset" | "/undo" | "/retry", _) => {
+                    common::note(format_args!("{name} takes nothing after it"));
+                    Ok(())
+                }
                 (name, _) if name.starts_with('/') => {
                     common::note(format_args!(
-                        "unknown command {}; /help lists the commands",
+                        "unknown command {}; /help lists the commands, // begins a message with a slash",
                         common::printable(name)
                     ));
                     Ok(())
                 }
-                _ => self.answer(line),
-            };
-            match done {
-                Ok(()) => {}
-                // On a terminal an error is reported and the chat continues.
-                Err(e) if self.terminal && !common::is_broken_pipe(&e) => {
-                    common::note(format_args!("attamba: {e:#}"));
-                }
-                Err(e) => return Err(e),
-            }
+                _ => chat.answer(line.clone()),
+            })?;
         }
         Ok(())
+    }
+
+    /// Does what the user wants. On a terminal an error is reported and the chat continues.
+    fn settle(&mut self, run: impl FnOnce(&mut Chat) -> Result<()>) -> Result<()> {
+        match run(self) {
+            Err(e) if self.terminal && !common::is_broken_pipe(&e) => {
+                common::note(format_args!("attamba: {}", common::sentence(&e)));
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Answers one message, and saves the chat if requested.
     fn answer(&mut self, message: String) -> Result<()> {
         self.interrupt.clear();
-        let mut out = std::io::stdout().lock();
+        let out = std::io::stdout();
+        let shown = Shown::on(&out);
+        let mut out = out.lock();
         let mut begun = false;
         let mut ends_line = false;
         let mut written = Ok(());
@@ -191,7 +235,7 @@ impl Chat {
             if !piece.is_empty() {
                 begun = true;
                 ends_line = piece.ends_with('\n');
-                written = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
+                written = out.write_all(shown.text(piece).as_bytes()).and_then(|()| out.flush());
             }
             written.is_ok()
         });
@@ -209,9 +253,16 @@ impl Chat {
                 _ => common::note("[stopped]"),
             }
         }
-        match &self.save {
-            Some(path) => Ok(self.talk.save(path)?),
+        match &mut self.save {
+            Some(place) => Ok(self.talk.save_at(place)?),
             None => Ok(()),
+        }
+    }
+
+    fn save(&mut self, path: &Path) -> Result<()> {
+        match &mut self.save {
+            Some(place) if place.path() == path => Ok(self.talk.save_at(place)?),
+            _ => Ok(self.talk.save_at(&mut Place::claim(path)?)?),
         }
     }
 
@@ -280,32 +331,70 @@ fn stats(chat: &Conversation) -> String {
 
 /// Where messages come from.
 enum Input {
-    Terminal(Box<Editor<(), MemHistory>>),
-    Lines(Lines<StdinLock<'static>>),
+    Terminal(Box<Terminal>),
+    Lines(Lines),
+}
+
+struct Terminal {
+    editor: Editor<(), MemHistory>,
+    #[cfg(unix)]
+    prompt: Option<Prompt>,
+}
+
+/// The lines of standard input.
+struct Lines {
+    stdin: StdinLock<'static>,
+    read: usize,
 }
 
 impl Input {
     fn open() -> Result<Input> {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-            return Ok(Input::Lines(std::io::stdin().lines()));
+            return Ok(Input::Lines(Lines { stdin: std::io::stdin().lock(), read: 0 }));
         }
         let config = Config::builder().auto_add_history(true).build();
         let history = MemHistory::with_config(&config);
         let mut editor: Editor<(), _> =
             Editor::with_history(config, history).context("the terminal can't be read")?;
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(CtrlC)));
-        Ok(Input::Terminal(Box::new(editor)))
+        Ok(Input::Terminal(Box::new(Terminal {
+            editor,
+            #[cfg(unix)]
+            prompt: None,
+        })))
     }
 
     /// The next line; `None` when the user quits.
     fn next(&mut self) -> Result<Option<String>> {
-        let editor = match self {
-            Input::Lines(lines) => return lines.next().transpose().context("standard input"),
-            Input::Terminal(editor) => editor,
-        };
+        match self {
+            Input::Terminal(terminal) => terminal.next(),
+            Input::Lines(lines) => lines.next(),
+        }
+    }
+}
+
+impl Terminal {
+    /// Leaves the terminal as it was if a signal ends the program.
+    fn end_with(&mut self, interrupt: &Interrupt) {
+        #[cfg(unix)]
+        {
+            self.prompt = Some(Prompt::install(interrupt));
+        }
+        #[cfg(not(unix))]
+        let _ = interrupt;
+    }
+
+    fn next(&mut self) -> Result<Option<String>> {
         let mut pressed = false;
         loop {
-            match editor.readline("> ") {
+            #[cfg(unix)]
+            let read = match &self.prompt {
+                Some(prompt) => prompt.wait(|| self.editor.readline("> ")),
+                None => self.editor.readline("> "),
+            };
+            #[cfg(not(unix))]
+            let read = self.editor.readline("> ");
+            match read {
                 Ok(line) => return Ok(Some(line)),
                 Err(ReadlineError::Eof) => return Ok(None),
                 Err(ReadlineError::Interrupted) if pressed => return Ok(None),
@@ -313,7 +402,42 @@ impl Input {
                     pressed = true;
                     common::note("[press Ctrl-C again or Ctrl-D to quit]");
                 }
+                Err(ReadlineError::Io(e)) if e.kind() == ErrorKind::InvalidData => {
+                    common::note("[what was typed is not UTF-8 text; the line was discarded]");
+                }
                 Err(e) => return Err(e).context("the terminal can't be read"),
+            }
+        }
+    }
+}
+
+impl Lines {
+    fn next(&mut self) -> Result<Option<String>> {
+        loop {
+            let mut line = Vec::new();
+            if self.stdin.read_until(b'\n', &mut line).context("standard input")? == 0 {
+                return Ok(None);
+            }
+            self.read += 1;
+            if line.ends_with(b"\n") {
+                line.pop();
+            }
+            if line.ends_with(b"\r") {
+                line.pop();
+            }
+            match String::from_utf8(line) {
+                Ok(line) if self.read == 1 => {
+                    return Ok(Some(
+                        line.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(line),
+                    ));
+                }
+                Ok(line) => return Ok(Some(line)),
+                Err(e) => common::note(format_args!(
+                    "line {} of standard input is not UTF-8 text, and was skipped: the byte at {} is \
+                     out of place",
+                    self.read,
+                    e.utf8_error().valid_up_to()
+                )),
             }
         }
     }

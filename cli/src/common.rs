@@ -1,8 +1,11 @@
 //! Options that several subcommands share, and opening what they name.
 
+use crate::shown::lines;
+pub use crate::shown::printable;
 use anyhow::{Context, Result, bail};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
+use attamba::text::Language;
 use attamba::{Engine, EngineKind, EngineOptions};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
@@ -130,20 +133,41 @@ impl ModelArgs {
         if let Some(path) = &self.model {
             return Ok(path.clone());
         }
-        if let Some(path) = std::env::var_os("ATTAMBA_MODEL") {
+        if let Some(path) = std::env::var_os("ATTAMBA_MODEL").filter(|path| !path.is_empty()) {
             return Ok(path.into());
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(BUNDLED);
         let program = std::env::current_exe().unwrap_or_default();
         let installed = program.join("../../share/attamba").join(BUNDLED);
-        let here = Path::new("models").join(BUNDLED);
-        match [&here, &source, &installed].into_iter().find(|p| p.is_file()) {
+        // Not one in the current folder, which may be anybody's.
+        match [&installed, &source].into_iter().find(|p| p.is_file()) {
             Some(path) => Ok(path.clone()),
             None => bail!(
                 "the bundled model is neither at {} nor at {}; name a model with -m",
                 source.display(),
                 installed.display()
             ),
+        }
+    }
+}
+
+/// The chat template.
+#[derive(Args, Clone, Debug)]
+pub struct TemplateArgs {
+    /// Chat template in FILE instead of the one of the model
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<String>,
+}
+
+impl TemplateArgs {
+    /// The text side of `model`.
+    pub fn language(&self, model: &Model) -> Result<Language> {
+        match &self.template {
+            None => Ok(Language::from_model(model)?),
+            Some(file) => {
+                Ok(Language::with_template(model, &read_text(file)?)
+                    .with_context(|| file.clone())?)
+            }
         }
     }
 }
@@ -182,10 +206,12 @@ pub fn read_text(source: &str) -> Result<String> {
         path => (path, std::fs::read(path)),
     };
     let bytes = bytes.with_context(|| name.to_owned())?;
-    String::from_utf8(bytes).map_err(|e| {
+    let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         anyhow::anyhow!("{name} is not UTF-8 text: the byte at {at} is out of place")
-    })
+    })?;
+    // Some editors begin a file with a byte order mark.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Refuses to write `output` where that would cost the user a file.
@@ -194,8 +220,9 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
     if output.file_name().is_none() || output.is_dir() {
         bail!("{name} is a directory; name the file to write");
     }
-    if !output.exists() {
-        return Ok(());
+    let Ok(found) = output.metadata() else { return Ok(()) };
+    if !found.is_file() {
+        bail!("{name} is not a regular file; name another file to write");
     }
     let whole = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
     for input in inputs {
@@ -209,18 +236,18 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
     Ok(())
 }
 
-/// Writes a line to stderr. That nobody may be there to read it is not a failure.
+/// Writes lines to stderr. That nobody may be there to read them is not a failure.
 pub fn note(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", lines(&text.to_string()));
 }
 
-/// Text from a file for a terminal: without control characters that could manipulate it.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+/// An error with its causes, on one line, and what to do about it.
+pub fn sentence(e: &anyhow::Error) -> String {
+    let advice = e.chain().filter_map(|cause| cause.downcast_ref()).find_map(|e| match e {
+        attamba::Error::OutOfMemory { .. } => Some("; a smaller --budget or --ring needs less"),
+        _ => None,
+    });
+    printable(&format!("{e:#}")) + advice.unwrap_or_default()
 }
 
 /// Whether an error means that the reader went away.

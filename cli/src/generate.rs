@@ -1,8 +1,9 @@
 //! `attamba generate`: a prompt, and the model's continuation.
 
-use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs, token_ids};
+use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs, TemplateArgs, token_ids};
 use crate::interrupt::{Interrupt, Interrupted, Second};
 use crate::sampling::SamplingArgs;
+use crate::shown::Shown;
 use anyhow::{Result, bail};
 use attamba::Error;
 use attamba::sample::Sampler;
@@ -39,6 +40,8 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    template: TemplateArgs,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -99,7 +102,7 @@ struct Memory {
 pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
-    let language = Language::from_model(model)?;
+    let language = args.template.language(model)?;
     let (mut sampler, seed) =
         args.sampling.sampler(model.vocab(), language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;
@@ -107,9 +110,11 @@ pub fn run(args: Args) -> Result<()> {
     let (prompt, tokens) = args.prompt.read(&language)?;
     let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;
 
-    let mut out = std::io::stdout().lock();
+    let out = std::io::stdout();
+    let shown = Shown::on(&out);
+    let mut out = out.lock();
     if args.echo && !args.json {
-        out.write_all(prompt.as_bytes())?;
+        out.write_all(shown.text(&prompt).as_bytes())?;
         out.flush()?;
     }
     let start = Instant::now();
@@ -123,7 +128,7 @@ pub fn run(args: Args) -> Result<()> {
     let prompt_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let mut made = Made { silent: args.json, ..Made::default() };
+    let mut made = Made { shown, silent: args.json, tokens: Vec::new(), text: String::new() };
     let finish = made.generate(
         &mut session,
         &mut sampler,
@@ -158,8 +163,8 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// What has been generated.
-#[derive(Default)]
 struct Made {
+    shown: Shown,
     tokens: Vec<u32>,
     text: String,
     /// Whether the text is kept without being printed.
@@ -178,10 +183,10 @@ impl Made {
     ) -> Result<Finish> {
         let mut detokenizer = Detokenizer::new();
         let mut written = Ok(());
-        let silent = self.silent;
+        let (shown, silent) = (self.shown, self.silent);
         let mut print = |piece: &str| match silent || piece.is_empty() {
             true => Ok(()),
-            false => out.write_all(piece.as_bytes()).and_then(|()| out.flush()),
+            false => out.write_all(shown.text(piece).as_bytes()).and_then(|()| out.flush()),
         };
         let finish = session.generate(
             sampler,

@@ -1,12 +1,25 @@
-//! Ctrl-C: stops what is in progress, and leaves it intact.
+//! Ctrl-C, and on Unix the signals that end a program: what is in progress stops, and is left intact.
 
 use anyhow::{Context, Result};
 use attamba::session::Cancel;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The exit code of a command that Ctrl-C has stopped: 128 plus the signal number, as in shells.
-pub const EXIT_CODE: u8 = 130;
+/// The signal that is to end the program, if it is not that of Ctrl-C.
+static ENDED_BY: AtomicU8 = AtomicU8::new(0);
+
+/// The exit code of a command that a signal has stopped: 128 plus its number, as in shells.
+pub fn exit_code() -> u8 {
+    match ENDED_BY.load(Ordering::Relaxed) {
+        0 => 130,
+        signal => 128 + signal,
+    }
+}
+
+/// Whether a signal is to end the program, after what is in progress.
+pub fn is_ended() -> bool {
+    ENDED_BY.load(Ordering::Relaxed) != 0
+}
 
 /// The user has stopped the command: nothing to report, and an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +51,30 @@ impl Interrupt {
         ctrlc::set_handler(move || {
             let again = this.asked.swap(true, Ordering::Relaxed);
             if again && second == Second::Exits {
-                std::process::exit(EXIT_CODE.into());
+                std::process::exit(exit_code().into());
             }
-            if let Some(cancel) = &*this.cancel.lock().unwrap_or_else(PoisonError::into_inner) {
-                cancel.cancel();
-            }
+            this.cancel();
         })
         .context("Ctrl-C can't be handled")?;
+        #[cfg(unix)]
+        interrupt.at_the_end();
         Ok(interrupt)
+    }
+
+    fn cancel(&self) {
+        if let Some(cancel) = &*self.cancel.lock().unwrap_or_else(PoisonError::into_inner) {
+            cancel.cancel();
+        }
+    }
+
+    /// Stops at SIGTERM what is in progress. Not at SIGHUP, which `nohup` may have turned off.
+    #[cfg(unix)]
+    fn at_the_end(&self) {
+        let this = self.clone();
+        on_signals(&[signal_hook::consts::SIGTERM], move || {
+            this.asked.store(true, Ordering::Relaxed);
+            this.cancel();
+        });
     }
 
     /// From now on Ctrl-C cancels this session's calls.
@@ -61,5 +90,60 @@ impl Interrupt {
     /// Resets it.
     pub fn clear(&self) {
         self.asked.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Runs `then` for each of `signals` that arrives, on a thread of its own. Without such a thread they
+/// do what they do anyway.
+#[cfg(unix)]
+fn on_signals(signals: &[i32], then: impl Fn() + Send + 'static) {
+    let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            ENDED_BY.store(u8::try_from(signal).unwrap_or(0), Ordering::Relaxed);
+            then();
+        }
+    });
+}
+
+/// A terminal whose state is restored when a signal ends the program at the prompt; while an answer
+/// is in progress the signal stops the answer, and the program ends when it has been saved.
+#[cfg(unix)]
+pub struct Prompt {
+    waiting: Arc<Mutex<bool>>,
+}
+
+#[cfg(unix)]
+impl Prompt {
+    /// For the rest of the program.
+    pub fn install(interrupt: &Interrupt) -> Prompt {
+        use signal_hook::consts::{SIGHUP, SIGTERM};
+        let waiting = Arc::new(Mutex::new(false));
+        let (this, interrupt) = (Arc::clone(&waiting), interrupt.clone());
+        let before = rustix::termios::tcgetattr(std::io::stdin()).ok();
+        on_signals(&[SIGTERM, SIGHUP], move || {
+            interrupt.cancel();
+            // Held until the end of the program, so that no answer begins.
+            let waiting = this.lock().unwrap_or_else(PoisonError::into_inner);
+            if *waiting {
+                if let Some(before) = &before {
+                    let now = rustix::termios::OptionalActions::Now;
+                    let _ = rustix::termios::tcsetattr(std::io::stdin(), now, before);
+                }
+                // The end of bracketed paste.
+                let _ = std::io::Write::write_all(&mut std::io::stdout(), b"\x1b[?2004l\n");
+                std::process::exit(exit_code().into());
+            }
+        });
+        Prompt { waiting }
+    }
+
+    /// Reads a line by `read`.
+    pub fn wait<T>(&self, read: impl FnOnce() -> T) -> T {
+        let set = |to| *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        set(true);
+        let line = read();
+        set(false);
+        line
     }
 }

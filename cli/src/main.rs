@@ -21,9 +21,11 @@ mod recall;
 mod remember;
 mod sampling;
 mod session_args;
+mod shown;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs Attamba language models, and llama transformers as their baseline, from GGUF files.
@@ -59,17 +61,39 @@ enum Command {
 const LOG_FILTER: &str = "warn,naga=error,wgpu_core=error,wgpu_hal=error";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // A number below zero is a value that is out of range, not the name of an option.
+    let mut command = Cli::command();
+    for sub in command.clone().get_subcommands() {
+        command = command.mut_subcommand(sub.get_name(), |sub| {
+            sub.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
+                true => arg.allow_negative_numbers(true),
+                false => arg,
+            })
+        });
+    }
+    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG_FILTER))
-        .format_timestamp(None)
+        .format(|out, record| {
+            let text = shown::printable(&record.args().to_string());
+            writeln!(out, "[{} {}] {text}", record.level(), record.target())
+        })
         .init();
+    // What a file makes other libraries panic with is reported as an error of the file.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match std::thread::current().name() {
+        Some(attamba::text::APART) => log::debug!("{info}"),
+        _ => hook(info),
+    }));
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has seen enough: that is not an error.
         Err(e) if common::is_broken_pipe(&e) => ExitCode::SUCCESS,
-        Err(e) if e.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::EXIT_CODE),
+        Err(e) if e.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::exit_code()),
         Err(e) => {
-            common::note(format_args!("attamba: {e:#}"));
+            common::note(format_args!("attamba: {}", common::sentence(&e)));
             ExitCode::FAILURE
         }
     }

@@ -120,6 +120,9 @@ pub fn run(args: Args) -> Result<()> {
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     let scored = losses.tokens;
+    if losses.mean().is_nan() {
+        bail!("the model computes logits that are not numbers: its weights may be damaged");
+    }
     let report = Report {
         perplexity: losses.perplexity(),
         loss: losses.mean(),

@@ -162,7 +162,15 @@ impl Plan<'_> {
         /// Values that one thread converts at a time: enough to be worth starting it.
         const PART: usize = 1 << 18;
         if self.from == self.to {
+            let mut values = vec![0.0; PART];
             for part in bytes.chunks(PART) {
+                // A block of several values may be cut here, and its scale can't be looked at.
+                if let Some(size) = self.from.bytes_of(1).filter(|_| !self.from.is_quantized()) {
+                    let count = part.len() / size;
+                    quant::dequantize(self.from, part, &mut values[..count])
+                        .and_then(|()| self.check(&values[..count]))
+                        .map_err(io::Error::other)?;
+                }
                 sink.write_all(part)?;
                 done(part.len() as u64)?;
             }
@@ -194,6 +202,17 @@ impl Plan<'_> {
         Ok(())
     }
 
+    /// Refuses what would make every logit of the model useless.
+    fn check(&self, values: &[f32]) -> attamba::Result<()> {
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(value) => Err(attamba::Error::Model(format!(
+                "tensor {} contains the value {value}",
+                self.tensor.name()
+            ))),
+        }
+    }
+
     /// Converts whole rows.
     fn convert(
         &self,
@@ -203,6 +222,7 @@ impl Plan<'_> {
         let mut values = vec![0.0; self.columns];
         for (from, to) in from.chunks(row_in).zip(to.chunks_mut(row_out)) {
             quant::dequantize(self.from, from, &mut values)?;
+            self.check(&values)?;
             quant::quantize(self.to, &values, to)?;
         }
         Ok(())

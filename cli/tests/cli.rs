@@ -146,7 +146,9 @@ fn absurd_numbers_are_refused_in_a_sentence() {
     generate(&["--bias", "99999=1"]).fails("token id 99999 is out of range");
     generate(&["--bias", "1=inf"]).fails("the bias of token 1 is inf");
     generate(&["--bias", "one"]).refused("a token id and a number such as 42=-1.5");
-    generate(&["-n", "-1"]).refused("unexpected argument");
+    attamba(["generate", "-p", "a", "-n", "-1"]).refused("invalid value '-1' for '--limit");
+    generate(&["--seed", "-1"]).refused("invalid value '-1' for '--seed");
+    generate(&["--ring", "-2.5"]).refused("invalid value '-2.5' for '--ring");
 }
 
 #[test]

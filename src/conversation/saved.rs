@@ -5,7 +5,7 @@ use super::fed::Fed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use crate::session::Session;
+use crate::session::{Place, Session};
 use crate::text::{Language, Message};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -27,14 +27,27 @@ impl Conversation {
     /// # Errors
     /// As [`Session::save`].
     pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let note = self.note()?;
+        self.session.save(path, &note)
+    }
+
+    /// [`Conversation::save`] to a claimed file.
+    ///
+    /// # Errors
+    /// As [`Session::save`].
+    pub fn save_at(&mut self, place: &mut Place) -> Result<()> {
+        let note = self.note()?;
+        self.session.save_at(place, &note)
+    }
+
+    fn note(&self) -> Result<Vec<u8>> {
         let note = Note {
             messages: self.messages.clone(),
             fed: self.fed.whole(),
             recent: self.sampler.recent(),
         };
-        let note = serde_json::to_vec(&note)
-            .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))?;
-        self.session.save(path, &note)
+        serde_json::to_vec(&note)
+            .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))
     }
 
     /// Resumes the chat that was saved at `path`; nothing is processed again.

@@ -134,14 +134,14 @@ impl Gguf {
         self.decode(&self.metadata[*self.by_key.get(key)?])
     }
 
-    /// An integer of any width that fits u32.
+    /// An integer of any width that fits u32, or an array of the same one.
     pub fn u32(&self, key: &str) -> Result<Option<u32>> {
-        self.typed(key, "an unsigned 32-bit integer", |v| u32::try_from(v.as_i128()?).ok())
+        self.single(key, "an unsigned 32-bit integer", |v| u32::try_from(v.as_i128()?).ok())
     }
 
-    /// A float or an integer.
+    /// A float or an integer, or an array of the same one.
     pub fn f32(&self, key: &str) -> Result<Option<f32>> {
-        self.typed(key, "a number", |v| v.as_f64().map(|x| x as f32))
+        self.single(key, "a number", |v| v.as_f64().map(|x| x as f32))
     }
 
     /// A boolean.
@@ -206,6 +206,27 @@ impl Gguf {
     /// The type number and payload of a value, to copy it to another file.
     fn raw(&self, key: &str) -> Option<&[u8]> {
         self.source.bytes().get(self.metadata[*self.by_key.get(key)?].raw.clone())
+    }
+
+    /// As [`Gguf::typed`], for a number that some converters repeat for every layer.
+    fn single<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        convert: impl Fn(Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(Value::Array(array)) = self.get(key) else {
+            return self.typed(key, expected, convert);
+        };
+        let Some(first) = array.iter().next().filter(|first| first.as_f64().is_some()) else {
+            return self.typed(key, expected, convert);
+        };
+        match array.iter().find(|other| *other != first) {
+            Some(other) => Err(Error::Model(format!(
+                "metadata key {key} should be {expected}, found an array with {first} and {other}"
+            ))),
+            None => self.typed(key, expected, |_| convert(first)),
+        }
     }
 
     fn typed<'a, T>(

@@ -4,6 +4,7 @@ use super::parse::{MAX_DIMS, MAX_KEY_BYTES, MAX_METADATA, MAX_NAME_BYTES, MAX_TE
 use super::{Gguf, Tensor, ValueType, tensor};
 use crate::error::{Error, Result};
 use crate::quant::DType;
+use crate::replace::{Kind, replace};
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
@@ -217,16 +218,18 @@ impl Writer {
     }
 
     /// Writes the file at `path` by way of a temporary file next to it, so that an existing file
-    /// stays intact until the new one is complete.
+    /// stays intact until the new one is complete. Links are followed, permissions are kept.
     ///
     /// # Errors
-    /// [`Error::Io`], in the cases of [`Writer::write`].
+    /// [`Error::Io`], in the cases of [`Writer::write`] and if there is something else than a regular
+    /// file.
     pub fn write_file(
         &self,
         path: impl AsRef<Path>,
         fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
-        crate::replace::replace(path.as_ref(), |out| self.write(out, fill).map_err(Into::into))
+        const ANY: Kind = Kind { over: None, mode: 0o666 };
+        replace(path.as_ref(), &ANY, |out| self.write(out, fill).map_err(Into::into)).map(drop)
     }
 }
 

@@ -14,27 +14,35 @@
 //! Checksums are 64-bit XXH3.
 
 use super::Session;
-use super::header::{HEADER, Header, LONGEST_NOTE, damaged};
+use super::header::{HEADER, Header, LONGEST_NOTE, MAGIC, damaged};
 use crate::cache::Tables;
 use crate::engine::{Engine, Geometry};
 use crate::error::{Error, Result};
-use crate::replace::{Failure, replace};
+use crate::replace::{Failure, Kind, replace};
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
+/// A chat is its owner's own affair.
+pub(super) const SAVED: Kind = Kind { over: Some((&MAGIC, "a saved session")), mode: 0o600 };
+
 impl Session {
     /// Saves the session at `path`, with a `note` of at most 64 MiB that [`Session::resume`]
     /// returns, such as the messages of a chat. An existing file stays intact until the new one is
-    /// complete, and is replaced only by one that can be resumed.
+    /// complete, and is replaced only if it is a saved session, and only by one that can be resumed.
+    /// A new one is readable by its owner only; links are followed.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be written, [`Error::Argument`] if the note is too long,
+    /// [`Error::Io`] if the file can't be written or is something else, [`Error::Argument`] if the note is too long,
     /// [`Error::Paused`] while paused.
     pub fn save(&mut self, path: impl AsRef<Path>, note: &[u8]) -> Result<()> {
-        let path = path.as_ref();
+        self.save_file(path.as_ref(), note).map(drop)
+    }
+
+    /// As [`Session::save`]. Returns the file, locked.
+    pub(super) fn save_file(&mut self, path: &Path, note: &[u8]) -> Result<File> {
         if note.len() as u64 > LONGEST_NOTE {
             return Err(Error::Argument(format!(
                 "a note of {} bytes can't be saved; the maximum is {LONGEST_NOTE}",
@@ -49,7 +57,7 @@ impl Session {
         })
     }
 
-    fn write(&mut self, path: &Path, note: &[u8]) -> Result<()> {
+    fn write(&mut self, path: &Path, note: &[u8]) -> Result<File> {
         let tables = self.sequence.tables();
         let numbers = tables.encode();
         let logits = self.sequence.logits().unwrap_or_default();
@@ -66,7 +74,7 @@ impl Session {
         let geometry = header.check(&self.engine)?;
         check_tables(&header, geometry, &self.engine, &numbers)?;
         let logits: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
-        replace(path, |out| {
+        replace(path, &SAVED, |out| {
             out.write_all(&header.encode())?;
             let mut summed = Summed { out, sum: Xxh3::new(), bytes: 0, failed: None };
             for number in &numbers {

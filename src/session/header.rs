@@ -17,7 +17,7 @@ use crate::engine::{Engine, Far, Geometry, KvType};
 use crate::error::{Error, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
-const MAGIC: [u8; 8] = *b"attamba\0";
+pub(super) const MAGIC: [u8; 8] = *b"attamba\0";
 const VERSION: u64 = 4;
 const NUMBERS: usize = GEOMETRY + 5;
 const GEOMETRY: usize = 8;

@@ -1,34 +1,46 @@
 //! Which tokens end a generation.
 //!
-//! The file's own ids come first: its EOS, EOT and EOM. Many files specify only one of them. For an
-//! end that a file does not specify, tokens with the usual names are used: end of text, of turn, of
-//! message within a turn. A chat model's EOS is often the end of a turn by its name; it then counts
-//! as that.
+//! The file's own ids come first: its EOS, EOT and EOM. Many files specify only one of them, or
+//! one by the name of another, so special tokens with the usual names of the end of a text, a turn
+//! or a message end a generation too.
 
 use super::added::Added;
 use super::source::TextSource;
 use super::vocabulary::{Kind, Vocabulary};
 
-/// Names of the end-of-text token.
-const TEXT: [&str; 3] = ["<|endoftext|>", "<|end_of_text|>", "</s>"];
-/// Names of the end-of-turn token.
-const TURN: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"];
-/// Names of the end-of-message token.
-const MESSAGE: [&str; 1] = ["<|eom_id|>"];
+/// The usual names: of the end of a text, of a turn, and of a message within a turn.
+const NAMES: [&str; 17] = [
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<eos>",
+    "[EOS]",
+    "<EOT>",
+    "<|return|>",
+    "<｜end▁of▁sentence｜>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eot|>",
+    "<|end_of_turn|>",
+    "<end_of_turn>",
+    "<end_of_utterance>",
+    "<|eom_id|>",
+    "<|eom|>",
+    "<|call|>",
+];
+/// The end of a turn, unless the family has `<|return|>`: then it ends each message of one.
+const END: &str = "<|end|>";
 
 /// The tokens that end a generation, starting with those that the file specifies.
 pub(super) fn of(source: &TextSource, vocabulary: &Vocabulary, added: &Added) -> Vec<u32> {
-    let is_named =
-        |id: u32, names: &[&str]| names.iter().any(|name| vocabulary.text(id) == name.as_bytes());
-    let turn = source.eot.or(source.eos.filter(|&id| is_named(id, &TURN)));
-    let text = source.eos.filter(|&id| Some(id) != turn);
     let mut ends: Vec<u32> = [source.eos, source.eot, source.eom].into_iter().flatten().collect();
-    for (given, names) in [(text, &TEXT[..]), (turn, &TURN), (source.eom, &MESSAGE)] {
-        if given.is_some() {
-            continue;
-        }
-        let found = names.iter().filter_map(|name| added.find(vocabulary, name.as_bytes()));
-        ends.extend(found.filter(|&id| vocabulary.kind(id).is_some_and(Kind::is_special)));
+    let special = |name: &str| {
+        let found = added.find(vocabulary, name.as_bytes());
+        found.filter(|&id| vocabulary.kind(id).is_some_and(Kind::is_special))
+    };
+    ends.extend(NAMES.iter().filter_map(|name| special(name)));
+    if special("<|return|>").is_none() {
+        ends.extend(special(END));
     }
     let mut seen = Vec::new();
     ends.retain(|id| {

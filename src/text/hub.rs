@@ -1,6 +1,7 @@
 //! The kinds of tokenizer.json without a compact encoder, handled by the `tokenizers` crate.
 
 use super::added::Added;
+use super::apart::apart;
 use super::bytelevel;
 use super::marks::MARK;
 use super::spm::SPACE;
@@ -8,7 +9,6 @@ use super::tokenizer::{Encoder, Parts};
 use super::vocabulary::{Kind, MAX_TOKENS, Vocabulary};
 use crate::error::{Error, Result};
 use serde_json::Value;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::tokenizer::{AddedVocabulary, Model, OffsetReferential, OffsetType, PreTokenizer};
 
 /// A tokenizer of the crate, used in parts because the whole does too much: its `encode` builds
@@ -125,12 +125,12 @@ fn spelling(decoder: &Value) -> Result<Spelling> {
     }
 }
 
-/// Runs code of the crate, which indexes unchecked when a file contradicts itself: such a panic
-/// must not leave the library. The code changes nothing that outlives a panic.
-fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+/// Runs code of the crate, which indexes unchecked when a file contradicts itself and calls itself
+/// for every level of it: neither must end the process. It changes nothing that outlives a panic.
+fn guarded<T: Send>(run: impl FnOnce() -> tokenizers::Result<T> + Send) -> Result<T> {
+    match apart(run) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Error::Tokenizer(error.to_string())),
-        Err(_) => Err(Error::Tokenizer("tokenizer.huggingface.json contradicts itself".into())),
+        Err(trouble) => Err(Error::Tokenizer(format!("tokenizer.huggingface.json: {trouble}"))),
     }
 }

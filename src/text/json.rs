@@ -8,6 +8,7 @@
 use super::added::Added;
 use super::bpe::Bpe;
 use super::bytelevel;
+use super::demands;
 use super::hub::Hub;
 use super::pretokenize::Pretokenizer;
 use super::tokenizer::{Encoder, Parts};
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 pub(super) fn read(text: &str, bos: Option<u32>) -> Result<Parts> {
     let json: Value = serde_json::from_str(text)
         .map_err(|e| Error::Tokenizer(format!("tokenizer.huggingface.json is not JSON: {e}")))?;
+    demands::check(&json)?;
     let add_bos = bos.is_some_and(|bos| begins_with(&json["post_processor"], bos));
     let parts = match byte_level(&json)? {
         Some(parts) => parts,

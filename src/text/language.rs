@@ -32,6 +32,16 @@ impl Language {
         Ok(Language::new(tokenizer, template))
     }
 
+    /// The tokenizer of `model` with another chat template than its file's.
+    ///
+    /// # Errors
+    /// Those of the tokenizer, and [`Error::Template`] if the template can't be used.
+    pub fn with_template(model: &Model, template: &str) -> Result<Language> {
+        let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
+        let template = ChatTemplate::for_tokenizer(Some(template), &tokenizer)?;
+        Ok(Language::new(tokenizer, Ok(template)))
+    }
+
     /// A tokenizer with a template, or with the reason why there is none.
     pub fn new(tokenizer: Tokenizer, template: Result<ChatTemplate>) -> Language {
         let template = template.map_err(|e| match e {

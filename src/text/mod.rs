@@ -18,6 +18,7 @@ mod bytelevel;
 mod chat;
 mod classes;
 mod clock;
+mod demands;
 mod ends;
 mod from_gguf;
 mod ggml;

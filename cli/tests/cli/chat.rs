@@ -30,7 +30,10 @@ fn a_chat_feeds_what_its_template_writes() {
 fn commands_work_over_a_pipe_too() {
     let input = b"Hello\n/stats\n\n/reset\n/stats\nHello\n/help\n/fly now\n/quit\nnever seen\n";
     let ran = attamba_with(["chat", "-m", random_model(), "--greedy", "-n", "6"], input);
-    assert_eq!(ran.stderr, "unknown command /fly; /help lists the commands\n");
+    assert_eq!(
+        ran.stderr,
+        "unknown command /fly; /help lists the commands, // begins a message with a slash\n"
+    );
     let text = ran.ok();
     let lines: Vec<&str> = text.lines().collect();
     let positions: Vec<&&str> = lines.iter().filter(|l| l.starts_with("position")).collect();
@@ -65,11 +68,14 @@ fn a_chat_in_a_file_goes_on_in_the_next_run() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (kept, other) = (path("kept"), path("other"));
     let whole = answers(&[], "Hello\nAnd then?\nWhy?\n");
-    let save = ["--save", &kept];
+    let save = ["--save", &kept, "--commands"];
     assert_eq!(answers(&save, "Hello\n"), whole[..1]);
     assert_eq!(answers(&save, &format!("And then?\n/save {other}\n")), whole[1..2]);
     assert_eq!(answers(&save, "Why?\n"), whole[2..]);
-    assert_eq!(answers(&[], &format!("Something else\n/load {other}\nWhy?\n"))[1..], whole[2..]);
+    assert_eq!(
+        answers(&["--commands"], &format!("Something else\n/load {other}\nWhy?\n"))[1..],
+        whole[2..]
+    );
 
     let run = |path: &str| ["chat", "-m", random_model(), "--save", path].map(str::to_owned);
     attamba([&run(&kept)[..], &["--system".into(), "Be brief.".into()]].concat())
@@ -77,8 +83,82 @@ fn a_chat_in_a_file_goes_on_in_the_next_run() {
     attamba(["chat", "--save", &kept]).fails("it was saved with another model");
     std::fs::write(&kept, "not a chat, though long enough to have a header of one, it seems")
         .unwrap();
+    attamba(run(&kept)).fails("is not a saved session");
+    std::fs::write(&kept, [&b"attamba\0"[..], &[0; 200]].concat()).unwrap();
     attamba(run(&kept)).fails("saved session: ");
-    attamba_with(["chat", "-m", random_model()], b"/load nowhere\n").fails("nowhere: ");
+    attamba_with(["chat", "-m", random_model(), "--commands"], b"/load nowhere\n")
+        .fails("nowhere: ");
+}
+
+/// Whoever pipes a text into a chat does not let it write files.
+#[test]
+fn a_pipe_commands_no_files_unless_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept");
+    let input = format!("Hello\n/save {0}\n/load {0}\nHello\n", path.display());
+    let args = ["chat", "-m", random_model(), "-n", "2"];
+    let ran = attamba_with(args, input.as_bytes());
+    assert_eq!(ran.stderr.matches("see --commands").count(), 2, "{}", ran.stderr);
+    assert_eq!(ran.ok().lines().count(), 2);
+    assert!(!path.exists());
+    attamba_with([&args[..], &["--commands"]].concat(), input.as_bytes()).ok();
+    assert!(path.exists());
+}
+
+#[test]
+fn a_chat_replaces_nothing_but_saved_chats() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("notes"), "precious").unwrap();
+    std::fs::copy(random_model(), path("model")).unwrap();
+    for file in [path("notes"), path("model"), path(""), path("no/such/folder")] {
+        let args = ["chat", "-m", random_model(), "-n", "2"];
+        let ran = attamba_with([&args[..], &["--save", &file]].concat(), b"Hello\n");
+        assert!(ran.stdout.is_empty(), "before the first answer");
+        ran.fails(file.trim_end_matches('/'));
+        attamba_with([&args[..], &["--commands"]].concat(), format!("/save {file}\n").as_bytes())
+            .fails(file.trim_end_matches('/'));
+    }
+    assert_eq!(std::fs::read_to_string(path("notes")).unwrap(), "precious");
+    assert_eq!(std::fs::read(path("model")).unwrap(), std::fs::read(random_model()).unwrap());
+    // Nothing was said, so nothing is left.
+    attamba(["chat", "-m", random_model(), "--save", &path("new")]).ok();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_file_has_one_chat_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept");
+    let place = attamba::session::Place::claim(&path).unwrap();
+    let run = || {
+        let path = path.to_str().unwrap();
+        attamba_with(["chat", "-m", random_model(), "-n", "2", "--save", path], b"Hello\n")
+    };
+    run().fails("another program saves to it");
+    drop(place);
+    run().ok();
+    run().ok();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_saved_chat_stays_private() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    symlink(&file, &link).unwrap();
+    let mode = || file.metadata().unwrap().permissions().mode() & 0o777;
+    let run = || {
+        let path = link.to_str().unwrap();
+        attamba_with(["chat", "-m", random_model(), "-n", "2", "--save", path], b"Hello\n").ok()
+    };
+    run();
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o660)).unwrap();
+    run();
+    assert_eq!(mode(), 0o660);
+    assert!(link.is_symlink());
 }
 
 #[test]
@@ -148,8 +228,9 @@ fn a_chat_over_a_pipe_ends_with_its_input_or_with_an_error() {
     assert_eq!(attamba(["chat"]).ok(), "");
     let text = attamba_with(["chat", "-n", "3", "--system", "Be brief."], b"Hi").ok();
     assert!(text.ends_with('\n'), "{text}");
-    attamba_with(["chat"], b"caf\xe9\n")
-        .fails("standard input: stream did not contain valid UTF-8");
+    let ran = attamba_with(["chat", "-n", "3"], b"Hi\ncaf\xe9\nHi\n");
+    assert!(ran.stderr.contains("line 2 of standard input is not UTF-8"), "{}", ran.stderr);
+    assert_eq!(ran.ok().lines().count(), 2, "the chat continues");
     attamba(["chat", "--ring", "many"]).refused("invalid value 'many'");
 }
 
@@ -160,4 +241,40 @@ fn ctrl_c_on_a_terminal_stops_the_answer_only() {
     let script = include_str!("terminal.py");
     let args = [env!("CARGO_BIN_EXE_attamba"), random_model()];
     assert_eq!(crate::python::run_python(script, &args).trim(), "well");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_prompt_loses_no_line_and_leaves_the_terminal_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = include_str!("prompt.py");
+    let args = [env!("CARGO_BIN_EXE_attamba"), random_model(), folder.path().to_str().unwrap()];
+    assert_eq!(crate::python::run_python(script, &args).trim(), "well");
+}
+
+#[test]
+fn a_message_may_begin_with_a_slash_and_a_command_says_what_it_needs() {
+    let input = b"//etc/hosts: what is that?\n/shrink\n/quit now\n/help me\n/etc/hosts\n";
+    let ran = attamba_with(["chat", "-m", random_model(), "-n", "3"], input);
+    let said = "/shrink needs a size, such as 512K\n/quit takes nothing after it\n\
+                /help takes nothing after it\nunknown command /etc/hosts; /help lists the commands, \
+                // begins a message with a slash\n";
+    assert_eq!(ran.stderr, said);
+    assert_eq!(ran.ok().lines().count(), 1);
+    let ran = attamba_with(["chat", "-m", random_model(), "--commands"], b"/save\n/load\n");
+    assert_eq!(ran.stderr, "/save needs a file\n/load needs a file\n");
+}
+
+#[test]
+fn another_template_replaces_a_broken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("broken"), "{{").unwrap();
+    std::fs::write(path("good"), "{{ messages[-1].content }}").unwrap();
+    let chat = ["chat", "-m", random_model(), "--greedy", "-n", "5", "--template"];
+    let answer = attamba_with([&chat[..], &[&path("good")]].concat(), b"Hello\n").ok();
+    let generate = ["generate", "-m", random_model(), "--greedy", "-n", "5", "-p", "Hello"];
+    assert_eq!(answer, attamba(generate).ok());
+    attamba([&chat[..], &[&path("broken")]].concat()).fails("chat template: ");
+    attamba([&chat[..], &[&path("missing")]].concat()).fails("missing");
 }

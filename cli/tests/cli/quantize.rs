@@ -2,7 +2,7 @@
 
 use crate::command::attamba;
 use crate::{file, folder, logits, random_model, wide_model};
-use attamba::gguf::Gguf;
+use attamba::gguf::{Gguf, Writer};
 use std::path::Path;
 
 /// Largest relative error of the logits after a conversion from F32: three times what this model
@@ -17,6 +17,44 @@ const BOUNDS: [(&str, f64, u32); 8] = [
     ("Q4_K", 0.6, 14),
     ("Q4_0", 0.6, 2),
 ];
+
+/// A model of `model` in `folder`, with one value of one tensor that is not a number.
+fn damaged(folder: &tempfile::TempDir, name: &str, tensor: &str) -> String {
+    let whole = Gguf::read(random_model()).unwrap();
+    let mut writer = Writer::with_metadata_of(&whole);
+    let tensors: Vec<_> = whole.tensors().collect();
+    for &tensor in &tensors {
+        writer.tensor_like(tensor).unwrap();
+    }
+    let path = folder.path().join(name);
+    writer
+        .write_file(&path, |index, out| {
+            let mut bytes = tensors[index].data().to_vec();
+            if tensors[index].name() == tensor {
+                bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            }
+            out.write_all(&bytes)
+        })
+        .unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_not_a_number_is_found_and_named() {
+    let folder = folder();
+    let text = file(&folder, "text", "abc");
+    for tensor in ["blk.0.ffn_down.weight", "output_norm.weight"] {
+        let model = damaged(&folder, "damaged", tensor);
+        let out = folder.path().join("out");
+        for dtype in ["F16", "F32"] {
+            attamba(["quantize", &model, out.to_str().unwrap(), dtype])
+                .fails(&format!("tensor {tensor} contains the value NaN"));
+        }
+        assert!(!out.exists());
+        attamba(["generate", "-m", &model, "-p", "abc", "-n", "8"]).fails("no token can be chosen");
+        attamba(["perplexity", &text, "-m", &model]).fails("logits that are not numbers");
+    }
+}
 
 #[test]
 fn the_logits_stay_near_those_of_the_original() {
