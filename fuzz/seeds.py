@@ -80,13 +80,23 @@ def tokenizers():
         yield f"gpt2-bare-{number}", switches(2, 0b111000) + sections(gpt2, merge_lines, words_of)
 
 
+TEMPLATES = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m['content'] | trim + eos_token }}{% endfor %}",
+    "{% set ns = namespace(n=0, x=[]) %}{% for m in messages[1:] %}{% set ns.x = ns.x + [m] %}{% endfor %}{{ ns.x ~ '' }}",
+    "{% macro m(a, b=[1, (2, 3)]) %}{{ a * 2 }}{{ b | tojson(indent=2) }}{% endmacro %}{{ m('x') if 1 == 1 else m(2) }}",
+    "{%- if messages[0].role in ['system'] and not none -%}{{ raise_exception('no') }}{% elif {} %}{% endif %}",
+)
+
+
 def main():
-    for target in ("gguf", "model", "tokenizer"):
+    for target in ("gguf", "model", "tokenizer", "template"):
         (HERE / "corpus" / target).mkdir(parents=True, exist_ok=True)
     for seed, (name, sizes) in enumerate(MODELS.items()):
         path = HERE / "corpus" / "model" / f"{name}.gguf"
         reference.make(str(path), seed, sizes)
         (HERE / "corpus" / "gguf" / path.name).write_bytes(path.read_bytes())
+    for number, source in enumerate(TEMPLATES):
+        (HERE / "corpus" / "template" / str(number)).write_text(source)
     for name, data in tokenizers():
         (HERE / "corpus" / "tokenizer" / name).write_bytes(data)
 

@@ -240,7 +240,7 @@ impl Chat {
             written.is_ok()
         });
         written?;
-        if !ends_line {
+        if !ends_line && (begun || result.is_ok()) {
             writeln!(out)?;
             out.flush()?;
         }

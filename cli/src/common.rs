@@ -245,6 +245,7 @@ pub fn note(text: impl std::fmt::Display) {
 pub fn sentence(e: &anyhow::Error) -> String {
     let advice = e.chain().filter_map(|cause| cause.downcast_ref()).find_map(|e| match e {
         attamba::Error::OutOfMemory { .. } => Some("; a smaller --budget or --ring needs less"),
+        attamba::Error::Template(_) => Some("; --template FILE takes another template"),
         _ => None,
     });
     printable(&format!("{e:#}")) + advice.unwrap_or_default()

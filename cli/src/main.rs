@@ -25,6 +25,7 @@ mod shown;
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::any::TypeId;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -66,6 +67,9 @@ fn main() -> ExitCode {
     for sub in command.clone().get_subcommands() {
         command = command.mut_subcommand(sub.get_name(), |sub| {
             sub.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
+                true if arg.get_value_parser().type_id() == TypeId::of::<usize>() => {
+                    arg.allow_negative_numbers(true).value_parser(count)
+                }
                 true => arg.allow_negative_numbers(true),
                 false => arg,
             })
@@ -97,6 +101,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A number of something; the error says what it may be.
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected", usize::MAX))
 }
 
 fn run(command: Command) -> Result<()> {

@@ -77,7 +77,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "ID=VALUE", value_parser = bias)]
     bias: Vec<(u32, f32)>,
     /// Seed of the draws: the same seed gives the same text [default: a random one]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     seed: Option<u64>,
 }
 
@@ -127,6 +127,15 @@ impl SamplingArgs {
         log::info!("seed {seed}");
         Ok((Sampler::new(s.with_seed(seed))?, seed))
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "a whole number from 0 to {} is expected; without a seed it is a random one",
+            u64::MAX
+        )
+    })
 }
 
 fn bias(text: &str) -> Result<(u32, f32), String> {

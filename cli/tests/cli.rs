@@ -147,8 +147,9 @@ fn absurd_numbers_are_refused_in_a_sentence() {
     generate(&["--bias", "1=inf"]).fails("the bias of token 1 is inf");
     generate(&["--bias", "one"]).refused("a token id and a number such as 42=-1.5");
     attamba(["generate", "-p", "a", "-n", "-1"]).refused("invalid value '-1' for '--limit");
-    generate(&["--seed", "-1"]).refused("invalid value '-1' for '--seed");
-    generate(&["--ring", "-2.5"]).refused("invalid value '-2.5' for '--ring");
+    generate(&["--seed", "-1"]).refused("a whole number from 0 to 18446744073709551615");
+    generate(&["--top-k", "-1"]).refused("a whole number from 0 to 18446744073709551615");
+    generate(&["--ring", "-2.5"]).refused("a whole number from 0 to");
 }
 
 #[test]

@@ -716,7 +716,7 @@ attamba_status attamba_session_reach(const struct attamba_session *session,
                                      size_t *length);
 
 // Saves the session at `path`: its state, and the messages of its chat. An existing file stays
-// intact until the new one is complete.
+// intact until the new one is complete, and is replaced only if it is a saved session.
 //
 // One thread at a time. ATTAMBA_STATUS_IO if the file can't be written, ATTAMBA_STATUS_PAUSED
 // while paused; the session is unchanged.

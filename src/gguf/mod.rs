@@ -259,8 +259,10 @@ impl Gguf {
 fn at_path(path: &Path, open: impl FnOnce(&File) -> Result<Gguf>) -> Result<Gguf> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
     let file = File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.is_dir() {
-        return Err(Error::Gguf(format!("{} is a directory", path.display())));
+    let kind = file.metadata().map_err(io)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a directory" } else { "a pipe or a device, not a file" };
+        return Err(Error::Gguf(format!("{} is {what}", path.display())));
     }
     open(&file).map_err(|e| match e {
         Error::Io { error, .. } => io(error),

@@ -28,7 +28,7 @@ const NAMES: [&str; 17] = [
     "<|eom|>",
     "<|call|>",
 ];
-/// The end of a turn, unless the family has `<|return|>`: then it ends each message of one.
+/// The end of a turn, unless the family has `<|return|>` and `<|call|>`: then it ends each message.
 const END: &str = "<|end|>";
 
 /// The tokens that end a generation, starting with those that the file specifies.
@@ -39,7 +39,7 @@ pub(super) fn of(source: &TextSource, vocabulary: &Vocabulary, added: &Added) ->
         found.filter(|&id| vocabulary.kind(id).is_some_and(Kind::is_special))
     };
     ends.extend(NAMES.iter().filter_map(|name| special(name)));
-    if special("<|return|>").is_none() {
+    if special("<|return|>").is_none() || special("<|call|>").is_none() {
         ends.extend(special(END));
     }
     let mut seen = Vec::new();

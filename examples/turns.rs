@@ -1,0 +1,69 @@
+//! A chat of many short turns: shows that a turn takes as long, and the session as much memory, at
+//! the end as at the start.
+//!
+//!     cargo run --release --example turns -- [MODEL] [TURNS]
+//!
+//! By default the bundled model and 200000 turns; a tiny model is made by
+//! `spec/reference.py make FILE --set vocab=94`. Each row of the table covers the thousand turns that
+//! end at its number. The text of a chat stays in memory until the chat is reset; it is counted
+//! separately from the rest of RSS, which is the system's figure (Linux only).
+
+use attamba::{
+    Budget, Conversation, Engine, EngineOptions, Language, Model, Options, Result, Sampler,
+    Sampling, Session,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const PIECE: usize = 1000;
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let path = args.next().unwrap_or_else(|| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/models/attamba-stories.gguf").to_owned()
+    });
+    let turns: usize = args.next().map_or(200_000, |n| n.parse().expect("a number"));
+
+    let model = Arc::new(Model::read(path)?);
+    let language = Language::from_model(&model)?;
+    let engine = Engine::cpu(model, &EngineOptions::new().threads(1))?;
+    let options = Options { budget: Budget::Tokens(256), ..Options::default() };
+    let session = Session::open(&engine, options)?;
+    let memory = session.memory();
+    let mut chat = Conversation::new(session, Sampler::new(Sampling::greedy())?, language, None);
+
+    println!("| turn | us per turn | text KiB | RSS KiB without it |\n|--:|--:|--:|--:|");
+    let (mut first, mut last) = (None, Duration::ZERO);
+    for piece in 1..=turns / PIECE {
+        let start = Instant::now();
+        for _ in 0..PIECE {
+            chat.answer("Hi", 1, &mut |_| true)?;
+        }
+        last = start.elapsed() / PIECE as u32;
+        first.get_or_insert(last);
+        if piece.is_power_of_two() || piece == turns / PIECE {
+            // The messages, and the text that was made of them.
+            let text =
+                chat.messages().iter().map(|m| 2 * m.content.len() + m.role.len()).sum::<usize>()
+                    + chat.messages().len() * size_of_val(&chat.messages()[0]);
+            let (text, rss) = (text as i64 / 1024, resident_kib());
+            let rss = rss.map_or("-".to_owned(), |kib| (kib - text).to_string());
+            println!("| {} | {} | {text} | {rss} |", piece * PIECE, last.as_micros());
+        }
+    }
+    if let Some(first) = first {
+        println!(
+            "\nthe last turns took {:.2}x the first",
+            last.as_secs_f64() / first.as_secs_f64()
+        );
+    }
+    assert_eq!(chat.session().memory(), memory, "the session's own figures never change");
+    Ok(())
+}
+
+/// RSS of this process.
+fn resident_kib() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
