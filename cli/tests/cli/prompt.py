@@ -27,13 +27,16 @@ class Chat:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
 
+    def read(self):
+        if select.select([self.terminal], [], [], 0.1)[0]:
+            self.seen += os.read(self.terminal, 4096)
+
     def until(self, text, times=1):
         """Reads on until `text` was printed that many times."""
         end = time.monotonic() + 60
         while self.seen.count(text) < times:
-            if select.select([self.terminal], [], [], 0.1)[0]:
-                self.seen += os.read(self.terminal, 4096)
-            elif time.monotonic() > end:
+            self.read()
+            if time.monotonic() > end:
                 sys.exit(f"{text!r} was not printed {times} times, but {self.seen[-2000:]!r}")
 
     def send(self, data):
@@ -43,8 +46,7 @@ class Chat:
         end = time.monotonic() + 60
         # Whoever writes to a terminal that nobody reads waits.
         while self.process.poll() is None and time.monotonic() < end:
-            if select.select([self.terminal], [], [], 0.1)[0]:
-                self.seen += os.read(self.terminal, 4096)
+            self.read()
         status = self.process.poll()
         if status != code:
             self.process.kill()
@@ -75,8 +77,10 @@ for number in signal.SIGTERM, signal.SIGHUP:
     chat = Chat("-n", "100000000", "--save", file)
     chat.until(b"> ")
     chat.send(b"Hello\r")
-    chat.until(b"Hello\r\n")
-    time.sleep(0.5)  # The answer has begun.
+    chat.until(b"Hello")
+    answer = len(chat.seen) + 500
+    while len(chat.seen) < answer:
+        chat.read()
     chat.process.send_signal(number)
     chat.end(128 + number)
     if os.path.getsize(file) < 1000:
