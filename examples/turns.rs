@@ -26,8 +26,8 @@ fn main() -> Result<()> {
 
     let model = Arc::new(Model::read(path)?);
     let language = Language::from_model(&model)?;
-    let engine = Engine::cpu(model, &EngineOptions::new().threads(1))?;
-    let options = Options { budget: Budget::Tokens(256), ..Options::default() };
+    let engine = Engine::cpu(model, &EngineOptions::default().with_threads(1))?;
+    let options = Options::default().with_budget(Budget::Tokens(256));
     let session = Session::open(&engine, options)?;
     let memory = session.memory();
     let mut chat = Conversation::new(session, Sampler::new(Sampling::greedy())?, language, None);

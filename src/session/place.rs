@@ -30,7 +30,7 @@ impl Place {
     /// another program has claimed it.
     pub fn claim(path: impl Into<PathBuf>) -> Result<Place> {
         let path = path.into();
-        let io = |source| Error::Io { path: path.clone(), source };
+        let io = |error| Error::Io { path: path.clone(), error };
         let target = followed(&path).map_err(io)?;
         // Until the file that is locked is still the one of that name.
         loop {
