@@ -15,7 +15,7 @@
 //! [arXiv 2411.17685]: https://arxiv.org/abs/2411.17685
 
 #[doc = include_str!("../README.md")]
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "text"))]
 struct Readme;
 
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
@@ -24,6 +24,7 @@ compile_error!(
 );
 
 mod cache;
+#[cfg(feature = "text")]
 pub mod conversation;
 mod engine;
 mod error;
@@ -37,9 +38,11 @@ pub mod quant;
 mod replace;
 pub mod sample;
 pub mod session;
+#[cfg(feature = "text")]
 pub mod text;
 
 pub use cache::{Eviction, KvType};
+#[cfg(feature = "text")]
 pub use conversation::Conversation;
 #[cfg(feature = "gpu")]
 pub use engine::Adapter;
@@ -48,4 +51,5 @@ pub use error::{Error, Result};
 pub use model::Model;
 pub use sample::{Sampler, Sampling};
 pub use session::{Budget, Options, Session};
+#[cfg(feature = "text")]
 pub use text::Language;

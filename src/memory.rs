@@ -2,6 +2,7 @@
 //! alone.
 
 use crate::cache::Plan;
+#[cfg(feature = "text")]
 use crate::conversation::most_checkpoint_bytes;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
@@ -168,6 +169,12 @@ impl Growth {
             (states + plan.boundaries(closed), layers + 1)
         })
     }
+}
+
+/// Without text there are no chats.
+#[cfg(not(feature = "text"))]
+fn most_checkpoint_bytes(_: &ModelSpec, _: Geometry) -> Result<u64> {
+    Ok(0)
 }
 
 /// A number of bytes for people: `22.9 MiB`.

@@ -9,6 +9,8 @@ mod header;
 mod lost;
 mod options;
 mod pause;
+#[cfg(feature = "text")]
+mod pieces;
 mod place;
 mod reach;
 mod sequence;
@@ -21,11 +23,16 @@ pub use crate::cache::MOST_WINDOW;
 use crate::cache::{Eviction, MOST_CHUNK};
 pub use budget::Budget;
 pub use cancel::Cancel;
-pub(crate) use generate::{AtEnd, Generation, Speech};
-pub use generate::{Finish, Pieces};
+pub use generate::Finish;
+#[cfg(feature = "text")]
+pub(crate) use generate::{AtEnd, Generation};
 pub use lost::History;
 pub use options::Options;
 pub use pause::Pause;
+#[cfg(feature = "text")]
+pub use pieces::Pieces;
+#[cfg(feature = "text")]
+pub(crate) use pieces::Speech;
 pub use place::Place;
 pub use reach::{Heads, Reach};
 pub use shrink::Shrink;
@@ -278,6 +285,7 @@ impl Session {
     }
 
     /// What determines the memory of the session.
+    #[cfg(any(feature = "text", feature = "internals"))]
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
     }

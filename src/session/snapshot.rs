@@ -1,10 +1,11 @@
 //! A session at some point in time, kept in memory: to return to, or to continue from twice.
 
 use super::Session;
-use super::header::FARTHEST;
 use crate::engine::Geometry;
 use crate::error::{Error, Result};
-use crate::model::{Model, ModelSpec};
+use crate::model::Model;
+#[cfg(feature = "text")]
+use crate::model::ModelSpec;
 use std::sync::Arc;
 
 /// A session at some point in time. Takes as much memory as the part of the state that was in use,
@@ -22,8 +23,9 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The maximum bytes that a snapshot of a session of this geometry holds.
+    #[cfg(feature = "text")]
     pub(crate) fn most_bytes(spec: &ModelSpec, geometry: Geometry) -> Result<u64> {
-        let tables = geometry.layout(spec)?.most_numbers(FARTHEST).saturating_mul(8);
+        let tables = geometry.layout(spec)?.most_numbers(super::header::FARTHEST).saturating_mul(8);
         let logits = 4 * spec.vocab as u64;
         Ok(geometry.state_bytes(spec).saturating_add(tables).saturating_add(logits))
     }
