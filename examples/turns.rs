@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 
 const PIECE: usize = 1000;
 
+/// Any vocabulary spells it, and an answer is written as it was generated.
+const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }};{% endfor %}\
+    {% if add_generation_prompt %}<assistant>{% endif %}";
+
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let path = args.next().unwrap_or_else(|| {
@@ -25,7 +29,7 @@ fn main() -> Result<()> {
     let turns: usize = args.next().map_or(200_000, |n| n.parse().expect("a number"));
 
     let model = Arc::new(Model::read(path)?);
-    let language = Language::from_model(&model)?;
+    let language = Language::with_template(&model, TEMPLATE)?;
     let engine = Engine::cpu(model, &EngineOptions::default().with_threads(1))?;
     let options = Options::default().with_budget(Budget::Tokens(256));
     let session = Session::open(&engine, options)?;

@@ -23,16 +23,16 @@ pub struct Args {
     #[command(flatten)]
     memory: MemoryArgs,
     /// Tokens of a prompt; 0 to skip this test
-    #[arg(short, long, default_value_t = 512, value_name = "N")]
+    #[arg(short, long, default_value_t = 512, value_name = "N", value_parser = crate::number::at_most::<{ 1 << 20 }>)]
     prompt: usize,
     /// Tokens generated, one at a time; 0 to skip this test
-    #[arg(short = 'n', long, default_value_t = 64, value_name = "N")]
+    #[arg(short = 'n', long, default_value_t = 64, value_name = "N", value_parser = crate::number::at_most::<{ 1 << 20 }>)]
     generate: usize,
     /// Tokens processed beforehand: one or more numbers such as 0,4096
-    #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',')]
+    #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',', value_parser = crate::number::at_most::<{ 1 << 24 }>)]
     depth: Vec<usize>,
     /// Repetitions of each test
-    #[arg(short, long, default_value_t = 5, value_name = "N")]
+    #[arg(short, long, default_value_t = 5, value_name = "N", value_parser = crate::number::at_most::<10_000>)]
     repeat: usize,
     /// Output format
     #[arg(long, value_enum, default_value = "table")]

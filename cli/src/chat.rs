@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
     /// Maximum number of tokens per answer
-    #[arg(short = 'n', long = "limit", default_value_t = 512, value_name = "N")]
+    #[arg(short = 'n', long = "limit", default_value_t = 512, value_name = "N", value_parser = crate::number::count)]
     limit: usize,
     /// Let messages that spell special tokens, such as <|im_end|>, become these tokens
     #[arg(long)]

@@ -49,7 +49,7 @@ pub struct EngineArgs {
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
     /// Threads of the CPU engine [default: the performance cores]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = crate::number::count)]
     pub threads: Option<usize>,
 }
 

@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     prompt: PromptArgs,
     /// Maximum number of tokens to generate
-    #[arg(short = 'n', long = "limit", default_value_t = 256, value_name = "N")]
+    #[arg(short = 'n', long = "limit", default_value_t = 256, value_name = "N", value_parser = crate::number::count)]
     limit: usize,
     /// Also print the prompt
     #[arg(long)]

@@ -22,10 +22,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Feed the tokens in blocks of these sizes, such as 1,7,3; the last size repeats to the end
-    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = crate::number::count)]
     split: Vec<usize>,
     /// Chunk states per layer [default: all]
-    #[arg(long, value_name = "STATES")]
+    #[arg(long, value_name = "STATES", value_parser = crate::number::count)]
     ring: Option<usize>,
     /// How keys and values are stored
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]

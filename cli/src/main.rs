@@ -13,6 +13,7 @@ mod logits;
 mod loss;
 mod memory;
 mod merge;
+mod number;
 mod perplexity;
 mod plot;
 mod profile;
@@ -25,7 +26,6 @@ mod shown;
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use std::any::TypeId;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -67,9 +67,6 @@ fn main() -> ExitCode {
     for sub in command.clone().get_subcommands() {
         command = command.mut_subcommand(sub.get_name(), |sub| {
             sub.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
-                true if arg.get_value_parser().type_id() == TypeId::of::<usize>() => {
-                    arg.allow_negative_numbers(true).value_parser(count)
-                }
                 true => arg.allow_negative_numbers(true),
                 false => arg,
             })
@@ -101,11 +98,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// A number of something; the error says what it may be.
-fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected", usize::MAX))
 }
 
 fn run(command: Command) -> Result<()> {

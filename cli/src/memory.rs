@@ -38,17 +38,17 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Chunk lengths [default: those that the model was trained with]
-    #[arg(long, value_name = "TOKENS", value_delimiter = ',')]
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', value_parser = crate::number::count)]
     chunks: Vec<usize>,
     /// Tokens before the current one that stay visible [default: that of the model]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::count)]
     window: Option<usize>,
     /// Lengths of text, with a suffix such as 8K
     #[arg(
         long,
         value_name = "TOKENS",
         value_delimiter = ',',
-        value_parser = common::bytes,
+        value_parser = crate::number::tokens,
         default_value = "1K,2K,4K,8K,16K,32K,64K,128K,256K,512K,1M"
     )]
     contexts: Vec<u64>,
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Measure one session, in this process: chunk, window, tokens
-    #[arg(long, hide = true, value_delimiter = ',')]
+    #[arg(long, hide = true, value_delimiter = ',', value_parser = crate::number::count)]
     one: Vec<usize>,
     #[command(flatten)]
     engine: EngineArgs,

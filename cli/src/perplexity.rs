@@ -29,7 +29,7 @@ pub struct Args {
     /// Text file in UTF-8; - is standard input
     file: String,
     /// Tokens per window; 0 for the whole text in one session
-    #[arg(short, long, default_value_t = 512, value_name = "N")]
+    #[arg(short, long, default_value_t = 512, value_name = "N", value_parser = crate::number::count)]
     context: usize,
     /// Also print the perplexity by position in the window
     #[arg(long)]

@@ -40,10 +40,10 @@ pub struct Args {
     )]
     lengths: Vec<u64>,
     /// Positions of the facts, in percent of the text
-    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "10,30,50,70,90")]
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "10,30,50,70,90", value_parser = crate::number::long_count)]
     depths: Vec<u64>,
     /// Texts per length, each with a fact at every depth
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = crate::number::long_count)]
     trials: u64,
     /// Your own facts: a JSON object per line with statement, question and answer, and a lead if
     /// the answer begins with words other than the secret

@@ -19,7 +19,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Keep only the K most likely tokens; 0 keeps all [default: 40]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = crate::number::count)]
     top_k: Option<usize>,
     /// Keep only the most likely tokens that together have this probability; 1 keeps all
     /// [default: 0.95]
@@ -47,10 +47,10 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     dry_base: Option<f32>,
     /// DRY: ignore repetitions shorter than N tokens [default: 2]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::number::count)]
     dry_allowed_length: Option<usize>,
     /// DRY: look for repetitions in the last N tokens; 0 is off [default: 1024]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::number::count)]
     dry_penalty_last_n: Option<usize>,
     /// DRY: no repetition extends across TEXT; may be given several times; "none" for no such text
     /// [default: line feed, colon, quote, asterisk]
@@ -61,7 +61,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     repeat_penalty: Option<f32>,
     /// Number of recent tokens that the penalties consider, including the prompt [default: 64]
-    #[arg(long, value_name = "N", alias = "repeat-last")]
+    #[arg(long, value_name = "N", alias = "repeat-last", value_parser = crate::number::count)]
     repeat_last_n: Option<usize>,
     /// Subtract this from the logit of a recent token for each time it occurs; 0 is off [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]

@@ -63,7 +63,7 @@ pub struct MemoryArgs {
     #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "ring")]
     pub budget: Option<u64>,
     /// Chunk states per layer, including the sink [default: the training context]
-    #[arg(long, value_name = "STATES")]
+    #[arg(long, value_name = "STATES", value_parser = crate::number::count)]
     pub ring: Option<usize>,
     /// How keys and values are stored: f16, f32 or int8, or different for heads that see far, such
     /// as far=int8,near=f16 [default: f16; int8 where only that fits the budget]
@@ -71,22 +71,22 @@ pub struct MemoryArgs {
     pub kv: Option<KvByHead>,
     /// KV heads that see far, the first ones of the model's profile; 0 for none [default: those
     /// worth their bytes, as many as the budget allows]
-    #[arg(long, value_name = "HEADS")]
+    #[arg(long, value_name = "HEADS", value_parser = crate::number::count)]
     pub far: Option<usize>,
     /// Tokens that the other heads see at least [default: as the profile says]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::long_count)]
     pub near: Option<u64>,
     /// Tokens that heads see if they see far [default: the training context]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::long_count)]
     pub horizon: Option<u64>,
     /// Eviction policy: what goes when the memory is full
     #[arg(long, alias = "overflow", value_enum, default_value = "drop", value_name = "POLICY")]
     pub eviction: EvictionName,
     /// Tokens per chunk [default: that of the model]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::count)]
     pub chunk: Option<usize>,
     /// Tokens before the current one that stay visible [default: that of the model]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::count)]
     pub window: Option<usize>,
 }
 

@@ -16,8 +16,11 @@ VALUES = [
     "0", "-1", "-0.0", "1e999", "nan", "inf", "-inf", "1e-45", "3.5e38", "1000000000", "4294967295", "4294967296",
     "9223372036854775807", "18446744073709551615", "18446744073709551616", "", "x", "1T", "99999999999G",
 ]
-# How long an answer or a text may get is up to whoever asks for it.
-ENDLESS = {("chat", "limit"), ("generate", "limit")}
+# How long an answer gets, and how often something is measured, is up to whoever asks for it.
+ENDLESS = {
+    ("chat", "limit"), ("generate", "limit"), ("recall", "trials"), ("profile", "trials"), ("remember", "texts"),
+    ("remember", "needles"), ("recall", "lengths"), ("profile", "lengths"), ("remember", "tokens"),
+}
 SECONDS = 60
 
 
@@ -45,15 +48,16 @@ BASES = {
     "quantize": [model, "out", "F16", "--force"],
     "bench": [*named, "--prompt", "4", "--generate", "2"],
     "memory": named,
-    "recall": named,
-    "profile": named,
+    "recall": [*named, "--lengths", "256", "--trials", "1"],
+    "profile": [model, "--lengths", "64", "--trials", "1"],
+    "remember": [*named, "--tokens", "256", "--texts", "1", "--needles", "1"],
     "logits": [model, "--tokens", "1,2", "--out", "out"],
 }
 failures = runs = 0
 for command, base in BASES.items():
     found = run(command, "--help").stdout
     for option, kind in sorted(set(re.findall(r"--([a-z0-9-]+) <([^>]+)>", found))):
-        if kind in ("FILE", "PATH", "OUT") or (command, option) in ENDLESS:
+        if kind.startswith(("FILE", "OUT", "IN")) or (command, option) in ENDLESS:
             continue
         others = [part for i, part in enumerate(base) if f"--{option}" not in (part, base[i - 1] if i else "")]
         for value in VALUES:

@@ -46,17 +46,17 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lengths", "trials", "seed", "text", "chat", "threads"])]
     from: Option<PathBuf>,
     /// Number of far heads [default: those that pay at least 0.3 of what the best pays]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::number::count)]
     far: Option<usize>,
     /// Tokens that the other heads should see at least [default: 512, or that of the file]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::count)]
     near: Option<usize>,
     /// Lengths of the texts in tokens
     #[arg(
         long,
         value_name = "TOKENS",
         value_delimiter = ',',
-        value_parser = common::bytes,
+        value_parser = crate::number::tokens,
         default_value = "1K,2K"
     )]
     lengths: Vec<u64>,
@@ -78,7 +78,7 @@ pub struct Args {
     #[command(flatten)]
     file: FileArgs,
     /// Threads [default: the performance cores]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = crate::number::count)]
     threads: Option<usize>,
 }
 

@@ -41,13 +41,13 @@ pub struct Args {
     #[arg(long, value_name = "FRACTION", value_delimiter = ',', default_value = "1/4,1/8,1/16")]
     budgets: Vec<Fraction>,
     /// Length of a text in tokens
-    #[arg(long, value_name = "TOKENS", value_parser = common::bytes, default_value = "8K")]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::tokens, default_value = "8K")]
     tokens: u64,
     /// Number of stretches to predict, at most; fewer if the text is shorter
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = crate::number::count)]
     texts: usize,
     /// Number of facts to recall
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = crate::number::long_count)]
     needles: u64,
     /// UTF-8 text to predict and to hide facts in; - is standard input [default: Alice in
     /// Wonderland]
