@@ -55,7 +55,7 @@ impl Interrupt {
             }
             this.cancel();
         })
-        .context("Ctrl-C can't be handled")?;
+        .context("Ctrl-C can't be handled: the system may refuse another thread")?;
         #[cfg(unix)]
         interrupt.at_the_end();
         Ok(interrupt)

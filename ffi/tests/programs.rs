@@ -21,7 +21,9 @@ fn run(file: &str, flags: &[&str], more: &[&str], drivers: bool) {
     let mut command =
         common::command(&program, &[common::model().as_ref(), folder.path().as_ref()]);
     // Freed memory is given back soon, so that what a program measures is what it holds.
-    command.args(more).env("ASAN_OPTIONS", "quarantine_size_mb=1");
+    // More memory than there is is refused, as without the sanitizer.
+    let memory = "quarantine_size_mb=1:allocator_may_return_null=1:max_allocation_size_mb=4096";
+    command.args(more).env("ASAN_OPTIONS", memory);
     if !drivers {
         command.env("VK_ICD_FILENAMES", "/nowhere").env("VK_DRIVER_FILES", "/nowhere");
     }
@@ -57,6 +59,11 @@ fn a_gpu_if_only_in_software() {
 #[test]
 fn wrong_use_of_every_function_is_an_error_code() {
     passes("misuse.c", &[]);
+}
+
+#[test]
+fn absurd_numbers_are_errors_or_work() {
+    passes("numbers.c", &[]);
 }
 
 #[test]

@@ -128,9 +128,9 @@ fn spelling(decoder: &Value) -> Result<Spelling> {
 /// Runs code of the crate, which indexes unchecked when a file contradicts itself and calls itself
 /// for every level of it: neither must end the process. It changes nothing that outlives a panic.
 fn guarded<T: Send>(run: impl FnOnce() -> tokenizers::Result<T> + Send) -> Result<T> {
-    match apart(run) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Error::Tokenizer(error.to_string())),
-        Err(trouble) => Err(Error::Tokenizer(format!("tokenizer.huggingface.json: {trouble}"))),
+    match apart(run)? {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(Error::Tokenizer(error.to_string())),
+        None => Err(Error::Tokenizer("tokenizer.huggingface.json contradicts itself".into())),
     }
 }

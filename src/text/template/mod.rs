@@ -77,7 +77,7 @@ impl ChatTemplate {
             environment.template_from_named_str(NAME, &guarded)?;
             Ok((environment, guarded))
         });
-        let (environment, guarded) = parsed.map_err(Error::Template)?.map_err(|e| failed(&e))?;
+        let (environment, guarded) = parsed?.ok_or_else(broken)?.map_err(|e| failed(&e))?;
         let (bos, eos) = (bos.to_owned(), eos.to_owned());
         Ok(ChatTemplate { environment, source, guarded, bos, eos })
     }
@@ -120,7 +120,7 @@ impl ChatTemplate {
             environment.set_fuel(Some(limits.fuel));
             environment.render_named_str(NAME, &self.guarded, context)
         });
-        rendered.map_err(Error::Template)?.map_err(|e| failed(&e))
+        rendered?.ok_or_else(broken)?.map_err(|e| failed(&e))
     }
 
     /// The source of the template, as rendered.
@@ -197,6 +197,11 @@ fn without_generation(source: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// The template made the engine panic.
+fn broken() -> Error {
+    Error::Template("it contradicts itself".into())
 }
 
 /// The error in one sentence, with the line of the template.
