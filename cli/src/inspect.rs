@@ -1,6 +1,7 @@
 //! `attamba inspect`: what a GGUF file contains, and what it will cost to run.
 
 use crate::common::{MemoryArgs, ModelArgs, printable, size};
+use crate::finite;
 use anyhow::Result;
 use attamba::KvType;
 use attamba::gguf::{Gguf, Tensor, Value};
@@ -37,6 +38,9 @@ pub struct Args {
     /// List the metadata; long values are truncated, except with --json
     #[arg(long)]
     metadata: bool,
+    /// Also read all weights, and name tensors with values that are not numbers
+    #[arg(long)]
+    values: bool,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -145,9 +149,13 @@ pub fn run(args: Args) -> Result<()> {
     };
     let options = args.memory.options();
     let report = Report::new(&path, gguf, &model, options)?;
+    let damaged = if args.values { Some(damaged(gguf)?) } else { None };
     let mut out = std::io::stdout().lock();
     if args.json {
         let mut whole = serde_json::to_value(&report)?;
+        if let Some(damaged) = &damaged {
+            whole["not_numbers"] = damaged.iter().map(|(name, _)| name.clone()).collect();
+        }
         if args.tensors {
             whole["tensors"] = gguf.tensors().map(tensor_json).collect();
         }
@@ -158,6 +166,15 @@ pub fn run(args: Args) -> Result<()> {
         writeln!(out, "{}", serde_json::to_string_pretty(&whole)?)?;
     } else {
         report.write(&mut out)?;
+        match damaged.as_deref() {
+            None => {}
+            Some([]) => writeln!(out, "values        all are numbers")?,
+            Some(damaged) => {
+                for (name, value) in damaged {
+                    writeln!(out, "values        {} contains {value}", printable(name))?;
+                }
+            }
+        }
         if args.metadata {
             writeln!(out, "\nmetadata:")?;
             for (key, value) in gguf.metadata() {
@@ -169,6 +186,17 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     Ok(out.flush()?)
+}
+
+/// Tensors with values that are not numbers, and the first such value.
+fn damaged(gguf: &Gguf) -> Result<Vec<(String, f32)>> {
+    let mut found = Vec::new();
+    for tensor in gguf.tensors() {
+        if let Some(value) = finite::first_that_is_not(tensor)? {
+            found.push((tensor.name().to_owned(), value));
+        }
+    }
+    Ok(found)
 }
 
 impl Report {

@@ -6,6 +6,7 @@ mod bench;
 mod chat;
 mod common;
 mod facts;
+mod finite;
 mod generate;
 mod inspect;
 mod interrupt;

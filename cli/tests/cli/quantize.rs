@@ -42,7 +42,10 @@ fn damaged(folder: &tempfile::TempDir, name: &str, tensor: &str) -> String {
 #[test]
 fn what_is_not_a_number_is_found_and_named() {
     let folder = folder();
-    let text = file(&folder, "text", "abc");
+    let abc = file(&folder, "text", "abc");
+    for sound in [random_model(), wide_model()] {
+        assert!(attamba(["inspect", sound, "--values"]).ok().contains("all are numbers"));
+    }
     for tensor in ["blk.0.ffn_down.weight", "output_norm.weight"] {
         let model = damaged(&folder, "damaged", tensor);
         let out = folder.path().join("out");
@@ -51,8 +54,12 @@ fn what_is_not_a_number_is_found_and_named() {
                 .fails(&format!("tensor {tensor} contains the value NaN"));
         }
         assert!(!out.exists());
+        let text = attamba(["inspect", &model, "--values"]).ok();
+        assert!(text.contains(&format!("values        {tensor} contains NaN\n")), "{text}");
+        let json = attamba(["inspect", &model, "--values", "--json"]).ok();
+        assert!(json.contains("not_numbers") && json.contains(tensor), "{json}");
         attamba(["generate", "-m", &model, "-p", "abc", "-n", "8"]).fails("no token can be chosen");
-        attamba(["perplexity", &text, "-m", &model]).fails("logits that are not numbers");
+        attamba(["perplexity", &abc, "-m", &model]).fails("logits that are not numbers");
     }
 }
 
