@@ -137,7 +137,7 @@ case ${1:-} in
 "" | -h | --help) list ;;
 smollm2)
     smollm2_base
-    make_model "$into/smollm2.gguf" 0e566252990765205c7ae751d9bf81217da06188dbf7a6b7c9627f13161c5e9c \
+    make_model "$into/smollm2.gguf" 3304779f4977de1d7ae2f3ef0cf7781a0df313657cf5c7722361f625adc4a9fc \
         profile "$base" --from "$here/smollm2/profile.json" --force --into
     ;;
 smollm2-attamba)

@@ -9,7 +9,7 @@ models/fetch.sh smollm2
 again=$(models/fetch.sh smollm2)
 grep -q 'smollm2.gguf is already there' <<<"$again"
 cargo run --quiet --release --bin attamba -- inspect models/fetched/smollm2.gguf --budget 23M |
-    grep -q '12 of 90 heads see the last 8,192 tokens'
+    grep -q '14 of 90 heads see the last 8,192 tokens'
 
 models/fetch.sh smollm2-attamba
 again=$(models/fetch.sh smollm2-attamba)

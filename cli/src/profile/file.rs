@@ -103,7 +103,7 @@ mod tests {
     fn the_profile_in_the_repository_is_whole() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/smollm2/profile.json");
         let profile = Profile::read(Path::new(path)).unwrap();
-        assert_eq!((profile.heads.len(), profile.far_count, profile.near_window), (90, 12, 512));
+        assert_eq!((profile.heads.len(), profile.far_count, profile.near_window), (90, 14, 512));
         assert!(profile.heads.is_sorted_by(|a, b| a.attention >= b.attention));
         let mut places: Vec<_> = profile.heads.iter().map(|h| (h.layer, h.head)).collect();
         places.sort_unstable();

@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// One fact is hidden in the first half of each text and asked for at its end. There are five
 /// kinds, worded differently from those of `recall`. For each KV head the attention is measured
 /// that the tokens of question and answer pay to the statement of the fact, by the query head that
-/// pays it most; heads are ranked by the mean over all texts. Those that pay at least 0.3 of what
-/// the best head pays are far; if even that one pays less than a tenth of its attention, none is.
+/// pays it most; heads are ranked by the mean over all texts. Those that pay at least a quarter of
+/// what the best head pays are far; if even that one pays less than a tenth of its attention, none is.
 /// How sure the ranking is shows in two halves of the texts: how many of the far heads do they
 /// agree on?
 ///
@@ -45,7 +45,7 @@ pub struct Args {
     /// Take the profile from a file instead of measuring it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lengths", "trials", "seed", "text", "chat", "threads"])]
     from: Option<PathBuf>,
-    /// Number of far heads [default: those that pay at least 0.3 of what the best pays]
+    /// Number of far heads [default: those that pay at least a quarter of what the best pays]
     #[arg(long, value_name = "N", value_parser = crate::number::count)]
     far: Option<usize>,
     /// Tokens that the other heads should see at least [default: 512, or that of the file]

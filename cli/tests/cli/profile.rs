@@ -30,7 +30,7 @@ fn every_head_is_ranked() {
     let all = (0..3).flat_map(|layer| (0..4).map(move |head| (layer, head)));
     assert_eq!(places, all.collect::<Vec<_>>());
     let far = found["far_count"].as_u64().unwrap() as usize;
-    assert!(far > 0 && attention[far - 1] >= 0.299 * attention[0], "{attention:?}");
+    assert!(far > 0 && attention[far - 1] >= 0.249 * attention[0], "{attention:?}");
     assert_eq!(found["near_window"], 512);
     assert_eq!(found["halves"]["of"], far);
     let texts = json!({"lengths": [40, 90], "trials": 3, "seed": 0, "chat": false});
