@@ -19,6 +19,15 @@ pub mod arch {
     pub use crate::model::arch::*;
 }
 
+#[cfg(feature = "text")]
+pub use crate::text::source::TextSource;
+
+/// The tokenizer of a source.
+#[cfg(feature = "text")]
+pub fn tokenizer(source: &TextSource) -> Result<crate::text::Tokenizer> {
+    crate::text::Tokenizer::new(source)
+}
+
 /// The engine of a backend.
 pub fn engine(backend: impl Backend + 'static) -> Engine {
     Engine::new(backend)

@@ -6,7 +6,7 @@ use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Session};
-use attamba::text::{ChatTemplate, Language, TextSource, Tokenizer};
+use attamba::text::{ChatTemplate, Language, Tokenizer};
 use attamba::{Engine, EngineOptions, KvType};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ fn an_instruction_that_was_read_ahead_answers_alike() {
 fn a_turn_of_a_long_chat_is_written_as_the_whole_chat() {
     let mut fixture = Fixture::new();
     let model = Arc::clone(fixture.engine.model());
-    let tokenizer = || Tokenizer::new(&TextSource::from_gguf(model.gguf()).unwrap()).unwrap();
+    let tokenizer = || Tokenizer::from_gguf(model.gguf()).unwrap();
     let numbered = "{% for m in messages %}[{{ loop.index }}]{{ m.content }}\n{% endfor %}\
                     {% if add_generation_prompt %}[{{ messages|length + 1 }}]{% endif %}";
     for (template, instruction) in [(None, None), (None, Some("Be kind.")), (Some(numbered), None)]

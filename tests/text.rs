@@ -5,7 +5,8 @@ mod common;
 
 use attamba::Error;
 use attamba::gguf::Gguf;
-use attamba::text::{Chat, ChatTemplate, Detokenizer, Message, TextSource, Tokenizer};
+use attamba::internals::{self, TextSource};
+use attamba::text::{Chat, ChatTemplate, Detokenizer, Message, Tokenizer};
 use common::python::run_python;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -152,7 +153,7 @@ impl Arrays {
     }
 
     fn compare(&self, pre: &str) -> Tokenizer {
-        let tokenizer = Tokenizer::new(&self.source(pre)).unwrap();
+        let tokenizer = internals::tokenizer(&self.source(pre)).unwrap();
         let verdict = judge(json!({ "byte_level": {
             "tokens": self.tokens, "types": self.types, "merges": self.merges, "pre": pre,
         }}));
@@ -165,7 +166,7 @@ impl Arrays {
 #[test]
 fn bundled_tokenizer_equals_the_package() {
     let source = TextSource { huggingface_json: Some(bundled_json()), ..TextSource::default() };
-    let tokenizer = Tokenizer::new(&source).unwrap();
+    let tokenizer = internals::tokenizer(&source).unwrap();
     let verdict = judge(json!({ "huggingface": bundled_json() }));
     compare("bundled", &tokenizer, &verdict, "special");
     compare("bundled", &tokenizer, &verdict, "plain");
@@ -255,7 +256,7 @@ fn sentencepiece_models_equal_the_package() {
         let verdict = judge(request);
         let number = |v: &Value| v.as_f64().unwrap();
         let prefix = settings["add_dummy_prefix"] != false;
-        let tokenizer = Tokenizer::new(&TextSource {
+        let tokenizer = internals::tokenizer(&TextSource {
             model: Some("llama"),
             tokens: strs(&verdict["tokens"]),
             scores: verdict["scores"]
@@ -291,7 +292,7 @@ fn sentencepiece_models_equal_the_package() {
 fn bundled() -> &'static Tokenizer {
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
         let json = TextSource { huggingface_json: Some(bundled_json()), ..Default::default() };
-        Tokenizer::new(&json).unwrap()
+        internals::tokenizer(&json).unwrap()
     });
     &TOKENIZER
 }
@@ -313,7 +314,7 @@ fn chatml_source(bos: Option<u32>, add_bos: Option<bool>) -> Tokenizer {
     tokens.extend(["<|im_start|>", "<|im_end|>", "<s>", "▁"].map(String::from));
     let mut types = vec![6; 256];
     types.extend([CONTROL, CONTROL, CONTROL, NORMAL]);
-    Tokenizer::new(&TextSource {
+    internals::tokenizer(&TextSource {
         model: Some("llama"),
         tokens: tokens.iter().map(|t| &t[..]).collect(),
         scores: vec![0.0; tokens.len()],
@@ -386,7 +387,7 @@ proptest! {
             text = text.replacen(WORDS[a], WORDS[b], 1);
         }
         let source = TextSource { huggingface_json: Some(&text), ..TextSource::default() };
-        if let Ok(tokenizer) = Tokenizer::new(&source)
+        if let Ok(tokenizer) = internals::tokenizer(&source)
             && let Ok(tokens) = tokenizer.encode("abc <|end|> abacus é", true)
         {
             tokenizer.decode(&tokens);
@@ -420,7 +421,7 @@ proptest! {
             bos,
             ..TextSource::default()
         };
-        if let Ok(tokenizer) = Tokenizer::new(&source)
+        if let Ok(tokenizer) = internals::tokenizer(&source)
             && let Ok(tokens) = tokenizer.encode(&text, true)
         {
             prop_assert!(tokens.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
@@ -458,7 +459,7 @@ fn other_kinds_of_json_equal_the_package() {
     added.push(more);
     let text = json.to_string();
     let source = TextSource { huggingface_json: Some(&text), ..TextSource::default() };
-    let tokenizer = Tokenizer::new(&source).unwrap();
+    let tokenizer = internals::tokenizer(&source).unwrap();
     let verdict = judge(json!({ "huggingface": text }));
     compare("other", &tokenizer, &verdict, "special");
     compare("other", &tokenizer, &verdict, "plain");
@@ -469,7 +470,7 @@ fn other_kinds_of_json_equal_the_package() {
 }
 
 fn refused(source: &TextSource) -> String {
-    match Tokenizer::new(source) {
+    match internals::tokenizer(source) {
         Err(Error::Tokenizer(text)) => text,
         other => panic!("{other:?}"),
     }
@@ -484,7 +485,7 @@ fn contradictions_are_refused_in_a_sentence() {
         merges: vec!["a b"],
         ..TextSource::default()
     };
-    assert!(Tokenizer::new(&good()).is_ok());
+    assert!(internals::tokenizer(&good()).is_ok());
     let spm = || TextSource {
         model: Some("llama"),
         tokens: vec!["<unk>", "a"],
@@ -492,7 +493,7 @@ fn contradictions_are_refused_in_a_sentence() {
         token_types: vec![2, 1],
         ..TextSource::default()
     };
-    assert!(Tokenizer::new(&spm()).is_ok());
+    assert!(internals::tokenizer(&spm()).is_ok());
 
     let cases = [
         (TextSource::default(), "neither"),
@@ -523,9 +524,9 @@ fn contradictions_are_refused_in_a_sentence() {
         assert!(text.contains(expected), "{text:?} should contain {expected:?}");
     }
     let cannot = TextSource { token_types: vec![1, 1], add_space_prefix: Some(false), ..spm() };
-    let cannot = Tokenizer::new(&cannot).unwrap();
+    let cannot = internals::tokenizer(&cannot).unwrap();
     assert!(cannot.encode("z", false).unwrap_err().to_string().contains("\"z\""));
-    let unknown = Tokenizer::new(&spm()).unwrap();
+    let unknown = internals::tokenizer(&spm()).unwrap();
     assert_eq!(unknown.encode("zzza", false).unwrap(), [0, 1]);
 }
 
@@ -546,7 +547,7 @@ fn an_answer_ends_with_any_usual_end() {
             eos: Some(eos),
             ..TextSource::default()
         };
-        let tokenizer = Tokenizer::new(&source).unwrap();
+        let tokenizer = internals::tokenizer(&source).unwrap();
         let all = 0..names.len() as u32 + 2;
         all.filter(|&id| tokenizer.is_end(id)).collect::<Vec<_>>()
     };
@@ -604,7 +605,8 @@ fn a_json_that_asks_for_too_much_is_refused() {
         { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
     ] });
     let text = with("normalizer", usual);
-    Tokenizer::new(&TextSource { huggingface_json: Some(&text), ..TextSource::default() }).unwrap();
+    internals::tokenizer(&TextSource { huggingface_json: Some(&text), ..TextSource::default() })
+        .unwrap();
 }
 
 #[test]
@@ -617,7 +619,7 @@ fn roles_of_tokens() {
         merges: vec!["a b".into()],
     };
     let source = TextSource { bos: Some(5), eos: Some(4), ..arrays.source("llama3") };
-    let t = Tokenizer::new(&source).unwrap();
+    let t = internals::tokenizer(&source).unwrap();
     assert_eq!((t.vocab_size(), t.bos(), t.eos(), t.eot()), (8, Some(5), Some(4), None));
     assert!(t.add_bos() && !t.add_eos());
     let special: Vec<u32> = (0..9).filter(|&id| t.is_special(id)).collect();
@@ -634,7 +636,7 @@ fn roles_of_tokens() {
     assert_eq!(t.encode("ab<|end|>", false).unwrap(), [2]);
 
     let without = TextSource { add_bos: Some(false), ..source };
-    assert!(!Tokenizer::new(&without).unwrap().add_bos());
+    assert!(!internals::tokenizer(&without).unwrap().add_bos());
 }
 
 #[test]
@@ -814,7 +816,7 @@ fn a_model_without_a_template_gets_one_that_fits_its_tokens() {
             eos: Some(1),
             ..TextSource::default()
         };
-        let tokenizer = Tokenizer::new(&source).unwrap();
+        let tokenizer = internals::tokenizer(&source).unwrap();
         let template = ChatTemplate::for_tokenizer(None, &tokenizer).unwrap();
         template.render(&[Message::system("S"), Message::user("U")], true).unwrap()
     };
@@ -888,7 +890,7 @@ fn with_chatml() -> Vec<(String, Tokenizer)> {
     let mut all = vec![("SentencePiece".to_owned(), chatml_source(None, None))];
     for path in models("models").into_iter().chain(models("models/fetched")) {
         let gguf = Gguf::read(&path).unwrap();
-        let tokenizer = Tokenizer::new(&TextSource::from_gguf(&gguf).unwrap()).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
         if tokenizer.id_of("<|im_end|>").is_some() {
             all.push((path.display().to_string(), tokenizer));
         }
@@ -910,7 +912,7 @@ fn with_chatml() -> Vec<(String, Tokenizer)> {
     }
     let json = json.to_string();
     let source = TextSource { huggingface_json: Some(&json), ..TextSource::default() };
-    all.push(("tokenizers".to_owned(), Tokenizer::new(&source).unwrap()));
+    all.push(("tokenizers".to_owned(), internals::tokenizer(&source).unwrap()));
     all
 }
 
@@ -998,7 +1000,7 @@ fn the_usual_names_of_ends_count_beside_what_a_file_says() {
             eom,
             ..TextSource::default()
         };
-        let tokenizer = Tokenizer::new(&source).unwrap();
+        let tokenizer = internals::tokenizer(&source).unwrap();
         (0..names.len() as u32).filter(|&id| tokenizer.is_end(id)).collect::<Vec<_>>()
     };
     assert_eq!(ends(None, None, None), [1, 2, 3, 4, 5]);
@@ -1018,7 +1020,7 @@ fn breakers_are_the_tokens_that_spell_them() {
         types: vec![NORMAL; 6],
         merges: vec!["a b".into(), "c a".into(), "b c".into()],
     };
-    let t = Tokenizer::new(&arrays.source("gpt-2")).unwrap();
+    let t = internals::tokenizer(&arrays.source("gpt-2")).unwrap();
     let found = t.dry_breakers(&["ab", "abc", ""]).unwrap();
     let want: [&[u32]; 6] = [&[0, 1], &[0, 5], &[2], &[2, 3], &[4, 1], &[4, 5]];
     assert_eq!(found, want);

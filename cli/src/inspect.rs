@@ -9,7 +9,7 @@ use attamba::memory::Growth;
 use attamba::model::Model;
 use attamba::quant::DType;
 use attamba::session::{Heads, Options};
-use attamba::text::{TextSource, Tokenizer};
+use attamba::text::Tokenizer;
 use serde::Serialize;
 use serde_json::{Map, json};
 use std::io::Write;
@@ -340,21 +340,15 @@ impl Chunks {
 
 impl TokenizerReport {
     fn new(gguf: &Gguf) -> TokenizerReport {
-        let source = match TextSource::from_gguf(gguf) {
-            Ok(source) => source,
-            Err(e) => {
-                return TokenizerReport { kind: None, entries: None, reason: Some(e.to_string()) };
-            }
+        // A key of the wrong type is an error of the tokenizer, which names it.
+        let text = |key| gguf.str(key).ok().flatten();
+        let kind = match (text("tokenizer.ggml.model"), text("tokenizer.ggml.pre")) {
+            _ if gguf.get("tokenizer.huggingface.json").is_some() => "tokenizer.json".to_owned(),
+            (Some(model), Some(pre)) => format!("{model}, {pre}"),
+            (Some(model), None) => model.to_owned(),
+            (None, _) => return TokenizerReport { kind: None, entries: None, reason: None },
         };
-        let kind = match (source.huggingface_json, source.model, source.pre) {
-            (Some(_), ..) => "tokenizer.json".to_owned(),
-            (None, Some(model), Some(pre)) => format!("{model}, {pre}"),
-            (None, Some(model), None) => model.to_owned(),
-            (None, None, _) => {
-                return TokenizerReport { kind: None, entries: None, reason: None };
-            }
-        };
-        let tokenizer = Tokenizer::new(&source);
+        let tokenizer = Tokenizer::from_gguf(gguf);
         TokenizerReport {
             kind: Some(kind),
             entries: tokenizer.as_ref().ok().map(Tokenizer::vocab_size),
@@ -440,8 +434,8 @@ fn value_json(value: Value) -> serde_json::Value {
         Value::Array(array) => array.iter().map(value_json).collect(),
         Value::F32(x) => x.into(),
         Value::F64(x) => x.into(),
-        Value::U64(x) => x.into(),
-        integer => integer.as_i128().and_then(|x| i64::try_from(x).ok()).into(),
+        Value::Int(x) => u64::try_from(x).map_or_else(|_| i64::try_from(x).ok().into(), Into::into),
+        _ => serde_json::Value::Null,
     }
 }
 

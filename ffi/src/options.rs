@@ -544,9 +544,7 @@ mod tests {
         let json = r#"{"version":"1.0","added_tokens":[],"decoder":{"type":"ByteLevel"},
             "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true},
             "model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}}"#;
-        let source =
-            runtime::text::TextSource { huggingface_json: Some(json), ..Default::default() };
-        let tokenizer = runtime::text::Tokenizer::new(&source).expect("a tokenizer");
+        let tokenizer = runtime::text::Tokenizer::from_json(json).expect("a tokenizer");
         let chat = Options::chat(&tokenizer).expect("defaults").with_dry_breakers(Vec::new());
         assert_eq!(Sampling::CHAT.options(), chat);
         let options = SessionOptions::DEFAULT.options().expect("the defaults make sense");

@@ -6,7 +6,7 @@ use attamba::{Engine, EngineOptions, Error, KvType};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::session::{Budget, Options, Session};
-use attamba::text::{TextSource, Tokenizer};
+use attamba::text::{Tokenizer};
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ const MOST_LAYERS: usize = 16;
 fn run(bytes: &[u8]) -> Result<(), Error> {
     let model = Arc::new(Model::from_gguf(Gguf::from_bytes(bytes.to_vec())?)?);
     // The tokenizer has its own target; here it meets keys of the wrong types.
-    let _ = TextSource::from_gguf(model.gguf()).and_then(|source| Tokenizer::new(&source));
+    let _ = Tokenizer::from_gguf(model.gguf());
     if model.sizes().layers > MOST_LAYERS {
         return Ok(());
     }

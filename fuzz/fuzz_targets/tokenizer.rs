@@ -7,7 +7,8 @@
 
 #![no_main]
 
-use attamba::text::{Detokenizer, TextSource, Tokenizer};
+use attamba::internals::{self, TextSource};
+use attamba::text::{Detokenizer, Tokenizer};
 use libfuzzer_sys::fuzz_target;
 
 /// The first eight bytes.
@@ -66,7 +67,7 @@ fn byte_tokens(byte_level: bool) -> Vec<String> {
 }
 
 fn exercise(source: &TextSource, text: &str) {
-    let tokenizer = match Tokenizer::new(source) {
+    let tokenizer = match internals::tokenizer(source) {
         Ok(tokenizer) => tokenizer,
         Err(e) => {
             assert!(!e.to_string().is_empty());

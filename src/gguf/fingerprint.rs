@@ -10,7 +10,7 @@ const SAMPLE: usize = 256;
 impl Gguf {
     /// A fingerprint of metadata, tensor table and weights, the same on every machine. The weights
     /// are sampled: 512 bytes of each tensor.
-    pub fn fingerprint(&self) -> u128 {
+    pub(crate) fn fingerprint(&self) -> u128 {
         let mut hash = Xxh3::new();
         for entry in &self.metadata {
             hash.update(&(entry.key.len() as u64).to_le_bytes());

@@ -13,7 +13,8 @@ mod value;
 mod write;
 
 pub use tensor::Tensor;
-pub use value::{Array, Value, ValueType};
+use value::ValueType;
+pub use value::{Array, Value};
 pub use write::Writer;
 
 use crate::error::{Error, Result};
@@ -34,7 +35,6 @@ use tensor::TensorEntry;
 pub struct Gguf {
     source: Source,
     version: u32,
-    alignment: u64,
     metadata: Vec<Entry>,
     by_key: HashMap<String, usize>,
     tensors: Vec<TensorEntry>,
@@ -102,11 +102,6 @@ impl Gguf {
     /// Version of the format: 2 or 3.
     pub fn version(&self) -> u32 {
         self.version
-    }
-
-    /// Alignment of tensor data, in bytes.
-    pub fn alignment(&self) -> u64 {
-        self.alignment
     }
 
     /// Whether the file is mapped rather than copied into memory.

@@ -95,7 +95,7 @@ impl Gguf {
         for tensor in &mut tensors {
             locate(tensor, data_start, data_bytes, alignment)?;
         }
-        Ok(Gguf { version, alignment, metadata, by_key, tensors, by_name, source })
+        Ok(Gguf { version, metadata, by_key, tensors, by_name, source })
     }
 }
 
@@ -220,14 +220,14 @@ impl<'a> Cursor<'a> {
 
     fn value_within(&mut self, kind: ValueType, depth: u32) -> Result<Value<'a>> {
         Ok(match kind {
-            ValueType::U8 => Value::U8(u8::from_le_bytes(self.array()?)),
-            ValueType::I8 => Value::I8(i8::from_le_bytes(self.array()?)),
-            ValueType::U16 => Value::U16(u16::from_le_bytes(self.array()?)),
-            ValueType::I16 => Value::I16(i16::from_le_bytes(self.array()?)),
-            ValueType::U32 => Value::U32(self.u32()?),
-            ValueType::I32 => Value::I32(i32::from_le_bytes(self.array()?)),
-            ValueType::U64 => Value::U64(self.u64()?),
-            ValueType::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
+            ValueType::U8 => Value::Int(u8::from_le_bytes(self.array()?).into()),
+            ValueType::I8 => Value::Int(i8::from_le_bytes(self.array()?).into()),
+            ValueType::U16 => Value::Int(u16::from_le_bytes(self.array()?).into()),
+            ValueType::I16 => Value::Int(i16::from_le_bytes(self.array()?).into()),
+            ValueType::U32 => Value::Int(self.u32()?.into()),
+            ValueType::I32 => Value::Int(i32::from_le_bytes(self.array()?).into()),
+            ValueType::U64 => Value::Int(self.u64()?.into()),
+            ValueType::I64 => Value::Int(i64::from_le_bytes(self.array()?).into()),
             ValueType::F32 => Value::F32(f32::from_le_bytes(self.array()?)),
             ValueType::F64 => Value::F64(f64::from_le_bytes(self.array()?)),
             ValueType::Bool => match self.take(1)? {

@@ -79,7 +79,7 @@ impl<'a> Tensor<'a> {
 
     /// Like [`Tensor::release`], for the bytes `part` of the data; anything beyond the data is
     /// ignored.
-    pub fn release_part(self, part: Range<usize>) {
+    pub(crate) fn release_part(self, part: Range<usize>) {
         if let Some(range) = &self.entry.range {
             let place = |at: usize| range.start + at.min(range.len());
             self.gguf.source.release(place(part.start)..place(part.end));

@@ -6,7 +6,6 @@ use std::fmt;
 /// Type number of a metadata value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-#[allow(missing_docs, reason = "the names say it all")]
 pub enum ValueType {
     U8 = 0,
     I8 = 1,
@@ -56,35 +55,23 @@ impl ValueType {
 /// A metadata value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it all")]
+#[non_exhaustive]
 pub enum Value<'a> {
-    U8(u8),
-    I8(i8),
-    U16(u16),
-    I16(i16),
-    U32(u32),
-    I32(i32),
+    /// Of any integer type.
+    Int(i128),
     F32(f32),
+    F64(f64),
     Bool(bool),
     /// Bytes that should be UTF-8, which is checked only by [`Value::as_str`].
     String(&'a [u8]),
     Array(Array<'a>),
-    U64(u64),
-    I64(i64),
-    F64(f64),
 }
 
 impl<'a> Value<'a> {
     /// The value of any integer type.
     pub fn as_i128(self) -> Option<i128> {
         match self {
-            Value::U8(x) => Some(x.into()),
-            Value::I8(x) => Some(x.into()),
-            Value::U16(x) => Some(x.into()),
-            Value::I16(x) => Some(x.into()),
-            Value::U32(x) => Some(x.into()),
-            Value::I32(x) => Some(x.into()),
-            Value::U64(x) => Some(x.into()),
-            Value::I64(x) => Some(x.into()),
+            Value::Int(x) => Some(x),
             _ => None,
         }
     }
@@ -119,18 +106,11 @@ impl<'a> Value<'a> {
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::U8(x) => write!(f, "{x}"),
-            Value::I8(x) => write!(f, "{x}"),
-            Value::U16(x) => write!(f, "{x}"),
-            Value::I16(x) => write!(f, "{x}"),
-            Value::U32(x) => write!(f, "{x}"),
-            Value::I32(x) => write!(f, "{x}"),
+            Value::Int(x) => write!(f, "{x}"),
             Value::F32(x) => write!(f, "{x}"),
             Value::Bool(x) => write!(f, "{x}"),
             Value::String(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
             Value::Array(array) => array.fmt(f),
-            Value::U64(x) => write!(f, "{x}"),
-            Value::I64(x) => write!(f, "{x}"),
             Value::F64(x) => write!(f, "{x}"),
         }
     }
@@ -139,8 +119,7 @@ impl fmt::Display for Value<'_> {
 /// An array of metadata values, decoded during iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
-    /// Type of the elements.
-    pub element: ValueType,
+    pub(super) element: ValueType,
     /// Number of elements.
     pub len: usize,
     pub(super) bytes: &'a [u8],

@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::gguf::Gguf;
 
 impl<'a> TextSource<'a> {
-    /// Reads the keys of `gguf`; a key of the wrong type is an error that names it, except for
-    /// the chat template, which is left out. The arrays are not read if a tokenizer.json makes them unnecessary.
+    /// Reads the keys of `gguf`; a key of the wrong type is an error that names it. The
+    /// arrays are not read if a tokenizer.json makes them unnecessary.
     pub fn from_gguf(gguf: &'a Gguf) -> Result<TextSource<'a>> {
         let huggingface_json = gguf.str("tokenizer.huggingface.json")?;
         let mut source = TextSource {
@@ -22,8 +22,6 @@ impl<'a> TextSource<'a> {
             add_bos: gguf.bool("tokenizer.ggml.add_bos_token")?,
             add_eos: gguf.bool("tokenizer.ggml.add_eos_token")?,
             add_space_prefix: gguf.bool("tokenizer.ggml.add_space_prefix")?,
-            // Text without messages needs none.
-            chat_template: gguf.str("tokenizer.chat_template").unwrap_or(None),
             ..TextSource::default()
         };
         if huggingface_json.is_none() {

@@ -1,6 +1,5 @@
 //! Text to tokens and back: tokenizer, streaming detokenizer and chat template.
 //!
-//! - [`TextSource`]: what a model file contains, the only input.
 //! - [`Tokenizer`]: text to tokens and back.
 //! - [`Detokenizer`]: text of tokens as they are generated, never half a code point.
 //! - [`ChatTemplate`] and [`Chat`]: messages to the text and the tokens a model was trained on.
@@ -29,7 +28,7 @@ mod language;
 mod marks;
 mod merge;
 mod pretokenize;
-mod source;
+pub(crate) mod source;
 mod spm;
 mod stream;
 mod template;
@@ -38,7 +37,6 @@ mod vocabulary;
 
 pub use chat::{Chat, Turn};
 pub use language::Language;
-pub use source::TextSource;
 pub use stream::Detokenizer;
 pub use template::{ChatTemplate, Message};
 pub use tokenizer::Tokenizer;

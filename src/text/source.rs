@@ -1,6 +1,6 @@
-//! What a model file says about its tokenizer and chat template.
+//! What a model file says about its tokenizer.
 
-/// The tokenizer and chat template of a model file, borrowed from it.
+/// The tokenizer of a model file, borrowed from it.
 ///
 /// Either `huggingface_json` is given, or `model` with the arrays that belong to it. The ids and
 /// flags apply in both cases.
@@ -40,6 +40,4 @@ pub struct TextSource<'a> {
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`.
     pub add_space_prefix: Option<bool>,
-    /// `tokenizer.chat_template`.
-    pub chat_template: Option<&'a str>,
 }

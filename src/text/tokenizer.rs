@@ -11,6 +11,7 @@ use super::spm::Spm;
 use super::vocabulary::{Kind, Vocabulary};
 use super::{ggml, json};
 use crate::error::{Error, Result};
+use crate::gguf::Gguf;
 use std::borrow::Cow;
 
 /// The tokenizer of a model. It may be shared between threads.
@@ -42,10 +43,26 @@ pub(super) enum Encoder {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer of a file: from its tokenizer.json if it has one, else from the arrays.
-    /// A file that contradicts itself, or names an unknown kind of tokenizer, is an
-    /// [`Error::Tokenizer`] that says where.
-    pub fn new(source: &TextSource) -> Result<Tokenizer> {
+    /// The tokenizer of a model file: from its tokenizer.json if it has one, else from its arrays.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the file contradicts itself or names an unknown kind of tokenizer,
+    /// [`Error::Model`] if a key has a value of the wrong type.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
+        Tokenizer::new(&TextSource::from_gguf(gguf)?)
+    }
+
+    /// The tokenizer of a tokenizer.json.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if it contradicts itself or is of an unknown kind.
+    pub fn from_json(json: &str) -> Result<Tokenizer> {
+        Tokenizer::new(&TextSource { huggingface_json: Some(json), ..TextSource::default() })
+    }
+
+    /// Builds a tokenizer. A source that contradicts itself, or names an unknown kind of tokenizer,
+    /// is an [`Error::Tokenizer`] that says where.
+    pub(crate) fn new(source: &TextSource) -> Result<Tokenizer> {
         let mut parts = match (source.huggingface_json, source.model) {
             (Some(text), _) => json::read(text, source.bos)?,
             (None, Some(model)) => ggml::read(source, model)?,

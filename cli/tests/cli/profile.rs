@@ -2,7 +2,7 @@
 
 use crate::command::{attamba, attamba_with, make_model};
 use crate::{file, folder, logits, random_model};
-use attamba::gguf::{Gguf, Value};
+use attamba::gguf::Gguf;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -65,7 +65,7 @@ fn the_model_gets_three_keys_and_stays_as_it_is() {
     assert_eq!(integers(&after, "attamba.memory.far_heads"), heads);
     let far = after.u32("attamba.memory.far_count").unwrap().unwrap();
     assert_eq!(json!(far), found["far_count"]);
-    assert_eq!(after.get("attamba.memory.near_window"), Some(Value::U32(300)));
+    assert_eq!(after.u32("attamba.memory.near_window").unwrap(), Some(300));
     same_but_for_the_profile(&before, &after);
     assert_eq!(logits(&out, "5,1,7,60"), logits(random_model(), "5,1,7,60"));
 
@@ -76,8 +76,8 @@ fn the_model_gets_three_keys_and_stays_as_it_is() {
     let args = ["profile", &out, "--from", &saved, "--into", &again, "--force", "--far", "1"];
     attamba([&args[..], &["--near", "64"]].concat()).ok();
     let after = Gguf::read(&again).unwrap();
-    assert_eq!(after.get("attamba.memory.far_count"), Some(Value::U32(1)));
-    assert_eq!(after.get("attamba.memory.near_window"), Some(Value::U32(64)));
+    assert_eq!(after.u32("attamba.memory.far_count").unwrap(), Some(1));
+    assert_eq!(after.u32("attamba.memory.near_window").unwrap(), Some(64));
     same_but_for_the_profile(&before, &after);
 }
 
