@@ -725,6 +725,10 @@ fn templates_render_as_python_does() {
     let marked = "{% for m in messages %}\n{%- generation -%}\n {{ m.role }}\n{% endgeneration %}\n\
         {% endfor %}.{{ 'generation' }}";
     assert_eq!(render(marked, &hello()[1..], false).unwrap(), "user\nassistant\n.generation");
+    // A list of the characters of a long message is not too large.
+    let long = [Message::user("x".repeat(100_000))];
+    let characters = "{{ messages[0].content | list | length }}";
+    assert_eq!(render(characters, &long, false).unwrap(), "100000");
     let lines = "{% for m in messages %}\r\n<{{ m.role }}>\r\n{% endfor %}\r\nend\r";
     assert_eq!(render(lines, &hello()[1..], false).unwrap(), "<user>\n<assistant>\nend");
     let date = render("{{ strftime_now('%Y-%m-%d') }}", &[], false).unwrap();

@@ -39,7 +39,7 @@ impl Limits {
         let bytes: usize = messages.iter().map(|m| m.role.len() + m.content.len()).sum();
         Limits {
             fuel: (1 << 20) + 1024 * count as u64 + bytes as u64,
-            weight: (1 << 14) + 8 * count + bytes / 4,
+            weight: (1 << 14) + 8 * count + 2 * bytes,
             time: Duration::from_secs(1) + Duration::from_micros(20) * count as u32,
         }
     }
