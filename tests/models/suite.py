@@ -205,13 +205,17 @@ def by_head_cases():
         far_length = 1 if sizes["arch"] == "llama" else int(rng.choice([1, 1, 2, 3, 8]))
         far = 1 if number < 4 else heads if number < 8 else int(rng.integers(1, listed + 1))
         profile = dict(far_heads=[int(n) for n in rng.permutation(heads)[:max(listed, far)]], far_length=far_length)
+        # The others never see further.
+        chunk = 1 if sizes["arch"] == "llama" else sizes["chunk"]
+        far_ring = max(int(rng.integers(1, 80)), -(-chunk // far_length))
+        rings = [n for n in rng.permutation([1, 2, 5, 12]) if n * chunk <= far_ring * far_length]
         yield dict(
             name=f"by head {number:02} {sizes} {profile}",
             file=f"by-head-{number:02}.gguf",
             kind="by head",
             tokens=[int(t) for t in rng.integers(sizes["vocab"], size=int(rng.integers(60, 200)))],
-            rings=[int(n) for n in rng.permutation([1, 2, 5, 12])[:2]],
-            far=[far, int(rng.integers(1, 80))],
+            rings=[int(n) for n in rings[:2]],
+            far=[far, far_ring],
             sizes=sizes,
             profile=profile,
         )

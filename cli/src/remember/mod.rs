@@ -40,9 +40,9 @@ pub struct Args {
     /// Fractions of the bytes of everything
     #[arg(long, value_name = "FRACTION", value_delimiter = ',', default_value = "1/4,1/8,1/16")]
     budgets: Vec<Fraction>,
-    /// Length of a text in tokens
-    #[arg(long, value_name = "TOKENS", value_parser = crate::number::tokens, default_value = "8K")]
-    tokens: u64,
+    /// Length of a text in tokens [default: 8K, or the whole text if it is shorter]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::tokens)]
+    tokens: Option<u64>,
     /// Number of stretches to predict, at most; fewer if the text is shorter
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = crate::number::count)]
     texts: usize,
@@ -66,6 +66,9 @@ pub struct Args {
     engine: EngineArgs,
 }
 
+/// Tokens of a text unless asked otherwise.
+const USUAL: u64 = 8192;
+
 /// The shortest and the longest text.
 const TOKENS: std::ops::RangeInclusive<u64> = 16..=1 << 24;
 
@@ -73,8 +76,8 @@ const TOKENS: std::ops::RangeInclusive<u64> = 16..=1 << 24;
 const MOST_NEEDLES: u64 = 1 << 16;
 
 pub fn run(args: Args) -> Result<()> {
-    if !TOKENS.contains(&args.tokens) {
-        let (tokens, least, most) = (args.tokens, TOKENS.start(), TOKENS.end());
+    if let Some(tokens) = args.tokens.filter(|tokens| !TOKENS.contains(tokens)) {
+        let (least, most) = (TOKENS.start(), TOKENS.end());
         bail!("texts of {tokens} tokens; the length must be between {least} and {most}");
     }
     if args.texts == 0 || !(1..=MOST_NEEDLES).contains(&args.needles) {
@@ -86,7 +89,6 @@ pub fn run(args: Args) -> Result<()> {
     }
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
-    let policies = policies(model, args.tokens, &args.budgets)?;
     let language = Language::from_model(model)?;
     let (name, book) = match &args.text {
         Some(path) if path == "-" => ("standard input", common::read_text(path)?),
@@ -98,18 +100,18 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
     }
-    let books: Vec<&[u32]> = tokens.chunks_exact(args.tokens as usize).take(args.texts).collect();
+    let length = args.tokens.unwrap_or(USUAL.min(tokens.len() as u64).max(*TOKENS.start()));
+    let books: Vec<&[u32]> = tokens.chunks_exact(length as usize).take(args.texts).collect();
     if books.is_empty() {
         bail!(
-            "{name} has {} tokens, and {} are to be predicted: name a longer one with --text, or \
-             fewer with --tokens",
-            tokens.len(),
-            args.tokens
+            "{name} has {} tokens, and {length} are to be predicted: name a longer one with \
+             --text, or fewer with --tokens",
+            tokens.len()
         );
     }
+    let policies = policies(model, length, &args.budgets)?;
     let haystack = Haystack::new(&language, &book, args.chat)?;
-    let texts =
-        Texts { haystack, tokens: args.tokens, books, needles: args.needles, seed: args.seed };
+    let texts = Texts { haystack, tokens: length, books, needles: args.needles, seed: args.seed };
     texts.check()?;
 
     let bar = ProgressBar::new(texts.work() * policies.len() as u64);
@@ -128,7 +130,7 @@ pub fn run(args: Args) -> Result<()> {
     bar.finish_and_clear();
     let report = Report {
         model: model.name().to_owned(),
-        tokens: args.tokens,
+        tokens: length,
         texts: texts.books.len(),
         needles: args.needles,
         seed: args.seed,
