@@ -120,7 +120,7 @@ fn people_see_a_table() {
     assert_eq!(table.matches("\n| by head, 1/8 | ").count(), 2, "{table}");
     // A text of less than 8,192 tokens is used as it is.
     let whole = ["remember", "-m", model_with_profile(), "--budgets", "1/8", "--text", "-"];
-    let table = attamba_with(&[&whole[..], &["--needles", "3"]].concat(), text.as_bytes()).ok();
+    let table = attamba_with([&whole[..], &["--needles", "3"]].concat(), text.as_bytes()).ok();
     assert!(table.contains(": 1 texts of ") && table.contains("3 facts to recall"), "{table}");
     let short = attamba_with(&args, b"It was a dark and stormy night.");
     short.fails("standard input has 25 tokens, and 1024 are to be predicted");
