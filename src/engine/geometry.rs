@@ -154,15 +154,23 @@ impl Geometry {
                 far.heads
             )));
         }
-        if (far.kv == KvType::F32) != (self.kv == KvType::F32) {
-            return Err(Error::Argument(
-                "heads that see far and those that see near must store keys and values either all \
-                 in single precision, or all in half precision or int8"
-                    .into(),
-            ));
-        }
-        Ok(())
+        check_types(self.kv, far.kv)
     }
+}
+
+/// Checks that heads which see near and heads which see far can store keys and values so: their
+/// windows have one type.
+///
+/// # Errors
+/// [`Error::Argument`] if one is in single precision and the other is not.
+pub(crate) fn check_types(near: KvType, far: KvType) -> Result<()> {
+    if (far == KvType::F32) == (near == KvType::F32) {
+        return Ok(());
+    }
+    Err(Error::Argument(format!(
+        "keys and values in {far} for heads that see far and in {near} for the others: either all \
+         are in f32 or none"
+    )))
 }
 
 /// States in the ring of a layer, and tokens before the current one in its window. A layer with its

@@ -11,6 +11,7 @@ mod rotary;
 mod start;
 
 pub use cpu::default_threads;
+pub(crate) use geometry::check_types;
 pub use geometry::{Far, Geometry};
 #[cfg(feature = "gpu")]
 pub use gpu::Adapter;

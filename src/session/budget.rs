@@ -2,7 +2,7 @@
 
 use super::wish::{Wish, states};
 use super::{MOST_WINDOW, Options};
-use crate::engine::{Geometry, KvType};
+use crate::engine::{Geometry, KvType, check_types};
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 
@@ -94,6 +94,7 @@ impl Options {
             let near = self.kv.unwrap_or(kv);
             (near, self.far_kv.unwrap_or(near))
         });
+        kv.iter().try_for_each(|(near, far)| check_types(*near, *far))?;
         let near = self.near.unwrap_or(profile.near_window as u64);
         let wish = Wish { like, kv, far, exactly: self.far.is_some(), near, horizon };
         Ok((far > 0).then_some(wish))
@@ -278,13 +279,16 @@ pub(super) mod tests {
     #[test]
     fn types_that_no_window_can_share_are_refused() {
         let spec = with_profile(4, 8);
-        let options = Options {
-            far: Some(2),
-            kv: Some(KvType::F32),
-            far_kv: Some(KvType::I8),
-            ..Options::default()
-        };
-        assert!(options.geometry(&spec).unwrap().layout(&spec).is_err());
+        let budget = Budget::Bytes(1 << 20);
+        for (far, near_kv, far_kv) in [
+            (Some(2), Some(KvType::F32), Some(KvType::I8)),
+            (None, Some(KvType::F32), Some(KvType::F16)),
+            (None, None, Some(KvType::F32)),
+        ] {
+            let options = Options { budget, far, kv: near_kv, far_kv, ..Options::default() };
+            let e = options.geometry(&spec).unwrap_err();
+            assert!(matches!(e, Error::Argument(_)), "{e}");
+        }
     }
 
     proptest! {
