@@ -184,7 +184,7 @@ impl Log for Listener {
     fn flush(&self) {}
 }
 
-fn cancel_when_anew(cancel: Cancel) {
+fn cancel_when_restarted(cancel: Cancel) {
     // Fails if another test has set it.
     let _ = log::set_logger(&Listener);
     log::set_max_level(LevelFilter::Info);
@@ -192,7 +192,7 @@ fn cancel_when_anew(cancel: Cancel) {
 }
 
 #[test]
-fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
+fn a_cancel_while_the_chat_is_read_again_leaves_it_whole() {
     let chats = Chats::new();
     let (driver, engine) = chats.gpu_or_cpu();
     let mut chat = chats.on(&engine);
@@ -202,7 +202,7 @@ fn a_cancel_while_the_chat_is_read_anew_leaves_it_whole() {
     let outcome = answer(&mut chat, &long, |piece| {
         if piece == 3 {
             driver.lose();
-            cancel_when_anew(cancel.clone());
+            cancel_when_restarted(cancel.clone());
         }
     });
     assert_eq!(outcome, Outcome::Stopped);
@@ -349,7 +349,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
     session.set_history(|| Ok(Vec::new()));
     session.feed(&tokens).unwrap();
     driver.lose();
-    cancel_when_anew(session.cancel_handle());
+    cancel_when_restarted(session.cancel_handle());
     let finish = session.generate(&mut sampler, 1, |_| false, |_| panic!("of what?"));
     assert_eq!(finish.unwrap(), Finish::Cancelled);
     assert_eq!(session.position(), 700);

@@ -166,7 +166,7 @@ fn a_snapshot_of_another_model_or_budget_is_refused() {
 }
 
 #[test]
-fn an_image_is_as_large_as_what_has_been_taken_in() {
+fn an_image_is_as_large_as_what_has_been_processed() {
     let sizes = Sizes::default();
     let mut session = Session::open(&sizes.engine(1, 1), options(1000, KvType::F16)).unwrap();
     let empty = session.snapshot().unwrap().bytes();

@@ -884,9 +884,9 @@ fn a_turn_is_only_what_is_new() {
 
     // A different beginning: everything is fed again.
     messages[0] = Message::user("Ho");
-    let anew = chat.turn(&messages, &second.text).unwrap();
-    assert!(anew.restart);
-    assert_eq!(anew.tokens, chat.encode(&messages, true).unwrap());
+    let restarted = chat.turn(&messages, &second.text).unwrap();
+    assert!(restarted.restart);
+    assert_eq!(restarted.tokens, chat.encode(&messages, true).unwrap());
 }
 
 /// Tokenizers of every kind, with the special tokens `<|im_start|>` and `<|im_end|>`.

@@ -94,9 +94,9 @@ pub fn run(args: Args) -> Result<()> {
             let before = engine.counters();
             let samples = measure(&mut session, kind == "pp", tokens, depth, args.repeat)?;
             if let (true, Some(before), Some(after)) = (args.verbose, before, engine.counters()) {
-                let taken_in = tokens * (args.repeat + 1);
+                let processed = tokens * (args.repeat + 1);
                 let layers = engine.model().sizes().layers;
-                note(counted(&format!("{kind}{tokens}"), before, after, taken_in, layers));
+                note(counted(&format!("{kind}{tokens}"), before, after, processed, layers));
             }
             let measured = Measured {
                 model: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),

@@ -36,7 +36,7 @@ impl Answer<'_> {
         let (before, geometry) = (chat.messages.len(), chat.session.geometry());
         chat.checkpoint();
         chat.messages.push(Message::user(message));
-        match chat.take_in_turn() {
+        match chat.process_turn() {
             Ok(()) => {
                 // A token that ends the turn is not fed here: what stands between an answer and the
                 // next message is up to the template, and `Chat::turn` adds it. A turn that ends

@@ -219,7 +219,7 @@ impl Conversation {
         let tokens = chat.whole(&text)?;
         self.session.reset();
         self.sampler.forget();
-        self.take_in(&tokens)?;
+        self.process(&tokens)?;
         self.fed = Fed::new(text);
         Ok(())
     }
@@ -287,7 +287,7 @@ impl Conversation {
     }
 
     /// Processes what leads to the answer.
-    fn take_in_turn(&mut self) -> Result<()> {
+    fn process_turn(&mut self) -> Result<()> {
         let start = Instant::now();
         let language = self.language.clone();
         let chat = self.chat_of(&language)?;
@@ -320,7 +320,7 @@ impl Conversation {
                 }
             }
         };
-        self.take_in(&tokens)?;
+        self.process(&tokens)?;
         if self.session.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -330,7 +330,7 @@ impl Conversation {
     }
 
     /// Has the session process tokens, which then count as recent.
-    fn take_in(&mut self, tokens: &[u32]) -> Result<()> {
+    fn process(&mut self, tokens: &[u32]) -> Result<()> {
         self.session.go_on(tokens)?;
         tokens.iter().for_each(|&token| self.sampler.accept(token));
         Ok(())

@@ -116,7 +116,7 @@ impl Session {
     /// As [`Session::feed`].
     pub fn feed_each(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
         self.begin();
-        self.take_in(tokens, Want::All, &mut each)
+        self.process(tokens, Want::All, &mut each)
     }
 
     /// Begins a call: earlier cancels are ignored, later ones count.
@@ -126,7 +126,7 @@ impl Session {
 
     /// Processes more tokens of a call that has begun.
     pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<()> {
-        self.take_in(tokens, Want::Last, &mut |_, _| {})
+        self.process(tokens, Want::Last, &mut |_, _| {})
     }
 
     /// Processes one token and returns its most likely successors, at most
@@ -137,14 +137,14 @@ impl Session {
     /// [`Error::TokenOutOfRange`] before the token is processed.
     pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
         self.begin();
-        self.take_in_for_top(token)?;
+        self.process_for_top(token)?;
         match self.sequence.next() {
             Next::Top(top) => Ok(top),
             Next::Logits(_) | Next::Nothing => Err(self.no_logits()),
         }
     }
 
-    fn take_in_for_top(&mut self, token: u32) -> Result<()> {
+    fn process_for_top(&mut self, token: u32) -> Result<()> {
         self.on_any_engine(|session| {
             let pause = session.pause.clone();
             let _computing = pause.wait(&session.cancel)?;
@@ -200,9 +200,9 @@ impl Session {
     /// successor: a cancel since then is preserved.
     pub(crate) fn follow(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
         if sampler.needs_only_top() {
-            self.take_in_for_top(token)
+            self.process_for_top(token)
         } else {
-            self.take_in(&[token], Want::Last, &mut |_, _| {})
+            self.process(&[token], Want::Last, &mut |_, _| {})
         }
     }
 
@@ -211,7 +211,7 @@ impl Session {
         self.cancel.is_set()
     }
 
-    fn take_in(
+    fn process(
         &mut self,
         tokens: &[u32],
         want: Want,

@@ -23,7 +23,7 @@ pub fn feed_and_cancel(session: &mut Session, tokens: &[u32]) -> usize {
         done.store(true, Ordering::Relaxed);
         assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
     });
-    let taken_in = (session.position() - before) as usize;
-    assert!((1..tokens.len()).contains(&taken_in), "{taken_in}");
-    taken_in
+    let processed = (session.position() - before) as usize;
+    assert!((1..tokens.len()).contains(&processed), "{processed}");
+    processed
 }

@@ -38,7 +38,7 @@ fn layout(layers: &[Layer], kinds: &[Class]) -> Layout {
     Layout::new(layers.iter().map(|(shape, _)| *shape).collect(), classes).unwrap()
 }
 
-fn take_in(tables: &mut Tables, tokens: usize) {
+fn process(tables: &mut Tables, tokens: usize) {
     tables.begin(tokens);
     tables.finish();
 }
@@ -194,7 +194,7 @@ fn there_is_one_plan_per_class() {
     let shape = LayerShape { kv_heads: 2, head_dim: 2, scan: 0, conv: 0 };
     let mut tables =
         Tables::new(Arc::new(Layout::new(vec![shape], vec![class]).unwrap()), 8).unwrap();
-    take_in(&mut tables, 3);
+    process(&mut tables, 3);
     assert!(tables.set_plans(&[]).is_err() && tables.set_plans(&[plan(2, 0); 2]).is_err());
     tables.set_plans(&[plan(2, 0)]).unwrap();
     assert_eq!(tables.layer(0).plan(), plan(2, 0));

@@ -39,7 +39,7 @@ fn seen(cache: &Cache<Single>, layer: usize, head: usize, t: usize) -> Vec<[f32;
 
 /// Processes a block of tokens, and returns what is seen for each layer, head and token; heads are
 /// numbered as `named` says.
-fn take_in(
+fn process(
     cache: &mut Cache<Single>,
     len: usize,
     named: impl Fn(usize, usize) -> usize,
@@ -191,10 +191,10 @@ proptest! {
         for event in events {
             match event {
                 Event::Block(len) => {
-                    let seen = take_in(&mut all, len, name);
+                    let seen = process(&mut all, len, name);
                     let expected: Vec<_> = alone
                         .iter_mut()
-                        .flat_map(|(name, own)| take_in(own, len, |_, _| *name))
+                        .flat_map(|(name, own)| process(own, len, |_, _| *name))
                         .collect();
                     prop_assert_eq!(seen, expected);
                 }
