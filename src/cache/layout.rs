@@ -61,6 +61,25 @@ impl KvType {
     }
 }
 
+/// The form of a ring's rows. Engines keep rings of each form in a place of their own; the number is
+/// what shaders know it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingKind {
+    /// As the window.
+    Plain = 0,
+    /// In 8-bit integers, with scales.
+    Short = 1,
+}
+
+impl From<KvType> for RingKind {
+    fn from(kv: KvType) -> RingKind {
+        match kv {
+            KvType::I8 => RingKind::Short,
+            KvType::F32 | KvType::F16 => RingKind::Plain,
+        }
+    }
+}
+
 /// Sizes of a layer's keys and values and of its mixers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerShape {

@@ -20,7 +20,7 @@ mod tables;
 mod visibility;
 
 pub use image::{HeadRows, Remap, Stretch};
-pub use layout::{Class, KvType, LayerShape, Layout};
+pub use layout::{Class, KvType, LayerShape, Layout, RingKind};
 pub use policy::Eviction;
 pub use schedule::{MOST_CHUNK, Plan};
 pub use slots::MOST_RING;

@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::kernels::{Element, Kept, Kernels, Partial, Places, Precision, Queries, Rows};
-use crate::cache::{HeadRows, KvType, Layout, Place, Remap, Run, Stretch, Tables};
+use crate::cache::{HeadRows, Layout, Place, Remap, RingKind, Run, Stretch, Tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl<E: Element> Shelf<E> {
     /// rows were not in slot order.
     fn shrink(&mut self, remap: &Remap, kind: RingKind) {
         let (boards, rows, values) = boards(rings(&remap.to, kind));
-        let own = |class: usize| kind.holds(remap.to.classes()[class].kv);
+        let own = |class: usize| kind == remap.to.classes()[class].kv.into();
         for (class, side, head, slots) in remap.heads().filter(|of| own(of.0)) {
             let [old, new] = [&self.boards[class], &boards[class]];
             let values = self.values[side].as_mut_slice();
@@ -143,25 +143,10 @@ fn boards(classes: impl Iterator<Item = (usize, usize, usize)>) -> (Vec<Board>, 
     (boards, first_row, first_value)
 }
 
-/// Which rings are on a shelf.
-#[derive(Clone, Copy)]
-enum RingKind {
-    /// Those whose values have the type of the window.
-    Plain,
-    /// Those in 8-bit integers.
-    Short,
-}
-
-impl RingKind {
-    fn holds(self, kv: KvType) -> bool {
-        matches!(self, RingKind::Short) == (kv == KvType::I8)
-    }
-}
-
 /// Heads, slots and width of the rings of all classes; no slots for rings of another kind.
 fn rings(layout: &Layout, kind: RingKind) -> impl Iterator<Item = (usize, usize, usize)> {
     layout.classes().iter().map(move |class| {
-        let slots = if kind.holds(class.kv) { class.ring } else { 0 };
+        let slots = if kind == class.kv.into() { class.ring } else { 0 };
         (class.heads.len(), slots, layout.shape(class).head_dim)
     })
 }
@@ -228,12 +213,12 @@ impl<P: Precision> Cache<P> {
         let runs = self.tables.class(class).visible(t);
         // SAFETY: passed on.
         unsafe {
-            match self.tables.layout().classes()[class].kv {
-                KvType::I8 => {
+            match RingKind::from(self.tables.layout().classes()[class].kv) {
+                RingKind::Short => {
                     let places = self.places(&self.short, (class, number), (layer, head));
                     kernels.attend::<P::Short>(queries, &places, runs, rows, into);
                 }
-                KvType::F32 | KvType::F16 => {
+                RingKind::Plain => {
                     let places = self.places(&self.plain, (class, number), (layer, head));
                     kernels.attend::<P::Plain>(queries, &places, runs, rows, into);
                 }
@@ -286,9 +271,12 @@ impl<P: Precision> Cache<P> {
     pub fn check_visible(&self, len: usize) -> Result<()> {
         let layout = self.tables.layout();
         for (index, class) in layout.classes().iter().enumerate() {
+            let ring = match class.kv.into() {
+                RingKind::Short => self.short.boards[index].rows,
+                RingKind::Plain => self.plain.boards[index].rows,
+            };
             let rows = |place| match place {
-                Place::Ring if class.kv == KvType::I8 => self.short.boards[index].rows,
-                Place::Ring => self.plain.boards[index].rows,
+                Place::Ring => ring,
                 Place::Window => self.window.boards[index].rows,
                 Place::Block => self.block.boards[class.layer].rows,
             };
@@ -313,9 +301,9 @@ impl<P: Precision> Cache<P> {
     pub fn commit(&mut self, layer: usize) {
         for class in self.tables.layout().classes_of(layer) {
             let Cache { plain, short, window, block, tables, .. } = self;
-            match tables.layout().classes()[class].kv {
-                KvType::I8 => move_rows::<P::Short>(short, window, block, tables, class),
-                KvType::F32 | KvType::F16 => {
+            match tables.layout().classes()[class].kv.into() {
+                RingKind::Short => move_rows::<P::Short>(short, window, block, tables, class),
+                RingKind::Plain => {
                     move_rows::<P::Plain>(plain, window, block, tables, class);
                 }
             }
@@ -336,15 +324,15 @@ impl<P: Precision> Cache<P> {
     /// The pieces of the image, in the order of [`Tables::image`], to read or to fill.
     pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
         let Cache { plain, short, window, scan, conv, tables, .. } = self;
-        let kv = |of: &HeadRows| tables.layout().classes()[of.class].kv;
+        let kind = |of: &HeadRows| RingKind::from(tables.layout().classes()[of.class].kv);
         let before = |layer, values: fn(&crate::cache::LayerShape) -> usize| {
             tables.layout().layers()[..layer].iter().map(values).sum::<usize>()
         };
         tables.image(&mut |stretch| match stretch {
-            Stretch::Ring(of) if kv(&of) == KvType::I8 => {
-                each(bytemuck::cast_slice_mut(short.rows(&of)))
-            }
-            Stretch::Ring(of) => each(bytemuck::cast_slice_mut(plain.rows(&of))),
+            Stretch::Ring(of) => match kind(&of) {
+                RingKind::Short => each(bytemuck::cast_slice_mut(short.rows(&of))),
+                RingKind::Plain => each(bytemuck::cast_slice_mut(plain.rows(&of))),
+            },
             Stretch::Scales(of) => each(bytemuck::cast_slice_mut(short.scales(&of))),
             Stretch::Window(of) => each(bytemuck::cast_slice_mut(window.rows(&of))),
             Stretch::Scan(layer) => {

@@ -3,7 +3,7 @@
 
 use super::device::Device;
 use super::plan::KvHead;
-use crate::cache::{Class, HeadRows, KvType, Layout, Remap, Stretch, Tables};
+use crate::cache::{Class, HeadRows, KvType, Layout, Remap, RingKind, Stretch, Tables};
 use crate::error::Result;
 use crate::model::ModelSpec;
 use std::ops::Range;
@@ -12,26 +12,6 @@ use wgpu::Buffer;
 
 /// Maximum bytes of an image that are copied at a time.
 const STAGED: u64 = 32 << 20;
-
-/// What the rings of some KV heads are stored as; the number is what shaders know it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RingKind {
-    /// As the window.
-    Plain = 0,
-    /// In 8-bit integers.
-    Short = 1,
-}
-
-impl RingKind {
-    pub const ALL: [RingKind; 2] = [RingKind::Plain, RingKind::Short];
-
-    fn of(class: &Class) -> RingKind {
-        match class.kv {
-            KvType::I8 => RingKind::Short,
-            KvType::F32 | KvType::F16 => RingKind::Plain,
-        }
-    }
-}
 
 /// Rings and windows of some layers. A window is `[layer][side][kv head][slot][head_dim]`. Rings of
 /// one kind follow each other class by class, `[side][head][slot][head_dim]`; rows of integers are
@@ -157,9 +137,9 @@ impl Memory {
             .map(|class| &self.layout.classes()[class])
             .filter(|c| !c.heads.is_empty())
             .collect();
-        RingKind::ALL
+        [RingKind::Plain, RingKind::Short]
             .into_iter()
-            .filter(move |kind| classes.iter().any(|c| RingKind::of(c) == *kind))
+            .filter(move |kind| classes.iter().any(|c| RingKind::from(c.kv) == *kind))
     }
 
     /// Bytes of a row of a key head in the window.
@@ -178,7 +158,7 @@ impl Memory {
 
     /// Bytes of a class's ring.
     fn ring_bytes(&self, class: &Class) -> u64 {
-        let (row, scale) = self.ring_row_bytes(RingKind::of(class));
+        let (row, scale) = self.ring_row_bytes(RingKind::from(class.kv));
         (2 * class.heads.len() as u64 * (row + scale)).saturating_mul(class.ring as u64)
     }
 
@@ -199,7 +179,7 @@ impl Memory {
             let classes = &layout.classes()[layout.classes_of(layer)];
             let mut rings = [0_u64; 2];
             for class in classes {
-                let of_kind = &mut rings[RingKind::of(class) as usize];
+                let of_kind = &mut rings[RingKind::from(class.kv) as usize];
                 *of_kind = of_kind.saturating_add(self.ring_bytes(class));
             }
             let fits = |(_, held, window): &(Range<usize>, [u64; 2], u64)| {
@@ -211,7 +191,7 @@ impl Memory {
             }
             let Some((layers, held, window)) = shelves.last_mut() else { continue };
             for class in classes {
-                let of_kind = &mut held[RingKind::of(class) as usize];
+                let of_kind = &mut held[RingKind::from(class.kv) as usize];
                 self.ring_at.push(*of_kind);
                 *of_kind = of_kind.saturating_add(self.ring_bytes(class));
             }
@@ -250,7 +230,7 @@ impl Memory {
         let words = |bytes: u64| (bytes / 4) as u32;
         let head = |(class, number): (usize, usize)| {
             let of = &layout.classes()[class];
-            let (kind, heads) = (RingKind::of(of), of.heads.len() as u64);
+            let (kind, heads) = (RingKind::from(of.kv), of.heads.len() as u64);
             let (row, scale) = self.ring_row_bytes(kind);
             // A word of integers counts as two pairs.
             let pair = match (kind, self.near) {
@@ -290,7 +270,7 @@ impl Memory {
     /// Where some rows of a ring are, and where their scales are if there are any.
     fn ring(&self, of: &HeadRows) -> Option<(&Buffer, u64, u64)> {
         let class = &self.layout.classes()[of.class];
-        let kind = RingKind::of(class);
+        let kind = RingKind::from(class.kv);
         let (row, scale) = self.ring_row_bytes(kind);
         let heads = class.heads.len();
         let first = ((of.side * heads + of.head) * class.ring + of.slots.start) as u64;
@@ -302,7 +282,7 @@ impl Memory {
 
     /// The pieces of the image, in the order of [`Tables::image`].
     fn pieces(&self, tables: &Tables) -> Result<Vec<Piece<'_>>> {
-        let kind = |of: &HeadRows| RingKind::of(&self.layout.classes()[of.class]);
+        let kind = |of: &HeadRows| RingKind::from(self.layout.classes()[of.class].kv);
         let mut pieces = Vec::new();
         tables.image(&mut |stretch| {
             let piece = match stretch {
@@ -435,7 +415,7 @@ impl Memory {
         to.allocate(device)?;
         let commands = device.commands(|encoder| {
             for (class, side, head, slots) in remap.heads() {
-                let kind = RingKind::of(&self.layout.classes()[class]);
+                let kind = RingKind::from(self.layout.classes()[class].kv);
                 let (row, scale) = self.ring_row_bytes(kind);
                 for (state, slot) in slots.iter().enumerate() {
                     let of = |slot: usize| HeadRows { class, side, head, slots: slot..slot + 1 };

@@ -24,7 +24,7 @@ const RUNS: usize = 9;
 pub(super) struct KvHead {
     /// The class of the head.
     pub class: usize,
-    /// What kind of ring: see [`RingKind`](super::cache::RingKind).
+    /// What kind of ring: see [`RingKind`](crate::cache::RingKind).
     pub kind: u32,
     pub ring_at: u32,
     pub values_after: u32,
