@@ -64,6 +64,8 @@ chat.send(b"caf\xe9\r")
 chat.until(b"is not UTF-8 text")
 chat.send(b"fourth\r")
 chat.until(b"[token limit reached", 4)
+# Between two prompts the terminal itself takes Ctrl-D, and gives nothing to whoever reads next.
+chat.until(b"\x1b[K> ", 6)
 chat.send(b"\x04")
 chat.end(0)
 
