@@ -36,6 +36,7 @@ pub mod memory;
 pub mod model;
 pub mod quant;
 mod replace;
+mod room;
 pub mod sample;
 pub mod session;
 #[cfg(feature = "text")]

@@ -241,10 +241,14 @@ pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{}", lines(&text.to_string()));
 }
 
+/// What to do about too little memory.
+pub const NEEDS_LESS: &str =
+    "; a smaller --budget, --ring, --horizon or --near needs less, and so do fewer --threads";
+
 /// An error with its causes, on one line, and what to do about it.
 pub fn sentence(e: &anyhow::Error) -> String {
     let advice = e.chain().filter_map(|cause| cause.downcast_ref()).find_map(|e| match e {
-        attamba::Error::OutOfMemory { .. } => Some("; a smaller --budget or --ring needs less"),
+        attamba::Error::OutOfMemory { .. } => Some(NEEDS_LESS),
         attamba::Error::Template(_) => Some("; --template FILE takes another template"),
         _ => None,
     });

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "gpu")]
 mod adapters;
+#[cfg(unix)]
+mod allocator;
 mod bench;
 mod chat;
 mod common;
@@ -29,6 +31,10 @@ use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// Runs Attamba language models, and llama transformers as their baseline, from GGUF files.
 ///
@@ -85,9 +91,16 @@ fn main() -> ExitCode {
         .init();
     // What a file makes other libraries panic with is reported as an error of the file.
     let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| match std::thread::current().name() {
-        Some(attamba::text::APART) => log::debug!("{info}"),
-        _ => hook(info),
+    std::panic::set_hook(Box::new(move |info| {
+        // A thread that the system gives a stack and then nothing more ends the process otherwise.
+        #[cfg(unix)]
+        if info.to_string().contains("(os error 12)") {
+            allocator::end(format_args!("a thread"));
+        }
+        match std::thread::current().name() {
+            Some(attamba::text::APART) => log::debug!("{info}"),
+            _ => hook(info),
+        }
     }));
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,9 @@ mod generate;
 mod gpu;
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[cfg(target_os = "linux")]
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/merge.rs"]

@@ -6,6 +6,7 @@ use super::spec::{LayerSpec, ModelSpec, RotaryTable, Ssm};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Tensor};
 use crate::quant::{self, DType};
+use crate::room;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -225,7 +226,7 @@ impl Finder<'_> {
     fn vector(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let index = self.tensor(name, shape)?;
         let info = self.gguf.tensor_at(index);
-        let mut values = vec![0.0; shape.iter().product()];
+        let mut values = room::zeroed(shape.iter().product(), "weights")?;
         quant::dequantize(info.dtype()?, info.data(), &mut values)?;
         Ok(values)
     }
@@ -320,8 +321,14 @@ impl Finder<'_> {
         Ok(Mixer {
             w_in: self.matrix(&name("in.weight"), ssm.projected(), width)?,
             conv: self.vector(&name("conv1d.weight"), &[channels, ssm.conv])?,
-            conv_bias: conv_bias.unwrap_or_else(|| vec![0.0; channels]),
-            dt_bias: dt_bias.unwrap_or_else(|| vec![0.0; ssm.heads]),
+            conv_bias: match conv_bias {
+                Some(bias) => bias,
+                None => room::zeroed(channels, "weights")?,
+            },
+            dt_bias: match dt_bias {
+                Some(bias) => bias,
+                None => room::zeroed(ssm.heads, "weights")?,
+            },
             a,
             d: self.vector(&name("d"), &[ssm.heads])?,
             norm: self.vector(&name("norm.weight"), &[ssm.inner])?,

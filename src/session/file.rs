@@ -19,6 +19,7 @@ use crate::cache::Tables;
 use crate::engine::{Engine, Geometry};
 use crate::error::{Error, Result};
 use crate::replace::{Failure, Kind, replace};
+use crate::room;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
@@ -132,21 +133,22 @@ impl Session {
             sum.update(piece);
             Ok(())
         };
-        let mut numbers = vec![0; header.tables as usize];
-        read(&mut numbers)?;
-        let numbers: Vec<u64> = bytemuck::pod_collect_to_vec(&numbers);
-        let numbers: Vec<u64> = numbers.into_iter().map(u64::from_le).collect();
+        // The file has as many bytes; a machine may still not have them to spare.
+        let what = "what a saved session holds";
+        let mut numbers: Vec<u64> = room::zeroed(header.tables as usize / 8, what)?;
+        read(bytemuck::cast_slice_mut(&mut numbers))?;
+        numbers.iter_mut().for_each(|number| *number = u64::from_le(*number));
         check_tables(&header, geometry, engine, &numbers)?;
-        let mut note = vec![0; header.note as usize];
+        let mut note = room::zeroed(header.note as usize, what)?;
         read(&mut note)?;
-        let mut logits = vec![0; header.logits as usize];
-        read(&mut logits)?;
-        let logits: Vec<f32> =
-            logits.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let mut logits: Vec<u32> = room::zeroed(header.logits as usize / 4, what)?;
+        read(bytemuck::cast_slice_mut(&mut logits))?;
+        logits.iter_mut().for_each(|bits| *bits = u32::from_le(*bits));
+        let logits: &[f32] = bytemuck::cast_slice(&logits);
         let mut session = Session::with_geometry(engine, geometry)?;
         let saved = session.sequence.tables().decode(header.position, &numbers);
         let saved = saved.ok_or_else(wrong_tables)?;
-        let logits = (!logits.is_empty()).then_some(&logits[..]);
+        let logits = (!logits.is_empty()).then_some(logits);
         session.sequence.import(saved, logits, &mut read)?;
         let mut stored = [0; 8];
         file.read_exact(&mut stored).map_err(io)?;

@@ -4,6 +4,7 @@
 use crate::cache::{Plan, Saved, Tables};
 use crate::engine::{Candidate, Engine, Geometry, State, TOP, Want};
 use crate::error::Result;
+use crate::room;
 
 /// What is known about the next token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +36,9 @@ pub(super) struct Logits {
 }
 
 impl Logits {
-    fn new(vocab: usize) -> Logits {
-        let (row, top) = (Vec::with_capacity(vocab), Vec::with_capacity(TOP));
-        Logits { known: Known::Nothing, row, top }
+    fn new(vocab: usize) -> Result<Logits> {
+        let (row, top) = (room::list(vocab, "logits")?, room::list(TOP, "logits")?);
+        Ok(Logits { known: Known::Nothing, row, top })
     }
 
     /// Records the logits of the token at the end of `position` tokens.
@@ -56,7 +57,7 @@ pub(super) struct Sequence {
 
 impl Sequence {
     pub fn new(engine: &Engine, geometry: Geometry) -> Result<Sequence> {
-        let logits = Logits::new(engine.model().spec().vocab);
+        let logits = Logits::new(engine.model().spec().vocab)?;
         Ok(Sequence { state: engine.open(geometry)?, logits })
     }
 

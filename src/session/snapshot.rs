@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 #[cfg(feature = "text")]
 use crate::model::ModelSpec;
+use crate::room;
 use std::sync::Arc;
 
 /// A session at some point in time. Takes as much memory as the part of the state that was in use,
@@ -67,17 +68,14 @@ impl Session {
         let tables = self.sequence.tables();
         let (position, bytes) = (tables.position(), tables.image_bytes());
         let tables = tables.encode().into_boxed_slice();
-        let no_memory = || Error::OutOfMemory { bytes, what: "a snapshot of a session" };
-        let mut image = Vec::new();
-        image
-            .try_reserve_exact(usize::try_from(bytes).map_err(|_| no_memory())?)
-            .map_err(|_| no_memory())?;
+        let what = "a snapshot of a session";
+        let mut image = room::list(usize::try_from(bytes).unwrap_or(usize::MAX), what)?;
         self.sequence.export(&mut |piece| {
             image.extend_from_slice(piece);
             Ok(())
         })?;
         let model = Arc::clone(self.engine.model());
-        let logits = self.sequence.logits().map(<[f32]>::to_vec);
+        let logits = self.sequence.logits().map(|row| room::copy(row, what)).transpose()?;
         Ok(Snapshot { model, geometry: self.geometry, position, tables, logits, image })
     }
 

@@ -2,6 +2,7 @@
 //! accepted.
 
 use crate::error::{Error, Result};
+use crate::room;
 use std::thread::Builder;
 
 /// The stack of the thread, of which only what is used becomes memory. The deepest template that
@@ -14,11 +15,15 @@ pub(super) const STACK: usize = 64 << 20;
 /// # Errors
 /// [`Error::OutOfMemory`] if there can't be another thread.
 pub(super) fn apart<T: Send>(run: impl FnOnce() -> T + Send) -> Result<Option<T>> {
+    let refused = || Error::OutOfMemory { bytes: STACK as u64, what: "another thread" };
+    if room::threads(1, STACK) == 0 {
+        return Err(refused());
+    }
     std::thread::scope(|scope| {
         let thread = Builder::new().name(super::APART.into()).stack_size(STACK);
         let thread = thread.spawn_scoped(scope, run).map_err(|e| {
-            log::error!("a thread can't be started: {e}");
-            Error::OutOfMemory { bytes: STACK as u64, what: "another thread" }
+            log::debug!("a thread can't be started: {e}");
+            refused()
         })?;
         Ok(thread.join().ok())
     })

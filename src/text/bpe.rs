@@ -9,6 +9,7 @@ use super::merge::Merger;
 use super::pretokenize::Pretokenizer;
 use super::vocabulary::{Kind, Vocabulary, twice};
 use crate::error::{Error, Result};
+use crate::room;
 use std::collections::HashMap;
 
 /// Marks a byte without a token.
@@ -41,7 +42,9 @@ impl Bpe {
             bytes[byte as usize] = index.find(&[byte], text).unwrap_or(NONE);
         }
 
-        let mut pairs = HashMap::with_capacity(merges.len());
+        let mut pairs: HashMap<(u32, u32), (u32, u32)> = HashMap::new();
+        let refused = |_| room::refused::<[u32; 4]>(merges.len(), "the vocabulary");
+        pairs.try_reserve(merges.len()).map_err(refused)?;
         let mut joined = Vec::new();
         let mut both = 0;
         for (rank, merge) in merges.enumerate() {
@@ -109,7 +112,7 @@ impl Bpe {
 /// and is then what merging produces; two equal ordinary tokens are an error.
 fn index(vocabulary: &Vocabulary) -> Result<Index> {
     use Kind::*;
-    let mut index = Index::new(vocabulary.len());
+    let mut index = Index::new(vocabulary.len())?;
     let text = |id| vocabulary.text(id);
     for id in vocabulary.of_kind(&[Normal]).filter(|&id| !text(id).is_empty()) {
         if let Some(other) = index.insert(text(id), id, text) {

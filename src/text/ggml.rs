@@ -80,7 +80,7 @@ fn vocabulary(
     mut push: impl FnMut(&str, Kind, &mut Vocabulary) -> Result<()>,
 ) -> Result<Vocabulary> {
     let bytes = source.tokens.iter().map(|t| t.len()).sum();
-    let mut vocabulary = Vocabulary::with_capacity(source.tokens.len(), bytes);
+    let mut vocabulary = Vocabulary::with_capacity(source.tokens.len(), bytes)?;
     for (id, token) in source.tokens.iter().enumerate() {
         let kind = match source.token_types.get(id) {
             Some(&number) => Kind::from_ggml(number).ok_or_else(|| {

@@ -36,7 +36,7 @@ impl Hub {
 
         let mut by_id: Vec<(u32, &str)> = tokens.iter().map(|(t, &id)| (id, &t[..])).collect();
         by_id.sort_unstable();
-        let mut vocabulary = Vocabulary::with_capacity(by_id.len(), 0);
+        let mut vocabulary = Vocabulary::with_capacity(by_id.len(), 0)?;
         for (id, token) in by_id {
             if id as usize >= MAX_TOKENS {
                 return Err(Error::Tokenizer(format!(

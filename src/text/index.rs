@@ -4,6 +4,8 @@
 //! the ids. Keys are hashed with the standard library's keyed hash: they come from a file, which
 //! could otherwise be crafted so that all tokens collide.
 
+use crate::error::Result;
+use crate::room;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 const EMPTY: u32 = u32::MAX;
@@ -16,10 +18,12 @@ pub(super) struct Index {
 
 impl Index {
     /// A table for at most `entries` ids.
-    pub(super) fn new(entries: usize) -> Index {
+    pub(super) fn new(entries: usize) -> Result<Index> {
         // At most two thirds full, so that a miss ends after a few slots.
         let slots = (entries + entries / 2 + 1).next_power_of_two();
-        Index { slots: vec![EMPTY; slots].into_boxed_slice(), hasher: RandomState::new() }
+        let mut empty = room::list(slots, "the vocabulary")?;
+        empty.resize(slots, EMPTY);
+        Ok(Index { slots: empty.into_boxed_slice(), hasher: RandomState::new() })
     }
 
     /// Inserts `id` under `bytes`, or returns the id that is already there under the same bytes.

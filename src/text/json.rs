@@ -162,7 +162,7 @@ fn vocabulary(vocab: &Map<String, Value>, added: &[(&str, u64, Kind)]) -> Result
     tokens.dedup_by(|b, a| a.0 == b.0 && a.1 == b.1);
 
     let bytes = tokens.iter().map(|(_, t, _)| t.len()).sum();
-    let mut vocabulary = Vocabulary::with_capacity(tokens.len(), bytes);
+    let mut vocabulary = Vocabulary::with_capacity(tokens.len(), bytes)?;
     for (id, token, kind) in tokens {
         if id >= MAX_TOKENS as u64 {
             return Err(Error::Tokenizer(format!(

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn special_tokens_are_broken_and_nothing_else() {
-        let mut vocabulary = Vocabulary::with_capacity(0, 0);
+        let mut vocabulary = Vocabulary::with_capacity(0, 0).unwrap();
         for (token, kind) in [
             ("<|end|>", Kind::Control),
             ("<think>", Kind::UserDefined),

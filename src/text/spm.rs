@@ -43,7 +43,7 @@ impl Spm {
         space_prefix: bool,
     ) -> Result<Spm> {
         let text = |id| vocabulary.text(id);
-        let mut pieces = Index::new(vocabulary.len());
+        let mut pieces = Index::new(vocabulary.len())?;
         let mut by_word = true;
         for id in vocabulary.of_kind(&[Kind::Normal, Kind::Unused]) {
             let bytes = text(id);

@@ -1,6 +1,7 @@
 //! The tokens of a model as the bytes they represent, in one block of memory.
 
 use crate::error::{Error, Result};
+use crate::room;
 
 /// Size of the largest vocabulary that is accepted: sixteen times the largest in public use
 /// (262,144), so that an absurd id in a file can't claim all memory.
@@ -54,12 +55,13 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     /// Reserves room for `tokens` tokens with a total of `bytes` bytes.
-    pub(super) fn with_capacity(tokens: usize, bytes: usize) -> Vocabulary {
-        Vocabulary {
-            bytes: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(tokens),
-            kinds: Vec::with_capacity(tokens),
-        }
+    pub(super) fn with_capacity(tokens: usize, bytes: usize) -> Result<Vocabulary> {
+        let what = "the vocabulary";
+        Ok(Vocabulary {
+            bytes: room::list(bytes, what)?,
+            ends: room::list(tokens, what)?,
+            kinds: room::list(tokens, what)?,
+        })
     }
 
     /// Adds the token with the next id.

@@ -1,7 +1,8 @@
 //! Fixed buffers, allocated once, to which the threads of a parallel region write in disjoint
 //! parts.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::room;
 use bytemuck::Pod;
 use std::ptr::NonNull;
 
@@ -19,9 +20,7 @@ unsafe impl<T: Pod + Send> Sync for Buffer<T> {}
 impl<T: Pod> Buffer<T> {
     /// Room for `len` values; `what` they are for is named in the out-of-memory error.
     pub fn new(len: usize, what: &'static str) -> Result<Buffer<T>> {
-        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-        let values = bytemuck::allocation::try_zeroed_slice_box::<T>(len)
-            .map_err(|()| Error::OutOfMemory { bytes, what })?;
+        let values = room::zeroed::<T>(len, what)?.into_boxed_slice();
         let start = NonNull::from(Box::leak(values)).cast();
         Ok(Buffer { start, len })
     }

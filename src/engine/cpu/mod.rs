@@ -20,7 +20,8 @@ use super::rotary::Rotary;
 use super::{Backend, Geometry, KvType, State};
 use crate::cache::Tables;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Mixer, Model};
+use crate::room;
 use kernels::{Half, Kernels, Precision, Single};
 use pool::{Pool, lock};
 use scratch::Scratch;
@@ -30,6 +31,9 @@ use std::sync::Arc;
 
 /// More threads than on any machine that will run this.
 const MAX_THREADS: usize = 256;
+
+/// The stack of a worker, as the standard library has it.
+const WORKER: usize = 2 << 20;
 
 /// A model on the CPU.
 pub struct Cpu {
@@ -91,19 +95,16 @@ impl Cpu {
                 "{threads} threads were requested; the number must be between 1 and {MAX_THREADS}"
             )));
         }
-        let conv = model
-            .weights
-            .layers
-            .iter()
-            .map(|layer| {
-                let sides = layer.attention.mixers.as_ref()?.each_ref();
-                Some(sides.map(|mixer| transposed(&mixer.conv, mixer.conv_bias.len())))
-            })
-            .collect();
+        let conv = model.weights.layers.iter().map(|layer| {
+            let Some([k, v]) = &layer.attention.mixers else { return Ok(None) };
+            let side = |mixer: &Mixer| transposed(&mixer.conv, mixer.conv_bias.len());
+            Ok(Some([side(k)?, side(v)?]))
+        });
+        let conv = conv.collect::<Result<_>>()?;
         let quantized = model.matrices().any(|m| m.dtype.is_quantized());
         let shared = Shared {
             kernels,
-            pool: Pool::new(threads),
+            pool: Pool::new(1 + room::threads(threads - 1, WORKER)),
             conv,
             rotary: Rotary::tables(&model),
             quantized,
@@ -209,7 +210,9 @@ fn together<P: Precision>(
 }
 
 /// `[rows][columns]` to `[columns][rows]`.
-fn transposed(matrix: &[f32], rows: usize) -> Vec<f32> {
+fn transposed(matrix: &[f32], rows: usize) -> Result<Vec<f32>> {
     let columns = matrix.len() / rows;
-    (0..matrix.len()).map(|i| matrix[i % rows * columns + i / rows]).collect()
+    let mut transposed = room::list(matrix.len(), "weights")?;
+    transposed.extend((0..matrix.len()).map(|i| matrix[i % rows * columns + i / rows]));
+    Ok(transposed)
 }

@@ -6,6 +6,7 @@ use super::plan::KvHead;
 use crate::cache::{Class, HeadRows, KvType, Layout, Remap, RingKind, Stretch, Tables};
 use crate::error::Result;
 use crate::model::ModelSpec;
+use crate::room;
 use std::ops::Range;
 use std::sync::Arc;
 use wgpu::Buffer;
@@ -389,7 +390,7 @@ impl Memory {
                 device.wait()?;
                 in_flight = 0;
             }
-            image.resize(bytes as usize, 0);
+            room::refill(&mut image, bytes as usize, "the image of a state")?;
             source(&mut image[..piece.image_bytes()])?;
             if row.0 != row.1 {
                 spread(&mut image, row.0 as usize, row.1 as usize);

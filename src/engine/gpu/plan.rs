@@ -46,8 +46,9 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub fn with_capacity(words: usize) -> Arena {
-        Arena { words: Vec::with_capacity(words) }
+    /// In the memory of `words`.
+    pub fn new(words: Vec<u32>) -> Arena {
+        Arena { words }
     }
 
     /// Starts over.

@@ -9,6 +9,7 @@ use crate::cache::{Plan, Saved, Tables, rows};
 use crate::engine::{Candidate, Geometry, State, TOP, Want};
 use crate::error::{Error, Result};
 use crate::quant;
+use crate::room;
 use std::sync::Arc;
 
 /// Minimum rows per part of one token's attention.
@@ -52,8 +53,9 @@ impl Sequence {
         let scratch = Scratch::new(shared.device(), spec, &layout, shared.weights.count())?;
         let tables = Tables::new(layout, scratch.block)?;
         let programs = programs(&shared, &scratch, &memory, &tables)?;
-        let embedded = vec![0.0; scratch.block * scratch.widths.d as usize];
-        let arena = Arena::with_capacity(scratch.arena.size() as usize / 4);
+        let what = "buffers of a block of tokens";
+        let embedded = room::zeroed(scratch.block * scratch.widths.d as usize, what)?;
+        let arena = Arena::new(room::list(scratch.arena.size() as usize / 4, what)?);
         Ok(Sequence {
             shared,
             heads: memory.heads(),
@@ -214,7 +216,7 @@ impl Sequence {
         let (row, logits) = (4 * u64::from(s.widths.d), 4 * u64::from(s.widths.vocab));
         for first in (0..tokens).step_by(s.logit_rows) {
             let count = s.logit_rows.min(tokens - first);
-            let mut arena = Arena::with_capacity(16);
+            let mut arena = Arena::new(Vec::new());
             arena.begin(count, 1);
             let commands = device.commands(|encoder| {
                 let words = bytemuck::cast_slice(arena.words());

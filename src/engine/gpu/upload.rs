@@ -6,6 +6,7 @@ use super::device::Device;
 use super::format::{Format, PIECE, repack};
 use crate::error::{Error, Result};
 use crate::model::Matrix;
+use crate::room;
 use std::ops::Range;
 use wgpu::Buffer;
 
@@ -70,7 +71,7 @@ impl<'a> Upload<'a> {
         let batch = (BATCH / (4 * (quants + scales))).max(1);
         for first in rows.clone().step_by(batch) {
             let some = first..rows.end.min(first + batch);
-            self.lay_out(sources, some.clone(), (quants, scales));
+            self.lay_out(sources, some.clone(), (quants, scales))?;
             let at = (some.start - rows.start) as u64;
             let laid_out = [std::mem::take(&mut self.quants), std::mem::take(&mut self.scales)];
             for (buffer, words) in buffers.iter().zip(&laid_out) {
@@ -87,11 +88,15 @@ impl<'a> Upload<'a> {
     }
 
     /// Lays out some rows of a stack, and releases the pages that they came from.
-    fn lay_out(&mut self, sources: &[Source], rows: Range<usize>, a_row: (usize, usize)) {
+    fn lay_out(
+        &mut self,
+        sources: &[Source],
+        rows: Range<usize>,
+        a_row: (usize, usize),
+    ) -> Result<()> {
         let (quants, scales) = a_row;
         for (words, a_row) in [(&mut self.quants, quants), (&mut self.scales, scales)] {
-            words.clear();
-            words.resize(rows.len() * a_row, 0);
+            room::refill(words, rows.len() * a_row, "an upload")?;
         }
         for Source { matrix, first, step } in sources {
             let number = |row: usize| row.saturating_sub(*first).div_ceil(*step).min(matrix.rows);
@@ -106,6 +111,7 @@ impl<'a> Upload<'a> {
             }
             matrix.release(own);
         }
+        Ok(())
     }
 
     fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<()> {

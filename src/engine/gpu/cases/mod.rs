@@ -76,7 +76,7 @@ fn floats(binding: usize, values: Vec<f32>) -> Expected {
 }
 
 fn arena(tokens: u32, parts: u32) -> Arena {
-    let mut arena = Arena::with_capacity(64);
+    let mut arena = Arena::new(Vec::new());
     arena.begin(tokens as usize, parts as usize);
     arena
 }
