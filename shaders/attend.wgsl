@@ -141,8 +141,12 @@ fn main(
     let runs = arena[seen];
     let rows = arena[seen + 2u];
     let split = arena[PARTS];
-    let begin = workgroup.z * rows / split;
-    let end = (workgroup.z + 1u) * rows / split;
+    // A head that sees less has fewer parts.
+    let begin = workgroup.z * arena[ROWS_OF_A_PART];
+    if begin >= rows {
+        return;
+    }
+    let end = min(begin + arena[ROWS_OF_A_PART], rows);
 
     for (var i = index; i < HEAD_DIM; i += TILE) {
         var value = Heads();

@@ -1,10 +1,15 @@
 // Joins the parts that one token's attention was split into.
 
 #import arena
+#import kv_head
 
 struct Params {
     heads: u32,
     head_dim: u32,
+    // Query heads that share a key head.
+    shared_by: u32,
+    // Number of the layer's first KV head.
+    first_head: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -20,7 +25,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let i = id.x % p.head_dim;
-    let count = arena[PARTS];
+    let place = kv_head_of(p.first_head + head / p.shared_by);
+    let rows = arena[arena[SEEN] + 4u * place.schedule + 2u];
+    let count = (rows + arena[ROWS_OF_A_PART] - 1u) / arena[ROWS_OF_A_PART];
     let row = p.head_dim + 2u;
     var most = parts[head * row + p.head_dim];
     for (var part = 1u; part < count; part++) {

@@ -2,7 +2,7 @@
 // offsets of the rest; see `plan.rs`, which writes it.
 
 const TOKENS = 0u;
-// Parts that attention is split into.
+// Parts that the attention of the head that sees most is split into.
 const PARTS = 1u;
 // Cosine and sine of each rotation, `[table][token][head_dim / 2][2]`, f32.
 const TURNS = 2u;
@@ -14,5 +14,7 @@ const SEEN = 4u;
 const MOVES = 5u;
 // The KV heads of all layers, `[layer][kv head][HEAD_WORDS]`: see `Head`.
 const HEADS_OF_LAYERS = 6u;
+// Rows of a part, but for the last one of a head.
+const ROWS_OF_A_PART = 7u;
 
 const HEAD_WORDS = 6u;

@@ -181,6 +181,11 @@ impl LayerSpec {
         self.heads * self.head_dim
     }
 
+    /// Query heads that share a key head.
+    pub fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
     /// Width of a token's keys over all key heads.
     pub fn kv_dim(&self) -> usize {
         self.kv_heads * self.head_dim

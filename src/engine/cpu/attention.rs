@@ -2,13 +2,13 @@
 
 use super::Shared;
 use super::kernels::{Partial, Precision, Queries};
-use super::model::{Part, Pass, owner};
+use super::model::{Pass, owner};
 use super::product::Product;
+use super::scratch::FEW_TOKENS;
+use super::shares::{Piece, Shares};
 use crate::cache;
 use crate::model::{Layer, Pairs};
-
-/// Number of rows from which splitting one token's attention among threads pays off.
-const ROWS_OF_A_PART: usize = 128;
+use std::ops::Range;
 
 impl<P: Precision> Pass<'_, '_, P> {
     /// Norm and rotation of the query and key heads; keys and values are written to the block in
@@ -71,66 +71,66 @@ impl<P: Precision> Pass<'_, '_, P> {
         tokens: usize,
     ) {
         let spec = &shared.model.spec().layers[index];
-        let (heads, kv_heads, n) = (spec.heads, spec.kv_heads, spec.head_dim);
-        let (group, q_dim) = (heads / kv_heads, spec.q_dim());
-        self.scratch.wide.set_cols(q_dim);
+        let (kv_heads, n, group) = (spec.kv_heads, spec.head_dim, spec.group());
+        self.scratch.wide.set_cols(spec.q_dim());
         let (s, sequences) = (&*self.scratch, &*self.parts);
 
-        // Classes of KV heads may see different rows; the number of parts follows from the longest
-        // list.
-        let visible = |part: &Part<P>| {
-            let tables = &part.cache.tables;
-            let classes = tables.layout().classes_of(index);
-            let rows = classes.map(|class| cache::rows(tables.class(class).visible(part.len - 1)));
-            rows.max().unwrap_or(0)
+        // A list for each KV head of each token: heads may see different rows.
+        let lists = tokens * kv_heads;
+        let rows = |list: usize| {
+            let (sequence, t) = owner(sequences, list / kv_heads);
+            cache::rows(sequence.cache.visible(index, list % kv_heads, t))
         };
-        let most_rows = sequences.iter().map(visible).max().unwrap_or(0);
-        let parts = match tokens {
-            1 => (most_rows / ROWS_OF_A_PART).clamp(1, s.parts),
-            _ => 1,
-        };
-        // One key head of one token, or of one part of its rows.
-        let work = tokens * most_rows * q_dim;
-        shared.region(tokens * kv_heads * parts, work, &|task, _| {
-            let (head, part, t) =
-                (task % kv_heads, task / kv_heads % parts, task / kv_heads / parts);
-            let first = head * group;
-            let (sequence, row_of_block) = owner(sequences, t);
-            // SAFETY: each task has heads of a token, or of a part, of its own.
+        let attend = |list: usize, rows: Range<usize>, into: &mut Partial| {
+            let (t, head) = (list / kv_heads, list % kv_heads);
+            let (sequence, row) = owner(sequences, t);
+            // SAFETY: nobody writes queries or rows in this region, and the pass has checked which
+            // rows the block sees.
             unsafe {
-                let queries = Queries {
-                    q: s.q.read(t * q_dim + first * n, group * n).as_ptr(),
-                    heads: group,
-                    head_dim: n,
-                };
-                let cache = &*sequence.cache;
-                let rows = cache::rows(cache.visible(index, head, row_of_block));
-                let part_rows = part * rows / parts..(part + 1) * rows / parts;
-                let row = (t + part) * heads + first;
-                let mut into = Partial {
-                    out: match parts {
-                        1 => s.wide.values_mut(t, first * n, group * n),
-                        _ => s.parts_out.write(part * q_dim + first * n, group * n),
-                    },
-                    max: s.max.write(row, group),
-                    sum: s.sum.write(row, group),
-                };
-                let (place, kernels) = ((index, head), shared.kernels);
-                cache.attend(kernels, &queries, place, row_of_block, part_rows, &mut into);
-                if parts == 1 {
-                    shared.kernels.divide(&mut into, n);
+                let q = s.q.read(list * group * n, group * n).as_ptr();
+                let queries = Queries { q, heads: group, head_dim: n };
+                let place = (index, head);
+                sequence.cache.attend(shared.kernels, &queries, place, row, rows, into);
+            }
+        };
+        let attended = |list: usize| {
+            // SAFETY: each list is written once.
+            unsafe { s.wide.values_mut(list / kv_heads, list % kv_heads * group * n, group * n) }
+        };
+        let work = group * n * (0..lists).map(rows).sum::<usize>();
+        let few = if tokens <= FEW_TOKENS { lists } else { 0 };
+        if let Some(shares) = Shares::new(few, rows, shared.pool.threads()) {
+            shared.region(shares.count(), work, &|share, _| {
+                for Piece { list, rows, slot } in shares.pieces(share) {
+                    // SAFETY: each piece has a slot of its own.
+                    let (out, max, sum) = unsafe {
+                        (
+                            s.slots.write(slot * group * n, group * n),
+                            s.max.write(slot * group, group),
+                            s.sum.write(slot * group, group),
+                        )
+                    };
+                    attend(list, rows, &mut Partial { out, max, sum });
+                }
+            });
+            for (list, slots) in shares.slots().enumerate() {
+                let (first, count) = (slots.start * group, slots.len() * group);
+                // SAFETY: the region is over; this thread is alone.
+                unsafe {
+                    let all = s.slots.read(first * n, count * n);
+                    let (max, sum) = (s.max.read(first, count), s.sum.read(first, count));
+                    shared.kernels.join(all, max, sum, n, attended(list));
                 }
             }
-        });
-        if parts > 1 {
-            // SAFETY: the region is over; this thread is alone.
-            unsafe {
-                let out = s.wide.row_mut(0).x;
-                let max = s.max.read(0, parts * heads);
-                let sum = s.sum.read(0, parts * heads);
-                let all = s.parts_out.read(0, parts * q_dim);
-                shared.kernels.join(all, max, sum, n, out);
-            }
+        } else {
+            shared.region(lists, work, &|list, _| {
+                // SAFETY: each task has a list of its own.
+                let (max, sum) =
+                    unsafe { (s.max.write(list * group, group), s.sum.write(list * group, group)) };
+                let mut into = Partial { out: attended(list), max, sum };
+                attend(list, 0..rows(list), &mut into);
+                shared.kernels.divide(&mut into, n);
+            });
         }
         shared.quantize_rows(&s.wide, tokens, |_, _| {});
         let output = |out| Product::of(&layer.attention.output, &s.wide, out);

@@ -70,7 +70,7 @@ fn add(
     masses: &mut [f32],
 ) {
     let spec = &shared.model.spec().layers[layer];
-    let (n, group) = (spec.head_dim, spec.heads / spec.kv_heads);
+    let (n, group) = (spec.head_dim, spec.group());
     let [mut out, mut some, mut all] = [vec![0.0; group * n], vec![0.0; group], vec![0.0; group]];
     let [mut some_max, mut all_max] = [some.clone(), all.clone()];
     let cache = &pass.parts[0].cache;

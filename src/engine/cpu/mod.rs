@@ -11,6 +11,7 @@ mod pool;
 mod product;
 mod scratch;
 mod sequence;
+mod shares;
 mod simd;
 mod threads;
 

@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::kernels::{Activations, Panel};
+use super::shares::most_slots;
 use crate::error::Result;
 use crate::model::{LayerSpec, Model, ModelSpec, Ssm};
 use std::sync::Mutex;
@@ -16,6 +17,9 @@ const BLOCK_BYTES: usize = 20 << 20;
 const LOGITS_BYTES: usize = 4 << 20;
 /// Maximum number of tokens whose logits are computed at once.
 const MOST_LOGIT_ROWS: usize = 16;
+/// Maximum number of tokens whose attention is cut into shares: with more, threads take turns often
+/// enough.
+pub(super) const FEW_TOKENS: usize = 8;
 
 /// Buffers of one sequence. `B` is the maximum number of tokens per block.
 pub(super) struct Scratch {
@@ -42,14 +46,13 @@ pub(super) struct Scratch {
     pub branch: Buffer<f32>,
     /// For keys and values, if the model has mixers.
     pub mixers: Option<[MixerScratch; 2]>,
-    /// Maximum score of each head of each token, or of each part: `[max(B, parts)][heads]`.
+    /// Maximum score of each head of each token, `[B][heads]`, or of each head of a KV head's group
+    /// in each slot of `slots`.
     pub max: Buffer<f32>,
     /// The sums of weights that go with them.
     pub sum: Buffer<f32>,
-    /// Attention over the parts of one token's rows, `[parts][heads * head_dim]`.
-    pub parts_out: Buffer<f32>,
-    /// Maximum number of parts that one token's rows are split into.
-    pub parts: usize,
+    /// Attention over pieces of what few tokens see, `[slot][heads / kv_heads][head_dim]`.
+    pub slots: Buffer<f32>,
     /// For each token of the block, how many tokens of its chunk come before it.
     pub fresh: Buffer<u32>,
     /// Whether the mixers' state is zeroed before each token.
@@ -120,9 +123,9 @@ impl Scratch {
         let block = (BLOCK_BYTES / per_token).clamp(FEWEST_TOKENS, MOST_TOKENS);
         let logit_rows = (LOGITS_BYTES / (4 * spec.vocab)).clamp(1, MOST_LOGIT_ROWS);
 
-        // Twice as many tasks as threads keep all threads busy to the end.
-        let fewest = spec.layers.iter().map(|l| l.kv_heads).min().unwrap_or(1);
-        let parts = (2 * threads).div_ceil(fewest);
+        let groups = spec.most(|l| most_slots(threads, FEW_TOKENS * l.kv_heads) * l.group());
+        let slots =
+            spec.most(|l| most_slots(threads, FEW_TOKENS * l.kv_heads) * l.group() * l.head_dim);
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
         let plain = model.matrices().any(|m| !m.dtype.is_quantized());
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
@@ -145,10 +148,9 @@ impl Scratch {
             up: Buffer::new(block * ffn, what)?,
             branch: Buffer::new(branch, what)?,
             mixers,
-            max: Buffer::new(block.max(parts) * heads, what)?,
-            sum: Buffer::new(block.max(parts) * heads, what)?,
-            parts_out: Buffer::new(parts * q, what)?,
-            parts,
+            max: Buffer::new((block * heads).max(groups), what)?,
+            sum: Buffer::new((block * heads).max(groups), what)?,
+            slots: Buffer::new(slots, what)?,
             fresh: Buffer::new(block, what)?,
             reset: vec![false; block],
             panels: panels.collect::<Result<_>>()?,
@@ -161,7 +163,7 @@ impl Scratch {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let buffers = [&self.h, &self.branch, &self.q, &self.gate, &self.up, &self.max, &self.sum];
-        let more = [&self.parts_out, &self.logits, &self.kv[0], &self.kv[1]];
+        let more = [&self.slots, &self.logits, &self.kv[0], &self.kv[1]];
         let panels = self.panels.iter().map(|p| super::lock(p).bytes());
         buffers.into_iter().chain(more).chain(&self.turns).map(Buffer::bytes).sum::<usize>()
             + self.x.bytes()

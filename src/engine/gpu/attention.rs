@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
         let Parts { scratch: s, memory, .. } = self.parts;
         let spec = self.spec(index);
         let (shelf, number) = memory.shelf(index);
-        let shared_by = spec.heads / spec.kv_heads;
+        let shared_by = spec.group();
         let (heads, together) = if shared_by > 1 && spec.head_dim <= WIDEST_OF_FOUR {
             (Heads::Four, shared_by.div_ceil(4))
         } else {
@@ -119,8 +119,12 @@ impl<'a> Walk<'a> {
             );
         }
         if split {
-            let (heads, head_dim) = (spec.heads as u32, spec.head_dim as u32);
-            let p = params::AttendJoin { heads, head_dim };
+            let p = params::AttendJoin {
+                heads: spec.heads as u32,
+                head_dim: spec.head_dim as u32,
+                shared_by: shared_by as u32,
+                first_head: (index * spec.kv_heads) as u32,
+            };
             let items = Items::fixed([p.heads * p.head_dim, 1, 1]);
             self.record.add(
                 Kernel::AttendJoin,

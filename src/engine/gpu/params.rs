@@ -175,6 +175,8 @@ pub(super) struct Attend {
 pub(super) struct AttendJoin {
     pub heads: u32,
     pub head_dim: u32,
+    pub shared_by: u32,
+    pub first_head: u32,
 }
 
 #[repr(C)]

@@ -1,7 +1,8 @@
 //! What kernels must know about a block of tokens in addition to the tokens themselves: rotations,
 //! positions within chunks, rows to see, rows to move. Assembled here from the block tables, so
 //! that no shader does arithmetic on positions; the words are laid out as
-//! `shaders/shared/arena.wgsl` says.
+//! `shaders/shared/arena.wgsl` says. The list of KV heads, which hardly ever changes, is at the end
+//! of the buffer.
 
 use crate::cache::{Place, Tables, rows};
 use crate::engine::rotary::Rotary;
@@ -15,6 +16,15 @@ pub(super) const SINCE: usize = 3;
 pub(super) const SEEN: usize = 4;
 pub(super) const MOVES: usize = 5;
 pub(super) const HEADS: usize = 6;
+const ROWS_OF_A_PART: usize = 7;
+
+/// Words of a KV head.
+const HEAD_WORDS: usize = 6;
+
+/// Minimum rows per part of one token's attention.
+const SMALLEST_PART: usize = 128;
+/// Workgroups that keep a GPU busy.
+const WORKGROUPS: usize = 128;
 
 /// Runs of rows that a token sees, unless chunk lengths change often.
 const RUNS: usize = 9;
@@ -34,9 +44,42 @@ pub(super) struct KvHead {
 
 impl KvHead {
     /// The words of the head, which follows this schedule.
-    pub fn words(&self, schedule: u32) -> [u32; 6] {
+    pub fn words(&self, schedule: u32) -> [u32; HEAD_WORDS] {
         let KvHead { kind, ring_at, values_after, scales_at, scales_after, .. } = *self;
         [schedule, kind, ring_at, values_after, scales_at, scales_after]
+    }
+}
+
+/// The words of the KV heads of all layers, with these tables.
+pub(super) fn words_of(heads: &[KvHead], tables: &Tables) -> Vec<u32> {
+    heads.iter().flat_map(|head| head.words(tables.of_class()[head.class] as u32)).collect()
+}
+
+/// Where in a buffer of this many bytes the words of this many KV heads begin.
+pub(super) fn heads_at(bytes: u64, heads: usize) -> usize {
+    bytes as usize / 4 - HEAD_WORDS * heads
+}
+
+/// How the attention of a token is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    /// Parts of the head that sees most.
+    pub parts: u32,
+    /// Rows of a part, but for the last one of a head.
+    pub rows: u32,
+}
+
+impl Split {
+    pub const WHOLE: Split = Split { parts: 1, rows: u32::MAX };
+
+    /// Parts of about `WORKGROUPS` in a layer whose heads see `all` rows, and `longest` one of them,
+    /// at most `most` of a head. A head that sees less has fewer of them.
+    pub fn new(longest: usize, all: usize, most: usize) -> Split {
+        let rows = SMALLEST_PART.max(all.div_ceil(WORKGROUPS)).max(longest.div_ceil(most));
+        match longest / rows {
+            0 | 1 => Split::WHOLE,
+            parts => Split { parts: parts as u32, rows: longest.div_ceil(parts) as u32 },
+        }
     }
 }
 
@@ -52,16 +95,22 @@ impl Arena {
     }
 
     /// Starts over.
-    pub fn begin(&mut self, tokens: usize, parts: usize) {
+    pub fn begin(&mut self, tokens: usize, split: Split) {
         self.words.clear();
         self.words.resize(HEADER, 0);
         self.words[TOKENS] = tokens as u32;
-        self.words[PARTS] = parts as u32;
+        self.words[PARTS] = split.parts;
+        self.words[ROWS_OF_A_PART] = split.rows;
     }
 
     /// The words added from here on are those of `list`.
     pub fn list(&mut self, list: usize) {
         self.words[list] = self.words.len() as u32;
+    }
+
+    /// The list of KV heads begins at this word of the buffer.
+    pub fn set_heads(&mut self, at: usize) {
+        self.words[HEADS] = at as u32;
     }
 
     pub fn push(&mut self, words: impl IntoIterator<Item = u32>) {
@@ -95,18 +144,16 @@ impl Arena {
     }
 
     /// Writes the words for the current block of `tables`, of `tokens` tokens. `rotary` are the
-    /// tables of rotations; with `carry` the mixers' states are carried across chunks. `heads` are
-    /// the KV heads of all layers.
+    /// tables of rotations; with `carry` the mixers' states are carried across chunks.
     pub fn lay_out(
         &mut self,
         tables: &Tables,
-        heads: &[KvHead],
         tokens: usize,
-        parts: usize,
+        split: Split,
         rotary: &[Rotary],
         carry: bool,
     ) {
-        self.begin(tokens, parts);
+        self.begin(tokens, split);
         let start = tables.position();
 
         self.list(TURNS);
@@ -137,11 +184,6 @@ impl Arena {
             }
         }
 
-        self.list(HEADS);
-        for head in heads {
-            self.push(head.words(tables.of_class()[head.class] as u32));
-        }
-
         self.list(MOVES);
         let schedules = self.reserve(2 * tables.distinct().len());
         for (number, table) in tables.distinct().iter().enumerate() {
@@ -165,7 +207,7 @@ pub(super) fn likely_words(heads: usize, rings: &[usize], block: usize, turned: 
     let a_token = turned + rings.len() * (1 + 4 + 4 * RUNS);
     // Every token of the block may enter window and ring, and thinning a ring moves it.
     let moves = rings.iter().map(|&ring| 4 * (2 * block + ring.min(1 << 12) + 4));
-    HEADER + block * a_token + 6 * heads + 2 * rings.len() + moves.sum::<usize>()
+    HEADER + block * a_token + HEAD_WORDS * heads + 2 * rings.len() + moves.sum::<usize>()
 }
 
 /// The number by which shaders identify a place.
@@ -174,5 +216,29 @@ pub(super) fn place(place: Place) -> u32 {
         Place::Ring => 0,
         Place::Window => 1,
         Place::Block => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_that_see_more_have_more_parts() {
+        let split = |longest, all| {
+            let Split { parts, rows } = Split::new(longest, all, 32);
+            (parts, rows)
+        };
+        let whole = (1, u32::MAX);
+        assert_eq!(split(1, 3), whole);
+        assert_eq!(split(255, 3 * 255), whole);
+        assert_eq!(split(256, 3 * 256), (2, 128));
+        assert_eq!(split(771, 3 * 771), (6, 129));
+        // One head of three sees far: 32, 4 and 4 parts.
+        assert_eq!(split(8192, 8192 + 2 * 771), (32, 256));
+        // Many heads keep a GPU busy with few parts of each.
+        assert_eq!(split(8192, 32 * 8192), (4, 2048));
+        assert_eq!(split(8192, 8192 + 31 * 771), (32, 256));
+        assert_eq!(split(8192, 200 * 8192), whole);
     }
 }

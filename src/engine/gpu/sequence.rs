@@ -3,7 +3,7 @@
 use super::Shared;
 use super::cache::Memory;
 use super::model::{Parts, Programs};
-use super::plan::{Arena, KvHead};
+use super::plan::{Arena, KvHead, Split, heads_at, words_of};
 use super::scratch::{MOST_PARTS, Scratch};
 use crate::cache::{Plan, Saved, Tables, rows};
 use crate::engine::{Candidate, Geometry, State, TOP, Want};
@@ -11,11 +11,6 @@ use crate::error::{Error, Result};
 use crate::quant;
 use crate::room;
 use std::sync::Arc;
-
-/// Minimum rows per part of one token's attention.
-const ROWS_OF_A_PART: usize = 128;
-/// Workgroups that keep a GPU busy.
-const WORKGROUPS: usize = 128;
 
 /// What is read back of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,22 +47,36 @@ impl Sequence {
         let memory = Memory::new(shared.device(), spec, Arc::clone(&layout))?;
         let scratch = Scratch::new(shared.device(), spec, &layout, shared.weights.count())?;
         let tables = Tables::new(layout, scratch.block)?;
-        let programs = programs(&shared, &scratch, &memory, &tables)?;
         let what = "buffers of a block of tokens";
         let embedded = room::zeroed(scratch.block * scratch.widths.d as usize, what)?;
         let arena = Arena::new(room::list(scratch.arena.size() as usize / 4, what)?);
-        Ok(Sequence {
+        let mut sequence = Sequence {
             shared,
             heads: memory.heads(),
             memory,
             scratch,
-            programs: Some(programs),
+            programs: None,
             tables,
             arena,
             embedded,
             last_row: None,
             poisoned: false,
-        })
+        };
+        sequence.record()?;
+        Ok(sequence)
+    }
+
+    /// Records the programs, and uploads where the rings of all KV heads are.
+    fn record(&mut self) -> Result<()> {
+        let Sequence { shared, scratch, memory, tables, heads, .. } = self;
+        let device = shared.device();
+        let words = words_of(heads, tables);
+        let at = 4 * heads_at(scratch.arena.size(), heads.len()) as u64;
+        device.scoped(4 * words.len() as u64, "an upload", || {
+            device.queue.write_buffer(&scratch.arena, at, bytemuck::cast_slice(&words));
+        })?;
+        self.programs = Some(programs(shared, scratch, memory, tables)?);
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -93,8 +102,7 @@ impl Sequence {
             )));
         }
         if self.programs.is_none() {
-            self.programs =
-                Some(programs(&self.shared, &self.scratch, &self.memory, &self.tables)?);
+            self.record()?;
         }
         Ok(())
     }
@@ -106,8 +114,8 @@ impl Sequence {
         result
     }
 
-    /// Uploads what a block needs.
-    fn upload(&mut self, tokens: &[u32]) -> Result<()> {
+    /// Uploads what a block needs; returns how its attention is split.
+    fn upload(&mut self, tokens: &[u32]) -> Result<Split> {
         let shared = Arc::clone(&self.shared);
         let embedding = &shared.model.weights.embedding;
         let (stride, width) = (embedding.row_bytes(), self.scratch.widths.d as usize);
@@ -121,35 +129,42 @@ impl Sequence {
             }
         }
         self.tables.begin(tokens.len());
-        let parts = self.parts(tokens.len());
+        let split = self.split(tokens.len());
         let carry = shared.model.spec().chunks.carry_state;
-        let (tables, heads) = (&self.tables, &self.heads);
-        self.arena.lay_out(tables, heads, tokens.len(), parts, &shared.rotary, carry);
+        self.arena.lay_out(&self.tables, tokens.len(), split, &shared.rotary, carry);
         let device = shared.device();
         let bytes = 4 * self.arena.len() as u64;
-        if bytes > self.scratch.arena.size() {
+        if bytes > 4 * heads_at(self.scratch.arena.size(), self.heads.len()) as u64 {
             // Chunk lengths that change often lead to many runs.
-            self.scratch.arena = device.storage(2 * bytes, "what kernels know of a block")?;
+            let size = 2 * (bytes + 4 * words_of(&self.heads, &self.tables).len() as u64);
+            self.scratch.arena = device.storage(size, "what kernels know of a block")?;
             self.programs = None;
-            self.programs = Some(programs(&shared, &self.scratch, &self.memory, &self.tables)?);
+            self.record()?;
         }
+        self.arena.set_heads(heads_at(self.scratch.arena.size(), self.heads.len()));
         let embedded = &self.embedded[..tokens.len() * width];
         device.scoped(bytes, "an upload", || {
             device.queue.write_buffer(&self.scratch.h, 0, bytemuck::cast_slice(embedded));
             let words = bytemuck::cast_slice(self.arena.words());
             device.queue.write_buffer(&self.scratch.arena, 0, words);
-        })
+        })?;
+        Ok(split)
     }
 
-    /// Number of parts that the block's attention is split into: more than one only if few
-    /// workgroups would see many rows.
-    fn parts(&self, tokens: usize) -> usize {
+    /// How the block's attention is split: only if few workgroups would see many rows.
+    fn split(&self, tokens: usize) -> Split {
         if tokens > 1 {
-            return 1;
+            return Split::WHOLE;
         }
-        let seen = self.tables.distinct().iter().map(|l| rows(l.visible(0))).max().unwrap_or(0);
-        let most = (WORKGROUPS / self.shared.model.spec().layers[0].kv_heads).clamp(1, MOST_PARTS);
-        (seen / ROWS_OF_A_PART).clamp(1, most)
+        let layout = self.tables.layout();
+        let seen = |class: usize| rows(self.tables.class(class).visible(0));
+        let of_layer = |layer: usize| -> usize {
+            let heads = |class: usize| layout.classes()[class].heads.len();
+            layout.classes_of(layer).map(|class| heads(class) * seen(class)).sum()
+        };
+        let longest = (0..layout.classes().len()).map(seen).max().unwrap_or(0);
+        let all = (0..layout.layers().len()).map(of_layer).max().unwrap_or(0);
+        Split::new(longest, all, MOST_PARTS)
     }
 
     /// Submissions for a block of this many tokens: one, unless it is a lot of work.
@@ -161,11 +176,11 @@ impl Sequence {
 
     /// Computes a block.
     fn block(&mut self, tokens: &[u32], read: Read) -> Result<()> {
-        self.upload(tokens)?;
+        let split = self.upload(tokens)?;
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
         let (s, programs) = (&self.scratch, prepared(&self.programs)?);
-        let parts = self.parts(tokens.len()) as u32;
+        let parts = split.parts;
         let row = 4 * u64::from(s.widths.d);
         let logits = 4 * shared.model.spec().vocab as u64;
         let candidates = 8 * TOP as u64;
@@ -217,7 +232,7 @@ impl Sequence {
         for first in (0..tokens).step_by(s.logit_rows) {
             let count = s.logit_rows.min(tokens - first);
             let mut arena = Arena::new(Vec::new());
-            arena.begin(count, 1);
+            arena.begin(count, Split::WHOLE);
             let commands = device.commands(|encoder| {
                 let words = bytemuck::cast_slice(arena.words());
                 device.queue.write_buffer(&s.logit_arena, 0, words);

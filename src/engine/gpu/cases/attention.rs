@@ -1,12 +1,12 @@
 //! Attention.
 
 use super::numbers::Numbers;
-use super::{Case, arena, bits, floats, stored};
+use super::{Case, bits, floats, split_arena, stored};
 use crate::cache::{Place, Run};
 use crate::engine::KvType;
 use crate::engine::gpu::kernel::{Heads, Kernel};
 use crate::engine::gpu::params;
-use crate::engine::gpu::plan::{HEADS, KvHead, SEEN, place};
+use crate::engine::gpu::plan::{HEADS, KvHead, SEEN, Split, place};
 use crate::engine::gpu::twin;
 use half::f16;
 
@@ -75,8 +75,8 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     };
     let kv_heads = 1 + numbers.below(3);
     let heads = group * kv_heads;
-    let split = numbers.one_of(&[1, 1, 3]);
-    let tokens = if split == 1 { 1 + numbers.below(3) } else { 1 };
+    let whole = numbers.below(3) > 0;
+    let tokens = if whole { 1 + numbers.below(3) } else { 1 };
     let [window_rows, block_rows] = [1 + numbers.below(20), tokens];
     let n = head_dim as usize;
     let p = params::Attend {
@@ -126,7 +126,19 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
         words.resize(words.len().next_multiple_of(2), 0);
         rings.push((rows, ring.values));
     }
-    let mut arena = arena(tokens, split);
+    let lists: Vec<Vec<Vec<Run>>> = rings
+        .iter()
+        .map(|(rows, _)| {
+            (0..tokens).map(|_| runs(numbers, [*rows, window_rows, block_rows])).collect()
+        })
+        .collect();
+    // The head that sees most has three parts, others one to three.
+    let longest = lists.iter().flatten().map(|list| crate::cache::rows(list)).max().unwrap_or(1);
+    let split = match whole {
+        true => Split::WHOLE,
+        false => Split { parts: 3, rows: longest.div_ceil(3) as u32 },
+    };
+    let mut arena = split_arena(tokens, split);
     arena.list(HEADS);
     for place in &places {
         arena.push(place.words(place.class as u32));
@@ -134,12 +146,6 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     arena.list(SEEN);
     // First those of a schedule that no head follows.
     let mut at = arena.len() + 4 * (tokens * (1 + kv_heads)) as usize;
-    let lists: Vec<Vec<Vec<Run>>> = rings
-        .iter()
-        .map(|(rows, _)| {
-            (0..tokens).map(|_| runs(numbers, [*rows, window_rows, block_rows])).collect()
-        })
-        .collect();
     arena.push(vec![0; 4 * tokens as usize]);
     for list in lists.iter().flatten() {
         let seen = crate::cache::rows(list);
@@ -151,7 +157,7 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     }
 
     let mut out = vec![0.0; (tokens * p.out_stride) as usize];
-    let mut parts = vec![0.0; (split * heads * (head_dim + 2)) as usize];
+    let mut parts = vec![0.0; (split.parts * heads * (head_dim + 2)) as usize];
     let (out_before, parts_before) = (bits(&out), bits(&parts));
     for head in 0..heads as usize {
         let kv_head = head / group as usize;
@@ -161,7 +167,7 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
         let of_places = [&rings[kv_head].1[..], &window[..], &block[..]];
         for (token, list) in lists[kv_head].iter().enumerate() {
             let q = &q[token * p.q_stride as usize + head * n..][..n];
-            if split == 1 {
+            if whole {
                 let (sum, _, weight) = twin::attend_part(&p, n, q, of_places, list, head);
                 let out = &mut out[token * p.out_stride as usize + head * n..][..n];
                 out.iter_mut().zip(sum).for_each(|(o, s)| *o = s / weight);
@@ -171,13 +177,11 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
                 .iter()
                 .flat_map(|r| (0..r.len).map(|i| Run { first: r.first + i * r.step, len: 1, ..*r }))
                 .collect();
-            for part in 0..split as usize {
-                let bounds = [part, part + 1].map(|i| i * seen.len() / split as usize);
-                let seen = &seen[bounds[0]..bounds[1]];
+            for (part, seen) in seen.chunks(split.rows as usize).enumerate() {
                 let (sum, most, weight) = twin::attend_part(&p, n, q, of_places, seen, head);
                 let at = (part * heads as usize + head) * (n + 2);
                 parts[at..at + n].copy_from_slice(&sum);
-                parts[at + n] = most.max(-3.0e38);
+                parts[at + n] = most;
                 parts[at + n + 1] = weight;
             }
         }
@@ -194,29 +198,41 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
             out_before,
             parts_before,
         ],
-        items: [kv_heads * quads, tokens, split],
+        items: [kv_heads * quads, tokens, split.parts],
         expected: vec![floats(5, out), floats(6, parts)],
     }
 }
 
 pub(super) fn attend_join(numbers: &mut Numbers) -> Case {
-    let (heads, head_dim) = (1 + numbers.below(9), 2 * (1 + numbers.below(40)));
-    let count = 2 + numbers.below(6);
-    let p = params::AttendJoin { heads, head_dim };
-    let mut parts = numbers.floats((count * heads * (head_dim + 2)) as usize, 2.0);
+    let (kv_heads, shared_by) = (1 + numbers.below(4), 1 + numbers.below(4));
+    let (heads, head_dim) = (kv_heads * shared_by, 2 * (1 + numbers.below(40)));
+    let p = params::AttendJoin { heads, head_dim, shared_by, first_head: numbers.below(3) };
+    let most = 2 + numbers.below(6);
+    let mut parts = numbers.floats((most * heads * (head_dim + 2)) as usize, 2.0);
     for part in parts.chunks_mut(head_dim as usize + 2) {
         part[head_dim as usize + 1] = part[head_dim as usize + 1].abs() + 0.5;
     }
-    // A part that saw no row.
-    let empty = &mut parts[..head_dim as usize + 2];
-    empty.fill(0.0);
-    empty[head_dim as usize] = -3.0e38;
+    // Every KV head has a schedule of its own, and so a number of parts.
+    let split = Split { parts: most, rows: 1 + numbers.below(9) };
+    let counts: Vec<u32> = (0..kv_heads).map(|_| 1 + numbers.below(most)).collect();
+    let mut arena = split_arena(1, split);
+    arena.list(HEADS);
+    arena.push(KvHead::default().words(u32::MAX).repeat(p.first_head as usize));
+    for schedule in 0..kv_heads {
+        arena.push(KvHead::default().words(schedule));
+    }
+    arena.list(SEEN);
+    for count in &counts {
+        let rows = count * split.rows - numbers.below(split.rows);
+        arena.push([0, 0, rows, 0]);
+    }
+    let counts: Vec<usize> = counts.iter().map(|count| *count as usize).collect();
     let mut out = vec![0.0; (heads * head_dim) as usize];
     let out_before = bits(&out);
-    twin::attend_join(&p, &parts, count as usize, &mut out);
+    twin::attend_join(&p, &parts, &counts, &mut out);
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
-        bindings: vec![arena(1, count).words().to_vec(), bits(&parts), out_before],
+        bindings: vec![arena.words().to_vec(), bits(&parts), out_before],
         items: [heads * head_dim, 1, 1],
         expected: vec![floats(2, out)],
     }

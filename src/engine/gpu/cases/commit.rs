@@ -73,7 +73,7 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
         Some(_) => twin::commit(&p, words, &heads, &moves, &block, &mut window, &mut ring),
         None => twin::commit_i8(&p, &heads, &moves, &block, &mut window, &mut ring),
     }
-    let mut arena = arena(1, 1);
+    let mut arena = arena(1);
     arena.list(HEADS);
     // Those of the layers before.
     arena.push(vec![0; (6 * layer * kv_heads) as usize]);

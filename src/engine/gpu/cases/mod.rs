@@ -10,7 +10,7 @@ mod rows;
 mod top_k;
 
 use super::kernel::Kernel;
-use super::plan::Arena;
+use super::plan::{Arena, Split};
 use crate::engine::KvType;
 use half::f16;
 use numbers::Numbers;
@@ -75,14 +75,19 @@ fn floats(binding: usize, values: Vec<f32>) -> Expected {
     Expected { binding, values: Values::Floats(values) }
 }
 
-fn arena(tokens: u32, parts: u32) -> Arena {
+fn arena(tokens: u32) -> Arena {
+    split_arena(tokens, Split::WHOLE)
+}
+
+/// For attention that is split.
+fn split_arena(tokens: u32, split: Split) -> Arena {
     let mut arena = Arena::new(Vec::new());
-    arena.begin(tokens as usize, parts as usize);
+    arena.begin(tokens as usize, split);
     arena
 }
 
 fn arena_with(tokens: u32, list: usize, words: Vec<u32>) -> Vec<u32> {
-    let mut arena = arena(tokens, 1);
+    let mut arena = arena(tokens);
     arena.list(list);
     arena.push(words);
     arena.words().to_vec()

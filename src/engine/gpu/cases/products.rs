@@ -184,7 +184,7 @@ pub(super) fn matmul(
             w.scales,
             bits(&x),
             out_before,
-            arena(tokens as u32, 1).words().to_vec(),
+            arena(tokens as u32).words().to_vec(),
         ],
         items: [rows as u32, tokens as u32, 1],
         expected: vec![floats(3, out)],

@@ -36,7 +36,7 @@ pub(super) fn rms_norm(numbers: &mut Numbers, add: bool) -> Case {
             bits(&gain),
             x_before,
             copy_before,
-            arena(tokens, 1).words().to_vec(),
+            arena(tokens).words().to_vec(),
         ],
         items: [tokens, 1, 1],
         expected: vec![floats(2, x), floats(3, copy)],
