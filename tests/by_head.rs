@@ -157,11 +157,13 @@ fn a_session_shrinks_near_first() {
             kinds(far.len()).filter(|options| *options == options.with_eviction(Eviction::Drop))
         {
             let mut rings = Vec::new();
+            // Nine tokens because the bytes allow them; the profile wants six.
+            let bytes = Session::open(&engine, options).unwrap().memory().state;
+            let filled = options.with_near(None).with_budget(Budget::Bytes(bytes));
             for near in [9, 7, 5, 2] {
-                let options = options.with_near(near);
-                let mut small = Session::open(&engine, options).unwrap();
+                let mut small = Session::open(&engine, options.with_near(near)).unwrap();
                 small.feed(first).unwrap();
-                let mut large = Session::open(&engine, kinds_of(options, 9)).unwrap();
+                let mut large = Session::open(&engine, filled).unwrap();
                 large.feed(first).unwrap();
                 large.shrink(small.memory().state).unwrap();
                 assert!(large.memory().state <= small.memory().state);
@@ -185,8 +187,41 @@ fn a_session_shrinks_near_first() {
     }
 }
 
-fn kinds_of(options: Options, near: u64) -> Options {
-    options.with_near(near)
+#[test]
+fn a_shrink_keeps_the_near_window_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session");
+    for (sizes, far) in models() {
+        if far.len() == sizes.layers * sizes.kv_heads {
+            continue;
+        }
+        let engine = engine(&sizes, &far, 1);
+        let tokens = Numbers::new(6).tokens(100, sizes.vocab);
+        for options in kinds(far.len()) {
+            let smaller = Session::open(&engine, options.with_near(2)).unwrap().memory().state;
+            let mut session = Session::open(&engine, options.with_near(9)).unwrap();
+            let before = internals::geometry_of(&session);
+            session.feed(&tokens).unwrap();
+            session.save(&path, b"").unwrap();
+            let mut fork = session.fork().unwrap();
+            let (mut resumed, _) = Session::resume(&engine, &path).unwrap();
+            for session in [&mut session, &mut fork, &mut resumed] {
+                session.shrink(smaller).unwrap();
+                assert!(session.memory().state <= smaller);
+                let after = internals::geometry_of(session);
+                assert_eq!(after.ring, before.ring, "{options:?}");
+                assert!(after.far.unwrap().ring < before.far.unwrap().ring, "{options:?}");
+                // As long as others can give up states.
+                let Err(Error::Budget { needed, .. }) = session.shrink(1) else {
+                    panic!("{options:?}")
+                };
+                session.shrink(needed).unwrap();
+                let least = internals::geometry_of(session);
+                assert_eq!((least.ring, least.far.unwrap().ring), (1, 1), "{options:?}");
+                session.feed(&tokens).unwrap();
+            }
+        }
+    }
 }
 
 #[test]

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Offset of the header's checksum, see `session/file.rs`.
-const HEADER: usize = 112;
+/// Offset of the header's checksum, see `session/header.rs`.
+const HEADER: usize = 144;
 /// Offset of the sizes of window and ring.
 const WINDOW_AND_RING: [usize; 2] = [40, 48];
 

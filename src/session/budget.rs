@@ -53,6 +53,12 @@ impl Options {
         })
     }
 
+    /// Tokens that heads that see near keep in a shrink as long as others can give up some.
+    pub(crate) fn near_kept(&self, spec: &ModelSpec) -> u64 {
+        let of_profile = || spec.profile.as_ref().map_or(0, |profile| profile.near_window as u64);
+        self.near.unwrap_or_else(of_profile)
+    }
+
     /// Whether anything but a budget in bytes asks for heads that see far.
     fn chooses_heads(&self) -> bool {
         self.far.is_some() || self.near.is_some() || self.horizon.is_some()

@@ -4,7 +4,7 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | [header](super::header) | 144 |
+//! | [header](super::header) | 152 |
 //! | block tables of all layers, [`Tables::encode`] | |
 //! | note: whatever the caller stores with the session | |
 //! | logits of the last token, f32; empty if the session had none | |
@@ -65,6 +65,7 @@ impl Session {
         let header = Header {
             fingerprint: self.engine.model().gguf().fingerprint(),
             geometry: self.geometry.into(),
+            near: self.near,
             position: self.position(),
             tables: 8 * numbers.len() as u64,
             note: note.len() as u64,
@@ -145,7 +146,7 @@ impl Session {
         read(bytemuck::cast_slice_mut(&mut logits))?;
         logits.iter_mut().for_each(|bits| *bits = u32::from_le(*bits));
         let logits: &[f32] = bytemuck::cast_slice(&logits);
-        let mut session = Session::with_geometry(engine, geometry)?;
+        let mut session = Session::with_geometry(engine, geometry, header.near)?;
         let saved = session.sequence.tables().decode(header.position, &numbers);
         let saved = saved.ok_or_else(wrong_tables)?;
         let logits = (!logits.is_empty()).then_some(logits);

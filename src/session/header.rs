@@ -4,10 +4,11 @@
 //! | part | bytes |
 //! |---|---|
 //! | magic `attamba` and a zero byte | 8 |
-//! | version, 4 | 8 |
+//! | version, 5 | 8 |
 //! | fingerprint of the model | 16 |
 //! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
 //! | KV heads that see far, their ring, and their type of keys and values; zeros if there are none | 3 × 8 |
+//! | tokens that the other heads keep as long as those can shrink | 8 |
 //! | position | 8 |
 //! | length of the block tables, of the note, of the logits, of the image, in bytes | 4 × 8 |
 //! | checksum of everything above | 8 |
@@ -18,8 +19,8 @@ use crate::error::{Error, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) const MAGIC: [u8; 8] = *b"attamba\0";
-const VERSION: u64 = 4;
-const NUMBERS: usize = GEOMETRY + 5;
+const VERSION: u64 = 5;
+const NUMBERS: usize = GEOMETRY + 6;
 const GEOMETRY: usize = 8;
 /// Magic, version, fingerprint and the numbers; the checksum follows.
 const SUMMED: usize = 8 + 8 + 16 + 8 * NUMBERS;
@@ -34,6 +35,8 @@ pub(super) const FARTHEST: u64 = 1 << 56;
 pub(super) struct Header {
     pub fingerprint: u128,
     pub geometry: Numbers,
+    /// See [`Session`](super::Session).
+    pub near: u64,
     pub position: u64,
     /// Bytes in each part.
     pub tables: u64,
@@ -92,10 +95,10 @@ impl Numbers {
 
 impl Header {
     fn numbers(&self) -> [u64; NUMBERS] {
-        let Header { position, tables, note, logits, image, .. } = *self;
+        let Header { near, position, tables, note, logits, image, .. } = *self;
         let mut numbers = [0; NUMBERS];
         numbers[..GEOMETRY].copy_from_slice(&self.geometry.0);
-        numbers[GEOMETRY..].copy_from_slice(&[position, tables, note, logits, image]);
+        numbers[GEOMETRY..].copy_from_slice(&[near, position, tables, note, logits, image]);
         numbers
     }
 
@@ -129,11 +132,12 @@ impl Header {
         Ok(Header {
             fingerprint: u128::from(word(16)) | u128::from(word(24)) << 64,
             geometry: Numbers(std::array::from_fn(number)),
-            position: number(GEOMETRY),
-            tables: number(GEOMETRY + 1),
-            note: number(GEOMETRY + 2),
-            logits: number(GEOMETRY + 3),
-            image: number(GEOMETRY + 4),
+            near: number(GEOMETRY),
+            position: number(GEOMETRY + 1),
+            tables: number(GEOMETRY + 2),
+            note: number(GEOMETRY + 3),
+            logits: number(GEOMETRY + 4),
+            image: number(GEOMETRY + 5),
         })
     }
 

@@ -64,6 +64,8 @@ pub struct Session {
     engine: Engine,
     sequence: Sequence,
     geometry: Geometry,
+    /// Tokens that heads that see near keep as long as others can shrink.
+    near: u64,
     cancel: Cancel,
     pause: Pause,
     shrink: Shrink,
@@ -88,13 +90,13 @@ impl Session {
                 spec.chunks.window
             );
         }
-        Session::with_geometry(engine, geometry)
+        Session::with_geometry(engine, geometry, options.near_kept(spec))
     }
 
-    fn with_geometry(engine: &Engine, geometry: Geometry) -> Result<Session> {
+    fn with_geometry(engine: &Engine, geometry: Geometry, near: u64) -> Result<Session> {
         let (engine, sequence) = sequence::open(engine, geometry)?;
         let (cancel, pause, shrink) = Default::default();
-        Ok(Session { engine, sequence, geometry, cancel, pause, shrink, past: None })
+        Ok(Session { engine, sequence, geometry, near, cancel, pause, shrink, past: None })
     }
 
     /// Processes `tokens` and keeps the logits of the last one. Any split of a text into calls

@@ -45,7 +45,9 @@ impl Session {
 
     /// Shrinks the state to fit in `bytes`, at once and without processing any token again: chunk
     /// states are dropped or thinned, according to the session's eviction policy. Where some heads
-    /// see far, the others give up states first, down to the profile's `near_window`. A budget that
+    /// see far, the others give up states first, down to what the session was opened with as
+    /// [`Options::with_near`](super::Options::with_near), or to the profile's `near_window`; then
+    /// those that see far do, and in the end all. A budget that
     /// is larger than what the session has changes nothing. Earlier snapshots belong to a larger
     /// session and can't be restored.
     ///
@@ -63,8 +65,7 @@ impl Session {
 
     fn shrink_to(&mut self, bytes: u64) -> Result<()> {
         let spec = self.spec();
-        let near = spec.profile.as_ref().map_or(0, |profile| profile.near_window as u64);
-        let smaller = wish::shrunk(spec, self.geometry, near, bytes)?;
+        let smaller = wish::shrunk(spec, self.geometry, self.near, bytes)?;
         if smaller != self.geometry {
             let rings = smaller.rings(spec)?;
             self.sequence.shrink(&rings)?;

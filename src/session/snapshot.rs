@@ -126,7 +126,7 @@ impl Session {
     /// [`Error::OutOfMemory`] if the system has no more memory, [`Error::Paused`] while paused.
     pub fn fork(&mut self) -> Result<Session> {
         let snapshot = self.snapshot()?;
-        let mut new = Session::with_geometry(&self.engine, self.geometry)?;
+        let mut new = Session::with_geometry(&self.engine, self.geometry, self.near)?;
         new.rewind(&snapshot)?;
         Ok(new)
     }

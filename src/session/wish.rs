@@ -106,7 +106,10 @@ pub(super) fn shrunk(spec: &ModelSpec, from: Geometry, near: u64, bytes: u64) ->
         |tokens: u64, chunk, ring: usize| states(tokens, chunk).clamp(1, ring.max(1)).min(ring);
     let far_chunk = spec.chunks.far_length;
     let (near, horizon) = match from.far {
-        Some(far) => (near, tokens(far.ring, far_chunk).max(near)),
+        Some(far) => {
+            let near = near.min(tokens(from.ring, from.chunk));
+            (near, tokens(far.ring, far_chunk).max(near))
+        }
         None => (0, 0),
     };
     // What is given up, in order, the last first.
