@@ -32,11 +32,13 @@ func check(_ status: attamba_status) throws {
 }
 
 /// Reads text from a function that fills a buffer and returns the size it needs.
-func text(_ fill: (UnsafeMutablePointer<CChar>?, Int, UnsafeMutablePointer<Int>?) -> Void) -> String {
+func text(
+    _ fill: (UnsafeMutablePointer<CChar>?, Int, UnsafeMutablePointer<Int>?) throws -> Void
+) rethrows -> String {
     var length = 0
-    fill(nil, 0, &length)
+    try fill(nil, 0, &length)
     var buffer = [CChar](repeating: 0, count: length + 1)
-    fill(&buffer, buffer.count, nil)
+    try fill(&buffer, buffer.count, nil)
     return string(buffer, length)
 }
 

@@ -113,10 +113,15 @@ final class AttambaTests: XCTestCase {
         let options = SessionOptions(budget: .states(256))
         let session = try model.session(options)
         let before = try session.memory()
+        let reach = try await session.reach()
+        let sentence = "^all heads see the last [0-9,]+ tokens; [0-9.]+ [KM]iB$"
+        XCTAssertNotNil(reach.range(of: sentence, options: .regularExpression), reach)
         let path = try XCTUnwrap(ProcessInfo.processInfo.environment["ATTAMBA_MODEL"])
         XCTAssertEqual(try Model.estimate(path: path, options: options).state, before.state)
         try session.shrink(to: before.state / 2)
         XCTAssertLessThanOrEqual(try session.memory().state, before.state / 2)
+        let smaller = try await session.reach()
+        XCTAssertNotEqual(smaller, reach)
         try await session.feed("It goes on.")
     }
 

@@ -102,6 +102,9 @@ private class HostTest(private val file: File, private val folder: File) {
             val saved = File(folder, "chat ü.session").path
             val session = model.session(greedy)
             val held = session.memory
+            val reach = session.reach
+            val sentence = Regex("all heads see the last [0-9,]+ tokens; [0-9.]+ [KM]iB")
+            assertTrue(sentence.matches(reach), reach)
             // The estimate is that of a mapped file, and counts the checkpoints that a chat may keep.
             val estimate = Model.estimate(file.path, greedy, ModelOptions(threads = 2))
             assertEquals(estimate.copy(weights = 0, copied = held.copied, checkpoints = 0), held)
@@ -120,6 +123,9 @@ private class HostTest(private val file: File, private val folder: File) {
                 assertEquals("Hello!", loaded.messages()[1].second)
                 assertEquals(want, loaded.text("And then?"))
                 assertEquals(held.state, loaded.memory.state)
+                assertEquals(reach, loaded.reach)
+                loaded.shrink(held.state / 2)
+                assertTrue(sentence.matches(loaded.reach) && reach != loaded.reach, loaded.reach)
             }
         }
     }

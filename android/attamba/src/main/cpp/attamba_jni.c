@@ -751,6 +751,17 @@ NATIVE(jlongArray, sessionMemory)(JNIEnv *env, jobject self, jlong session)
     return memory_array(env, &memory);
 }
 
+NATIVE(jbyteArray, sessionReach)(JNIEnv *env, jobject self, jlong session)
+{
+    char text[512];
+
+    (void)self;
+    if (failed(env, attamba_session_reach(session_of(session), text, sizeof text, NULL))) {
+        return NULL;
+    }
+    return to_java(env, text, strlen(text));
+}
+
 NATIVE(jlong, snapshotBytes)(JNIEnv *env, jobject self, jlong snapshot)
 {
     uint64_t bytes = 0;

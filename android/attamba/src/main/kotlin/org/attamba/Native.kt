@@ -113,6 +113,8 @@ internal object Native {
 
     external fun sessionMemory(session: Long): LongArray
 
+    external fun sessionReach(session: Long): ByteArray
+
     external fun snapshotBytes(snapshot: Long): Long
 
     external fun snapshotClose(snapshot: Long)
