@@ -1,7 +1,7 @@
 //! What is behind the public API, for this project's own tests. Nothing here is stable.
 
 pub use crate::cache::*;
-pub use crate::engine::cpu::Cpu;
+pub use crate::engine::cpu::{Cpu, product};
 #[cfg(feature = "gpu")]
 pub use crate::engine::gpu::{Driver, Gpu, variants};
 pub use crate::engine::{Backend, Geometry, OrCpu, State, Want};

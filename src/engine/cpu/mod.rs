@@ -1,5 +1,7 @@
 //! The CPU engine. `model.rs` is the model, top to bottom; the kernels are next to it.
 
+#[cfg(feature = "internals")]
+mod alone;
 mod attention;
 mod buffer;
 mod cache;
@@ -15,6 +17,8 @@ mod shares;
 mod simd;
 mod threads;
 
+#[cfg(feature = "internals")]
+pub use alone::product;
 pub use threads::default_threads;
 
 use super::rotary::Rotary;

@@ -1,7 +1,6 @@
 //! Quantized formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
 
 use crate::quant::k_scale_min;
-use half::f16;
 
 /// A block format.
 pub(super) trait Format {
@@ -27,7 +26,12 @@ pub(super) trait Format {
 /// The f16 at `p`.
 #[inline(always)]
 pub(super) unsafe fn half_at(p: *const u8) -> f32 {
-    f16::from_bits(unsafe { p.cast::<u16>().read_unaligned() }).to_f32()
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        crate::engine::cpu::simd::neon::half(p.cast())
+    }
+    #[cfg(not(target_arch = "aarch64"))]
+    half::f16::from_bits(unsafe { p.cast::<u16>().read_unaligned() }).to_f32()
 }
 
 #[inline(always)]

@@ -12,6 +12,8 @@ mod elementwise;
 mod formats;
 mod matmul;
 mod matvec;
+#[cfg(target_arch = "aarch64")]
+mod matvec_neon;
 mod scan;
 
 pub(super) use activations::{Activations, Row, RowMut};
@@ -55,7 +57,7 @@ pub(super) struct Kernels {
 
 /// Compiles every kernel for one instruction set.
 macro_rules! kernels_for {
-    ($table:ident, $module:ident, $simd:ty, $name:literal $(, $features:literal)?) => {
+    ($table:ident, $module:ident, $simd:ty, $matvec:expr, $name:literal $(, $features:literal)?) => {
         mod $module {
             use super::*;
 
@@ -65,7 +67,7 @@ macro_rules! kernels_for {
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn matvec(t: DType, w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
-                unsafe { matvec::matvec::<$simd>(t, w, cols, x, out) }
+                unsafe { $matvec(t, w, cols, x, out) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn matmul(
@@ -183,26 +185,55 @@ macro_rules! kernels_for {
 
 use super::simd;
 
-kernels_for!(PORTABLE, portable, crate::engine::cpu::simd::portable::Portable, "portable");
+kernels_for!(
+    PORTABLE,
+    portable,
+    simd::portable::Portable,
+    matvec::matvec::<simd::portable::Portable>,
+    "portable"
+);
 #[cfg(target_arch = "x86_64")]
-kernels_for!(AVX2, avx2, simd::avx2::Avx2<false>, "AVX2", "avx2,fma,f16c");
+kernels_for!(
+    AVX2,
+    avx2,
+    simd::avx2::Avx2<false>,
+    matvec::matvec::<simd::avx2::Avx2<false>>,
+    "AVX2",
+    "avx2,fma,f16c"
+);
 #[cfg(target_arch = "x86_64")]
-kernels_for!(AVX2_VNNI, avx2_vnni, simd::avx2::Avx2<true>, "AVX2 VNNI", "avx2,fma,f16c,avxvnni");
+kernels_for!(
+    AVX2_VNNI,
+    avx2_vnni,
+    simd::avx2::Avx2<true>,
+    matvec::matvec::<simd::avx2::Avx2<true>>,
+    "AVX2 VNNI",
+    "avx2,fma,f16c,avxvnni"
+);
 #[cfg(target_arch = "x86_64")]
 kernels_for!(
     AVX512,
     avx512,
     simd::avx512::Avx512,
+    matvec::matvec::<simd::avx512::Avx512>,
     "AVX-512 VNNI",
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c"
 );
 #[cfg(target_arch = "aarch64")]
-kernels_for!(NEON, neon, simd::neon::Neon<simd::neon::Widening>, "NEON", "neon");
+kernels_for!(
+    NEON,
+    neon,
+    simd::neon::Neon<simd::neon::Widening>,
+    matvec::matvec::<simd::neon::Neon<simd::neon::Widening>>,
+    "NEON",
+    "neon"
+);
 #[cfg(target_arch = "aarch64")]
 kernels_for!(
     NEON_DOTPROD,
     neon_dotprod,
     simd::neon::Neon<simd::neon::Bytes<false>>,
+    matvec_neon::matvec::<false>,
     "NEON dotprod",
     "neon,dotprod"
 );
@@ -211,6 +242,7 @@ kernels_for!(
     NEON_I8MM,
     neon_i8mm,
     simd::neon::Neon<simd::neon::Bytes<true>>,
+    matvec_neon::matvec::<true>,
     "NEON i8mm",
     "neon,dotprod,i8mm"
 );

@@ -295,12 +295,7 @@ impl<P: Products> Simd for Neon<P> {
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        // SAFETY: a hint, which no address can make fail, and which reads nothing that the
-        // program sees.
-        unsafe {
-            let address = p.addr();
-            asm!("prfm pldl1keep, [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
-        }
+        prefetch(p);
     }
     #[inline(always)]
     unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
@@ -602,9 +597,35 @@ unsafe fn split_nibbles(p: *const u8) -> [int8x16_t; 2] {
     }
 }
 
+/// Prefetches the line at `p`.
+#[inline(always)]
+pub(in crate::engine::cpu) fn prefetch(p: *const u8) {
+    // SAFETY: a hint, which no address can make fail, and which reads nothing that the program
+    // sees.
+    unsafe {
+        let address = p.addr();
+        asm!("prfm pldl1keep, [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// The f16 at `p`. The conversion of the `half` crate is a call here.
+///
+/// # Safety
+/// `p` must be valid; it need not be aligned.
+#[inline(always)]
+pub(in crate::engine::cpu) unsafe fn half(p: *const u16) -> f32 {
+    let out;
+    // SAFETY: two bytes that the caller vouches for; every machine with NEON has the instructions.
+    unsafe {
+        asm!("ldr {out:h}, [{p}]", "fcvt {out:s}, {out:h}", out = out(vreg) out, p = in(reg) p,
+            options(pure, readonly, nostack, preserves_flags));
+    }
+    out
+}
+
 /// The four f16 in the lower half.
 #[inline(always)]
-fn f16_low(v: uint16x8_t) -> float32x4_t {
+pub(in crate::engine::cpu) fn f16_low(v: uint16x8_t) -> float32x4_t {
     let out;
     // SAFETY: registers in, a register out; every machine with NEON has the instruction.
     unsafe {
@@ -642,7 +663,7 @@ fn to_f16(low: float32x4_t, high: float32x4_t) -> uint16x8_t {
 /// Adds to each lane the products of four bytes.
 #[inline]
 #[target_feature(enable = "dotprod")]
-fn sdot(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+pub(in crate::engine::cpu) fn sdot(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
     let mut acc = acc;
     // SAFETY: registers in, a register out; the function's feature has the instruction.
     unsafe {
@@ -650,6 +671,19 @@ fn sdot(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
             options(pure, nomem, nostack, preserves_flags));
     }
     acc
+}
+
+/// Keeps the upper two bits of each byte and puts the upper six of another below them. The compiler
+/// makes five instructions of the intrinsic.
+#[inline(always)]
+pub(in crate::engine::cpu) fn sri_2(upper: uint8x16_t, lower: uint8x16_t) -> uint8x16_t {
+    let mut both = upper;
+    // SAFETY: registers in, a register out; every machine with NEON has the instruction.
+    unsafe {
+        asm!("sri {:v}.16b, {:v}.16b, #2", inout(vreg) both, in(vreg) lower,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    both
 }
 
 /// Adds to each lane the products of its four bytes with those of lane `LANE` of `a`.

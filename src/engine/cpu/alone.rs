@@ -1,0 +1,51 @@
+//! A product of weights and activations without a model or threads, for counting its instructions.
+
+use super::kernels::{self, Activations, PANEL, Panel, Target};
+use crate::error::{Error, Result};
+use crate::quant::DType;
+
+/// Multiplies a matrix of `[rows, cols]` weights in format `dtype` with `tokens` rows of
+/// activations, `rounds` times on the instruction set `name`: as decode does with one token, as
+/// prefill does with more. Returns the last product.
+pub fn product(
+    name: &str,
+    dtype: DType,
+    [rows, cols]: [usize; 2],
+    tokens: usize,
+    rounds: usize,
+) -> Result<f32> {
+    let found = kernels::available().into_iter().find(|k| k.name == name);
+    let kernels = found.ok_or_else(|| Error::Argument(format!("no instruction set {name:?}")))?;
+    if !cols.is_multiple_of(dtype.block_len()) || !rows.is_multiple_of(PANEL) {
+        return Err(Error::Argument(format!("{rows} rows of {cols} values of {}", dtype.name())));
+    }
+    let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
+    // Neither zeros, whose products would be exact, nor exponents of infinities.
+    let weights: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 37 % 113) as u8).collect();
+    let x = Activations::new(tokens, cols)?;
+    let mut panel = Panel::new(cols, true)?;
+    for t in 0..tokens {
+        // SAFETY: one thread, one row at a time.
+        let mut row = unsafe { x.row_mut(t) };
+        row.x.iter_mut().enumerate().for_each(|(i, x)| *x = ((i + t) % 17) as f32 - 8.0);
+        kernels.quantize(&mut row);
+    }
+    let mut out = vec![0f32; tokens * rows];
+    for _ in 0..rounds {
+        for (i, weights) in weights.chunks(PANEL * row_bytes).enumerate() {
+            let target = Target { out: out[i * PANEL..].as_mut_ptr(), stride: rows, add: false };
+            // SAFETY: the activations are a live row of `cols` values each, and the product has
+            // room for every token's rows.
+            unsafe {
+                match tokens {
+                    1 => {
+                        let out = &mut out[i * PANEL..][..PANEL];
+                        kernels.matvec(dtype, weights, cols, x.row(0), out);
+                    }
+                    _ => kernels.matmul(dtype, weights, &x, tokens, &mut panel, target),
+                }
+            }
+        }
+    }
+    Ok(out.last().copied().unwrap_or(0.0))
+}
