@@ -682,7 +682,8 @@ attamba_status attamba_session_set_sampling(const struct attamba_session *sessio
 // Cancels the call in progress on the session; without one nothing happens. That call returns
 // within a block of tokens: milliseconds. The session stays usable.
 //
-// Any thread, and from a callback. It does not wait.
+// Any thread, and from a callback, but not from a signal handler: it takes a lock, for a moment.
+// It does not wait.
 attamba_status attamba_session_cancel(const struct attamba_session *session);
 
 // Once this call has returned nothing is computed until attamba_session_resume: for an application

@@ -242,7 +242,8 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
 /// Cancels the call in progress on the session; without one nothing happens. That call returns
 /// within a block of tokens: milliseconds. The session stays usable.
 ///
-/// Any thread, and from a callback. It does not wait.
+/// Any thread, and from a callback, but not from a signal handler: it takes a lock, for a moment.
+/// It does not wait.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session) -> Status {
     guard::on(&SESSIONS, session, |session| {

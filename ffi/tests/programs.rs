@@ -52,6 +52,11 @@ fn other_threads_cancel_pause_and_close() {
 }
 
 #[test]
+fn a_child_process_uses_and_closes_what_its_parent_opened() {
+    passes("fork.c", &[]);
+}
+
+#[test]
 fn a_gpu_if_only_in_software() {
     run("gpu.c", &[], &[], true);
 }

@@ -135,7 +135,8 @@ impl Conversation {
         self.parse_special
     }
 
-    /// The messages so far, including the instruction.
+    /// The messages so far, including the instruction. They stay until a reset, and with the text
+    /// that the session has processed are the only memory of a chat that grows.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }

@@ -39,6 +39,8 @@ const STOP: usize = 1 << 26;
 pub(super) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// Where the workers are. A child process has the pool, and none of its threads.
+    process: u32,
     /// One region at a time: sessions on several threads take turns.
     turn: Mutex<()>,
 }
@@ -90,7 +92,7 @@ impl Pool {
                 }
             }
         }
-        Pool { shared, workers, turn: Mutex::new(()) }
+        Pool { shared, workers, process: std::process::id(), turn: Mutex::new(()) }
     }
 
     /// Number of threads, including the caller.
@@ -132,6 +134,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            std::mem::forget(std::mem::take(&mut self.workers));
+            return;
+        }
         self.shared.word.fetch_or(STOP, Ordering::AcqRel);
         self.wake(usize::MAX);
         for worker in self.workers.drain(..) {
