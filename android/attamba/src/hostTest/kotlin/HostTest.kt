@@ -124,7 +124,7 @@ private class HostTest(private val file: File, private val folder: File) {
                 assertEquals(want, loaded.text("And then?"))
                 assertEquals(held.state, loaded.memory.state)
                 assertEquals(reach, loaded.reach)
-                loaded.shrink(held.state / 2)
+                loaded.shrink(held.state - 1)
                 assertTrue(sentence.matches(loaded.reach) && reach != loaded.reach, loaded.reach)
             }
         }
