@@ -4,23 +4,27 @@
 #   scripts/adversary.sh [options] [kills] [turns] [fuzz]      all of them by default
 #
 #   options  absurd values for every option of every command
-#   kills    a chat that is killed 500 times while it saves; its file can be resumed each time
-#   turns    a chat of 200,000 turns, on a tiny model: as fast at the end as at the start
-#   fuzz     every fuzz target (scripts/soundness.sh fuzz), MINUTES each (by default 8)
+#   kills    a chat that is killed KILLS (500) times while it saves; its file can be resumed each time
+#   turns    a chat of TURNS (200,000) turns, on a tiny model: as fast at the end as at the start
+#   fuzz     every fuzz target (scripts/soundness.sh fuzz), MINUTES each (8)
 #
-# ATTAMBA names another program than the release build. Needs Python with numpy, and for `fuzz` what fuzz/README.md names.
+# PROFILE is cargo's (release); ATTAMBA names a program that is there already. Needs Python with numpy, which
+# ATTAMBA_PYTHON may name, and for `fuzz` what fuzz/README.md names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 steps=("$@")
 ((${#steps[@]})) || steps=(options kills turns fuzz)
-[ -n "${ATTAMBA:-}" ] || cargo build --release
-attamba=${ATTAMBA:-$PWD/target/release/attamba}
+profile=${PROFILE:-release}
+python=${ATTAMBA_PYTHON:-python3}
+[ -n "${ATTAMBA:-}" ] || cargo build --profile "$profile"
+attamba=${ATTAMBA:-$PWD/target/${profile/#dev/debug}/attamba}
+kills=${KILLS:-500}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 tiny=$folder/tiny.gguf
-python3 spec/reference.py make "$tiny" --set vocab=94
+"$python" spec/reference.py make "$tiny" --set vocab=94
 
-options() { python3 cli/tests/sweep.py "$attamba" "$tiny"; }
+options() { "$python" cli/tests/sweep.py "$attamba" "$tiny"; }
 
 kills() {
     local file=$folder/chat killed=0 saves=0 before
@@ -29,7 +33,7 @@ kills() {
         >"$folder/template"
     printf 'hello\n%.0s' $(seq 2000) >"$folder/lines"
     chat() { "$attamba" chat -m "$tiny" -n 2 --seed 1 --template "$folder/template" --save "$file"; }
-    for i in $(seq 500); do
+    for i in $(seq "$kills"); do
         before=$(stat -c %Y.%s "$file" 2>/dev/null || true)
         "$attamba" chat -m "$tiny" -n 2 --seed 1 --template "$folder/template" --save "$file" \
             <"$folder/lines" >/dev/null 2>&1 &
@@ -48,11 +52,11 @@ kills() {
     echo hello | chat >/dev/null
     local left
     left=$(find "$folder" -name '.attamba-*' | wc -l)
-    echo "$killed of 500 killed while running, $saves after a save; $left temporary files left"
+    echo "$killed of $kills killed while running, $saves after a save; $left temporary files left"
     [ "$left" = 0 ]
 }
 
-turns() { cargo run --release --example turns -- "$tiny" 200000; }
+turns() { cargo run --profile "$profile" --example turns -- "$tiny" "${TURNS:-200000}"; }
 
 fuzz() { MINUTES=${MINUTES:-8} scripts/soundness.sh fuzz; }
 

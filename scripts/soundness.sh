@@ -40,7 +40,7 @@ races() {
 
 fuzz() {
     local target
-    [ -d fuzz/corpus ] || python3 fuzz/seeds.py
+    [ -d fuzz/corpus ] || "${ATTAMBA_PYTHON:-python3}" fuzz/seeds.py
     # A forged file may ask for memory that no machine has: to be refused it is an answer.
     export ASAN_OPTIONS=allocator_may_return_null=1
     for target in fuzz/fuzz_targets/*.rs; do

@@ -17,6 +17,7 @@ pub(crate) fn list<T>(len: usize, what: &'static str) -> Result<Vec<T>> {
 }
 
 /// Makes `list` `len` zeros, in the memory that it has if that is enough.
+#[cfg(feature = "gpu")]
 pub(crate) fn refill<T: Zeroable + Clone>(
     list: &mut Vec<T>,
     len: usize,

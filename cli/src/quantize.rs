@@ -8,6 +8,8 @@ use attamba::quant::{self, DType};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 /// Convert a model to another type
 ///
@@ -183,17 +185,28 @@ impl Plan<'_> {
         };
         let (row_in, row_out) = (row(self.from)?, row(self.to)?);
         let rows = (PART / self.columns).max(1);
-        let mut converted = vec![0; threads * rows * row_out];
+        let room = threads * rows * row_out;
+        let mut converted = Vec::new();
+        converted.try_reserve_exact(room)?;
+        converted.resize(room, 0);
         for batch in bytes.chunks(threads * rows * row_in) {
             let converted = &mut converted[..batch.len() / row_in * row_out];
             let parts = batch.chunks(rows * row_in).zip(converted.chunks_mut(rows * row_out));
+            let parts = Mutex::new(parts);
+            let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let work = || {
+                while let Some((from, to)) = next() {
+                    self.convert((from, row_in), (to, row_out)).map_err(io::Error::other)?;
+                }
+                Ok(())
+            };
             std::thread::scope(|scope| {
-                let convert =
-                    |(from, to)| scope.spawn(move || self.convert((from, row_in), (to, row_out)));
-                let workers: Vec<_> = parts.map(convert).collect();
-                workers.into_iter().try_for_each(|worker| match worker.join() {
-                    Ok(result) => result.map_err(io::Error::other),
-                    Err(_) => Err(io::Error::other("a thread that converts has failed")),
+                // As many as the system allows.
+                let other = |_| Builder::new().spawn_scoped(scope, work).ok();
+                let others: Vec<_> = (1..threads).map_while(other).collect();
+                others.into_iter().fold(work(), |result, other| {
+                    let failed = || Err(io::Error::other("a thread that converts has failed"));
+                    result.and(other.join().unwrap_or_else(|_| failed()))
                 })
             })?;
             sink.write_all(converted)?;

@@ -17,8 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Offset of the header's checksum, see `session/header.rs`.
 const HEADER: usize = 144;
-/// Offset of the sizes of window and ring.
-const WINDOW_AND_RING: [usize; 2] = [40, 48];
+/// Offsets of the sizes of the window and of the two rings.
+const SIZES: [usize; 3] = [40, 48, 80];
 
 struct Given {
     engine: Engine,
@@ -39,7 +39,9 @@ fn given() -> &'static Given {
             let mut session = Session::open(&engine, options).unwrap();
             session.feed(&[1; 70]).unwrap();
             session.save(&path, b"note").unwrap();
-            std::fs::read(&path).unwrap()
+            let file = std::fs::read(&path).unwrap();
+            assert_eq!(edited(file.clone(), &[]), file, "the header has another layout");
+            file
         });
         Given { engine, path, saved: saved.into() }
     })
@@ -51,9 +53,9 @@ fn edited(mut file: Vec<u8>, edits: &[u8]) -> Vec<u8> {
         let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % file.len();
         file[at] = edit[2];
     }
-    // Window and ring stay below 65536: whether larger ones are refused or allocated depends on
+    // Window and rings stay below 65536: whether larger ones are refused or allocated depends on
     // the machine's memory, which is nothing to fuzz.
-    for size in WINDOW_AND_RING {
+    for size in SIZES {
         file[size + 2..size + 8].fill(0);
     }
     let sum = xxh3_64(&file[..HEADER]).to_le_bytes();

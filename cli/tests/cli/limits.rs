@@ -3,6 +3,7 @@
 
 use crate::command::{BUNDLED, Ran, command};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -98,6 +99,12 @@ fn without_threads_a_command_makes_do_or_says_so() {
     }
     let chat = ["chat", "-m", BUNDLED, "-n", "4", "--greedy", "--engine", "cpu", "--threads", "4"];
     let normal = run("true", &chat).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made.gguf");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let quantize = ["quantize", "--force", BUNDLED, made.to_str().unwrap(), "Q8_0"];
+    run_as(user, "true", &quantize, "").ok();
+    let size = std::fs::read(&made).unwrap().len();
     for processes in 1..8 {
         let before = format!("ulimit -u {processes}");
         let ran = run_as(user, &before, &chat, "Hello\n");
@@ -105,6 +112,10 @@ fn without_threads_a_command_makes_do_or_says_so() {
             assert_eq!(ran.ok(), normal, "{before}");
         } else {
             assert!(ran.stderr.contains("thread"), "{}", ran.stderr);
+        }
+        let ran = run_as(user, &before, &quantize, "");
+        if went_well(&ran, &before) {
+            assert_eq!(std::fs::read(&made).unwrap().len(), size, "{before}");
         }
         // What needs no thread.
         run_as(user, &before, &["inspect", "-m", BUNDLED], "").ok();

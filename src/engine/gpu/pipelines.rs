@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use wgpu::{BindingType, BufferBindingType, Features, ShaderStages};
 
 /// Concurrent compilations: more would only take memory.
@@ -91,7 +92,9 @@ impl Pipelines {
             Ok(())
         };
         let result = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            // As many as the system allows.
+            let other = |_| Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..threads).map_while(other).collect();
             let own = work();
             others.into_iter().fold(own, |result, other| {
                 let failed = || Err(Error::Gpu("a thread that compiles kernels failed".into()));
