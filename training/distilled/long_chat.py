@@ -78,7 +78,8 @@ def main():
     right = {}
     for name, path, options in chosen.models:
         chance = random.Random(1)
-        with Conversation(chosen.attamba, path, budget + options) as chat:
+        own = options if "--budget" in options else budget + options
+        with Conversation(chosen.attamba, path, own) as chat:
             tokens, message, number, turns = 0, BEGINNING, 1, deque(maxlen=SHOWN)
             for length in chosen.lengths:
                 while tokens < length:

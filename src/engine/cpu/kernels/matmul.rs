@@ -33,6 +33,12 @@ impl Panel {
         })
     }
 
+    /// Values, scales and minima, for kernels with a layout of their own.
+    #[cfg(target_arch = "aarch64")]
+    pub fn parts(&mut self) -> (&mut [u32], &mut [f32], &mut [f32]) {
+        (self.q.as_mut_slice(), self.scale.as_mut_slice(), self.min.as_mut_slice())
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.q.bytes() + self.scale.bytes() + self.min.bytes()
@@ -232,8 +238,9 @@ unsafe fn deliver<S: Simd, const N: usize>(
     }
 }
 
+/// [`matmul`] for F32, F16 and BF16.
 #[inline(always)]
-unsafe fn plain<S: Simd>(
+pub(super) unsafe fn plain<S: Simd>(
     dtype: DType,
     w: *const u8,
     rows: usize,

@@ -40,7 +40,7 @@ pub(super) unsafe fn matvec<S: Simd>(
 }
 
 /// A format with its own dot product.
-trait Dot {
+pub(super) trait Dot {
     /// Bytes of a row of `cols` values.
     fn row_bytes(cols: usize) -> usize;
 
@@ -51,8 +51,9 @@ trait Dot {
     unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R];
 }
 
+/// [`matvec`] for one format.
 #[inline(always)]
-unsafe fn rows<S: Simd, D: Dot>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
+pub(super) unsafe fn rows<S: Simd, D: Dot>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
     let stride = D::row_bytes(cols);
     let row = |r: usize| unsafe { w.add(r * stride) };
     let mut fours = out.chunks_exact_mut(ROWS);
@@ -74,12 +75,12 @@ unsafe fn rows<S: Simd, D: Dot>(w: *const u8, cols: usize, x: Row, out: &mut [f3
 }
 
 /// Row formats of plain floats.
-trait Plain {
+pub(super) trait Plain {
     const BYTES: usize;
     unsafe fn load<S: Simd>(p: *const u8, n: usize) -> S::F;
 }
 
-struct F32;
+pub(super) struct F32;
 impl Plain for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
@@ -88,7 +89,7 @@ impl Plain for F32 {
     }
 }
 
-struct F16;
+pub(super) struct F16;
 impl Plain for F16 {
     const BYTES: usize = 2;
     #[inline(always)]
@@ -97,7 +98,7 @@ impl Plain for F16 {
     }
 }
 
-struct Bf16;
+pub(super) struct Bf16;
 impl Plain for Bf16 {
     const BYTES: usize = 2;
     #[inline(always)]
@@ -394,7 +395,7 @@ impl Dot for formats::Q6K {
 }
 
 /// Formats without a fast path: blocks are unpacked one by one.
-struct Unpacked<T>(std::marker::PhantomData<T>);
+pub(super) struct Unpacked<T>(std::marker::PhantomData<T>);
 
 impl<T: Format> Dot for Unpacked<T> {
     #[inline(always)]

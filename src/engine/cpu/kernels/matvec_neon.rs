@@ -13,14 +13,15 @@
 
 use super::super::simd::neon::{Bytes, Neon, f16_low, half, prefetch, sdot, sri_2};
 use super::activations::{BLOCK, Row};
-use super::matvec;
+use super::matvec::{Bf16, F16, F32, Unpacked, rows};
+use super::{formats, unpack_neon};
 use crate::quant::DType;
 use std::arch::aarch64::*;
 
 /// Rows that share the activations.
 const ROWS: usize = 4;
 
-/// [`matvec::matvec`], whose contract holds, with [`Bytes`].
+/// [`matvec`](super::matvec::matvec), whose contract holds, with [`Bytes`].
 #[inline(always)]
 pub(super) unsafe fn matvec<const I8MM: bool>(
     dtype: DType,
@@ -37,7 +38,11 @@ pub(super) unsafe fn matvec<const I8MM: bool>(
             DType::Q4_K => one_by_one::<Q4K>(w, cols, x, out),
             DType::Q5_K => one_by_one::<Q5K>(w, cols, x, out),
             DType::Q6_K => one_by_one::<Q6K>(w, cols, x, out),
-            _ => matvec::matvec::<Neon<Bytes<I8MM>>>(dtype, w, cols, x, out),
+            DType::F32 => rows::<Neon<Bytes<I8MM>>, F32>(w, cols, x, out),
+            DType::F16 => rows::<Neon<Bytes<I8MM>>, F16>(w, cols, x, out),
+            DType::BF16 => rows::<Neon<Bytes<I8MM>>, Bf16>(w, cols, x, out),
+            DType::Q5_0 => rows::<Neon<Bytes<I8MM>>, Unpacked<formats::Q5_0>>(w, cols, x, out),
+            DType::Q5_1 => rows::<Neon<Bytes<I8MM>>, Unpacked<formats::Q5_1>>(w, cols, x, out),
         }
     }
 }
@@ -404,11 +409,11 @@ unsafe fn half_of_q6_k(
     }
 }
 
-/// The lower and the upper four bits of 16 bytes.
+/// The lower and the upper four bits of 16 bytes, as signed numbers.
 #[inline(always)]
 unsafe fn nibbles(v: uint8x16_t) -> [int8x16_t; 2] {
     unsafe {
-        let [low, high] = [vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8::<4>(v)];
+        let [low, high] = unpack_neon::nibbles(v);
         [vreinterpretq_s8_u8(low), vreinterpretq_s8_u8(high)]
     }
 }

@@ -11,10 +11,14 @@ mod conv;
 mod elementwise;
 mod formats;
 mod matmul;
+#[cfg(target_arch = "aarch64")]
+mod matmul_neon;
 mod matvec;
 #[cfg(target_arch = "aarch64")]
 mod matvec_neon;
 mod scan;
+#[cfg(target_arch = "aarch64")]
+mod unpack_neon;
 
 pub(super) use activations::{Activations, Row, RowMut};
 use attention::Plain;
@@ -57,7 +61,7 @@ pub(super) struct Kernels {
 
 /// Compiles every kernel for one instruction set.
 macro_rules! kernels_for {
-    ($table:ident, $module:ident, $simd:ty, $matvec:expr, $name:literal $(, $features:literal)?) => {
+    ($table:ident, $module:ident, $simd:ty, $matvec:expr, $matmul:expr, $name:literal $(, $features:literal)?) => {
         mod $module {
             use super::*;
 
@@ -79,7 +83,7 @@ macro_rules! kernels_for {
                 panel: &mut Panel,
                 target: Target,
             ) {
-                unsafe { matmul::matmul::<$simd>(t, w, rows, x, tokens, panel, target) }
+                unsafe { $matmul(t, w, rows, x, tokens, panel, target) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn rms_norm(x: *const f32, weight: &[f32], eps: f32, out: *mut f32) {
@@ -190,6 +194,7 @@ kernels_for!(
     portable,
     simd::portable::Portable,
     matvec::matvec::<simd::portable::Portable>,
+    matmul::matmul::<simd::portable::Portable>,
     "portable"
 );
 #[cfg(target_arch = "x86_64")]
@@ -198,6 +203,7 @@ kernels_for!(
     avx2,
     simd::avx2::Avx2<false>,
     matvec::matvec::<simd::avx2::Avx2<false>>,
+    matmul::matmul::<simd::avx2::Avx2<false>>,
     "AVX2",
     "avx2,fma,f16c"
 );
@@ -207,6 +213,7 @@ kernels_for!(
     avx2_vnni,
     simd::avx2::Avx2<true>,
     matvec::matvec::<simd::avx2::Avx2<true>>,
+    matmul::matmul::<simd::avx2::Avx2<true>>,
     "AVX2 VNNI",
     "avx2,fma,f16c,avxvnni"
 );
@@ -216,6 +223,7 @@ kernels_for!(
     avx512,
     simd::avx512::Avx512,
     matvec::matvec::<simd::avx512::Avx512>,
+    matmul::matmul::<simd::avx512::Avx512>,
     "AVX-512 VNNI",
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c"
 );
@@ -225,6 +233,7 @@ kernels_for!(
     neon,
     simd::neon::Neon<simd::neon::Widening>,
     matvec::matvec::<simd::neon::Neon<simd::neon::Widening>>,
+    matmul::matmul::<simd::neon::Neon<simd::neon::Widening>>,
     "NEON",
     "neon"
 );
@@ -234,6 +243,7 @@ kernels_for!(
     neon_dotprod,
     simd::neon::Neon<simd::neon::Bytes<false>>,
     matvec_neon::matvec::<false>,
+    matmul_neon::matmul::<false>,
     "NEON dotprod",
     "neon,dotprod"
 );
@@ -243,6 +253,7 @@ kernels_for!(
     neon_i8mm,
     simd::neon::Neon<simd::neon::Bytes<true>>,
     matvec_neon::matvec::<true>,
+    matmul_neon::matmul::<true>,
     "NEON i8mm",
     "neon,dotprod,i8mm"
 );

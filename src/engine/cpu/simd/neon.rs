@@ -689,7 +689,11 @@ pub(in crate::engine::cpu) fn sri_2(upper: uint8x16_t, lower: uint8x16_t) -> uin
 /// Adds to each lane the products of its four bytes with those of lane `LANE` of `a`.
 #[inline]
 #[target_feature(enable = "dotprod")]
-fn sdot_lane<const LANE: i32>(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+pub(in crate::engine::cpu) fn sdot_lane<const LANE: i32>(
+    acc: int32x4_t,
+    w: int8x16_t,
+    a: int8x16_t,
+) -> int32x4_t {
     let mut acc = acc;
     // SAFETY: as above.
     unsafe {
@@ -702,7 +706,7 @@ fn sdot_lane<const LANE: i32>(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int
 /// Adds the product of a 2x8 matrix with the transpose of another.
 #[inline]
 #[target_feature(enable = "i8mm")]
-fn smmla(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
+pub(in crate::engine::cpu) fn smmla(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
     let mut acc = acc;
     // SAFETY: as above.
     unsafe {
