@@ -24,13 +24,13 @@ fn main() -> Result<()> {
     let engine = Engine::cpu(Arc::new(Model::read(path)?), &EngineOptions::default())?;
     let options = Options::default().with_budget(Budget::Bytes(budget)).with_kv(KvType::F16);
     let mut session = Session::open(&engine, options)?;
-    let vocab = session.engine().model().vocab();
+    let vocab = session.engine().model().sizes().vocab;
     let memory = session.memory();
     println!(
         "budget {budget} bytes: state {}, scratch {}, room for {} chunk states per layer\n",
         memory.state,
         memory.scratch,
-        session.ring_budget()
+        session.ring().1
     );
     println!("| position | ring | tokens/s | RSS KiB |\n|--:|--:|--:|--:|");
 
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
         for i in piece * PIECE..(piece + 1) * PIECE {
             session.feed(&[token(i, vocab)])?;
         }
-        let full = session.ring_rows() == session.ring_budget();
+        let full = session.ring().0 == session.ring().1;
         let first_full = full && after_full.is_none();
         last = (PIECE as f64 / start.elapsed().as_secs_f64(), resident_kib());
         if first_full {
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
         }
         if first_full || piece == 0 || (piece + 1) % 20 == 0 {
             let resident = last.1.map_or("-".to_owned(), |kib| kib.to_string());
-            let (at, ring) = (session.position(), session.ring_rows());
+            let (at, ring) = (session.position(), session.ring().0);
             println!("| {at} | {ring} | {:.0} | {resident} |", last.0);
         }
     }

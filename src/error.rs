@@ -1,6 +1,25 @@
 //! The one error type of the library.
 
-use std::path::PathBuf;
+use std::fmt::{Display, Formatter};
+use std::path::{Path, PathBuf};
+
+/// What is wrong, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Detail {
+    /// The name of what is at fault: a metadata key, `tensor blk.0.attn_q.weight`, a token, an
+    /// argument. Empty if it is the whole.
+    pub what: String,
+    /// What is wrong with it, with the numbers: `is 0; it must be at least 1`.
+    pub problem: String,
+}
+
+impl Display for Detail {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let space = if self.what.is_empty() { "" } else { " " };
+        write!(f, "{}{space}{}", self.what, self.problem)
+    }
+}
 
 /// Everything that can go wrong, each with the numbers that explain it.
 #[derive(Debug, thiserror::Error)]
@@ -16,23 +35,25 @@ pub enum Error {
         error: std::io::Error,
     },
     /// The bytes are not a GGUF file that can be read safely.
-    #[error("invalid GGUF file: {0}")]
-    Gguf(String),
-    /// A tensor or row can't be stored in the requested format.
-    #[error("quantization: {0}")]
-    Quant(String),
+    #[error("invalid GGUF file: {}{detail}", prefix(path.as_deref()))]
+    Gguf {
+        /// The file, if it was opened by its path.
+        path: Option<PathBuf>,
+        /// Where it is wrong.
+        detail: Detail,
+    },
     /// The file is sound but describes a model that this runtime can't run.
     #[error("unsupported model: {0}")]
-    Unsupported(String),
+    Unsupported(Detail),
     /// The file contradicts itself: a missing key, a tensor of the wrong shape.
     #[error("invalid model: {0}")]
-    Model(String),
+    Model(Detail),
     /// The tokenizer in the file is missing or malformed, or refused a text.
     #[error("tokenizer: {0}")]
-    Tokenizer(String),
+    Tokenizer(Detail),
     /// The chat template failed to parse or to render.
     #[error("chat template: {0}")]
-    Template(String),
+    Template(Detail),
     /// A token id beyond the vocabulary.
     #[error("token id {token} is out of range: the vocabulary has {vocab} entries")]
     TokenOutOfRange {
@@ -53,7 +74,7 @@ pub enum Error {
     },
     /// An argument of a call is invalid.
     #[error("{0}")]
-    Argument(String),
+    Argument(Detail),
     /// Logits were requested but there are none.
     #[error(
         "there are no logits after {position} tokens: nothing was fed, or the last call ended before \
@@ -75,7 +96,7 @@ pub enum Error {
     },
     /// A saved session can't be resumed: not one of ours, or damaged.
     #[error("saved session: {0}")]
-    Saved(String),
+    Saved(Detail),
     /// A saved session can't be resumed because it belongs to another model.
     #[error(
         "saved session: it was saved with another model than {model}; it can only be resumed with \
@@ -95,7 +116,7 @@ pub enum Error {
     },
     /// There is no usable GPU, or none of the requested name.
     #[error("no GPU: {0}")]
-    NoAdapter(String),
+    NoAdapter(Detail),
     /// The GPU can't hold or bind as much as needed.
     #[error("{adapter}: {what} needs {needed} {unit}, the limit is {limit}")]
     GpuLimit {
@@ -139,6 +160,43 @@ pub enum Error {
     /// The session is paused, and this call does not wait.
     #[error("the session is paused: resume it first")]
     Paused,
+}
+
+fn prefix(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!("{}: ", path.display()))
+}
+
+/// A constructor for each kind of error that has a detail.
+macro_rules! constructors {
+    ($($(#[$condition:meta])* $name:ident $kind:ident;)*) => { $(
+        $(#[$condition])*
+        #[cold]
+        #[inline(never)]
+        pub(crate) fn $name(what: impl Into<String>, problem: impl Into<String>) -> Error {
+            Error::$kind(Detail { what: what.into(), problem: problem.into() })
+        }
+    )* };
+}
+
+impl Error {
+    constructors! {
+        argument Argument;
+        model Model;
+        no_adapter NoAdapter;
+        saved Saved;
+        #[cfg(feature = "text")]
+        template Template;
+        #[cfg(feature = "text")]
+        tokenizer Tokenizer;
+        unsupported Unsupported;
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn gguf(what: impl Into<String>, problem: impl Into<String>) -> Error {
+        let detail = Detail { what: what.into(), problem: problem.into() };
+        Error::Gguf { path: None, detail }
+    }
 }
 
 /// The library's result type.

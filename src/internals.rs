@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::gguf::Gguf;
 use crate::model::Model;
+pub use crate::session::lost::History;
 use crate::session::{Options, Session};
 
 /// Families of models.
@@ -20,12 +21,42 @@ pub mod arch {
 }
 
 #[cfg(feature = "text")]
-pub use crate::text::source::TextSource;
+use crate::text::{Chat, Language, Message, Tokenizer};
+#[cfg(feature = "text")]
+pub use crate::text::{chat::Turn, source::TextSource, template::ChatTemplate};
 
 /// The tokenizer of a source.
 #[cfg(feature = "text")]
-pub fn tokenizer(source: &TextSource) -> Result<crate::text::Tokenizer> {
-    crate::text::Tokenizer::new(source)
+pub fn tokenizer(source: &TextSource) -> Result<Tokenizer> {
+    Tokenizer::new(source)
+}
+
+/// A tokenizer with a template, or with the reason why there is none.
+#[cfg(feature = "text")]
+pub fn language(tokenizer: Tokenizer, template: Result<ChatTemplate>) -> Language {
+    Language::new(tokenizer, template)
+}
+
+/// A tokenizer with a template.
+#[cfg(feature = "text")]
+pub fn chat<'a>(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a> {
+    Chat::new(tokenizer, template)
+}
+
+/// What to feed for the next answer.
+#[cfg(feature = "text")]
+pub fn turn(chat: &Chat, messages: &[Message], fed: &str) -> Result<Turn> {
+    chat.turn(messages, fed)
+}
+
+/// Maximum tokens that a session computes at once at the moment.
+pub fn block(session: &Session) -> usize {
+    session.block()
+}
+
+/// What a session is restored from when its engine is lost.
+pub fn set_history(session: &mut Session, history: impl History + 'static) {
+    session.set_history(history);
 }
 
 /// The engine of a backend.

@@ -6,8 +6,7 @@
 //! - [`Session`] is one conversation: tokens in, logits out, memory fixed at the start.
 //! - [`Conversation`] is a chat on a session: messages in, answers out.
 //! - [`memory`] estimates what all of it costs, before it is opened.
-//! - [`text::Tokenizer`], [`text::ChatTemplate`] and [`Sampler`] convert between text and
-//!   tokens, and choose tokens.
+//! - [`Language`] converts between text and tokens, [`Sampler`] chooses tokens.
 //! - [`gguf`] and [`quant`] read and write the files and their block formats.
 //!
 //! Models of the architecture `llama` run on the same engines, as the baseline to compare with.
@@ -48,7 +47,7 @@ pub use conversation::Conversation;
 #[cfg(feature = "gpu")]
 pub use engine::Adapter;
 pub use engine::{Candidate, Counters, Engine, EngineKind, EngineOptions, default_threads};
-pub use error::{Error, Result};
+pub use error::{Detail, Error, Result};
 pub use model::Model;
 pub use sample::{Sampler, Sampling};
 pub use session::{Budget, Options, Session};

@@ -6,7 +6,7 @@ use crate::cache::Plan;
 use crate::conversation::most_checkpoint_bytes;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
-use crate::engine::{Geometry, KvType, cpu};
+use crate::engine::{Engine, Geometry, KvType, cpu};
 use crate::error::Result;
 use crate::model::{Layer, Model, ModelSpec};
 use crate::session::{Memory, Options, Reach};
@@ -74,8 +74,15 @@ impl Estimate {
     }
 }
 
+impl Engine {
+    /// Bytes of the weights.
+    pub fn weights(&self) -> Weights {
+        Weights { device: self.device_bytes(), ..weights(self.model()) }
+    }
+}
+
 /// Bytes of the weights of `model` on the CPU.
-pub fn weights(model: &Model) -> Weights {
+fn weights(model: &Model) -> Weights {
     let weights = &model.weights;
     let layers = weights.layers.iter().map(Layer::copied).sum::<usize>();
     let factors = weights.rotary_factors.iter().flatten().map(Vec::len).sum::<usize>();

@@ -100,7 +100,7 @@ fn what_is_estimated_is_reported_and_stays() {
             assert_eq!(session.memory(), estimate.session, "{options:?}");
             session.feed(&Numbers::new(3).tokens(400, sizes.vocab)).unwrap();
             assert_eq!(session.memory(), estimate.session, "{options:?}");
-            assert!(session.ring_rows() <= session.ring_budget(), "{options:?}");
+            assert!(session.ring().0 <= session.ring().1, "{options:?}");
             assert_eq!(session.reach(), estimate.reach);
             assert_eq!(session.reach(), options.reach(engine.model()).unwrap());
             assert_eq!(session.reach().bytes, session.memory().state);

@@ -1,12 +1,13 @@
 //! Chats on the bundled model: prefilled, kept, forked, paused and shrunk.
 
 use attamba::Error;
-use attamba::conversation::{Conversation, Outcome};
+use attamba::conversation::Conversation;
+use attamba::internals::{self, ChatTemplate};
 use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Session};
-use attamba::text::{ChatTemplate, Language, Tokenizer};
+use attamba::text::{Language, Tokenizer};
 use attamba::{Engine, EngineOptions, KvType};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,14 +85,14 @@ fn a_turn_of_a_long_chat_is_written_as_the_whole_chat() {
     for (template, instruction) in [(None, None), (None, Some("Be kind.")), (Some(numbered), None)]
     {
         let template = ChatTemplate::for_tokenizer(template, &tokenizer());
-        fixture.language = Language::new(tokenizer(), template);
+        fixture.language = internals::language(tokenizer(), template);
         let mut chat = fixture.chat(instruction);
         let mut fed = String::new();
         for turn in 0..12 {
             let message = format!("Hello {}", "you ".repeat(turn % 3));
             let text = answer(&mut chat, &message);
             let messages = &chat.messages()[..chat.messages().len() - 1];
-            let whole = fixture.language.chat().unwrap().turn(messages, &fed).unwrap();
+            let whole = internals::turn(&fixture.language.chat().unwrap(), messages, &fed).unwrap();
             assert_eq!(whole.restart, turn == 0, "{turn} {messages:?}");
             assert_eq!(chat.speed().0.tokens, whole.tokens.len(), "turn {turn}");
             fed = whole.text + &text;
@@ -102,7 +103,9 @@ fn a_turn_of_a_long_chat_is_written_as_the_whole_chat() {
 #[test]
 fn tokens_of_an_instruction_that_was_read_ahead_are_recent() {
     let fixture = Fixture::new();
-    let sampling = Sampling::greedy().with_presence_penalty(2.0).with_repeat_last(1000);
+    let mut sampling = Sampling::greedy();
+    sampling.presence_penalty = 2.0;
+    sampling.repeat_last = 1000;
     let chat = || {
         let mut chat =
             fixture.chat(Some("Say the word garden, the word garden, and nothing else."));
@@ -140,7 +143,9 @@ fn a_chat_goes_on_from_a_snapshot_and_in_a_fork() {
 #[test]
 fn recent_tokens_outlive_files_snapshots_and_a_message_taken_back() {
     let fixture = Fixture::new();
-    let sampling = Sampling::greedy().with_repeat_penalty(1.5).with_repeat_last(40);
+    let mut sampling = Sampling::greedy();
+    sampling.repeat_penalty = 1.5;
+    sampling.repeat_last = 40;
     let sampler = Sampler::new(sampling).unwrap();
     let begun = || {
         let mut chat = fixture.chat(None);
@@ -183,11 +188,11 @@ fn a_chat_can_be_made_smaller_between_and_within_answers() {
     assert_eq!(chat.checkpoint_bytes(), 0);
     assert!(chat.undo().unwrap(), "without snapshots it is processed again");
 
-    let request = chat.shrink_handle();
+    let request = chat.session().control();
     let mut pieces = 0;
     chat.answer("More.", 12, &mut |_| {
         if pieces == 0 {
-            request.request(before / 4);
+            request.shrink(before / 4);
         }
         pieces += 1;
         true
@@ -205,7 +210,7 @@ fn nothing_is_computed_while_a_chat_is_paused() {
     let fixture = Fixture::new();
     let mut chat = fixture.chat(None);
     answer(&mut chat, "Hello!");
-    let (pause, cancel) = (chat.pause_handle(), chat.cancel_handle());
+    let (pause, cancel) = (chat.session().control(), chat.session().control());
     let pieces = AtomicUsize::new(0);
     thread::scope(|scope| {
         let working = scope.spawn(|| {
@@ -225,7 +230,7 @@ fn nothing_is_computed_while_a_chat_is_paused() {
         assert_eq!(pieces.load(Ordering::Relaxed), still);
         cancel.cancel();
         let outcome = working.join().unwrap().unwrap();
-        assert!(matches!(outcome, Outcome::Stopped | Outcome::Ended), "{outcome:?}");
+        assert!(matches!(outcome, Finish::Cancelled | Finish::End), "{outcome:?}");
     });
     assert!(matches!(chat.snapshot(), Err(Error::Paused)));
     pause.resume();
@@ -263,7 +268,7 @@ fn an_answer_in_pieces_is_the_answer() {
         assert!(!piece.is_empty());
         said += &piece;
     }
-    assert_eq!(running.outcome(), Some(Outcome::Limit));
+    assert_eq!(running.finish(), Some(Finish::Limit));
     drop(running);
     assert_eq!(said, want);
     assert_eq!(answer(&mut pieces, "And then?"), then);
@@ -320,7 +325,7 @@ fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
     assert_eq!(text, tokenizer.decode(&tokens));
     assert_eq!(other.position(), session.position());
 
-    let cancel = other.cancel_handle();
+    let cancel = other.control();
     let mut pieces = other.pieces(&mut sampler, &fixture.language, 20);
     pieces.next().unwrap().unwrap();
     cancel.cancel();
@@ -332,7 +337,9 @@ fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
 fn a_penalty_counts_what_was_read_ahead() {
     let fixture = Fixture::new();
     let instruction = "Tell of a cat. A cat is a cat, and the cat is here.";
-    let sampling = Sampling::greedy().with_repeat_penalty(1.5).with_repeat_last(60);
+    let mut sampling = Sampling::greedy();
+    sampling.repeat_penalty = 1.5;
+    sampling.repeat_last = 60;
     let begun = || {
         let mut chat = fixture.chat(Some(instruction));
         chat.set_sampler(Sampler::new(sampling.clone()).unwrap());
@@ -353,7 +360,7 @@ fn a_chat_that_was_cancelled_in_its_first_prompt_is_kept() {
     let mut chat = fixture.chat(None);
     let want = answer(&mut chat, "Hello!");
     let mut chat = fixture.chat(None);
-    let cancel = chat.cancel_handle();
+    let cancel = chat.session().control();
     let ended = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {
         scope.spawn(|| {
@@ -367,7 +374,7 @@ fn a_chat_that_was_cancelled_in_its_first_prompt_is_kept() {
         ended.store(true, Ordering::Relaxed);
         outcome
     });
-    assert_eq!(outcome.unwrap(), Outcome::Dropped);
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
     assert!(chat.messages().is_empty());
     chat.save(&file).unwrap();
     let sampler = Sampler::new(Sampling::greedy()).unwrap();

@@ -66,10 +66,10 @@ fn sessions_take_the_predicted_bytes() {
             let thin = options(30, KvType::I8).with_eviction(Eviction::Thin);
             for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
                 let estimate = Estimate::gpu(&model, &options).unwrap();
-                assert_eq!(estimate.weights.device, gpu.device_bytes());
+                assert_eq!(estimate.weights.device, gpu.weights().device);
                 let mut session = Session::open(gpu, options).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
-                session.feed(&Numbers::new(26).tokens(300, model.vocab())).unwrap();
+                session.feed(&Numbers::new(26).tokens(300, model.sizes().vocab)).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
             }
             let least = Options::default().with_budget(Budget::Bytes(1));
@@ -145,7 +145,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: u64) {
                     let got = feed(&gpu, options, tokens, split);
                     let others = [("reference", &run.logits), ("CPU", &of_cpu)];
                     for ((other, want), most) in others.into_iter().zip(&mut most) {
-                        let error = Error::of(&got, want, case.model.vocab());
+                        let error = Error::of(&got, want, case.model.sizes().vocab);
                         most.all = most.all.max(error.all);
                         most.worst_token = most.worst_token.max(error.worst_token);
                         if !error.within(bound) {
@@ -306,7 +306,7 @@ fn assert_near(got: &[f32], want: &[f32], bound: f64, what: &str) {
 fn rings_of_integers_and_thinned_rings() {
     for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(1).tokens(300, model.vocab());
+            let tokens = Numbers::new(1).tokens(300, model.sizes().vocab);
             for (kv, bound) in [(KvType::F32, FLOATS), (KvType::I8, BLOCKS)] {
                 for eviction in [Eviction::Drop, Eviction::Thin] {
                     let options = options(9, kv).with_eviction(eviction);
@@ -347,7 +347,7 @@ fn matrices_that_belong_together_and_differ_in_type() {
         let model = Arc::new(open(file.bytes()).unwrap());
         let cpu =
             Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
-        let tokens = Numbers::new(1).tokens(70, model.vocab());
+        let tokens = Numbers::new(1).tokens(70, model.sizes().vocab);
         let want = feed(&cpu, options(9, KvType::F32), &tokens, Split::Whole);
         for driver in drivers() {
             let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
@@ -363,7 +363,7 @@ fn matrices_that_belong_together_and_differ_in_type() {
 fn attention_that_is_split() {
     for sizes in [Sizes { architecture: "llama", ..shared_heads() }, shared_heads()] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(2).tokens(1200, model.vocab());
+            let tokens = Numbers::new(2).tokens(1200, model.sizes().vocab);
             let options = options(1200, KvType::F32).with_chunk(1);
             let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
             sessions.iter_mut().for_each(|session| session.feed(&tokens).unwrap());
@@ -385,7 +385,7 @@ fn attention_that_is_split() {
 #[test]
 fn chunk_lengths_and_rings_that_change() {
     side_by_side(&shared_heads(), |model, gpu, cpu| {
-        let tokens = Numbers::new(3).tokens(60, model.vocab());
+        let tokens = Numbers::new(3).tokens(60, model.sizes().vocab);
         for kv in [KvType::F32, KvType::I8] {
             let options = options(20, kv);
             let mut sessions = [gpu, cpu].map(|e| Session::open(e, options).unwrap());
@@ -448,7 +448,10 @@ fn a_token_is_one_submit_and_one_pass() {
 fn candidates_choose_what_all_logits_would() {
     let sizes = Sizes { vocab: 1500, ..Sizes::default() };
     side_by_side(&sizes, |_, gpu, cpu| {
-        let sampling = Sampling::default().with_temperature(1.5).with_top_k(50).with_seed(7);
+        let mut sampling = Sampling::default();
+        sampling.temperature = 1.5;
+        sampling.top_k = 50;
+        sampling.seed = 7;
         for sampling in [Sampling::greedy(), sampling] {
             let mut generated = Vec::new();
             for engine in [gpu, cpu] {
@@ -488,7 +491,7 @@ fn a_session_goes_on_on_the_other_engine() {
     let path = folder.path().join("session");
     for sizes in [shared_heads(), Sizes { d: 56, heads: 4, kv_heads: 4, ..Sizes::default() }] {
         side_by_side(&sizes, |model, gpu, cpu| {
-            let tokens = Numbers::new(4).tokens(90, model.vocab());
+            let tokens = Numbers::new(4).tokens(90, model.sizes().vocab);
             for kv in [KvType::F16, KvType::F32, KvType::I8] {
                 for (from, to) in [(gpu, cpu), (cpu, gpu)] {
                     let mut first = Session::open(from, options(6, kv)).unwrap();
@@ -536,9 +539,9 @@ fn what_is_computed_after_a_rewind_is_the_same_to_the_bit() {
 fn a_cancel_ends_a_long_prefill() {
     side_by_side(&shared_heads(), |model, gpu, _| {
         let mut session = Session::open(gpu, options(64, KvType::F16)).unwrap();
-        let tokens = Numbers::new(8).tokens(10_000, model.vocab());
-        let cancel = session.cancel_handle();
-        let block = session.block() as u64;
+        let tokens = Numbers::new(8).tokens(10_000, model.sizes().vocab);
+        let cancel = session.control();
+        let block = internals::block(&session) as u64;
         let canceller = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(300));
             cancel.cancel();

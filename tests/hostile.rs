@@ -15,6 +15,7 @@ use attamba::{Engine, EngineOptions, KvType};
 use attamba::{Error, Result};
 use common::models::{File, Meta, Numbers, Sizes, Tensor, open};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::error::Error as _;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -92,7 +93,7 @@ fn options(budget: Budget) -> Options {
 /// Opens a model and feeds it a few tokens, one and many at a time, twice.
 fn run(bytes: Vec<u8>) -> Result<()> {
     let model = Arc::new(open(bytes)?);
-    let vocab = model.vocab();
+    let vocab = model.sizes().vocab;
     let engine = Engine::cpu(model, &EngineOptions::default().with_threads(1))?;
     let mut session = Session::open(&engine, options(Budget::Bytes(8 << 20)))?;
     for _ in 0..2 {
@@ -531,7 +532,7 @@ fn a_prompt_longer_than_the_budget_is_prefilled() {
             let mut session = session(&sizes, budget);
             let memory = session.memory();
             session.feed(&tokens).unwrap();
-            assert_eq!(session.ring_rows(), session.ring_budget());
+            assert_eq!(session.ring().0, session.ring().1);
             assert!(session.logits().unwrap().iter().all(|x| x.is_finite()));
             assert_eq!(session.memory(), memory);
         }
@@ -564,9 +565,9 @@ fn budgets_of_bytes_are_kept_or_refused_with_the_least_that_would_do() {
                 assert!(text.contains(&least.to_string()), "{text}");
             }
             let mut session = open(least).unwrap();
-            assert_eq!((session.ring_budget(), session.memory().state), (1, least));
+            assert_eq!((session.ring().1, session.memory().state), (1, least));
             session.feed(&[1; 100]).unwrap();
-            assert_eq!(session.ring_rows(), 1);
+            assert_eq!(session.ring().0, 1);
         }
     }
 }
@@ -657,10 +658,10 @@ fn a_model_inside_another_file_is_the_same_model() {
             // SAFETY: as above.
             let mapped = unsafe { Gguf::map_file(&file, start, length) };
             for result in [mapped, Gguf::read_file(&file, start, length)] {
-                let Err(Error::Gguf(text)) = result else {
+                let Err(Error::Gguf { detail, path: None }) = result else {
                     panic!("{start}, {length:?}: {result:?}")
                 };
-                assert!((10..LONGEST_TEXT).contains(&text.len()), "{text}");
+                assert!((10..LONGEST_TEXT).contains(&detail.to_string().len()), "{detail}");
             }
         }
     }
@@ -678,7 +679,30 @@ fn paths_that_are_no_model_are_errors_with_the_path() {
         let last = path.file_name().unwrap().to_str().unwrap();
         // SAFETY: nobody else has the files.
         for e in [Model::read(path).unwrap_err(), unsafe { Model::map(path) }.unwrap_err()] {
-            assert!(e.to_string().contains(last), "{e}");
+            assert_eq!(e.to_string().matches(last).count(), 1, "{e}");
+            assert!(e.source().is_none(), "what the system said is told twice: {e}");
+            match e {
+                Error::Gguf { path: found, detail } if path != folder.path() => {
+                    assert_eq!((found.as_ref(), &*detail.what), (Some(path), "the file"));
+                }
+                Error::Gguf { .. } => {}
+                Error::Io { path: found, .. } => assert_eq!(&found, path),
+                other => panic!("{other}"),
+            }
         }
     }
+}
+
+#[test]
+fn errors_name_what_is_at_fault() {
+    let mut sampling = Sampling::default();
+    sampling.top_p = 2.0;
+    let Err(Error::Argument(detail)) = Sampler::new(sampling) else { panic!("2 is accepted") };
+    assert_eq!((&*detail.what, &*detail.problem), ("top_p", "is 2; it must be between 0 and 1"));
+
+    let mut file = Sizes::default().file(1);
+    file.tensors.retain(|tensor| tensor.name != "blk.0.attn_q.weight");
+    let Err(Error::Model(detail)) = open(file.bytes()) else { panic!("it is missing") };
+    let said = (&*detail.what, &*detail.problem);
+    assert_eq!(said, ("tensor blk.0.attn_q.weight", "is missing"));
 }

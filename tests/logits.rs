@@ -26,7 +26,7 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
     let mut failures = Vec::new();
     for case in suite().iter().filter(|case| kinds.contains(&case.kind.as_str())) {
         cases += 1;
-        let vocab = case.model.vocab();
+        let vocab = case.model.sizes().vocab;
         let tokens = &case.tokens;
         for (turn, set) in Cpu::instruction_sets().into_iter().enumerate() {
             let turn = cases + turn;
@@ -115,7 +115,7 @@ fn rotary_factors() {
     let options =
         Options::default().with_budget(Budget::States(case.tokens.len())).with_kv(KvType::F32);
     let got = feed(&plain, options, &case.tokens, Split::Whole);
-    let error = Error::of(&got, &case.runs[0].logits, case.model.vocab());
+    let error = Error::of(&got, &case.runs[0].logits, case.model.sizes().vocab);
     assert!(error.all > 100.0 * FLOATS, "{error:?}");
 }
 
@@ -136,7 +136,7 @@ fn attention_to_a_stretch_of_the_text() {
         let (queries, keys) = (mass.queries.clone(), mass.keys.clone());
         beyond_a_block += usize::from(queries.end > 256 && keys.start < 256);
         let got = cpu.attention_mass(&case.tokens, queries, keys).unwrap();
-        let blocks = internals::matrices(&case.model).any(|m| m.dtype.is_quantized());
+        let blocks = internals::matrices(&case.model).any(|m| m.dtype.block_len() > 1);
         let bound = if blocks { BLOCKS } else { FLOATS };
         let worst = got.iter().zip(&mass.heads).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
         assert_eq!(got.len(), mass.heads.len());

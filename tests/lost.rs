@@ -6,12 +6,12 @@ mod common;
 
 use attamba::Adapter;
 use attamba::Error;
-use attamba::conversation::{Conversation, Outcome};
+use attamba::conversation::Conversation;
 use attamba::internals::{self, OrCpu};
 use attamba::internals::{Driver, Gpu};
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
-use attamba::session::{Budget, Cancel, Finish, Options, Session, Snapshot};
+use attamba::session::{Budget, Control, Finish, Options, Session, Snapshot};
 use attamba::text::Language;
 use attamba::{Engine, EngineOptions, KvType};
 use common::models::{Numbers, Sizes};
@@ -58,7 +58,7 @@ fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Engine) {
 }
 
 /// Answers with at most a dozen tokens; `each` gets the number of the piece.
-fn answer(chat: &mut Conversation, message: &str, mut each: impl FnMut(usize)) -> Outcome {
+fn answer(chat: &mut Conversation, message: &str, mut each: impl FnMut(usize)) -> Finish {
     let mut pieces = 0;
     chat.answer(message, 12, &mut |_| {
         each(pieces);
@@ -117,7 +117,7 @@ fn a_chat_goes_on_when_its_gpu_is_lost_in_the_middle_of_an_answer() {
                     driver.lose();
                 }
             });
-            assert_ne!(outcome, Outcome::Stopped);
+            assert!(matches!(outcome, Finish::End | Finish::Limit), "{outcome:?}");
         }
         assert!(is_on_cpu(&chat));
         assert_eq!(chat.messages(), want.messages(), "lost in answer {lost_in} at {lost_at}");
@@ -164,7 +164,7 @@ fn a_chat_is_saved_and_copied_when_its_gpu_is_lost() {
 
 thread_local! {
     /// What is cancelled when this thread logs that tokens are processed again.
-    static WHEN_ANEW: RefCell<Option<Cancel>> = const { RefCell::new(None) };
+    static WHEN_RESTARTED: RefCell<Option<Control>> = const { RefCell::new(None) };
 }
 
 /// Sees it in the log, on the thread that does it.
@@ -177,18 +177,18 @@ impl Log for Listener {
 
     fn log(&self, record: &Record) {
         if record.args().to_string().contains("processed again") {
-            WHEN_ANEW.take().inspect(Cancel::cancel);
+            WHEN_RESTARTED.take().inspect(Control::cancel);
         }
     }
 
     fn flush(&self) {}
 }
 
-fn cancel_when_restarted(cancel: Cancel) {
+fn cancel_when_restarted(cancel: Control) {
     // Fails if another test has set it.
     let _ = log::set_logger(&Listener);
     log::set_max_level(LevelFilter::Info);
-    WHEN_ANEW.set(Some(cancel));
+    WHEN_RESTARTED.set(Some(cancel));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_cancel_while_the_chat_is_read_again_leaves_it_whole() {
     let chats = Chats::new();
     let (driver, engine) = chats.gpu_or_cpu();
     let mut chat = chats.on(&engine);
-    let cancel = chat.cancel_handle();
+    let cancel = chat.session().control();
     // Several blocks, so that there is a place to stop at.
     let long = "The bird was blue. ".repeat(100);
     let outcome = answer(&mut chat, &long, |piece| {
@@ -205,7 +205,7 @@ fn a_cancel_while_the_chat_is_read_again_leaves_it_whole() {
             cancel_when_restarted(cancel.clone());
         }
     });
-    assert_eq!(outcome, Outcome::Stopped);
+    assert_eq!(outcome, Finish::Cancelled);
     assert!(is_on_cpu(&chat));
     let messages = chat.messages().to_vec();
     assert_eq!(messages.len(), 2);
@@ -229,10 +229,10 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
     let options =
         Options::default().with_budget(Budget::States(9)).with_kv(KvType::F32).with_chunk(8);
-    let tokens = Numbers::new(9).tokens(40, model.vocab());
+    let tokens = Numbers::new(9).tokens(40, model.sizes().vocab);
     let mut session = Session::open(&engine, options).unwrap();
     session.set_chunk(4).unwrap();
-    let cancel = session.cancel_handle();
+    let cancel = session.control();
     session.feed(&tokens[..20]).unwrap();
     let snapshot = session.snapshot().unwrap();
     let mut other = Session::open(&engine, options).unwrap();
@@ -277,7 +277,7 @@ struct Kept {
     tokens: Vec<u32>,
 }
 
-impl attamba::session::History for Kept {
+impl attamba::internals::History for Kept {
     fn tokens(&self) -> attamba::Result<Vec<u32>> {
         Ok(self.tokens.clone())
     }
@@ -291,7 +291,7 @@ impl attamba::session::History for Kept {
 fn a_session_with_a_history_goes_on_by_itself() {
     let model = Sizes::default().model(5);
     let options = Options::default().with_budget(Budget::States(40)).with_kv(KvType::F32);
-    let tokens = Numbers::new(9).tokens(700, model.vocab());
+    let tokens = Numbers::new(9).tokens(700, model.sizes().vocab);
     let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
     let generate = |session: &mut Session, sampler: &mut Sampler, lose: &dyn Fn(usize)| {
@@ -320,7 +320,7 @@ fn a_session_with_a_history_goes_on_by_itself() {
         let mut session = Session::open(&engine, options).unwrap();
         session.feed(&tokens[..600]).unwrap();
         let snapshot = with_snapshot.then(|| session.snapshot().unwrap());
-        session.set_history(Kept { snapshot, tokens: tokens[..600].to_vec() });
+        internals::set_history(&mut session, Kept { snapshot, tokens: tokens[..600].to_vec() });
         if smaller {
             session.shrink(session.memory().state - 1).unwrap();
         }
@@ -346,10 +346,10 @@ fn a_session_with_a_history_goes_on_by_itself() {
     // Cancelled midway: the next call processes the rest.
     let (driver, engine) = gpu_or_cpu(&model);
     let mut session = Session::open(&engine, options).unwrap();
-    session.set_history(|| Ok(Vec::new()));
+    internals::set_history(&mut session, || Ok(Vec::new()));
     session.feed(&tokens).unwrap();
     driver.lose();
-    cancel_when_restarted(session.cancel_handle());
+    cancel_when_restarted(session.control());
     let finish = session.generate(&mut sampler, 1, |_| false, |_| panic!("of what?"));
     assert_eq!(finish.unwrap(), Finish::Cancelled);
     assert_eq!(session.position(), 700);

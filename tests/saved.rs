@@ -198,7 +198,7 @@ fn damage_is_refused_wherever_it_is() {
     let refused = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         match Session::resume(&engine, &path) {
-            Err(Error::Saved(text)) => text,
+            Err(Error::Saved(detail)) => detail.to_string(),
             Err(e) => panic!("{e}"),
             Ok(_) => panic!("resumed"),
         }

@@ -131,7 +131,7 @@ fn models() -> Vec<Sizes> {
 fn blocks_of_whole_size_are_the_same_to_the_bit() {
     let _turn = beside_others();
     for sizes in models() {
-        assert_eq!(session(&sizes, states(9)).block(), BLOCK);
+        assert_eq!(internals::block(&session(&sizes, states(9))), BLOCK);
         let tokens = Numbers::new(3).tokens(2 * BLOCK + 44, sizes.vocab);
         let whole = feed(&mut session(&sizes, states(9)), &tokens, &[tokens.len()]);
         let split = feed(&mut session(&sizes, states(9)), &tokens, &[BLOCK, BLOCK, 44]);
@@ -196,7 +196,7 @@ fn a_session_that_was_reset_is_as_a_new_one() {
             let memory = used.memory();
             used.feed(&before).unwrap();
             used.reset();
-            assert_eq!((used.position(), used.ring_rows()), (0, 0));
+            assert_eq!((used.position(), used.ring().0), (0, 0));
             assert!(no_logits(&mut used));
             assert_same_bits(&feed(&mut used, &tokens, &pieces), &fresh);
             assert_eq!(used.memory(), memory);
@@ -210,7 +210,7 @@ fn generating_in_a_pause_waits_for_its_end_or_a_cancel() {
     let _turn = beside_others();
     let mut session = session(&Sizes::default(), states(4));
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
-    let (pause, cancel) = (session.pause_handle(), session.cancel_handle());
+    let (pause, cancel) = (session.control(), session.control());
     let soon = || std::thread::sleep(std::time::Duration::from_millis(30));
     session.feed_top(1).unwrap();
 
@@ -374,7 +374,7 @@ fn a_feed_is_cancelled_from_another_thread_and_the_session_goes_on() {
     let sizes = Sizes::default();
     let tokens = Numbers::new(11).tokens(1_000_000, sizes.vocab);
     let mut session = session(&sizes, states(20));
-    let cancel = session.cancel_handle();
+    let cancel = session.control();
     let progress = AtomicU64::new(0);
     let (outcome, when_cancelled) = std::thread::scope(|scope| {
         let other = scope.spawn(|| {
@@ -446,7 +446,7 @@ fn a_callback_may_cancel_and_the_logits_are_those_of_the_last_token() {
     let sizes = Sizes::default();
     let mut session = session(&sizes, states(20));
     let tokens = Numbers::new(32).tokens(3 * BLOCK, sizes.vocab);
-    let cancel = session.cancel_handle();
+    let cancel = session.control();
     let mut last = Vec::new();
     let outcome = session.feed_each(&tokens, |index, row| {
         if index == 10 {
@@ -467,7 +467,7 @@ fn a_pause_in_a_callback_begins_when_the_block_ends() {
     let engine = sizes.engine(1, 1);
     let [mut session, mut other] = [0, 1].map(|_| Session::open(&engine, states(20)).unwrap());
     let tokens = Numbers::new(33).tokens(2 * BLOCK + 10, sizes.vocab);
-    let (pause, others) = (session.pause_handle(), other.pause_handle());
+    let (pause, others) = (session.control(), other.control());
     let seen = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let feeding = scope.spawn(|| {
@@ -503,7 +503,7 @@ fn a_callback_of_a_generation_may_pause_and_cancel_and_shrink() {
     let spec = internals::spec(session.engine().model());
     let smaller = Geometry::new(spec, 7, KvType::F32).state_bytes(spec);
     let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
-    let (pause, cancel) = (session.pause_handle(), session.cancel_handle());
+    let (pause, cancel) = (session.control(), session.control());
     session.feed(&[1, 2, 3]).unwrap();
     let mut tokens = 0;
     let finish = session.generate(
@@ -524,9 +524,9 @@ fn a_callback_of_a_generation_may_pause_and_cancel_and_shrink() {
     pause.resume();
     session.save(&path, b"").unwrap();
 
-    let shrink = session.shrink_handle();
+    let shrink = session.control();
     let each = |_| {
-        shrink.request(smaller);
+        shrink.shrink(smaller);
         true
     };
     assert_eq!(session.generate(&mut sampler, 2, |_| false, each).unwrap(), Finish::Limit);
@@ -549,35 +549,35 @@ fn orders_that_nobody_expects() {
     session.feed(&tokens).unwrap();
 
     // A cancel is for the current call: later ones run completely.
-    session.cancel_handle().cancel();
+    session.control().cancel();
     session.save(&path, b"").unwrap();
-    session.cancel_handle().cancel();
+    session.control().cancel();
     let snapshot = session.snapshot().unwrap();
     let (mut resumed, _) = Session::resume(&engine, &path).unwrap();
     assert_same_bits(resumed.logits().unwrap(), session.logits().unwrap());
 
     // A fork and its origin have a memory each, and handles of their own.
     let mut fork = session.fork().unwrap();
-    fork.cancel_handle().cancel();
-    fork.pause_handle().pause();
+    fork.control().cancel();
+    fork.control().pause();
     session.shrink(Geometry::new(spec, 4, KvType::F32).state_bytes(spec)).unwrap();
     assert_eq!(fork.memory().state, memory.state);
     assert_same_bits(session.logits().unwrap(), resumed.logits().unwrap());
     assert!(matches!(session.rewind(&snapshot), Err(Error::Argument(_))));
     assert_eq!(session.position(), 300);
     session.feed(&[1]).unwrap();
-    fork.pause_handle().resume();
+    fork.control().resume();
     for session in [&mut fork, &mut resumed] {
         session.feed(&[1]).unwrap();
     }
     assert_same_bits(fork.logits().unwrap(), resumed.logits().unwrap());
 
     // What was requested before a reset is done after it.
-    resumed.shrink_handle().request(Geometry::new(spec, 4, KvType::F32).state_bytes(spec));
+    resumed.control().shrink(Geometry::new(spec, 4, KvType::F32).state_bytes(spec));
     resumed.reset();
     assert!(no_logits(&mut resumed));
     resumed.feed(&[1]).unwrap();
-    assert_eq!(resumed.ring_budget(), 4);
+    assert_eq!(resumed.ring().1, 4);
     assert!(matches!(resumed.rewind(&snapshot), Err(Error::Argument(_))));
 }
 
@@ -585,7 +585,7 @@ fn orders_that_nobody_expects() {
 fn a_cancel_between_two_calls_is_forgotten() {
     let _turn = beside_others();
     let mut session = session(&Sizes::default(), states(4));
-    session.cancel_handle().cancel();
+    session.control().cancel();
     session.feed(&[1, 2, 3]).unwrap();
     assert_eq!(session.position(), 3);
 }
@@ -610,7 +610,7 @@ fn generating_stops_when_it_is_told_to() {
     assert_eq!(session.position(), 10);
     assert_eq!(session.generate(&mut sampler, 5, |_| true, |_| true).unwrap(), Finish::End);
     assert_eq!(session.position(), 11);
-    let cancel = session.cancel_handle();
+    let cancel = session.control();
     let cancelled = |_| {
         cancel.cancel();
         true
@@ -643,7 +643,7 @@ fn a_session_that_was_shrunk_goes_on_as_one_that_was_small_from_the_start() {
                 let bytes = Geometry::new(spec, ring, kv).state_bytes(spec);
                 large.shrink(bytes).unwrap();
                 assert_eq!(large.memory().state, bytes);
-                assert_eq!((large.ring_budget(), large.ring_rows()), (ring, small.ring_rows()));
+                assert_eq!((large.ring().1, large.ring().0), (ring, small.ring().0));
                 // More than it has changes nothing.
                 large.shrink(2 * bytes).unwrap();
                 assert_eq!(large.memory().state, bytes);
@@ -698,8 +698,8 @@ fn a_thinned_ring_can_be_shrunk_and_goes_on() {
         session.feed(&tokens).unwrap();
         for ring in [31, 8, 3, 2, 1] {
             session.shrink(Geometry::new(spec, ring, KvType::F32).state_bytes(spec)).unwrap();
-            assert_eq!(session.ring_budget(), ring);
-            assert!(session.ring_rows() <= ring);
+            assert_eq!(session.ring().1, ring);
+            assert!(session.ring().0 <= ring);
             session.feed(&tokens[..100]).unwrap();
             assert!(session.logits().unwrap().iter().all(|x| x.is_finite()));
         }
@@ -772,7 +772,7 @@ fn the_state_takes_the_bytes_that_its_geometry_says() {
                 let session = Session::open(&engine, options).unwrap();
                 let promised = Geometry::new(spec, ring, kv).state_bytes(spec);
                 assert_eq!(session.memory().state, promised, "{sizes:?}, {options:?}");
-                assert_eq!(session.ring_budget(), ring);
+                assert_eq!(session.ring().1, ring);
             }
             for bytes in [64 << 10, 1 << 20] {
                 let options = Options::default().with_budget(Budget::Bytes(bytes)).with_kv(kv);
@@ -886,7 +886,7 @@ fn assert_flat(engine: &Engine, options: Options, full: u64, rows: RangeInclusiv
         let position = session.position();
         assert!(session.logits().unwrap().iter().all(|x| x.is_finite()), "at {position}");
         if position > full {
-            assert!(rows.contains(&session.ring_rows()), "{}", session.ring_rows());
+            assert!(rows.contains(&session.ring().0), "{}", session.ring().0);
             resident_at_first.get_or_insert_with(resident);
         }
     }
@@ -906,7 +906,7 @@ fn memory_stays_flat_over_a_million_tokens() {
         let options = Options::default().with_budget(budget).with_kv(kv).with_eviction(eviction);
         let session = Session::open(&engine, options).unwrap();
         assert!(session.memory().state <= 32 << 10);
-        let ring = session.ring_budget();
+        let ring = session.ring().1;
         let least = if eviction == Eviction::Drop { ring } else { 3 * ring / 4 - 1 };
         assert_flat(&engine, options, 8 * (ring as u64 + 2), least..=ring);
     }
@@ -938,7 +938,7 @@ fn a_filled_session_is_where_a_fed_one_is() {
             assert!(no_logits(&mut filled));
             for _ in 0..2 {
                 assert_eq!(filled.position(), fed.position());
-                assert_eq!(filled.ring_rows(), fed.ring_rows());
+                assert_eq!(filled.ring().0, fed.ring().0);
                 assert_eq!(filled.memory().state, fed.memory().state);
                 fed.feed(&[1, 2, 3]).unwrap();
                 filled.feed(&[1, 2, 3]).unwrap();

@@ -142,7 +142,7 @@ fn measure(
     depth: usize,
     repeat: usize,
 ) -> Result<Vec<f64>> {
-    let vocab = session.engine().model().vocab() as u32;
+    let vocab = session.engine().model().sizes().vocab as u32;
     let ids = |n: usize| (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab);
     let prompt: Vec<u32> = ids(tokens).collect();
     let mut samples = Vec::with_capacity(repeat);

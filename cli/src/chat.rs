@@ -8,9 +8,9 @@ use crate::sampling::SamplingArgs;
 use crate::shown::Shown;
 use anyhow::{Context, Result, bail};
 use attamba::Engine;
-use attamba::conversation::{Conversation, Outcome, Speed};
+use attamba::conversation::{Conversation, Speed};
 use attamba::sample::Sampler;
-use attamba::session::{Place, Session};
+use attamba::session::{Finish, Place, Session};
 use attamba::text::Language;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -79,7 +79,7 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = args.template.language(model)?;
-    let (sampler, _) = args.sampling.sampler(model.vocab(), language.tokenizer(), true)?;
+    let (sampler, _) = args.sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let mut input = Input::open()?;
@@ -106,7 +106,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     args.memory.hint(talk.session());
     let interrupt = match input {
-        Input::Terminal(_) => Interrupt::install(Some(talk.cancel_handle()), Second::Waits)?,
+        Input::Terminal(_) => Interrupt::install(Some(talk.session().control()), Second::Waits)?,
         // Nobody would be left to tell the program to quit.
         Input::Lines(_) => Interrupt::default(),
     };
@@ -240,18 +240,20 @@ impl Chat {
             written.is_ok()
         });
         written?;
-        if !ends_line && (begun || result.is_ok()) {
+        let dropped = matches!(result, Err(attamba::Error::Cancelled));
+        if !ends_line && (begun || dropped || result.is_ok()) {
             writeln!(out)?;
             out.flush()?;
         }
-        let outcome = result?;
-        if self.terminal {
-            match outcome {
-                Outcome::Ended => {}
-                Outcome::Limit => common::note("[token limit reached; see -n]"),
-                Outcome::Dropped => common::note("[stopped; the message was discarded]"),
-                _ => common::note("[stopped]"),
-            }
+        let note = match result {
+            Ok(Finish::End) => None,
+            Ok(Finish::Limit) => Some("[token limit reached; see -n]"),
+            Ok(_) => Some("[stopped]"),
+            Err(_) if dropped => Some("[stopped; the message was discarded]"),
+            Err(e) => return Err(e.into()),
+        };
+        if let Some(note) = note.filter(|_| self.terminal) {
+            common::note(note);
         }
         match &mut self.save {
             Some(place) => Ok(self.talk.save_at(place)?),
@@ -292,7 +294,7 @@ impl Chat {
     fn load(&mut self, path: &Path) -> Result<()> {
         let talk = self.origin.load(path)?;
         // Ctrl-C is bound to the session that was there first.
-        self.interrupt.rebind(talk.cancel_handle());
+        self.interrupt.rebind(talk.session().control());
         self.talk = talk;
         Ok(())
     }
@@ -319,8 +321,8 @@ fn stats(chat: &Conversation) -> String {
          snapshots    {} bytes\nlast prompt  {}\nlast answer  {}",
         session.position(),
         session.reach(),
-        session.ring_rows(),
-        session.ring_budget(),
+        session.ring().0,
+        session.ring().1,
         memory.state,
         memory.scratch,
         chat.checkpoint_bytes(),

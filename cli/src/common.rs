@@ -74,11 +74,9 @@ fn from_environment() -> Result<EngineOptions> {
     let words = std::env::var("ATTAMBA_KERNELS").unwrap_or_default();
     let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
     let options = EngineOptions::default().with_kernels(words).context("ATTAMBA_KERNELS")?;
-    let folder = std::env::var_os("ATTAMBA_CACHE").filter(|folder| !folder.is_empty());
-    Ok(match folder {
-        Some(folder) => options.with_cache(folder),
-        None => options,
-    })
+    let named = std::env::var_os("ATTAMBA_CACHE").filter(|folder| !folder.is_empty());
+    let folder = named.map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("attamba")));
+    Ok(folder.into_iter().fold(options, EngineOptions::with_cache))
 }
 
 #[cfg(not(feature = "gpu"))]
@@ -260,4 +258,9 @@ pub fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// The value of a key of a file, if it is a text.
+pub fn text<'a>(gguf: &'a Gguf, key: &str) -> Option<&'a str> {
+    gguf.get(key).and_then(|value| value.as_str())
 }

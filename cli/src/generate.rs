@@ -104,11 +104,11 @@ pub fn run(args: Args) -> Result<()> {
     let model = engine.model();
     let language = args.template.language(model)?;
     let (mut sampler, seed) =
-        args.sampling.sampler(model.vocab(), language.tokenizer(), args.prompt.chat)?;
+        args.sampling.sampler(model.sizes().vocab, language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;
     args.memory.hint(&session);
     let (prompt, tokens) = args.prompt.read(&language)?;
-    let interrupt = Interrupt::install(Some(session.cancel_handle()), Second::Exits)?;
+    let interrupt = Interrupt::install(Some(session.control()), Second::Exits)?;
 
     let out = std::io::stdout();
     let shown = Shown::on(&out);
@@ -234,7 +234,7 @@ impl PromptArgs {
         messages.push(Message::user(text));
         let chat = language.chat()?.parse_special(self.parse_special);
         let tokens = chat.encode(&messages, true)?;
-        Ok((language.template()?.render(&messages, true)?, tokens))
+        Ok((chat.render(&messages, true)?, tokens))
     }
 }
 

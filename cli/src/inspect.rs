@@ -1,6 +1,6 @@
 //! `attamba inspect`: what a GGUF file contains, and what it will cost to run.
 
-use crate::common::{MemoryArgs, ModelArgs, printable, size};
+use crate::common::{self, MemoryArgs, ModelArgs, printable, size};
 use crate::finite;
 use anyhow::Result;
 use attamba::KvType;
@@ -207,7 +207,7 @@ impl Report {
         options: Options,
     ) -> Result<Report> {
         // The file's own description is shown if it is text; if it isn't, that is not a failure.
-        let text = |key| gguf.str(key).ok().flatten().map(str::to_owned);
+        let text = |key| common::text(gguf, key).map(str::to_owned);
         let sound = model.as_ref().ok();
         Ok(Report {
             file: path.display().to_string(),
@@ -341,7 +341,7 @@ impl Chunks {
 impl TokenizerReport {
     fn new(gguf: &Gguf) -> TokenizerReport {
         // A key of the wrong type is an error of the tokenizer, which names it.
-        let text = |key| gguf.str(key).ok().flatten();
+        let text = |key| common::text(gguf, key);
         let kind = match (text("tokenizer.ggml.model"), text("tokenizer.ggml.pre")) {
             _ if gguf.get("tokenizer.huggingface.json").is_some() => "tokenizer.json".to_owned(),
             (Some(model), Some(pre)) => format!("{model}, {pre}"),

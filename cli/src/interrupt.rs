@@ -1,7 +1,7 @@
 //! Ctrl-C, and on Unix the signals that end a program: what is in progress stops, and is left intact.
 
 use anyhow::{Context, Result};
-use attamba::session::Cancel;
+use attamba::session::Control;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,12 +39,12 @@ pub enum Second {
 #[derive(Clone, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
-    cancel: Arc<Mutex<Option<Cancel>>>,
+    cancel: Arc<Mutex<Option<Control>>>,
 }
 
 impl Interrupt {
     /// Handles Ctrl-C for the rest of the program. It cancels the call that a session is executing.
-    pub fn install(cancel: Option<Cancel>, second: Second) -> Result<Interrupt> {
+    pub fn install(cancel: Option<Control>, second: Second) -> Result<Interrupt> {
         let interrupt = Interrupt { cancel: Arc::new(Mutex::new(cancel)), ..Interrupt::default() };
         let this = interrupt.clone();
         // The handler runs on a thread of its own, where taking a lock is allowed.
@@ -78,7 +78,7 @@ impl Interrupt {
     }
 
     /// From now on Ctrl-C cancels this session's calls.
-    pub fn rebind(&self, cancel: Cancel) {
+    pub fn rebind(&self, cancel: Control) {
         *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel);
     }
 

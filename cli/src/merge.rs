@@ -41,7 +41,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     common::check_output(&args.output, &[&args.base, &args.delta], args.force)?;
     let delta = args.file.gguf(&args.delta)?;
-    let wanted = delta.str(BASE_SHA256)?.with_context(|| {
+    let wanted = common::text(&delta, BASE_SHA256).with_context(|| {
         format!("{} is not a delta: it lacks the key {BASE_SHA256}", args.delta.display())
     })?;
     let found = sha256(&args.base)?;
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
         bail!(
             "{} belongs to {}, whose SHA-256 is {}; that of {} is {found}",
             args.delta.display(),
-            common::printable(delta.str(BASE_NAME)?.unwrap_or("another file")),
+            common::printable(common::text(&delta, BASE_NAME).unwrap_or("another file")),
             common::printable(wanted),
             args.base.display()
         );
@@ -71,7 +71,7 @@ fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
     writer.copy_metadata(delta, |key| !key.starts_with("attamba.delta."));
     // What describes the base's own network does not apply to the whole, nor does the type of most
     // of its tensors; the delta's metadata takes precedence.
-    let shape = format!("{}.", base.str("general.architecture")?.unwrap_or("llama"));
+    let shape = format!("{}.", common::text(base, "general.architecture").unwrap_or("llama"));
     writer.copy_metadata(base, |key| {
         !key.starts_with(&shape) && key != "general.file_type" && delta.get(key).is_none()
     });

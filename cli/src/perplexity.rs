@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Result<()> {
         bail!("{name} has {} tokens; at least 2 are needed to score one", tokens.len());
     }
     // The session checks the tokens it is fed, and the last token of a window is only scored.
-    let vocab = engine.model().vocab();
+    let vocab = engine.model().sizes().vocab;
     if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
     }

@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
     common::check_output(&args.output, &[&args.input], args.force)?;
     let gguf = args.file.gguf(&args.input)?;
     let plans = gguf.tensors().map(|t| Plan::new(t, &args)).collect::<Result<Vec<_>>>()?;
-    if plans.iter().any(|p| p.from.is_quantized() && p.to != p.from) {
+    if plans.iter().any(|p| p.from.block_len() > 1 && p.to != p.from) {
         common::note(format_args!(
             "{} is already quantized: the lost precision can't be recovered",
             args.input.display()
@@ -73,10 +73,11 @@ pub fn run(args: Args) -> Result<()> {
 
     tell_of_others(&plans);
 
-    let mut writer = Writer::with_metadata_of(&gguf);
-    writer.set_u32("general.file_type", file_type(args.dtype));
+    let mut writer = Writer::default();
+    writer.copy_metadata(&gguf, |_| true);
+    writer.set("general.file_type", file_type(args.dtype));
     // The version of ggml's block formats; it has been 2 since 2023.
-    writer.set_u32("general.quantization_version", 2);
+    writer.set("general.quantization_version", 2);
     for plan in &plans {
         let shape = plan.tensor.dims().iter().rev().map(|&d| usize::try_from(d));
         writer.tensor(plan.tensor.name(), &shape.collect::<Result<Vec<_>, _>>()?, plan.to)?;
@@ -167,11 +168,11 @@ impl Plan<'_> {
             let mut values = vec![0.0; PART];
             for part in bytes.chunks(PART) {
                 // A block of several values may be cut here, and its scale can't be looked at.
-                if let Some(size) = self.from.bytes_of(1).filter(|_| !self.from.is_quantized()) {
+                if let Some(size) = self.from.bytes_of(1).filter(|_| self.from.block_len() == 1) {
                     let count = part.len() / size;
                     quant::dequantize(self.from, part, &mut values[..count])
-                        .and_then(|()| self.check(&values[..count]))
                         .map_err(io::Error::other)?;
+                    self.check(&values[..count])?;
                 }
                 sink.write_all(part)?;
                 done(part.len() as u64)?;
@@ -196,7 +197,7 @@ impl Plan<'_> {
             let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
             let work = || {
                 while let Some((from, to)) = next() {
-                    self.convert((from, row_in), (to, row_out)).map_err(io::Error::other)?;
+                    self.convert((from, row_in), (to, row_out))?;
                 }
                 Ok(())
             };
@@ -216,11 +217,11 @@ impl Plan<'_> {
     }
 
     /// Refuses what would make every logit of the model useless.
-    fn check(&self, values: &[f32]) -> attamba::Result<()> {
+    fn check(&self, values: &[f32]) -> io::Result<()> {
         match values.iter().find(|value| !value.is_finite()) {
             None => Ok(()),
-            Some(value) => Err(attamba::Error::Model(format!(
-                "tensor {} contains the value {value}",
+            Some(value) => Err(io::Error::other(format!(
+                "invalid model: tensor {} contains the value {value}",
                 self.tensor.name()
             ))),
         }
@@ -231,12 +232,12 @@ impl Plan<'_> {
         &self,
         (from, row_in): (&[u8], usize),
         (to, row_out): (&mut [u8], usize),
-    ) -> attamba::Result<()> {
+    ) -> io::Result<()> {
         let mut values = vec![0.0; self.columns];
         for (from, to) in from.chunks(row_in).zip(to.chunks_mut(row_out)) {
-            quant::dequantize(self.from, from, &mut values)?;
+            quant::dequantize(self.from, from, &mut values).map_err(io::Error::other)?;
             self.check(&values)?;
-            quant::quantize(self.to, &values, to)?;
+            quant::quantize(self.to, &values, to).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -276,7 +277,7 @@ fn file_type(dtype: DType) -> u32 {
 
 /// A type that can be written.
 fn writable(name: &str) -> Result<DType, String> {
-    DType::from_name(name).filter(|t| t.can_quantize()).ok_or_else(|| {
+    name.parse().ok().filter(|t: &DType| t.can_quantize()).ok_or_else(|| {
         let types = DType::ALL.into_iter().filter(|t| t.can_quantize()).map(DType::name);
         format!("one of {} is expected", types.collect::<Vec<_>>().join(", "))
     })

@@ -125,7 +125,8 @@ impl SamplingArgs {
         // The keys of a hasher are the randomness that the standard library provides.
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         log::info!("seed {seed}");
-        Ok((Sampler::new(s.with_seed(seed))?, seed))
+        s.seed = seed;
+        Ok((Sampler::new(s)?, seed))
     }
 }
 

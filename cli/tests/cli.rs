@@ -58,10 +58,11 @@ fn model_with_profile() -> &'static str {
     static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
         let path = shared("plain.gguf", &["vocab=94", "arch=llama"]);
         let plain = Gguf::read(&path).expect("the model is there");
-        let mut writer = Writer::with_metadata_of(&plain);
-        writer.set_u32s("llama.memory.far_heads", &[5, 2, 7]);
-        writer.set_u32("llama.memory.far_count", 2);
-        writer.set_u32("llama.memory.near_window", 20);
+        let mut writer = Writer::default();
+        writer.copy_metadata(&plain, |_| true);
+        writer.set("llama.memory.far_heads", &[5, 2, 7]);
+        writer.set("llama.memory.far_count", 2);
+        writer.set("llama.memory.near_window", 20);
         let tensors: Vec<Tensor> = plain.tensors().collect();
         for &tensor in &tensors {
             writer.tensor_like(tensor).expect("the tensor was in a file");
@@ -130,10 +131,9 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn absurd_numbers_are_refused_in_a_sentence() {
     let generate = |more: &[&str]| attamba([&["generate", "-p", "Once", "-n", "3"], more].concat());
-    generate(&["--threads", "0"])
-        .fails("0 threads were requested; the number must be between 1 and 256");
+    generate(&["--threads", "0"]).fails("the number of threads is 0; it must be between 1 and 256");
     generate(&["--threads", "99999"])
-        .fails("99999 threads were requested; the number must be between 1 and 256");
+        .fails("the number of threads is 99999; it must be between 1 and 256");
     generate(&["--budget", "1"]).fails("a session needs at least");
     generate(&["--budget", "99999999999G"]).refused("more bytes than any machine has");
     generate(&["--budget", "9999999999G"]).fails("out of memory");

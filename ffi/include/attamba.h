@@ -374,6 +374,9 @@ typedef struct attamba_model_options {
     int32_t in_memory;
     // 0.
     uint32_t reserved;
+    // A folder for compiled kernels of Vulkan GPUs, zero-terminated, created if needed, such as one
+    // in the application's cache folder: later starts take less time. NULL keeps them nowhere.
+    const char *cache;
 } attamba_model_options;
 
 // Dimensions of a model.

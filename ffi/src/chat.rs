@@ -10,7 +10,6 @@ use crate::session::attamba_session;
 use crate::status::Status;
 use crate::work::Work;
 use runtime::Error;
-use runtime::conversation::Outcome;
 use std::ffi::{c_char, c_void};
 
 /// Begins a chat with a system instruction, whatever the session held before, and processes the
@@ -66,19 +65,16 @@ pub unsafe extern "C" fn attamba_session_chat(
         let mut sink = Sink::new(each, user)?;
         // SAFETY: the caller gives that many bytes.
         let message = unsafe { input::text(message, bytes, "the message") }?;
-        let outcome = session.work(|work| {
+        let result = session.work(|work| {
             let chat = work.chat(session.model.language()?)?;
             // SAFETY: the caller's function, while the caller waits.
             let mut each = |text: &str| unsafe { sink.push(text) };
-            Ok(chat.answer(message, most as usize, &mut each)?)
+            Ok(chat.answer(message, most as usize, &mut each))
         })?;
-        let why = match outcome {
-            Outcome::Ended => Finish::Ended,
-            Outcome::Limit => Finish::Limit,
-            Outcome::Stopped if sink.stopped => Finish::Stopped,
-            Outcome::Dropped => Finish::Dropped,
-            // Cancelled, or ended in a way that has no name here.
-            _ => Finish::Cancelled,
+        let why = match result {
+            Ok(finish) => finish.into(),
+            Err(Error::Cancelled) => Finish::Dropped,
+            Err(e) => return Err(e.into()),
         };
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(why, finish) };

@@ -13,7 +13,7 @@ use crate::versioned::{self, Versioned};
 use crate::work::Work;
 use runtime::default_threads;
 use runtime::gguf::Gguf;
-use runtime::memory::{Estimate, weights};
+use runtime::memory::Estimate;
 use runtime::model::Model;
 use runtime::session::Options;
 use std::ffi::c_char;
@@ -153,21 +153,21 @@ pub unsafe extern "C" fn attamba_session_get_memory(
 
 impl Memory {
     /// The memory of a session's contents.
-    pub fn of(model: &Model, work: &Work) -> Result<Memory> {
+    pub fn of(work: &Work) -> Result<Memory> {
         let session = work.session()?;
         let held = session.memory();
         let checkpoints = match work {
             Work::Chat(chat) => chat.talk.checkpoint_bytes(),
             _ => 0,
         };
-        let weights = weights(model);
+        let weights = session.engine().weights();
         Ok(Memory {
             weights: weights.mapped,
             copied: weights.copied,
             state: held.state,
             scratch: held.scratch,
             checkpoints,
-            device: session.engine().device_bytes(),
+            device: weights.device,
             ..Memory::DEFAULT
         })
     }

@@ -37,6 +37,18 @@ pub enum Finish {
     Dropped = 4,
 }
 
+impl From<session::Finish> for Finish {
+    fn from(finish: session::Finish) -> Finish {
+        match finish {
+            session::Finish::End => Finish::Ended,
+            session::Finish::Limit => Finish::Limit,
+            session::Finish::Cancelled => Finish::Cancelled,
+            // By the callback, or in a way that has no name here.
+            _ => Finish::Stopped,
+        }
+    }
+}
+
 /// A caller's function with its user pointer.
 pub struct Sink {
     function: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32,
@@ -153,15 +165,8 @@ pub unsafe extern "C" fn attamba_session_generate(
             }
             Ok(pieces.finish().unwrap_or(session::Finish::Stopped))
         })?;
-        let why = match why {
-            session::Finish::End => Finish::Ended,
-            session::Finish::Limit => Finish::Limit,
-            session::Finish::Cancelled => Finish::Cancelled,
-            // By the callback, or in a way that has no name here.
-            _ => Finish::Stopped,
-        };
         // SAFETY: null, or a place for the answer.
-        unsafe { buffer::result(why, finish) };
+        unsafe { buffer::result(why.into(), finish) };
         Ok(())
     })
 }

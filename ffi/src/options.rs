@@ -99,6 +99,9 @@ pub struct ModelOptions {
     pub in_memory: i32,
     /// 0.
     pub reserved: u32,
+    /// A folder for compiled kernels of Vulkan GPUs, zero-terminated, created if needed, such as one
+    /// in the application's cache folder: later starts take less time. NULL keeps them nowhere.
+    pub cache: *const c_char,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid (a function pointer is only called as C's own),
@@ -114,6 +117,7 @@ unsafe impl Versioned for ModelOptions {
         adapter: std::ptr::null(),
         in_memory: 0,
         reserved: 0,
+        cache: std::ptr::null(),
     };
 }
 
@@ -383,7 +387,8 @@ impl Sampling {
         // SAFETY: as the caller guarantees.
         let bias = unsafe { input::slice(self.bias, length(self.bias_count), "the bias") }?;
         let bias = bias.iter().map(|one| (one.token, one.bias)).collect();
-        let mut options = self.options().with_bias(bias);
+        let mut options = self.options();
+        options.bias = bias;
         if !self.stages.is_null() {
             let stages = self.stage_count as usize;
             // SAFETY: as above.
@@ -410,23 +415,24 @@ impl Sampling {
 
     /// The numbers alone.
     fn options(&self) -> Options {
-        Options::default()
-            .with_repeat_penalty(self.repeat_penalty)
-            .with_frequency_penalty(self.frequency_penalty)
-            .with_presence_penalty(self.presence_penalty)
-            .with_repeat_last(self.repeat_last as usize)
-            .with_dry_multiplier(self.dry_multiplier)
-            .with_dry_base(self.dry_base)
-            .with_dry_allowed_length(self.dry_allowed_length as usize)
-            .with_dry_penalty_last_n(self.dry_penalty_last_n as usize)
-            .with_top_k(self.top_k as usize)
-            .with_typical_p(self.typical_p)
-            .with_top_p(self.top_p)
-            .with_min_p(self.min_p)
-            .with_xtc_probability(self.xtc_probability)
-            .with_xtc_threshold(self.xtc_threshold)
-            .with_temperature(self.temperature)
-            .with_seed(self.seed)
+        let mut s = Options::default();
+        s.repeat_penalty = self.repeat_penalty;
+        s.frequency_penalty = self.frequency_penalty;
+        s.presence_penalty = self.presence_penalty;
+        s.repeat_last = self.repeat_last as usize;
+        s.dry_multiplier = self.dry_multiplier;
+        s.dry_base = self.dry_base;
+        s.dry_allowed_length = self.dry_allowed_length as usize;
+        s.dry_penalty_last_n = self.dry_penalty_last_n as usize;
+        s.top_k = self.top_k as usize;
+        s.typical_p = self.typical_p;
+        s.top_p = self.top_p;
+        s.min_p = self.min_p;
+        s.xtc_probability = self.xtc_probability;
+        s.xtc_threshold = self.xtc_threshold;
+        s.temperature = self.temperature;
+        s.seed = self.seed;
+        s
     }
 }
 
@@ -504,7 +510,7 @@ impl ModelOptions {
     /// Which engine is requested.
     ///
     /// # Safety
-    /// `adapter` is null or points to bytes that end with a zero byte.
+    /// `adapter` and `cache` are null or point to bytes that end with a zero byte.
     pub unsafe fn wanted(&self) -> Result<(EngineKind, EngineOptions)> {
         let kind = match Engine::of(self.engine)? {
             Engine::Auto => EngineKind::Auto,
@@ -514,7 +520,14 @@ impl ModelOptions {
         let options = EngineOptions::default().with_threads(self.threads());
         // SAFETY: as the caller guarantees.
         let adapter = unsafe { input::name(self.adapter, "the adapter") }?;
-        Ok((kind, adapter.into_iter().fold(options, EngineOptions::with_adapter)))
+        let options = adapter.into_iter().fold(options, EngineOptions::with_adapter);
+        // SAFETY: as the caller guarantees.
+        let cache = unsafe { input::name(self.cache, "the cache folder") }?;
+        #[cfg(feature = "gpu")]
+        let options = cache.into_iter().fold(options, EngineOptions::with_cache);
+        #[cfg(not(feature = "gpu"))]
+        let _ = cache;
+        Ok((kind, options))
     }
 
     pub fn threads(&self) -> Option<usize> {
@@ -545,7 +558,8 @@ mod tests {
             "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true},
             "model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}}"#;
         let tokenizer = runtime::text::Tokenizer::from_json(json).expect("a tokenizer");
-        let chat = Options::chat(&tokenizer).expect("defaults").with_dry_breakers(Vec::new());
+        let mut chat = Options::chat(&tokenizer).expect("defaults");
+        chat.dry_breakers = Vec::new();
         assert_eq!(Sampling::CHAT.options(), chat);
         let options = SessionOptions::DEFAULT.options().expect("the defaults make sense");
         assert_eq!(options, session::Options::default());

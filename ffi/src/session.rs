@@ -12,7 +12,7 @@ use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::{Chat, Samplers, Work, broken};
 use runtime::conversation::Conversation;
-use runtime::session::{Cancel, Pause, Shrink};
+use runtime::session::Control;
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{self, ThreadId};
@@ -31,9 +31,7 @@ pub struct Session {
     work: Mutex<Option<Work>>,
     /// The thread of the call in progress.
     worker: Mutex<Option<ThreadId>>,
-    cancel: Cancel,
-    pause: Pause,
-    shrink: Shrink,
+    control: Control,
     /// Its memory when the last call ended.
     memory: Mutex<Memory>,
     error: LastError,
@@ -51,10 +49,8 @@ impl Session {
     pub fn new(model: Arc<Model>, work: Work) -> Result<Session> {
         let session = work.session()?;
         Ok(Session {
-            cancel: session.cancel_handle(),
-            pause: session.pause_handle(),
-            shrink: session.shrink_handle(),
-            memory: Mutex::new(Memory::of(&model.file, &work)?),
+            control: session.control(),
+            memory: Mutex::new(Memory::of(&work)?),
             model,
             work: Mutex::new(Some(work)),
             worker: Mutex::default(),
@@ -75,7 +71,7 @@ impl Session {
         *lock(&self.worker) = Some(thread::current().id());
         let result = body(work);
         *lock(&self.worker) = None;
-        *lock(&self.memory) = Memory::of(&self.model.file, work)?;
+        *lock(&self.memory) = Memory::of(work)?;
         result
     }
 
@@ -93,7 +89,7 @@ impl Session {
         let now = || self.work(|work| work.shrink(bytes));
         match now() {
             Err(failure) if failure.status == Status::Busy => {
-                self.shrink.request(bytes);
+                self.control.shrink(bytes);
                 // That call may have ended in between.
                 now()
                     .or_else(|again| if again.status == Status::Busy { Ok(()) } else { Err(again) })
@@ -106,7 +102,7 @@ impl Session {
     /// impossible: the memory is freed when the call ends.
     fn close(&self) {
         const LOOK: Duration = Duration::from_millis(1);
-        self.cancel.cancel();
+        self.control.cancel();
         if *lock(&self.worker) == Some(thread::current().id()) {
             return;
         }
@@ -121,7 +117,7 @@ impl Session {
                     return;
                 }
                 // A call that was only just beginning has not seen the first cancel.
-                Err(TryLockError::WouldBlock) => self.cancel.cancel(),
+                Err(TryLockError::WouldBlock) => self.control.cancel(),
             }
             thread::sleep(LOOK);
         }
@@ -247,7 +243,7 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session) -> Status {
     guard::on(&SESSIONS, session, |session| {
-        session.cancel.cancel();
+        session.control.cancel();
         Ok(())
     })
 }
@@ -262,7 +258,7 @@ pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_pause(session: *const attamba_session) -> Status {
     guard::on(&SESSIONS, session, |session| {
-        session.pause.pause();
+        session.control.pause();
         Ok(())
     })
 }
@@ -273,7 +269,7 @@ pub unsafe extern "C" fn attamba_session_pause(session: *const attamba_session) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_resume(session: *const attamba_session) -> Status {
     guard::on(&SESSIONS, session, |session| {
-        session.pause.resume();
+        session.control.resume();
         Ok(())
     })
 }
@@ -289,7 +285,7 @@ pub unsafe extern "C" fn attamba_session_get_info(
     guard::on(&SESSIONS, session, |session| {
         let value = session.work(|work| {
             let mut value = SessionInfo {
-                paused: i32::from(session.pause.is_paused()),
+                paused: i32::from(session.control.is_paused()),
                 ..SessionInfo::DEFAULT
             };
             if let Work::Chat(chat) = work {
@@ -302,8 +298,8 @@ pub unsafe extern "C" fn attamba_session_get_info(
             }
             let inner = work.session()?;
             value.position = inner.position();
-            value.states = inner.ring_rows() as u64;
-            value.states_room = inner.ring_budget() as u64;
+            value.states = inner.ring().0 as u64;
+            value.states_room = inner.ring().1 as u64;
             Ok(value)
         })?;
         // SAFETY: the caller's struct is as long as it says.

@@ -51,9 +51,7 @@ impl From<&Error> for Status {
     fn from(error: &Error) -> Status {
         match error {
             Error::Io { .. } => Status::Io,
-            Error::Gguf(_) | Error::Quant(_) | Error::Model(_) | Error::Logits { .. } => {
-                Status::File
-            }
+            Error::Gguf { .. } | Error::Model(_) | Error::Logits { .. } => Status::File,
             Error::Unsupported(_) => Status::Unsupported,
             Error::Tokenizer(_) | Error::Template(_) => Status::Text,
             Error::TokenOutOfRange { .. } | Error::Argument(_) => Status::Argument,

@@ -99,7 +99,7 @@ impl Work {
     pub fn reset(&mut self) -> Result<()> {
         let mut raw = self.take()?;
         raw.session.reset();
-        raw.sampler.forget();
+        raw.sampler.recall(&[]);
         *self = Work::Raw(Box::new(raw));
         Ok(())
     }

@@ -23,7 +23,7 @@ fn run(bytes: &[u8]) -> Result<(), Error> {
     if model.sizes().layers > MOST_LAYERS {
         return Ok(());
     }
-    let vocab = model.vocab();
+    let vocab = model.sizes().vocab;
     let engine = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1))?;
     for kv in [KvType::F16, KvType::F32, KvType::I8] {
         let options = Options::default().with_budget(Budget::Bytes(STATE_BYTES)).with_kv(kv);

@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use attamba::text::{ChatTemplate, Message};
+use attamba::internals::ChatTemplate;
+use attamba::text::Message;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|source: &str| {

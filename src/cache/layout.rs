@@ -167,11 +167,10 @@ impl Layout {
             of_layer.push(own);
         }
         if let Some(class) = classes.get(next) {
-            return Err(Error::Argument(format!(
-                "a class of heads for layer {} is out of order, or there are only {} layers",
-                class.layer,
-                layers.len()
-            )));
+            return Err(Error::argument(
+                format!("a class of heads for layer {}", class.layer),
+                format!("is out of order, or there are only {} layers", layers.len()),
+            ));
         }
         Ok(Layout { layers, classes, of_layer, of_head, first_head })
     }
@@ -219,7 +218,10 @@ impl Layout {
         if found == classes {
             return Ok(());
         }
-        Err(Error::Argument(format!("{found} {what} for {classes} classes of KV heads")))
+        Err(Error::argument(
+            format!("the number of {what}"),
+            format!("is {found} for {classes} classes of KV heads"),
+        ))
     }
 
     /// Bytes of a state: rings, windows, scans and convolutions of all layers. Saturates beyond 64
@@ -245,13 +247,15 @@ fn check(what: &str, length: usize, most: usize) -> Result<()> {
     if length <= most {
         return Ok(());
     }
-    Err(Error::Argument(format!(
-        "the length of a {what} must be between 0 and {most}, not {length}"
-    )))
+    Err(Error::argument(
+        format!("the length of a {what}"),
+        format!("must be between 0 and {most}, not {length}"),
+    ))
 }
 
 fn no_partition(layer: usize, heads: usize) -> Error {
-    Error::Argument(format!(
-        "the classes of layer {layer} must hold each of its {heads} KV heads once, in ascending order"
-    ))
+    Error::argument(
+        format!("the classes of layer {layer}"),
+        format!("must hold each of its {heads} KV heads once, in ascending order"),
+    )
 }

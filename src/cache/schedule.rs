@@ -19,14 +19,16 @@ impl Plan {
     /// [`Error::Argument`] unless `1 <= chunk <= MOST_CHUNK` and `offset < chunk`.
     pub fn new(chunk: u64, offset: u64) -> Result<Plan> {
         if !(1..=MOST_CHUNK as u64).contains(&chunk) {
-            return Err(Error::Argument(format!(
-                "a chunk length must be between 1 and {MOST_CHUNK}, not {chunk}"
-            )));
+            return Err(Error::argument(
+                "a chunk length",
+                format!("must be between 1 and {MOST_CHUNK}, not {chunk}"),
+            ));
         }
         if offset >= chunk {
-            return Err(Error::Argument(format!(
-                "the offset of chunks of {chunk} tokens must be below {chunk}, not {offset}"
-            )));
+            return Err(Error::argument(
+                format!("the offset of chunks of {chunk} tokens"),
+                format!("must be below {chunk}, not {offset}"),
+            ));
         }
         Ok(Plan { chunk, offset })
     }

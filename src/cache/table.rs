@@ -69,9 +69,10 @@ impl BlockTable {
     ) -> Result<BlockTable> {
         let limits = [("window", window, MOST_WINDOW), ("ring", ring, MOST_RING)];
         if let Some((what, n, most)) = limits.into_iter().find(|(_, n, most)| n > most) {
-            return Err(Error::Argument(format!(
-                "the length of a {what} must be between 0 and {most}, not {n}"
-            )));
+            return Err(Error::argument(
+                format!("the length of a {what}"),
+                format!("must be between 0 and {most}, not {n}"),
+            ));
         }
         Ok(BlockTable {
             schedule: Schedule::new(plan),

@@ -168,9 +168,9 @@ impl Saved {
     /// [`Error::Argument`] if that state has another layout.
     pub(crate) fn into_tables(self, of: &Tables) -> Result<Tables> {
         if self.0.layout != of.layout {
-            return Err(Error::Argument(
-                "the saved state has other windows, rings or classes of KV heads than this one"
-                    .into(),
+            return Err(Error::argument(
+                "the saved state",
+                "has other windows, rings or classes of KV heads than this one",
             ));
         }
         let mut tables = Tables { most: of.most, ..self.0 };

@@ -1,8 +1,8 @@
 //! An answer in progress.
 
-use super::{Conversation, Outcome, Speed};
+use super::{Conversation, Speed};
 use crate::engine::Geometry;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::session::{AtEnd, Finish, Generation, Speech};
 use crate::text::Message;
 use std::time::Instant;
@@ -13,7 +13,7 @@ pub struct Answer<'a> {
     chat: &'a mut Conversation,
     /// `None` once it is over.
     turn: Option<Turn>,
-    outcome: Option<Outcome>,
+    finish: Option<Finish>,
 }
 
 struct Turn {
@@ -45,11 +45,7 @@ impl Answer<'_> {
                 let speech = Speech::new(Generation::new(limit, AtEnd::Leave));
                 let (answer, start) = (String::new(), Instant::now());
                 let turn = Turn { before, geometry, speech, answer, start };
-                Ok(Answer { chat, turn: Some(turn), outcome: None })
-            }
-            Err(Error::Cancelled) => {
-                chat.take_back(before, geometry)?;
-                Ok(Answer { chat, turn: None, outcome: Some(Outcome::Dropped) })
+                Ok(Answer { chat, turn: Some(turn), finish: None })
             }
             Err(e) => {
                 chat.take_back(before, geometry)?;
@@ -58,9 +54,9 @@ impl Answer<'_> {
         }
     }
 
-    /// How it ended; `None` while it is running and after an error.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome
+    /// Why it ended; `None` while it is running and after an error.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
     }
 
     /// The next piece; `None` once it is over.
@@ -92,11 +88,7 @@ impl Answer<'_> {
     fn settle(&mut self) {
         let Some(mut turn) = self.turn.take() else { return };
         let chat = &mut *self.chat;
-        self.outcome = Some(match turn.speech.generation().finish() {
-            Some(Finish::End) => Outcome::Ended,
-            Some(Finish::Limit) => Outcome::Limit,
-            Some(Finish::Stopped | Finish::Cancelled) | None => Outcome::Stopped,
-        });
+        self.finish = Some(turn.speech.generation().finish().unwrap_or(Finish::Stopped));
         chat.answer = Speed { tokens: turn.speech.tokens(), time: turn.start.elapsed() };
         let marked = chat.chat_of(&chat.language).map(|chat| chat.mark(&turn.answer).into_owned());
         chat.fed.push_answer(marked.as_deref().unwrap_or(&turn.answer));

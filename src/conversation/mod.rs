@@ -18,7 +18,7 @@ mod saved;
 use crate::engine::Geometry;
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use crate::session::{Cancel, Pause, Session, Shrink};
+use crate::session::{Finish, Session};
 use crate::text::{Chat, Language, Message};
 pub use answer::Answer;
 pub use branch::Snapshot;
@@ -27,20 +27,6 @@ use checkpoints::{Checkpoint, Checkpoints};
 use fed::Fed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The model ended its turn.
-    Ended,
-    /// The token limit of the answer was reached.
-    Limit,
-    /// Cancelled, or stopped by the caller's callback: what was generated so far counts.
-    Stopped,
-    /// Cancelled before the answer began: the message does not count.
-    Dropped,
-}
 
 /// A number of tokens, and the time they took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,7 +93,8 @@ impl Conversation {
         }
     }
 
-    /// The session.
+    /// The session. Its [`Session::control`] cancels an answer, pauses or shrinks the chat from other
+    /// threads.
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -149,21 +136,6 @@ impl Conversation {
     /// Bytes that snapshots hold, in addition to the session.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoints.bytes()
-    }
-
-    /// Cancels [`Conversation::answer`] from any thread.
-    pub fn cancel_handle(&self) -> Cancel {
-        self.session.cancel_handle()
-    }
-
-    /// Pauses [`Conversation::answer`] from any thread.
-    pub fn pause_handle(&self) -> Pause {
-        self.session.pause_handle()
-    }
-
-    /// Asks the session to shrink, from any thread, even in the middle of an answer.
-    pub fn shrink_handle(&self) -> Shrink {
-        self.session.shrink_handle()
     }
 
     /// Shrinks the session's state to fit in `bytes`, and drops the snapshots of earlier turns:
@@ -216,7 +188,7 @@ impl Conversation {
         self.session.begin();
         let language = self.language.clone();
         let chat = self.chat_of(&language)?;
-        let text = chat.render(&self.messages, false)?;
+        let text = chat.marked(&self.messages, false)?;
         let tokens = chat.whole(&text)?;
         self.session.reset();
         self.sampler.forget();
@@ -226,23 +198,25 @@ impl Conversation {
     }
 
     /// Answers `message` with at most `limit` tokens. `each` gets the text of the answer as it is
-    /// generated, in whole characters, and returns whether to continue.
+    /// generated, in whole characters, and returns whether to continue. An answer that is cancelled or
+    /// stopped counts as far as it was generated.
     ///
     /// # Errors
-    /// Those of the session, the tokenizer and the template; the chat is as it was before.
+    /// Those of the session, the tokenizer and the template, and [`Error::Cancelled`] if it was
+    /// cancelled before the answer began; the chat is as it was before.
     pub fn answer(
         &mut self,
         message: impl Into<String>,
         limit: usize,
         each: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<Outcome> {
+    ) -> Result<Finish> {
         let mut answer = self.answer_pieces(message, limit)?;
         while let Some(piece) = answer.advance()? {
             if !each(piece) {
                 answer.stop();
             }
         }
-        Ok(answer.outcome().unwrap_or(Outcome::Stopped))
+        Ok(answer.finish().unwrap_or(Finish::Stopped))
     }
 
     /// Processes `message`, and returns the answer of at most `limit` tokens as an iterator of

@@ -4,7 +4,8 @@
 use super::Conversation;
 use super::fed::Beginning;
 use crate::error::Result;
-use crate::session::{History, Snapshot};
+use crate::session::Snapshot;
+use crate::session::lost::History;
 use crate::text::Language;
 use std::sync::Arc;
 

@@ -47,7 +47,7 @@ impl Conversation {
             recent: self.sampler.recent(),
         };
         serde_json::to_vec(&note)
-            .map_err(|e| Error::Saved(format!("the messages can't be written: {e}")))
+            .map_err(|e| Error::saved("the messages", format!("can't be written: {e}")))
     }
 
     /// Resumes the chat that was saved at `path`; nothing is processed again.
@@ -75,7 +75,7 @@ impl Conversation {
         language: Language,
     ) -> Result<Conversation> {
         let note: Note = serde_json::from_slice(note)
-            .map_err(|e| Error::Saved(format!("it is a session without a chat: {e}")))?;
+            .map_err(|e| Error::saved("it", format!("is a session without a chat: {e}")))?;
         sampler.recall(&note.recent);
         let system = note.messages.first().filter(|m| m.role == "system");
         let system = system.map(|m| m.content.clone());

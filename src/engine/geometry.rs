@@ -149,10 +149,10 @@ impl Geometry {
         let Some(far) = self.far else { return Ok(()) };
         let known = spec.profile.as_ref().map_or(0, |profile| profile.far_heads.len());
         if far.heads > known {
-            return Err(Error::Argument(format!(
-                "{} KV heads that see far were requested; the model's profile lists {known}",
-                far.heads
-            )));
+            return Err(Error::argument(
+                "the number of KV heads that see far",
+                format!("is {}; the model's profile lists {known}", far.heads),
+            ));
         }
         check_types(self.kv, far.kv)
     }
@@ -167,10 +167,12 @@ pub(crate) fn check_types(near: KvType, far: KvType) -> Result<()> {
     if (far == KvType::F32) == (near == KvType::F32) {
         return Ok(());
     }
-    Err(Error::Argument(format!(
-        "keys and values in {far} for heads that see far and in {near} for the others: either all \
-         are in f32 or none"
-    )))
+    Err(Error::argument(
+        "the type of keys and values",
+        format!(
+            "is {far} for heads that see far and {near} for the others; either both are f32 or none"
+        ),
+    ))
 }
 
 /// States in the ring of a layer, and tokens before the current one in its window. A layer with its

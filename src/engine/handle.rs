@@ -32,18 +32,13 @@ impl Engine {
     }
 
     /// Bytes of weights on the engine's own device; 0 if it has none.
-    pub fn device_bytes(&self) -> u64 {
+    pub(crate) fn device_bytes(&self) -> u64 {
         self.0.device_bytes()
     }
 
     /// Work submitted to the device, if the engine has one.
     pub fn counters(&self) -> Option<Counters> {
         self.0.counters()
-    }
-
-    /// Whether the engine's device, and with it the memory of all sessions, is gone for good.
-    pub fn is_lost(&self) -> bool {
-        self.0.is_lost()
     }
 
     /// The attention that the tokens `queries` of the text `tokens` pay to the positions `keys`, as

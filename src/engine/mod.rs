@@ -107,6 +107,7 @@ pub trait Backend: Send + Sync {
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>>;
 
     /// Whether the engine's device, and with it all states, is gone for good.
+    #[cfg(any(feature = "gpu", feature = "internals"))]
     fn is_lost(&self) -> bool {
         false
     }
@@ -119,7 +120,7 @@ pub trait Backend: Send + Sync {
         _keys: Range<usize>,
     ) -> Result<Vec<f32>> {
         let engine = self.describe();
-        Err(Error::Unsupported(format!("{engine}: only the CPU engine measures attention")))
+        Err(Error::unsupported(engine, "does not measure attention; the CPU engine does"))
     }
 
     /// The engine that takes over if this one is lost, if any.

@@ -60,13 +60,17 @@ impl EngineOptions {
         self.kernels = words.into_iter().map(Into::into).collect();
         if let Some((word, known)) = variants::unknown(&self.kernels) {
             let known = known.join(", ");
-            return Err(Error::Argument(format!("no kernel has {word:?} in its name: {known}")));
+            return Err(Error::argument(
+                format!("the word {word:?}"),
+                format!("is in the name of no kernel: {known}"),
+            ));
         }
         Ok(self)
     }
 
-    /// Keeps compiled kernels in `folder` rather than in the system's cache folder, those of
-    /// software drivers too.
+    /// Keeps the GPU's compiled kernels in `folder`, which is created if needed, so that a later
+    /// start takes less time. By default they are kept nowhere; drivers other than Vulkan's keep
+    /// their own.
     #[cfg(feature = "gpu")]
     #[must_use]
     pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> EngineOptions {
@@ -149,7 +153,7 @@ fn on_gpu(
 
 #[cfg(not(feature = "gpu"))]
 fn on_gpu(_: Arc<Model>, _: &EngineOptions, _: &mut dyn FnMut(u64, u64) -> bool) -> Result<Engine> {
-    Err(Error::NoAdapter("this build has no GPU engine".into()))
+    Err(Error::no_adapter("this build", "has no GPU engine"))
 }
 
 #[cfg(feature = "gpu")]

@@ -42,7 +42,7 @@ mod tests {
 
     fn file(name: &str, value: f32) -> u128 {
         let mut writer = Writer::new("attamba");
-        writer.set_str("general.name", name);
+        writer.set("general.name", name);
         writer.tensor("a.weight", &[2, 1000], DType::F32).unwrap();
         let mut bytes = std::io::Cursor::new(Vec::new());
         let data: Vec<u8> = [value; 2000].iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -15,7 +15,7 @@ mod write;
 pub use tensor::Tensor;
 use value::ValueType;
 pub use value::{Array, Value};
-pub use write::Writer;
+pub use write::{Entry, Writer};
 
 use crate::error::{Error, Result};
 use source::Source;
@@ -35,14 +35,14 @@ use tensor::TensorEntry;
 pub struct Gguf {
     source: Source,
     version: u32,
-    metadata: Vec<Entry>,
+    metadata: Vec<Located>,
     by_key: HashMap<String, usize>,
     tensors: Vec<TensorEntry>,
     by_name: HashMap<String, usize>,
 }
 
 /// One metadata entry: where its value (including the type number) is in the file.
-struct Entry {
+struct Located {
     key: String,
     raw: Range<usize>,
 }
@@ -105,7 +105,7 @@ impl Gguf {
     }
 
     /// Whether the file is mapped rather than copied into memory.
-    pub fn is_mapped(&self) -> bool {
+    pub(crate) fn is_mapped(&self) -> bool {
         matches!(self.source, Source::Map(_))
     }
 
@@ -130,17 +130,17 @@ impl Gguf {
     }
 
     /// An integer of any width that fits u32, or an array of the same one.
-    pub fn u32(&self, key: &str) -> Result<Option<u32>> {
+    pub(crate) fn u32(&self, key: &str) -> Result<Option<u32>> {
         self.single(key, "an unsigned 32-bit integer", |v| u32::try_from(v.as_i128()?).ok())
     }
 
     /// A float or an integer, or an array of the same one.
-    pub fn f32(&self, key: &str) -> Result<Option<f32>> {
+    pub(crate) fn f32(&self, key: &str) -> Result<Option<f32>> {
         self.single(key, "a number", |v| v.as_f64().map(|x| x as f32))
     }
 
     /// A boolean.
-    pub fn bool(&self, key: &str) -> Result<Option<bool>> {
+    pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>> {
         self.typed(key, "a boolean", |v| match v {
             Value::Bool(b) => Some(b),
             _ => None,
@@ -148,29 +148,32 @@ impl Gguf {
     }
 
     /// A string in UTF-8.
-    pub fn str(&self, key: &str) -> Result<Option<&str>> {
+    pub(crate) fn str(&self, key: &str) -> Result<Option<&str>> {
         self.typed(key, "a UTF-8 string", |v| v.as_str())
     }
 
     /// An array of integers of any width that fit u32.
-    pub fn u32s(&self, key: &str) -> Result<Option<Vec<u32>>> {
+    pub(crate) fn u32s(&self, key: &str) -> Result<Option<Vec<u32>>> {
         self.array(key, "an array of unsigned 32-bit integers", |v| {
             u32::try_from(v.as_i128()?).ok()
         })
     }
 
     /// An array of integers of any width that fit i32.
-    pub fn i32s(&self, key: &str) -> Result<Option<Vec<i32>>> {
+    #[cfg(feature = "text")]
+    pub(crate) fn i32s(&self, key: &str) -> Result<Option<Vec<i32>>> {
         self.array(key, "an array of 32-bit integers", |v| i32::try_from(v.as_i128()?).ok())
     }
 
     /// An array of floats or integers.
-    pub fn f32s(&self, key: &str) -> Result<Option<Vec<f32>>> {
+    #[cfg(feature = "text")]
+    pub(crate) fn f32s(&self, key: &str) -> Result<Option<Vec<f32>>> {
         self.array(key, "an array of numbers", |v| v.as_f64().map(|x| x as f32))
     }
 
     /// An array of UTF-8 strings, borrowed from the file.
-    pub fn strs(&self, key: &str) -> Result<Option<Vec<&str>>> {
+    #[cfg(feature = "text")]
+    pub(crate) fn strs(&self, key: &str) -> Result<Option<Vec<&str>>> {
         self.array(key, "an array of UTF-8 strings", |v| v.as_str())
     }
 
@@ -194,7 +197,7 @@ impl Gguf {
         Tensor { gguf: self, entry: &self.tensors[index] }
     }
 
-    fn decode(&self, entry: &Entry) -> Option<Value<'_>> {
+    fn decode(&self, entry: &Located) -> Option<Value<'_>> {
         value::decode(self.source.bytes().get(entry.raw.clone())?)
     }
 
@@ -217,9 +220,10 @@ impl Gguf {
             return self.typed(key, expected, convert);
         };
         match array.iter().find(|other| *other != first) {
-            Some(other) => Err(Error::Model(format!(
-                "metadata key {key} should be {expected}, found an array with {first} and {other}"
-            ))),
+            Some(other) => Err(Error::model(
+                format!("metadata key {key}"),
+                format!("should be {expected}, found an array with {first} and {other}"),
+            )),
             None => self.typed(key, expected, |_| convert(first)),
         }
     }
@@ -233,7 +237,10 @@ impl Gguf {
         let Some(value) = self.get(key) else { return Ok(None) };
         let found = value.kind();
         convert(value).map(Some).ok_or_else(|| {
-            Error::Model(format!("metadata key {key} should be {expected}, found {found}"))
+            Error::model(
+                format!("metadata key {key}"),
+                format!("should be {expected}, found {found}"),
+            )
         })
     }
 
@@ -257,11 +264,11 @@ fn at_path(path: &Path, open: impl FnOnce(&File) -> Result<Gguf>) -> Result<Gguf
     let kind = file.metadata().map_err(io)?.file_type();
     if !kind.is_file() {
         let what = if kind.is_dir() { "a directory" } else { "a pipe or a device, not a file" };
-        return Err(Error::Gguf(format!("{} is {what}", path.display())));
+        return Err(Error::gguf(path.display().to_string(), format!("is {what}")));
     }
     open(&file).map_err(|e| match e {
         Error::Io { error, .. } => io(error),
-        Error::Gguf(text) => Error::Gguf(format!("{}: {text}", path.display())),
+        Error::Gguf { detail, .. } => Error::Gguf { path: Some(path.to_path_buf()), detail },
         other => other,
     })
 }

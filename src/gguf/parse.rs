@@ -4,7 +4,7 @@
 use super::source::Source;
 use super::tensor::{self, TensorEntry};
 use super::value::{Array, Value, ValueType};
-use super::{Entry, Gguf};
+use super::{Gguf, Located};
 use crate::error::{Error, Result};
 use crate::quant::DType;
 use std::collections::HashMap;
@@ -31,16 +31,19 @@ impl Gguf {
         let bytes = source.bytes();
         let mut cursor = Cursor::new(bytes);
         if cursor.take(4)? != b"GGUF" {
-            return Err(Error::Gguf("it does not begin with the letters GGUF".into()));
+            return Err(Error::gguf("the file", "does not begin with the letters GGUF"));
         }
         let version = cursor.u32()?;
         match version {
             2 | 3 => {}
             _ if matches!(version.swap_bytes(), 1..=3) => {
-                return Err(Error::Gguf("it is big-endian; only little-endian is read".into()));
+                return Err(Error::gguf("the file", "is big-endian; only little-endian is read"));
             }
             _ => {
-                return Err(Error::Gguf(format!("version {version}; versions 2 and 3 are read")));
+                return Err(Error::gguf(
+                    "version",
+                    format!("{version}; versions 2 and 3 are read"),
+                ));
             }
         }
         let tensor_count = cursor.count("tensors", MAX_TENSORS, 24)?;
@@ -54,27 +57,29 @@ impl Gguf {
             let kind = cursor.value_type()?;
             cursor
                 .value(kind)
-                .map_err(|e| Error::Gguf(format!("metadata key {key}: {}", reason(e))))?;
+                .map_err(|e| Error::gguf(format!("metadata key {key}"), problem(e)))?;
             if by_key.insert(key.clone(), index).is_some() {
-                return Err(Error::Gguf(format!("metadata key {key} occurs twice")));
+                return Err(Error::gguf(format!("metadata key {key}"), "occurs twice"));
             }
-            metadata.push(Entry { key, raw: start..cursor.at });
+            metadata.push(Located { key, raw: start..cursor.at });
         }
 
         let alignment = match by_key.get("general.alignment") {
             None => DEFAULT_ALIGNMENT,
             Some(&index) => {
-                let raw: &Entry = &metadata[index];
+                let raw: &Located = &metadata[index];
                 let value = super::value::decode(&bytes[raw.raw.clone()]);
                 let found = value.and_then(Value::as_i128).and_then(|x| u64::try_from(x).ok());
                 match found {
                     Some(a) if a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(&a) => a,
                     _ => {
                         let found = value.map_or("nothing".into(), |v| v.kind());
-                        return Err(Error::Gguf(format!(
-                            "general.alignment is {found}; a power of two from 8 to \
-                             {MAX_ALIGNMENT} is expected"
-                        )));
+                        return Err(Error::gguf(
+                            "general.alignment",
+                            format!(
+                                "is {found}; a power of two from 8 to {MAX_ALIGNMENT} is expected"
+                            ),
+                        ));
                     }
                 }
             }
@@ -85,7 +90,7 @@ impl Gguf {
         for index in 0..tensor_count {
             let tensor = cursor.tensor_info()?;
             if by_name.insert(tensor.name.clone(), index).is_some() {
-                return Err(Error::Gguf(format!("tensor {} occurs twice", tensor.name)));
+                return Err(Error::gguf(format!("tensor {}", tensor.name), "occurs twice"));
             }
             tensors.push(tensor);
         }
@@ -102,7 +107,7 @@ impl Gguf {
 /// Checks that the data of `tensor` is within the file, and records where.
 fn locate(tensor: &mut TensorEntry, start: u64, available: u64, alignment: u64) -> Result<()> {
     let name = &tensor.name;
-    let refuse = |text: String| Err(Error::Gguf(format!("tensor {name} {text}")));
+    let refuse = |text: String| Err(Error::gguf(format!("tensor {name}"), text));
     if !tensor.offset.is_multiple_of(alignment) {
         return refuse(format!(
             "begins at offset {}, which is not a multiple of the alignment {alignment}",
@@ -133,9 +138,9 @@ fn locate(tensor: &mut TensorEntry, start: u64, available: u64, alignment: u64) 
     }
 }
 
-fn reason(e: Error) -> String {
+fn problem(e: Error) -> String {
     match e {
-        Error::Gguf(text) => text,
+        Error::Gguf { detail, .. } => format!("has a value that can't be read: {detail}"),
         other => other.to_string(),
     }
 }
@@ -154,11 +159,14 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..n).ok_or_else(|| {
-            Error::Gguf(format!(
-                "{n} bytes are expected at byte {}, the file ends at byte {}: it is cut short",
-                self.at,
-                self.bytes.len()
-            ))
+            Error::gguf(
+                format!("{n} bytes"),
+                format!(
+                    "are expected at byte {}, the file ends at byte {}: it is cut short",
+                    self.at,
+                    self.bytes.len()
+                ),
+            )
         })?;
         self.at += n;
         Ok(taken)
@@ -187,9 +195,10 @@ impl<'a> Cursor<'a> {
         let n = self.u64()?;
         let room = (self.left() / least) as u64;
         if n > cap.min(room) {
-            return Err(Error::Gguf(format!(
-                "{n} {what} are declared; the cap is {cap} and the file has room for {room}"
-            )));
+            return Err(Error::gguf(
+                format!("{n} {what}"),
+                format!("are declared; the cap is {cap} and the file has room for {room}"),
+            ));
         }
         Ok(n as usize)
     }
@@ -202,16 +211,20 @@ impl<'a> Cursor<'a> {
     fn name(&mut self, what: &str, cap: usize) -> Result<String> {
         let raw = self.string()?;
         if raw.len() > cap {
-            return Err(Error::Gguf(format!("a {what} of {} bytes; the cap is {cap}", raw.len())));
+            return Err(Error::gguf(
+                format!("a {what}"),
+                format!("has {} bytes; the cap is {cap}", raw.len()),
+            ));
         }
         String::from_utf8(raw.to_vec())
-            .map_err(|_| Error::Gguf(format!("a {what} before byte {} is not UTF-8", self.at)))
+            .map_err(|_| Error::gguf(format!("a {what} before byte {}", self.at), "is not UTF-8"))
     }
 
     pub(super) fn value_type(&mut self) -> Result<ValueType> {
         let id = self.u32()?;
-        ValueType::from_id(id)
-            .ok_or_else(|| Error::Gguf(format!("unknown metadata value type {id}")))
+        ValueType::from_id(id).ok_or_else(|| {
+            Error::gguf("the type of a metadata value", format!("is {id}, which is unknown"))
+        })
     }
 
     pub(super) fn value(&mut self, kind: ValueType) -> Result<Value<'a>> {
@@ -234,15 +247,16 @@ impl<'a> Cursor<'a> {
                 [0] => Value::Bool(false),
                 [1] => Value::Bool(true),
                 other => {
-                    return Err(Error::Gguf(format!("a boolean of value {}", other[0])));
+                    return Err(Error::gguf("a boolean", format!("is {}", other[0])));
                 }
             },
             ValueType::String => Value::String(self.string()?),
             ValueType::Array => {
                 if depth == 0 {
-                    return Err(Error::Gguf(format!(
-                        "arrays nested more than {MAX_ARRAY_DEPTH} deep"
-                    )));
+                    return Err(Error::gguf(
+                        "",
+                        format!("arrays nested more than {MAX_ARRAY_DEPTH} deep"),
+                    ));
                 }
                 let element = self.value_type()?;
                 let len = self.count("array elements", u64::MAX, element.least_bytes())?;
@@ -266,9 +280,10 @@ impl<'a> Cursor<'a> {
         let name = self.name("tensor name", MAX_NAME_BYTES)?;
         let dims = self.u32()?;
         if dims > MAX_DIMS {
-            return Err(Error::Gguf(format!(
-                "tensor {name} has {dims} dimensions; the cap is {MAX_DIMS}"
-            )));
+            return Err(Error::gguf(
+                format!("tensor {name}"),
+                format!("has {dims} dimensions; the cap is {MAX_DIMS}"),
+            ));
         }
         let dims = (0..dims).map(|_| self.u64()).collect::<Result<Vec<_>>>()?;
         let type_id = self.u32()?;
@@ -285,10 +300,10 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let mut w = Writer::new("test");
-        w.set_u32("test.block_count", 3);
-        w.set_str("general.name", "sample");
-        w.set_strs("tokens", &["a", "bc", ""]);
-        w.set_bool("flag", true);
+        w.set("test.block_count", 3);
+        w.set("general.name", "sample");
+        w.set("tokens", &["a", "bc", ""]);
+        w.set("flag", true);
         w.tensor("odd", &[3], DType::F32).unwrap();
         w.tensor("quants", &[2, 64], DType::Q8_0).unwrap();
         let mut out = Vec::new();

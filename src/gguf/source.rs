@@ -78,19 +78,21 @@ fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
     let length = length.unwrap_or(size.saturating_sub(offset));
     let inside = offset.checked_add(length).is_some_and(|end| end <= size);
     if !inside {
-        return Err(Error::Gguf(format!(
-            "{length} bytes from offset {offset} were requested, the file has {size}"
-        )));
+        return Err(Error::gguf(
+            format!("{length} bytes from offset {offset}"),
+            format!("were requested, the file has {size}"),
+        ));
     }
     if length == 0 {
-        return Err(Error::Gguf("the file is empty".into()));
+        return Err(Error::gguf("the file", "is empty"));
     }
     // No Rust object may be larger than isize::MAX.
     match isize::try_from(length) {
         Ok(length) => Ok(length.unsigned_abs()),
-        Err(_) => {
-            Err(Error::Gguf(format!("{length} bytes do not fit this machine's address space")))
-        }
+        Err(_) => Err(Error::gguf(
+            "the file",
+            format!("of {length} bytes does not fit this machine's address space"),
+        )),
     }
 }
 

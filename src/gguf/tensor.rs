@@ -46,11 +46,10 @@ impl<'a> Tensor<'a> {
     /// [`Error::Unsupported`], with the tensor's name, if this runtime can't read it.
     pub fn dtype(self) -> Result<DType> {
         DType::from_id(self.type_id()).ok_or_else(|| {
-            Error::Unsupported(format!(
-                "tensor {} has GGUF type {}, which this runtime does not read",
-                self.name(),
-                self.type_id()
-            ))
+            Error::unsupported(
+                format!("tensor {}", self.name()),
+                format!("has GGUF type {}, which this runtime does not read", self.type_id()),
+            )
         })
     }
 

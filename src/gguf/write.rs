@@ -13,7 +13,8 @@ use std::path::Path;
 const ALIGNMENT: u64 = 32;
 const ALIGNMENT_KEY: &str = "general.alignment";
 
-/// Collects metadata and the tensor table, then writes the file in one pass.
+/// Collects metadata and the tensor table, then writes the file in one pass. The default has no
+/// metadata.
 #[derive(Default)]
 pub struct Writer {
     /// Key, then type number with payload.
@@ -38,14 +39,7 @@ impl Writer {
     /// A file of the given `general.architecture`.
     pub fn new(architecture: &str) -> Writer {
         let mut w = Writer::default();
-        w.set_str("general.architecture", architecture);
-        w
-    }
-
-    /// A file with all the metadata of `from`.
-    pub fn with_metadata_of(from: &Gguf) -> Writer {
-        let mut w = Writer::default();
-        w.copy_metadata(from, |_| true);
+        w.set("general.architecture", architecture);
         w
     }
 
@@ -60,47 +54,13 @@ impl Writer {
         }
     }
 
-    /// Sets an unsigned integer.
-    pub fn set_u32(&mut self, key: &str, value: u32) {
-        self.put(key, typed(ValueType::U32, &value.to_le_bytes()));
+    /// Sets a key: to a boolean, a number, a string, or a slice of numbers or strings. A key that is
+    /// set twice keeps its place and takes the new value; `general.alignment` is ignored, since data
+    /// is laid out from scratch.
+    pub fn set(&mut self, key: &str, value: impl Into<Entry>) {
+        self.put(key, value.into().0);
     }
 
-    /// Sets a float.
-    pub fn set_f32(&mut self, key: &str, value: f32) {
-        self.put(key, typed(ValueType::F32, &value.to_le_bytes()));
-    }
-
-    /// Sets a boolean.
-    pub fn set_bool(&mut self, key: &str, value: bool) {
-        self.put(key, typed(ValueType::Bool, &[value.into()]));
-    }
-
-    /// Sets a string.
-    pub fn set_str(&mut self, key: &str, value: &str) {
-        self.put(key, typed(ValueType::String, &string(value)));
-    }
-
-    /// Sets an array of unsigned integers.
-    pub fn set_u32s(&mut self, key: &str, values: &[u32]) {
-        let payload = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.put_array(key, ValueType::U32, values.len(), payload);
-    }
-
-    /// Sets an array of strings.
-    pub fn set_strs(&mut self, key: &str, values: &[&str]) {
-        let payload = values.iter().flat_map(|v| string(v)).collect();
-        self.put_array(key, ValueType::String, values.len(), payload);
-    }
-
-    fn put_array(&mut self, key: &str, element: ValueType, len: usize, payload: Vec<u8>) {
-        let mut raw = typed(ValueType::Array, &(element as u32).to_le_bytes());
-        raw.extend((len as u64).to_le_bytes());
-        raw.extend(payload);
-        self.put(key, raw);
-    }
-
-    /// A key that is set twice keeps its place and takes the new value. Data is laid out from
-    /// scratch, whatever alignment another file had.
     fn put(&mut self, key: &str, raw: Vec<u8>) {
         if key == ALIGNMENT_KEY {
             return;
@@ -131,12 +91,13 @@ impl Writer {
     }
 
     fn announce(&mut self, name: &str, dims: Vec<u64>, dtype: DType) -> Result<()> {
-        let refuse = |text: String| Error::Gguf(format!("tensor {name} {text}"));
+        let refuse = |text: String| Error::gguf(format!("tensor {name}"), text);
         if name.len() > MAX_NAME_BYTES {
             let bytes = name.len();
-            return Err(Error::Gguf(format!(
-                "a tensor name of {bytes} bytes; the cap is {MAX_NAME_BYTES}"
-            )));
+            return Err(Error::gguf(
+                "the name of a tensor",
+                format!("has {bytes} bytes; the cap is {MAX_NAME_BYTES}"),
+            ));
         }
         if dims.len() > MAX_DIMS as usize {
             return Err(refuse(format!("has {} dimensions; the cap is {MAX_DIMS}", dims.len())));
@@ -233,6 +194,44 @@ impl Writer {
     }
 }
 
+/// A metadata value to write: see [`Writer::set`].
+pub struct Entry(Vec<u8>);
+
+/// An entry for values of one type, and one for slices of them.
+macro_rules! entries {
+    ($($type:ty, $kind:ident, $bytes:expr;)*) => { $(
+        impl From<$type> for Entry {
+            fn from(value: $type) -> Entry {
+                let bytes: fn($type) -> Vec<u8> = $bytes;
+                Entry(typed(ValueType::$kind, &bytes(value)))
+            }
+        }
+
+        impl From<&[$type]> for Entry {
+            fn from(values: &[$type]) -> Entry {
+                let bytes: fn($type) -> Vec<u8> = $bytes;
+                let mut raw = typed(ValueType::Array, &(ValueType::$kind as u32).to_le_bytes());
+                raw.extend((values.len() as u64).to_le_bytes());
+                raw.extend(values.iter().flat_map(|value| bytes(*value)));
+                Entry(raw)
+            }
+        }
+
+        impl<const N: usize> From<&[$type; N]> for Entry {
+            fn from(values: &[$type; N]) -> Entry {
+                values.as_slice().into()
+            }
+        }
+    )* };
+}
+
+entries! {
+    bool, Bool, |value| vec![value.into()];
+    u32, U32, |value| value.to_le_bytes().to_vec();
+    f32, F32, |value| value.to_le_bytes().to_vec();
+    &str, String, string;
+}
+
 fn typed(kind: ValueType, payload: &[u8]) -> Vec<u8> {
     let mut raw = (kind as u32).to_le_bytes().to_vec();
     raw.extend(payload);
@@ -295,7 +294,7 @@ mod tests {
             extra in prop_oneof![9 => Just(0usize), 1 => Just(1)],
         ) {
             let mut writer = Writer::new("test");
-            entries.iter().for_each(|(key, value)| writer.set_u32(key, *value));
+            entries.iter().for_each(|(key, value)| writer.set(key, *value));
             let mut taken = Vec::new();
             for (name, shape, dtype) in &tensors {
                 if writer.tensor(name, shape, *dtype).is_ok() {

@@ -13,19 +13,20 @@ const MAX_HEAD_DIM: usize = 512;
 /// [`Error::Model`] for a contradiction, [`Error::Unsupported`] for what can't be run.
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     if spec.vocab == 0 {
-        return Err(Error::Model(
-            "the vocabulary is empty: vocab_size or the rows of token_embd.weight are 0".into(),
+        return Err(Error::model(
+            "the vocabulary",
+            "is empty: vocab_size or the rows of token_embd.weight are 0",
         ));
     }
     if spec.layers.is_empty() {
-        return Err(Error::Model("a model without layers".into()));
+        return Err(Error::model("the model", "has no layers"));
     }
     let scale = spec.embedding_scale;
     if !scale.is_finite() || scale <= 0.0 {
-        return Err(Error::Model(format!("embeddings times {scale}")));
+        return Err(Error::model("the scale of embeddings", format!("is {scale}")));
     }
     if let Some(cap) = spec.logit_cap.filter(|cap| !cap.is_finite() || *cap <= 0.0) {
-        return Err(Error::Model(format!("logits capped at {cap}")));
+        return Err(Error::model("the cap of logits", format!("is {cap}")));
     }
     spec.rotary.iter().try_for_each(rotary)?;
     spec.layers.iter().try_for_each(|l| layer(spec, l))?;
@@ -35,13 +36,13 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
 
 fn rotary(table: &RotaryTable) -> Result<()> {
     if let Scaling::Yarn { original: 0, .. } = table.scaling {
-        return Err(Error::Model("rope.scaling.original_context_length is 0".into()));
+        return Err(Error::model("rope.scaling.original_context_length", "is 0"));
     }
     if table.width == 0 || table.width % 2 == 1 {
-        return Err(Error::Unsupported(format!(
-            "a rotation of {} values; the number must be even",
-            table.width
-        )));
+        return Err(Error::unsupported(
+            "a rotation",
+            format!("of {} values; the number must be even", table.width),
+        ));
     }
     Ok(())
 }
@@ -49,45 +50,54 @@ fn rotary(table: &RotaryTable) -> Result<()> {
 fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     let LayerSpec { heads, kv_heads, head_dim, .. } = *layer;
     if kv_heads == 0 || heads == 0 || !heads.is_multiple_of(kv_heads) {
-        return Err(Error::Model(format!(
-            "{heads} query heads can't be shared among {kv_heads} key heads"
-        )));
+        return Err(Error::model(
+            format!("{heads} query heads"),
+            format!("can't be shared among {kv_heads} key heads"),
+        ));
     }
     if head_dim == 0 || head_dim % 2 == 1 || head_dim > MAX_HEAD_DIM {
-        return Err(Error::Unsupported(format!(
-            "heads of width {head_dim}; the width must be even and at most {MAX_HEAD_DIM}"
-        )));
+        return Err(Error::unsupported(
+            "heads",
+            format!("of width {head_dim}; the width must be even and at most {MAX_HEAD_DIM}"),
+        ));
     }
     if let Some(rotation) = layer.rotation {
         let width = spec.rotary.get(rotation.table).map(|table| table.width);
         if width != Some(head_dim) {
-            return Err(Error::Unsupported(format!(
-                "heads of width {head_dim} with {} rotated dimensions; both must be equal",
-                width.unwrap_or(0)
-            )));
+            return Err(Error::unsupported(
+                "heads",
+                format!(
+                    "of width {head_dim} with {} rotated dimensions; both must be equal",
+                    width.unwrap_or(0)
+                ),
+            ));
         }
     }
     if let Some(window) = layer.window {
         if layer.ssm.is_some() {
-            return Err(Error::Unsupported(format!(
-                "attention.sliding_window = {window} in a layer with mixers"
-            )));
+            return Err(Error::unsupported(
+                "attention.sliding_window",
+                format!("= {window} in a layer with mixers"),
+            ));
         }
         if window == 0 || window > MOST_WINDOW {
-            return Err(Error::Model(format!(
-                "attention.sliding_window = {window}; it must be between 1 and {MOST_WINDOW}"
-            )));
+            return Err(Error::model(
+                "attention.sliding_window",
+                format!("= {window}; it must be between 1 and {MOST_WINDOW}"),
+            ));
         }
     }
     if !layer.projected_kv && (layer.biases.k || layer.biases.v) {
-        return Err(Error::Model("biases of keys and values without W_k and W_v".into()));
+        return Err(Error::model("keys and values", "have biases without W_k and W_v"));
     }
     if !layer.projected_kv && layer.kv_dim() != spec.d {
-        return Err(Error::Model(format!(
-            "without W_k and W_v the {kv_heads} key heads of width {head_dim} must fill the \
-             embedding of {}",
-            spec.d
-        )));
+        return Err(Error::model(
+            "",
+            format!(
+                "without W_k and W_v the {kv_heads} key heads of width {head_dim} must fill the embedding of {}",
+                spec.d
+            ),
+        ));
     }
     layer.ssm.iter().try_for_each(mixer)
 }
@@ -96,9 +106,10 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
 fn alike(layers: &[LayerSpec]) -> Result<()> {
     match layers.iter().position(|layer| layer.ssm != layers[0].ssm) {
         None => Ok(()),
-        Some(other) => Err(Error::Unsupported(format!(
-            "layers whose mixers differ, as those of 0 and {other} do"
-        ))),
+        Some(other) => Err(Error::unsupported(
+            "",
+            format!("layers whose mixers differ, as those of 0 and {other} do"),
+        )),
     }
 }
 
@@ -107,10 +118,10 @@ fn mixer(ssm: &Ssm) -> Result<()> {
         || ssm.groups == 0
         || !ssm.heads.is_multiple_of(ssm.groups)
     {
-        return Err(Error::Model(format!(
-            "a mixer of width {} can't have {} heads in {} groups",
-            ssm.inner, ssm.heads, ssm.groups
-        )));
+        return Err(Error::model(
+            format!("a mixer of width {}", ssm.inner),
+            format!("can't have {} heads in {} groups", ssm.heads, ssm.groups),
+        ));
     }
     Ok(())
 }
@@ -119,21 +130,23 @@ fn chunks(spec: &ModelSpec) -> Result<()> {
     let (chunks, layers) = (&spec.chunks, spec.layers.len());
     let far = chunks.far_length;
     if !(1..=MOST_CHUNK).contains(&far) {
-        return Err(Error::Model(format!(
-            "chunk.far_length is {far}; it must be between 1 and {MOST_CHUNK}"
-        )));
+        return Err(Error::model(
+            "chunk.far_length",
+            format!("is {far}; it must be between 1 and {MOST_CHUNK}"),
+        ));
     }
     let found = chunks.offsets.len();
     if found != layers {
-        return Err(Error::Model(format!(
-            "chunk.offsets holds {found} where {layers} numbers are expected, one per layer"
-        )));
+        return Err(Error::model(
+            "chunk.offsets",
+            format!("holds {found} where {layers} numbers are expected, one per layer"),
+        ));
     }
     if let Some(offset) = chunks.offsets.iter().find(|&&o| o >= chunks.length) {
-        return Err(Error::Model(format!(
-            "chunk.offsets holds {offset}; below the chunk length {} is expected",
-            chunks.length
-        )));
+        return Err(Error::model(
+            "chunk.offsets",
+            format!("holds {offset}; below the chunk length {} is expected", chunks.length),
+        ));
     }
     Ok(())
 }

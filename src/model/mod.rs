@@ -68,10 +68,12 @@ impl Model {
     pub(crate) fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
         if let Some(parts @ 2..) = gguf.u32("split.count")? {
             let part = gguf.u32("split.no")?.unwrap_or(0).saturating_add(1);
-            return Err(Error::Unsupported(format!(
-                "this is part {part} of {parts} of a split file; join them with \
-                 `llama-gguf-split --merge FIRST-PART OUT`"
-            )));
+            return Err(Error::unsupported(
+                "this",
+                format!(
+                    "is part {part} of {parts} of a split file; join them with `llama-gguf-split --merge FIRST-PART OUT`"
+                ),
+            ));
         }
         let gguf = Arc::new(gguf);
         let (family, spec) = arch::read(&gguf, families)?;

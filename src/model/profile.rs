@@ -36,31 +36,39 @@ impl Profile {
         let mut known = HashSet::new();
         for &number in &numbers {
             let head = place(layers, number).ok_or_else(|| {
-                Error::Model(format!("memory.far_heads holds {number}; there are {all} KV heads"))
+                Error::model(
+                    "memory.far_heads",
+                    format!("holds {number}; there are {all} KV heads"),
+                )
             })?;
             if let Some(window) = layers[head.0].window {
-                return Err(Error::Model(format!(
-                    "memory.far_heads holds {number}, a head of layer {}, which sees {window} tokens",
-                    head.0
-                )));
+                return Err(Error::model(
+                    "memory.far_heads",
+                    format!(
+                        "holds {number}, a head of layer {}, which sees {window} tokens",
+                        head.0
+                    ),
+                ));
             }
             if !known.insert(head) {
-                return Err(Error::Model(format!("memory.far_heads holds {number} twice")));
+                return Err(Error::model("memory.far_heads", format!("holds {number} twice")));
             }
             far_heads.push(head);
         }
         let listed = far_heads.len();
         let far_count = keys.optional("memory.far_count")?.unwrap_or(listed);
         if far_count > listed {
-            return Err(Error::Model(format!(
-                "memory.far_count is {far_count}; memory.far_heads lists {listed}"
-            )));
+            return Err(Error::model(
+                "memory.far_count",
+                format!("is {far_count}; memory.far_heads lists {listed}"),
+            ));
         }
         let near_window = keys.optional("memory.near_window")?.unwrap_or(NEAR_WINDOW);
         if near_window == 0 || near_window > MOST_WINDOW {
-            return Err(Error::Model(format!(
-                "memory.near_window is {near_window}; it must be between 1 and {MOST_WINDOW}"
-            )));
+            return Err(Error::model(
+                "memory.near_window",
+                format!("is {near_window}; it must be between 1 and {MOST_WINDOW}"),
+            ));
         }
         Ok(Some(Profile { far_heads, far_count, near_window }))
     }

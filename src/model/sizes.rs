@@ -77,11 +77,6 @@ impl Model {
         }
     }
 
-    /// Entries of the vocabulary: the length of a row of logits.
-    pub fn vocab(&self) -> usize {
-        self.spec().vocab
-    }
-
     /// Its family: the value of `general.architecture`.
     pub fn family(&self) -> &'static str {
         self.spec().family

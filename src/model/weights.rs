@@ -203,14 +203,15 @@ impl Finder<'_> {
     /// The tensor `name` of `shape`, rows first.
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<usize> {
         let found = self.gguf.tensor_index(name);
-        let index = found.ok_or_else(|| Error::Model(format!("tensor {name} is missing")))?;
+        let index = found.ok_or_else(|| Error::model(format!("tensor {name}"), "is missing"))?;
         let info = self.gguf.tensor_at(index);
         let same = info.dims().iter().rev().copied().eq(shape.iter().map(|&n| n as u64));
         if !same {
             let found: Vec<_> = info.dims().iter().rev().collect();
-            return Err(Error::Model(format!(
-                "tensor {name} has shape {found:?}, the metadata asks for {shape:?}"
-            )));
+            return Err(Error::model(
+                format!("tensor {name}"),
+                format!("has shape {found:?}, the metadata asks for {shape:?}"),
+            ));
         }
         info.dtype()?;
         self.taken.insert(name.to_owned());
@@ -239,7 +240,7 @@ impl Finder<'_> {
         let Some(name) = table.factors else { return Ok(None) };
         let factors = self.vector(name, &[table.width / 2])?;
         match factors.iter().find(|x| !x.is_finite() || **x <= 0.0) {
-            Some(bad) => Err(Error::Model(format!("{name} holds {bad}"))),
+            Some(bad) => Err(Error::model(name, format!("holds {bad}"))),
             None => Ok(Some(factors)),
         }
     }
@@ -313,10 +314,10 @@ impl Finder<'_> {
         let dt_bias = self.optional_vector(&name("dt.bias"), &[ssm.heads])?;
         let a = self.vector(&name("a"), &[ssm.heads])?;
         if let Some(bad) = a.iter().find(|x| !x.is_finite() || **x > 0.0) {
-            return Err(Error::Model(format!(
-                "tensor {} holds {bad}; decay rates must be negative",
-                name("a")
-            )));
+            return Err(Error::model(
+                format!("tensor {}", name("a")),
+                format!("holds {bad}; decay rates must be negative"),
+            ));
         }
         Ok(Mixer {
             w_in: self.matrix(&name("in.weight"), ssm.projected(), width)?,
@@ -341,11 +342,10 @@ impl Finder<'_> {
         let mut rest = self.gguf.tensors().filter(|t| !self.taken.contains(t.name()));
         match rest.next() {
             None => Ok(()),
-            Some(first) => Err(Error::Unsupported(format!(
-                "tensor {} has no part in this architecture ({} more like it)",
-                first.name(),
-                rest.count()
-            ))),
+            Some(first) => Err(Error::unsupported(
+                format!("tensor {}", first.name()),
+                format!("has no part in this architecture ({} more like it)", rest.count()),
+            )),
         }
     }
 }

@@ -25,7 +25,8 @@ pub(super) fn write_blocks<const BYTES: usize, const LEN: usize>(
     values.iter().zip(blocks).for_each(|(values, block)| write(values, block));
 }
 
-/// The `N` bytes from `AT` on; that the block has them is checked at compile time.
+/// The `N` bytes from `AT` on. That the block has them is checked when this is compiled, whatever a
+/// file holds, so that the other arm is never reached.
 #[inline(always)]
 pub(super) fn part<const AT: usize, const N: usize, const BYTES: usize>(
     block: &[u8; BYTES],

@@ -73,11 +73,6 @@ impl DType {
         Self::ALL.into_iter().find(|&t| t as u32 == id)
     }
 
-    /// The type called `name` (`Q4_K`, case-insensitive).
-    pub fn from_name(name: &str) -> Option<DType> {
-        Self::ALL.into_iter().find(|t| t.name().eq_ignore_ascii_case(name))
-    }
-
     /// Its usual name.
     pub fn name(self) -> &'static str {
         match self {
@@ -105,7 +100,7 @@ impl DType {
     }
 
     /// Bytes in a block.
-    pub const fn block_bytes(self) -> usize {
+    pub(crate) const fn block_bytes(self) -> usize {
         match self {
             DType::F32 => 4,
             DType::F16 | DType::BF16 => 2,
@@ -127,13 +122,28 @@ impl DType {
     }
 
     /// Whether values are stored in blocks that share scales.
-    pub fn is_quantized(self) -> bool {
+    pub(crate) fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
 
     /// Whether [`quantize`] writes this type; [`dequantize`] reads them all.
     pub const fn can_quantize(self) -> bool {
         !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q5_K)
+    }
+}
+
+impl std::str::FromStr for DType {
+    type Err = Error;
+
+    /// The type of a name such as `Q4_K`, case-insensitive.
+    fn from_str(name: &str) -> Result<DType> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|t| t.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            Error::argument(
+                format!("{name:?}"),
+                format!("is no type of tensors; they are {:?}", Self::ALL),
+            )
+        })
     }
 }
 
@@ -149,7 +159,7 @@ impl std::fmt::Display for DType {
 /// only which of the many NaNs represents a NaN is unspecified.
 ///
 /// # Errors
-/// [`Error::Quant`] if `out` is not a whole number of blocks or the length of `bytes` doesn't
+/// [`Error::Argument`] if `out` is not a whole number of blocks or the length of `bytes` doesn't
 /// match. `out` is then unchanged.
 pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     check_lengths(dtype, out.len(), bytes.len())?;
@@ -180,7 +190,7 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
 /// largest representable value in Q4_K and Q6_K.
 ///
 /// # Errors
-/// [`Error::Quant`] if this type can only be read, if `values` is not a whole number of blocks, or
+/// [`Error::Argument`] if this type can only be read, if `values` is not a whole number of blocks, or
 /// if the length of `out` doesn't match. `out` is then unchanged.
 pub fn quantize(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
     check_lengths(dtype, values.len(), out.len())?;
@@ -200,15 +210,19 @@ pub fn quantize(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
 
 fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<()> {
     let Some(needed) = dtype.bytes_of(values) else {
-        return Err(Error::Quant(format!(
-            "{dtype} holds blocks of {} values, which {values} values do not fill",
-            dtype.block_len()
-        )));
+        return Err(Error::argument(
+            format!("{dtype}"),
+            format!(
+                "holds blocks of {} values, which {values} values do not fill",
+                dtype.block_len()
+            ),
+        ));
     };
     if needed != bytes {
-        return Err(Error::Quant(format!(
-            "{values} values of {dtype} take {needed} bytes, not {bytes}"
-        )));
+        return Err(Error::argument(
+            format!("{values} values of {dtype}"),
+            format!("take {needed} bytes, not {bytes}"),
+        ));
     }
     Ok(())
 }
@@ -216,7 +230,10 @@ fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<()> {
 fn read_only(dtype: DType) -> Error {
     let writable: Vec<_> =
         DType::ALL.into_iter().filter(|t| t.can_quantize()).map(DType::name).collect();
-    Error::Quant(format!("{dtype} can only be read; {} can be written", writable.join(", ")))
+    Error::argument(
+        dtype.name(),
+        format!("can only be read; {} can be written", writable.join(", ")),
+    )
 }
 
 #[cfg(test)]

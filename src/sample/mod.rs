@@ -2,8 +2,7 @@
 //! remains.
 //!
 //! [`Sampling`] lists the stages and their parameters, [`Sampler`] runs them and keeps their state.
-//! Stages and parameters mean the same as in llama.cpp, whose order is the default
-//! ([`Stage::DEFAULT`]).
+//! Stages and parameters mean the same as in llama.cpp, whose order is the default.
 
 mod candidates;
 mod dry;

@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 /// use attamba::sample::{Sampler, Sampling, Stage};
 ///
 /// # fn main() -> attamba::Result<()> {
-/// let sampling = Sampling::default()
-///     .with_temperature(1.0)
-///     .with_min_p(0.1)
-///     .with_stages([Stage::MinP, Stage::Temperature]);
+/// let mut sampling = Sampling::default();
+/// sampling.temperature = 1.0;
+/// sampling.min_p = 0.1;
+/// sampling.stages = vec![Stage::MinP, Stage::Temperature];
 /// let sampler = Sampler::new(sampling)?;
 /// # Ok(())
 /// # }
@@ -95,57 +95,17 @@ impl Default for Sampling {
     }
 }
 
-/// A method for each field that returns the options with the field changed.
-macro_rules! with {
-    ($($method:ident $field:ident: $type:ty),* $(,)?) => { $(
-        #[doc = concat!("With [`", stringify!($field), "`](Sampling::", stringify!($field), ") changed.")]
-        #[must_use]
-        pub fn $method(mut self, $field: $type) -> Sampling {
-            self.$field = $field;
-            self
-        }
-    )* };
-}
-
 impl Sampling {
     /// Always the most likely token.
     pub fn greedy() -> Sampling {
-        Sampling::default().with_temperature(0.0)
-    }
-
-    /// With [`stages`](Sampling::stages) changed.
-    #[must_use]
-    pub fn with_stages(mut self, stages: impl Into<Vec<Stage>>) -> Sampling {
-        self.stages = stages.into();
-        self
-    }
-
-    with! {
-        with_bias bias: Vec<(u32, f32)>,
-        with_repeat_penalty repeat_penalty: f32,
-        with_frequency_penalty frequency_penalty: f32,
-        with_presence_penalty presence_penalty: f32,
-        with_repeat_last repeat_last: usize,
-        with_dry_multiplier dry_multiplier: f32,
-        with_dry_base dry_base: f32,
-        with_dry_allowed_length dry_allowed_length: usize,
-        with_dry_penalty_last_n dry_penalty_last_n: usize,
-        with_dry_breakers dry_breakers: Vec<Vec<u32>>,
-        with_top_k top_k: usize,
-        with_typical_p typical_p: f32,
-        with_top_p top_p: f32,
-        with_min_p min_p: f32,
-        with_xtc_probability xtc_probability: f32,
-        with_xtc_threshold xtc_threshold: f32,
-        with_temperature temperature: f32,
-        with_seed seed: u64,
+        Sampling { temperature: 0.0, ..Sampling::default() }
     }
 
     /// # Errors
     /// [`Error::Argument`] with the field, its value and its range.
     pub(super) fn check(&self) -> Result<()> {
         let refuse = |name: &str, x: f32, range: &str| {
-            Err(Error::Argument(format!("{name} is {x}; it must be {range}")))
+            Err(Error::argument(name, format!("is {x}; it must be {range}")))
         };
         // Written so that NaN is rejected too.
         if !(self.repeat_penalty > 0.0 && self.repeat_penalty.is_finite()) {
@@ -185,15 +145,17 @@ impl Sampling {
             return refuse(&format!("the bias of token {token}"), *b, "finite or minus infinity");
         }
         if let Some(at) = self.dry_breakers.iter().position(Vec::is_empty) {
-            return Err(Error::Argument(format!(
-                "sequence {at} of dry_breakers has 0 tokens; it must have at least 1"
-            )));
+            return Err(Error::argument(
+                format!("sequence {at} of dry_breakers"),
+                "has 0 tokens; it must have at least 1",
+            ));
         }
         for (at, stage) in self.stages.iter().enumerate() {
             if self.stages[..at].contains(stage) {
-                return Err(Error::Argument(format!(
-                    "the stage {stage} is named twice; a chain must have a stage at most once"
-                )));
+                return Err(Error::argument(
+                    format!("the stage {stage}"),
+                    "is named twice; a chain must have a stage at most once",
+                ));
             }
         }
         Ok(())

@@ -43,11 +43,6 @@ impl Sampler {
         })
     }
 
-    /// What it was asked to do.
-    pub fn sampling(&self) -> &Sampling {
-        &self.sampling
-    }
-
     /// Records a token that was not sampled, such as one of the prompt.
     pub fn accept(&mut self, token: u32) {
         self.history.push(token);
@@ -67,7 +62,7 @@ impl Sampler {
     }
 
     /// Forgets the recent tokens; the random numbers continue.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.history.clear();
     }
 
@@ -191,7 +186,7 @@ mod tests {
 
     /// No stage but the temperature, of 1.
     fn plain() -> Sampling {
-        Sampling::default().with_top_k(0).with_top_p(1.0).with_min_p(0.0).with_temperature(1.0)
+        Sampling { top_k: 0, top_p: 1.0, min_p: 0.0, temperature: 1.0, ..Sampling::default() }
     }
 
     fn sampler(sampling: Sampling) -> Sampler {
@@ -216,7 +211,7 @@ mod tests {
     #[test]
     fn seeds_are_stable_across_versions() {
         let logits: Vec<f32> = (0..50).map(|i| (i as f32 * 0.7).sin()).collect();
-        let mut s = sampler(plain().with_seed(42));
+        let mut s = sampler(Sampling { seed: 42, ..plain() });
         let drawn: Vec<u32> = (0..8).map(|_| s.sample(&logits).unwrap()).collect();
         assert_eq!(drawn, [18, 21, 25, 31, 27, 10, 20, 1]);
     }
@@ -233,7 +228,7 @@ mod tests {
         assert_eq!(p[2], 0.0);
 
         // One time in four the most likely one of the two is excluded.
-        let xtc = plain().with_xtc_probability(0.25).with_xtc_threshold(0.3);
+        let xtc = Sampling { xtc_probability: 0.25, xtc_threshold: 0.3, ..plain() };
         let p = frequencies(&mut sampler(xtc), &logits);
         assert!((p[1] - 0.75 * 2.0 / 3.0).abs() < 0.02, "{p:?}");
     }
@@ -242,48 +237,51 @@ mod tests {
     fn stages_run_in_the_order_given() {
         let logits = [0.4f32, 0.3, 0.2, 0.1].map(f32::ln);
         let of = |stages: [Stage; 2]| {
-            kept(plain().with_top_k(2).with_top_p(0.6).with_stages(stages), &logits)
+            kept(Sampling { top_k: 2, top_p: 0.6, stages: stages.to_vec(), ..plain() }, &logits)
         };
         // Of the best two, 0.4 / 0.7 is less than 0.6; of all of them 0.4 + 0.3 is enough.
         assert_eq!(of([Stage::TopK, Stage::TopP]), [0, 1]);
         let of = |stages: [Stage; 2]| {
-            kept(plain().with_top_k(2).with_top_p(0.5).with_stages(stages), &logits)
+            kept(Sampling { top_k: 2, top_p: 0.5, stages: stages.to_vec(), ..plain() }, &logits)
         };
         assert_eq!(of([Stage::TopK, Stage::TopP]), [0]);
         assert_eq!(of([Stage::TopP, Stage::TopK]), [0, 1]);
-        let all = kept(plain().with_top_k(1).with_stages([Stage::TopP]), &logits);
+        let all = kept(Sampling { top_k: 1, stages: vec![Stage::TopP], ..plain() }, &logits);
         assert_eq!(all, [0, 1, 2, 3], "a stage that is not named does not run");
 
         // At a temperature of 0.5 the best two have 0.16 + 0.09 of 0.3.
-        let p = plain().with_temperature(0.5).with_top_p(0.8);
-        let first = p.clone().with_stages([Stage::Temperature, Stage::TopP]);
+        let p = Sampling { temperature: 0.5, top_p: 0.8, ..plain() };
+        let first = Sampling { stages: vec![Stage::Temperature, Stage::TopP], ..p.clone() };
         assert_eq!(kept(first, &logits), [0, 1]);
-        assert_eq!(kept(p.with_stages([Stage::TopP, Stage::Temperature]), &logits), [0, 1, 2]);
+        assert_eq!(
+            kept(Sampling { stages: vec![Stage::TopP, Stage::Temperature], ..p }, &logits),
+            [0, 1, 2]
+        );
     }
 
     #[test]
     fn penalties_count_what_is_recent() {
         let one = |change: fn(Sampling) -> Sampling, tokens: &[u32], logits: &[f32]| {
-            let mut s = sampler(change(plain().with_repeat_last(3)));
+            let mut s = sampler(change(Sampling { repeat_last: 3, ..plain() }));
             tokens.iter().for_each(|&t| s.accept(t));
             let p = s.distribution(logits).unwrap();
             let p = |token| p.iter().find(|(t, _)| *t == token).unwrap().1;
             (p(0) / p(1)).ln()
         };
         // A penalty of 2 counts once, and makes a negative logit more so.
-        let repeat = |s: Sampling| s.with_repeat_penalty(2.0);
+        let repeat = |s: Sampling| Sampling { repeat_penalty: 2.0, ..s };
         assert!((one(repeat, &[0, 0, 0, 0], &[1.0, 0.0]) - 0.5).abs() < 1e-6);
         assert!((one(repeat, &[0], &[-1.0, 0.0]) + 2.0).abs() < 1e-6);
         assert!((one(repeat, &[0, 2, 2, 2], &[1.0, 0.0, 0.0]) - 1.0).abs() < 1e-6, "long ago");
-        let frequency = |s: Sampling| s.with_frequency_penalty(0.25);
+        let frequency = |s: Sampling| Sampling { frequency_penalty: 0.25, ..s };
         assert!((one(frequency, &[0, 0], &[1.0, 0.0]) - 0.5).abs() < 1e-6);
-        let presence = |s: Sampling| s.with_presence_penalty(0.25);
+        let presence = |s: Sampling| Sampling { presence_penalty: 0.25, ..s };
         assert!((one(presence, &[0, 0], &[1.0, 0.0]) - 0.75).abs() < 1e-6);
     }
 
     #[test]
     fn dry_penalizes_what_would_go_on_repeating() {
-        let sampling = || plain().with_dry_multiplier(1.0).with_dry_base(2.0);
+        let sampling = || Sampling { dry_multiplier: 1.0, dry_base: 2.0, ..plain() };
         let lost = |sampling: Sampling, tokens: &[u32]| {
             let mut s = sampler(sampling);
             tokens.iter().for_each(|&t| s.accept(t));
@@ -296,25 +294,29 @@ mod tests {
         let text = [1, 2, 3, 4, 1, 2, 3];
         assert_eq!(lost(sampling(), &text), [0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]);
         let none = [0.0; 8];
-        assert_eq!(lost(sampling().with_dry_allowed_length(4), &text), none);
-        assert_eq!(lost(sampling().with_dry_penalty_last_n(5), &text), none, "too long ago");
+        assert_eq!(lost(Sampling { dry_allowed_length: 4, ..sampling() }, &text), none);
+        assert_eq!(
+            lost(Sampling { dry_penalty_last_n: 5, ..sampling() }, &text),
+            none,
+            "too long ago"
+        );
         // 2 breaks the repetition, which leaves one of length one.
-        assert_eq!(lost(sampling().with_dry_breakers(vec![vec![2]]), &text), none);
-        let sequence = sampling().with_dry_breakers(vec![vec![1, 2], vec![5, 1]]);
+        assert_eq!(lost(Sampling { dry_breakers: vec![vec![2]], ..sampling() }, &text), none);
+        let sequence = Sampling { dry_breakers: vec![vec![1, 2], vec![5, 1]], ..sampling() };
         assert_eq!(lost(sequence, &text), none);
-        let elsewhere = sampling().with_dry_breakers(vec![vec![4, 2], vec![5]]);
+        let elsewhere = Sampling { dry_breakers: vec![vec![4, 2], vec![5]], ..sampling() };
         assert_eq!(lost(elsewhere, &text), lost(sampling(), &text));
         // A breaker itself is not penalized.
-        assert_eq!(lost(sampling().with_dry_breakers(vec![vec![4]]), &text), none);
+        assert_eq!(lost(Sampling { dry_breakers: vec![vec![4]], ..sampling() }, &text), none);
     }
 
     #[test]
     fn bias_forbids_and_favors() {
         let bias = vec![(1, f32::NEG_INFINITY), (2, 5.0), (99, 1.0)];
-        let mut s = sampler(Sampling::greedy().with_bias(bias));
+        let mut s = sampler(Sampling { bias, ..Sampling::greedy() });
         assert_eq!(s.sample(&[1.0, 9.0, 0.0]).unwrap(), 2);
         let all = vec![(0, f32::NEG_INFINITY), (1, f32::NEG_INFINITY)];
-        let mut s = sampler(Sampling::greedy().with_bias(all));
+        let mut s = sampler(Sampling { bias: all, ..Sampling::greedy() });
         let error = s.sample(&[1.0, 9.0]).unwrap_err();
         assert!(matches!(error, Error::Logits { nan: 0, infinite: 2, vocab: 2 }), "{error}");
     }
@@ -340,21 +342,33 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_refused_with_the_range() {
         for (sampling, want) in [
-            (plain().with_temperature(-1.0), "temperature is -1; it must be at least 0 and finite"),
-            (plain().with_temperature(f32::NAN), "temperature is NaN"),
-            (plain().with_top_p(1.5), "top_p is 1.5; it must be between 0 and 1"),
-            (plain().with_min_p(f32::NAN), "min_p is NaN"),
-            (plain().with_typical_p(-0.5), "typical_p is -0.5"),
-            (plain().with_xtc_probability(2.0), "xtc_probability is 2"),
-            (plain().with_xtc_threshold(-1.0), "xtc_threshold is -1"),
-            (plain().with_repeat_penalty(0.0), "repeat_penalty is 0; it must be above 0"),
-            (plain().with_frequency_penalty(f32::INFINITY), "frequency_penalty is inf"),
-            (plain().with_presence_penalty(f32::NAN), "presence_penalty is NaN"),
-            (plain().with_dry_multiplier(-1.0), "dry_multiplier is -1"),
-            (plain().with_dry_base(0.5), "dry_base is 0.5; it must be at least 1"),
-            (plain().with_dry_breakers(vec![vec![1], vec![]]), "sequence 1 of dry_breakers"),
-            (plain().with_bias(vec![(7, f32::INFINITY)]), "the bias of token 7 is inf"),
-            (plain().with_stages([Stage::Dry, Stage::Dry]), "the stage dry is named twice"),
+            (
+                Sampling { temperature: -1.0, ..plain() },
+                "temperature is -1; it must be at least 0 and finite",
+            ),
+            (Sampling { temperature: f32::NAN, ..plain() }, "temperature is NaN"),
+            (Sampling { top_p: 1.5, ..plain() }, "top_p is 1.5; it must be between 0 and 1"),
+            (Sampling { min_p: f32::NAN, ..plain() }, "min_p is NaN"),
+            (Sampling { typical_p: -0.5, ..plain() }, "typical_p is -0.5"),
+            (Sampling { xtc_probability: 2.0, ..plain() }, "xtc_probability is 2"),
+            (Sampling { xtc_threshold: -1.0, ..plain() }, "xtc_threshold is -1"),
+            (
+                Sampling { repeat_penalty: 0.0, ..plain() },
+                "repeat_penalty is 0; it must be above 0",
+            ),
+            (Sampling { frequency_penalty: f32::INFINITY, ..plain() }, "frequency_penalty is inf"),
+            (Sampling { presence_penalty: f32::NAN, ..plain() }, "presence_penalty is NaN"),
+            (Sampling { dry_multiplier: -1.0, ..plain() }, "dry_multiplier is -1"),
+            (Sampling { dry_base: 0.5, ..plain() }, "dry_base is 0.5; it must be at least 1"),
+            (
+                Sampling { dry_breakers: vec![vec![1], vec![]], ..plain() },
+                "sequence 1 of dry_breakers",
+            ),
+            (Sampling { bias: vec![(7, f32::INFINITY)], ..plain() }, "the bias of token 7 is inf"),
+            (
+                Sampling { stages: vec![Stage::Dry, Stage::Dry], ..plain() },
+                "the stage dry is named twice",
+            ),
         ] {
             let error = Sampler::new(sampling).unwrap_err().to_string();
             assert!(error.starts_with(want), "{error}");
@@ -364,7 +378,7 @@ mod tests {
     #[test]
     fn stages_have_names() {
         for stage in Stage::DEFAULT {
-            assert_eq!(stage.name().parse::<Stage>().unwrap(), stage);
+            assert_eq!(stage.to_string().parse::<Stage>().unwrap(), stage);
         }
         assert_eq!("typ_p".parse::<Stage>().unwrap(), Stage::TypicalP);
         assert_eq!("temp".parse::<Stage>().unwrap(), Stage::Temperature);
@@ -382,10 +396,7 @@ mod tests {
             dry in prop_oneof![Just(0.0), Just(1e38f32), 0f32..2.0],
         ) {
             let logits: Vec<f32> = bits.iter().map(|&b| f32::from_bits(b)).collect();
-            let mut s = sampler(Sampling::default()
-                .with_top_k(top_k).with_top_p(ps[0]).with_min_p(ps[1]).with_typical_p(ps[2])
-                .with_xtc_probability(ps[3]).with_temperature(temperature)
-                .with_repeat_penalty(penalty).with_dry_multiplier(dry).with_dry_allowed_length(0));
+            let mut s = sampler(Sampling { top_k, top_p: ps[0], min_p: ps[1], typical_p: ps[2], xtc_probability: ps[3], temperature, repeat_penalty: penalty, dry_multiplier: dry, dry_allowed_length: 0, ..Sampling::default() });
             let bad = |x: &f32| x.is_nan() || *x == f32::INFINITY;
             let none = logits.iter().any(bad) || !logits.iter().any(|x| x.is_finite());
             for _ in 0..3 {
@@ -412,9 +423,7 @@ mod tests {
                 logits.iter().zip(0..).map(|(&logit, token)| Candidate { token, logit }).collect();
             all.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token)));
             all.truncate(TOP);
-            let mut s = sampler(Sampling::default().with_top_k(top_k)
-                .with_temperature(temperature).with_repeat_penalty(penalty)
-                .with_dry_multiplier(dry).with_dry_allowed_length(1));
+            let mut s = sampler(Sampling { top_k, temperature, repeat_penalty: penalty, dry_multiplier: dry, dry_allowed_length: 1, ..Sampling::default() });
             recent.iter().for_each(|&t| s.accept(t));
             let mut other = s.clone();
             for _ in 0..4 {
@@ -440,7 +449,7 @@ mod tests {
         let logits: Vec<f32> = (0..200).map(|i| -(i as f32) / 100.0).collect();
         let top: Vec<Candidate> =
             (0..TOP).map(|token| Candidate { token: token as u32, logit: logits[token] }).collect();
-        let mut s = sampler(Sampling::default().with_presence_penalty(100.0));
+        let mut s = sampler(Sampling { presence_penalty: 100.0, ..Sampling::default() });
         assert!(s.needs_only_top());
         // Of the 64 more than 40 stay above the least of them.
         (0..23).for_each(|t| s.accept(t));

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 /// A stage of the chain: a step between the logits and the draw.
 ///
-/// Its name, as [`Stage::name`] gives it and [`str::parse`] reads it, is that of llama.cpp with
-/// hyphens; `_` for `-`, `typ-p` and `temp` are also accepted.
+/// Its text, which [`str::parse`] reads, is the name that it has in llama.cpp, with hyphens:
+/// `top-k`. `_` for `-`, `typ-p` and `temp` are also accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -32,7 +32,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order in which they run by default: that of llama.cpp.
-    pub const DEFAULT: [Stage; 8] = [
+    pub(crate) const DEFAULT: [Stage; 8] = [
         Stage::Penalties,
         Stage::Dry,
         Stage::TopK,
@@ -43,8 +43,7 @@ impl Stage {
         Stage::Temperature,
     ];
 
-    /// The name.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Stage::Penalties => "penalties",
             Stage::Dry => "dry",
@@ -75,7 +74,10 @@ impl FromStr for Stage {
         };
         Stage::DEFAULT.into_iter().find(|stage| stage.name() == name).ok_or_else(|| {
             let names = Stage::DEFAULT.map(Stage::name).join(", ");
-            crate::Error::Argument(format!("there is no sampler stage {text:?}; there are {names}"))
+            crate::Error::argument(
+                format!("{text:?}"),
+                format!("is no sampler stage; there are {names}"),
+            )
         })
     }
 }

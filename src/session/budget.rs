@@ -32,9 +32,10 @@ impl Options {
         let window = self.window.unwrap_or(trained.window);
         super::check_chunk(chunk)?;
         if window > MOST_WINDOW {
-            return Err(Error::Argument(format!(
-                "a window of {window} tokens was requested; the maximum is {MOST_WINDOW}"
-            )));
+            return Err(Error::argument(
+                "the window",
+                format!("is {window} tokens; the maximum is {MOST_WINDOW}"),
+            ));
         }
         let like = Geometry { window, chunk, eviction: self.eviction, ..trained };
         let of = |ring| Geometry { ring, ..like };
@@ -74,27 +75,28 @@ impl Options {
         let horizon = self.horizon.unwrap_or(context);
         for (what, tokens) in [("horizon", self.horizon), ("near window", self.near)] {
             if tokens == Some(0) {
-                return Err(Error::Argument(format!(
-                    "a {what} of 0 tokens; it must be at least 1"
-                )));
+                return Err(Error::argument(
+                    format!("the {what}"),
+                    "is 0 tokens; it must be at least 1",
+                ));
             }
         }
         let Some(profile) = &spec.profile else {
             return match self.chooses_heads() && self.far != Some(0) {
                 false => Ok(None),
-                true => Err(Error::Argument(
-                    "some KV heads are to see far; the model has no profile that says which: \
-                     `attamba profile` makes one"
-                        .into(),
+                true => Err(Error::argument(
+                    "some KV heads",
+                    "are to see far; the model has no profile that says which: `attamba profile` makes one",
                 )),
             };
         };
         let far = self.far.unwrap_or(profile.far_count);
         let known = profile.far_heads.len();
         if far > known {
-            return Err(Error::Argument(format!(
-                "{far} KV heads that see far were requested; the model's profile lists {known}"
-            )));
+            return Err(Error::argument(
+                "the number of KV heads that see far",
+                format!("is {far}; the model's profile lists {known}"),
+            ));
         }
         let kv = [KvType::F16, KvType::I8].map(|kv| {
             let near = self.kv.unwrap_or(kv);

@@ -45,14 +45,14 @@ impl Session {
     /// As [`Session::save`]. Returns the file, locked.
     pub(super) fn save_file(&mut self, path: &Path, note: &[u8]) -> Result<File> {
         if note.len() as u64 > LONGEST_NOTE {
-            return Err(Error::Argument(format!(
-                "a note of {} bytes can't be saved; the maximum is {LONGEST_NOTE}",
-                note.len()
-            )));
+            return Err(Error::argument(
+                "the note",
+                format!("has {} bytes; the maximum is {LONGEST_NOTE}", note.len()),
+            ));
         }
         self.fetch_logits()?;
         self.on_any_engine(|session| {
-            let pause = session.pause.clone();
+            let pause = session.control.pause.clone();
             let _computing = pause.enter()?;
             session.write(path, note)
         })
@@ -96,9 +96,10 @@ impl Session {
             exported.map_err(Failure::Other)?;
             let (written, expected) = (HEADER as u64 + summed.bytes + 8, header.file_bytes());
             if written != expected {
-                return Err(Failure::Other(Error::Saved(format!(
-                    "{written} bytes to be written instead of {expected}"
-                ))));
+                return Err(Failure::Other(Error::saved(
+                    "the state",
+                    format!("is {written} bytes instead of {expected}"),
+                )));
             }
             let sum = summed.sum.digest();
             Ok(summed.out.write_all(&sum.to_le_bytes())?)

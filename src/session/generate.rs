@@ -23,7 +23,7 @@ pub enum Finish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtEnd {
     /// It is processed and handed out.
-    TakeIn,
+    Process,
     /// Neither.
     #[cfg(feature = "text")]
     Leave,
@@ -59,7 +59,7 @@ impl Generation {
             true => Err(Error::Cancelled),
             false => session.choose(sampler).and_then(|token| {
                 let ends = is_end(token);
-                if !ends || self.at_end == AtEnd::TakeIn {
+                if !ends || self.at_end == AtEnd::Process {
                     session.follow(token, sampler)?;
                     // Every token that the session processes counts as recent, whoever wrote it.
                     sampler.accept(token);
@@ -77,7 +77,7 @@ impl Generation {
         };
         self.left -= 1;
         self.finish = ends.then_some(Finish::End);
-        Ok((!ends || self.at_end == AtEnd::TakeIn).then_some(token))
+        Ok((!ends || self.at_end == AtEnd::Process).then_some(token))
     }
 
     /// Ends the generation, if it has not ended.
@@ -108,7 +108,7 @@ impl Session {
     ) -> Result<Finish> {
         // Clearing only once, here, preserves a cancel that arrives between two tokens.
         self.begin();
-        let mut generation = Generation::new(limit, AtEnd::TakeIn);
+        let mut generation = Generation::new(limit, AtEnd::Process);
         while let Some(token) = generation.step(self, sampler, &is_end)? {
             if !each(token) {
                 generation.stop();

@@ -119,11 +119,14 @@ impl Header {
             u64::from_le_bytes(word)
         };
         if bytes[..8] != MAGIC {
-            return Err(Error::Saved("the file has the wrong magic bytes".into()));
+            return Err(Error::saved("the file", "has the wrong magic bytes"));
         }
         let version = word(8);
         if version != VERSION {
-            return Err(Error::Saved(format!("version {version}; this runtime reads {VERSION}")));
+            return Err(Error::saved(
+                "version",
+                format!("{version}; this runtime reads {VERSION}"),
+            ));
         }
         if word(SUMMED) != xxh3_64(&bytes[..SUMMED]) {
             return Err(damaged("its header does not match its checksum"));
@@ -179,5 +182,5 @@ impl Header {
 }
 
 pub(super) fn damaged(what: &str) -> Error {
-    Error::Saved(format!("the file is damaged: {what}"))
+    Error::saved("the file", format!("is damaged: {what}"))
 }

@@ -58,13 +58,14 @@ impl Session {
     /// To do so the session keeps the tokens that it processes, four bytes each, until a history is
     /// set again; set one now and then, with a snapshot. A reset starts from an empty history, a
     /// rewind removes it.
-    pub fn set_history(&mut self, history: impl History + 'static) {
+    #[cfg(any(feature = "text", feature = "internals"))]
+    pub(crate) fn set_history(&mut self, history: impl History + 'static) {
         let (from, missing) = (self.position(), self.past.as_ref().is_some_and(Past::is_missing));
         self.past = Some(Past { history: Box::new(history), from, since: Vec::new(), missing });
     }
 
     /// Stops keeping a history.
-    pub fn clear_history(&mut self) {
+    pub(crate) fn clear_history(&mut self) {
         self.past = None;
     }
 
@@ -117,8 +118,8 @@ impl Session {
 
     fn go_over(&mut self, past: &Past) -> Result<()> {
         let rewound = past.history.snapshot().map(|snapshot| {
-            let pause = self.pause.clone();
-            let _computing = pause.wait(&self.cancel)?;
+            let pause = self.control.pause.clone();
+            let _computing = pause.wait(&self.control.cancel)?;
             self.go_to(snapshot)
         });
         let before = match rewound {
@@ -132,7 +133,7 @@ impl Session {
         };
         log::info!("{} tokens are processed again", before.len() + past.since.len());
         self.go_on(&before)?;
-        if !before.is_empty() && self.cancel.is_set() {
+        if !before.is_empty() && self.control.cancel.is_set() {
             return Err(Error::Cancelled);
         }
         self.go_on(&past.since)

@@ -2,11 +2,12 @@
 
 mod budget;
 mod cancel;
+mod control;
 mod file;
 mod fill;
 mod generate;
 mod header;
-mod lost;
+pub(crate) mod lost;
 mod options;
 mod pause;
 #[cfg(feature = "text")]
@@ -22,20 +23,18 @@ mod wish;
 pub use crate::cache::MOST_WINDOW;
 use crate::cache::{Eviction, MOST_CHUNK};
 pub use budget::Budget;
-pub use cancel::Cancel;
+use cancel::Cancel;
+pub use control::Control;
 pub use generate::Finish;
 #[cfg(feature = "text")]
 pub(crate) use generate::{AtEnd, Generation};
-pub use lost::History;
 pub use options::Options;
-pub use pause::Pause;
 #[cfg(feature = "text")]
 pub use pieces::Pieces;
 #[cfg(feature = "text")]
 pub(crate) use pieces::Speech;
 pub use place::Place;
 pub use reach::{Heads, Reach};
-pub use shrink::Shrink;
 pub use snapshot::Snapshot;
 
 use crate::engine::{Candidate, Engine, Geometry, Want};
@@ -43,7 +42,9 @@ use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::sample::Sampler;
 use lost::Past;
+use pause::Pause;
 use sequence::{Next, Sequence};
+use shrink::Shrink;
 
 /// Bytes that a session holds in addition to the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +59,15 @@ pub struct Memory {
 /// One sequence of tokens. When its ring is full, the oldest chunk state except the sink is evicted
 /// and the session continues: there is no end of context.
 ///
-/// A session may be moved between threads but not shared; [`Session::cancel_handle`] and
-/// [`Session::pause_handle`] return handles that other threads may use meanwhile.
+/// A session may be moved between threads but not shared; [`Session::control`] returns a handle that
+/// other threads may use meanwhile.
 pub struct Session {
     engine: Engine,
     sequence: Sequence,
     geometry: Geometry,
     /// Tokens that heads that see near keep as long as others can shrink.
     near: u64,
-    cancel: Cancel,
-    pause: Pause,
-    shrink: Shrink,
+    control: Control,
     /// What the session is restored from when its engine is lost.
     past: Option<Past>,
 }
@@ -95,8 +94,8 @@ impl Session {
 
     fn with_geometry(engine: &Engine, geometry: Geometry, near: u64) -> Result<Session> {
         let (engine, sequence) = sequence::open(engine, geometry)?;
-        let (cancel, pause, shrink) = Default::default();
-        Ok(Session { engine, sequence, geometry, near, cancel, pause, shrink, past: None })
+        let control = Control::default();
+        Ok(Session { engine, sequence, geometry, near, control, past: None })
     }
 
     /// Processes `tokens` and keeps the logits of the last one. Any split of a text into calls
@@ -123,7 +122,7 @@ impl Session {
 
     /// Begins a call: earlier cancels are ignored, later ones count.
     pub(crate) fn begin(&mut self) {
-        self.cancel.clear();
+        self.control.cancel.clear();
     }
 
     /// Processes more tokens of a call that has begun.
@@ -148,8 +147,8 @@ impl Session {
 
     fn process_for_top(&mut self, token: u32) -> Result<()> {
         self.on_any_engine(|session| {
-            let pause = session.pause.clone();
-            let _computing = pause.wait(&session.cancel)?;
+            let pause = session.control.pause.clone();
+            let _computing = pause.wait(&session.control.cancel)?;
             session.shrink_as_asked();
             session.sequence.forward_top(token)
         })?;
@@ -161,7 +160,7 @@ impl Session {
     fn fetch_logits(&mut self) -> Result<()> {
         self.on_any_engine(|session| {
             if session.sequence.has_logits_elsewhere() {
-                let pause = session.pause.clone();
+                let pause = session.control.pause.clone();
                 let _computing = pause.enter()?;
                 session.sequence.fetch_logits()?;
             }
@@ -187,8 +186,8 @@ impl Session {
                 {
                     return Ok(token);
                 }
-                let pause = session.pause.clone();
-                let _computing = pause.wait(&session.cancel)?;
+                let pause = session.control.pause.clone();
+                let _computing = pause.wait(&session.control.cancel)?;
                 session.sequence.fetch_logits()?;
             }
             match session.sequence.logits() {
@@ -210,7 +209,7 @@ impl Session {
 
     /// Whether the current call was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.is_set()
+        self.control.cancel.is_set()
     }
 
     fn process(
@@ -228,12 +227,12 @@ impl Session {
         let mut handed_out = 0;
         while start < tokens.len() {
             // The first block always runs, so that a token that was generated is processed.
-            if start > 0 && self.cancel.is_set() {
+            if start > 0 && self.control.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
             let end = self.on_any_engine(|session| {
-                let pause = session.pause.clone();
-                let _computing = pause.wait(&session.cancel)?;
+                let pause = session.control.pause.clone();
+                let _computing = pause.wait(&session.control.cancel)?;
                 session.shrink_as_asked();
                 let end = tokens.len().min(start + session.sequence.room());
                 let ends = end == tokens.len();
@@ -263,8 +262,9 @@ impl Session {
         self.sequence.logits().ok_or(Error::NoLogits { position })
     }
 
-    /// Maximum tokens computed at once at the moment, and so between two checks of [`Cancel`].
-    pub fn block(&self) -> usize {
+    /// Maximum tokens computed at once at the moment, and so between two checks of [`Control::cancel`].
+    #[cfg(feature = "internals")]
+    pub(crate) fn block(&self) -> usize {
         self.sequence.room()
     }
 
@@ -276,14 +276,10 @@ impl Session {
         }
     }
 
-    /// Chunk states in the ring of the fullest layer.
-    pub fn ring_rows(&self) -> usize {
-        self.sequence.tables().most_rows()
-    }
-
-    /// Capacity in chunk states of the heads that keep most of them.
-    pub fn ring_budget(&self) -> usize {
-        self.geometry.far.map_or(0, |far| far.ring).max(self.geometry.ring)
+    /// Chunk states in the ring of the fullest layer, and the capacity of the largest ring.
+    pub fn ring(&self) -> (usize, usize) {
+        let capacity = self.geometry.far.map_or(0, |far| far.ring).max(self.geometry.ring);
+        (self.sequence.tables().most_rows(), capacity)
     }
 
     /// What determines the memory of the session.
@@ -320,16 +316,6 @@ impl Session {
         self.begin_history();
     }
 
-    /// A handle that cancels [`Session::feed`] from any thread.
-    pub fn cancel_handle(&self) -> Cancel {
-        self.cancel.clone()
-    }
-
-    /// A handle that pauses the session from any thread.
-    pub fn pause_handle(&self) -> Pause {
-        self.pause.clone()
-    }
-
     /// Memory that the session holds.
     pub fn memory(&self) -> Memory {
         let sequence = &self.sequence;
@@ -357,7 +343,8 @@ fn check_chunk(chunk: usize) -> Result<()> {
     if (1..=MOST_CHUNK).contains(&chunk) {
         return Ok(());
     }
-    Err(Error::Argument(format!(
-        "a chunk length of {chunk} tokens was requested; it must be between 1 and {MOST_CHUNK}"
-    )))
+    Err(Error::argument(
+        "the chunk length",
+        format!("is {chunk} tokens; it must be between 1 and {MOST_CHUNK}"),
+    ))
 }

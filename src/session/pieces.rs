@@ -112,7 +112,7 @@ impl Session {
         limit: usize,
     ) -> Pieces<'a> {
         self.begin();
-        let speech = Speech::new(Generation::new(limit, AtEnd::TakeIn));
+        let speech = Speech::new(Generation::new(limit, AtEnd::Process));
         Pieces { session: self, sampler, language, speech }
     }
 }

@@ -111,6 +111,7 @@ impl Sequence {
     }
 
     /// Whether there are logits of the last token, on the host or on the device.
+    #[cfg(feature = "text")]
     pub fn has_logits(&self) -> bool {
         !matches!(self.next(), Next::Nothing)
     }

@@ -29,14 +29,9 @@ impl Shrink {
 }
 
 impl Session {
-    /// A handle that asks the session to shrink, from any thread.
-    pub fn shrink_handle(&self) -> Shrink {
-        self.shrink.clone()
-    }
-
     /// Does what was requested since the last block, while nothing else is computed.
     pub(super) fn shrink_as_asked(&mut self) {
-        if let Some(bytes) = self.shrink.take()
+        if let Some(bytes) = self.control.shrink.take()
             && let Err(e) = self.shrink_to(bytes)
         {
             log::warn!("the session can't be shrunk: {e}");
@@ -57,7 +52,7 @@ impl Session {
     /// paused.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         self.on_any_engine(|session| {
-            let pause = session.pause.clone();
+            let pause = session.control.pause.clone();
             let _computing = pause.enter()?;
             session.shrink_to(bytes)
         })

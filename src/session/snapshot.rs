@@ -45,7 +45,8 @@ impl Snapshot {
 
 impl Session {
     /// Bytes that [`Session::snapshot`] would hold, before anything is allocated.
-    pub fn snapshot_bytes(&self) -> u64 {
+    #[cfg(feature = "text")]
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
         let tables = self.sequence.tables();
         let logits = if self.sequence.has_logits() { self.spec().vocab as u64 } else { 0 };
         tables.image_bytes().saturating_add(8 * tables.encode().len() as u64 + 4 * logits)
@@ -58,7 +59,7 @@ impl Session {
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.fetch_logits()?;
         self.on_any_engine(|session| {
-            let pause = session.pause.clone();
+            let pause = session.control.pause.clone();
             let _computing = pause.enter()?;
             session.copy()
         })
@@ -81,15 +82,14 @@ impl Session {
 
     /// Restores a snapshot, earlier or later, of this session or of another one of the same model
     /// and budget. What is computed from there on is bit-identical to what was computed then. If
-    /// the engine is lost and has a successor, the session moves to the successor. A history that
-    /// was set is removed.
+    /// the engine is lost and has a successor, the session moves to the successor.
     ///
     /// # Errors
     /// [`Error::Argument`] if the snapshot is of another model or budget; the session is unchanged.
     /// [`Error::Paused`] while paused.
     pub fn rewind(&mut self, to: &Snapshot) -> Result<()> {
         self.check(to)?;
-        let pause = self.pause.clone();
+        let pause = self.control.pause.clone();
         let _computing = pause.enter()?;
         self.clear_history();
         self.go_to(to)
@@ -97,13 +97,16 @@ impl Session {
 
     fn check(&self, snapshot: &Snapshot) -> Result<()> {
         if !Arc::ptr_eq(&snapshot.model, self.engine.model()) {
-            return Err(Error::Argument("the snapshot is of another model".into()));
+            return Err(Error::argument("the snapshot", "is of another model"));
         }
         if snapshot.geometry != self.geometry {
-            return Err(Error::Argument(format!(
-                "the snapshot is of a session with {}, this one has {}",
-                snapshot.geometry, self.geometry
-            )));
+            return Err(Error::argument(
+                "the snapshot",
+                format!(
+                    "is of a session with {}, this one has {}",
+                    snapshot.geometry, self.geometry
+                ),
+            ));
         }
         Ok(())
     }
@@ -113,7 +116,7 @@ impl Session {
         self.check(to)?;
         self.leave_lost_engine()?;
         let saved = self.sequence.tables().decode(to.position, &to.tables);
-        let saved = saved.ok_or_else(|| Error::Argument("the snapshot is damaged".into()))?;
+        let saved = saved.ok_or_else(|| Error::argument("the snapshot", "is damaged"))?;
         let mut rest = &to.image[..];
         let logits = to.logits.as_deref();
         self.sequence.import(saved, logits, &mut |piece| take(&mut rest, piece))
@@ -136,7 +139,7 @@ impl Session {
 fn take(rest: &mut &[u8], piece: &mut [u8]) -> Result<()> {
     let Some((first, after)) = rest.split_at_checked(piece.len()) else {
         let (wanted, left) = (piece.len(), rest.len());
-        return Err(Error::Argument(format!("an image ends {} bytes early", wanted - left)));
+        return Err(Error::argument("an image", format!("ends {} bytes early", wanted - left)));
     };
     piece.copy_from_slice(first);
     *rest = after;

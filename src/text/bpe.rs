@@ -48,13 +48,14 @@ impl Bpe {
         let mut joined = Vec::new();
         let mut both = 0;
         for (rank, merge) in merges.enumerate() {
-            let (left, right) = merge
-                .ok_or_else(|| Error::Tokenizer(format!("merge {rank} is not a pair of tokens")))?;
+            let (left, right) = merge.ok_or_else(|| {
+                Error::tokenizer(format!("merge {rank}"), "is not a pair of tokens")
+            })?;
             let unknown = |token: &str| {
-                Error::Tokenizer(format!(
-                    "merge {rank} ({left:?} and {right:?}) needs the token {token:?}, \
-                     which the vocabulary does not have"
-                ))
+                Error::tokenizer(
+                    format!("merge {rank} ({left:?} and {right:?})"),
+                    format!("needs the token {token:?}, which the vocabulary does not have"),
+                )
             };
             joined.clear();
             let mut find = |token: &str| {

@@ -61,7 +61,7 @@ impl Sampling {
     pub fn chat(tokenizer: &Tokenizer) -> Result<Sampling> {
         let mut breakers = tokenizer.dry_breakers(&BREAKERS)?;
         breakers.extend(tokenizer.special_tokens().map(|id| vec![id]));
-        let chat = Sampling::default().with_dry_multiplier(0.8).with_repeat_penalty(1.05);
-        Ok(chat.with_dry_breakers(breakers))
+        let chat = Sampling { dry_multiplier: 0.8, repeat_penalty: 1.05, ..Sampling::default() };
+        Ok(Sampling { dry_breakers: breakers, ..chat })
     }
 }

@@ -35,7 +35,7 @@ pub struct Turn {
 
 impl<'a> Chat<'a> {
     /// Pairs them.
-    pub fn new(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a> {
+    pub(crate) fn new(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a> {
         Chat { tokenizer, template, parse_special: false }
     }
 
@@ -48,12 +48,23 @@ impl<'a> Chat<'a> {
 
     /// The tokens of a whole chat; with `add_generation_prompt` they end where the answer begins.
     /// The BOS token comes first if the model expects it, once: templates may write it too.
+    ///
+    /// # Errors
+    /// [`Error::Template`](crate::Error::Template) and [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn encode(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>> {
-        self.whole(&self.render(messages, add_generation_prompt)?)
+        self.whole(&self.marked(messages, add_generation_prompt)?)
+    }
+
+    /// The text of a whole chat; with `add_generation_prompt` it ends where the answer begins.
+    ///
+    /// # Errors
+    /// [`Error::Template`](crate::Error::Template).
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        self.template.render(messages, add_generation_prompt)
     }
 
     /// The text of a chat, with marks where messages spell special tokens.
-    pub(crate) fn render(
+    pub(crate) fn marked(
         &self,
         messages: &[Message],
         add_generation_prompt: bool,
@@ -66,7 +77,7 @@ impl<'a> Chat<'a> {
         self.template.render(&marked, add_generation_prompt)
     }
 
-    /// The text of an answer as [`Chat::render`] would write it.
+    /// The text of an answer as [`Chat::marked`] would write it.
     pub(crate) fn mark<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.parse_special { Cow::Borrowed(text) } else { self.tokenizer.mark(text) }
     }
@@ -77,8 +88,8 @@ impl<'a> Chat<'a> {
     /// the answer.
     pub(crate) fn next(&self, messages: &[Message], answer: &str) -> Result<Option<String>> {
         let Some(ends) = ends(messages) else { return Ok(None) };
-        let before = self.render(&ends[..ends.len() - 2], true)?;
-        let text = self.render(&ends, true)?;
+        let before = self.marked(&ends[..ends.len() - 2], true)?;
+        let text = self.marked(&ends, true)?;
         Ok(marks::after(&text, &(before + answer)).map(str::to_owned))
     }
 
@@ -97,9 +108,9 @@ impl<'a> Chat<'a> {
     ) -> Result<bool> {
         // The question alone, or with the first messages, if there are others between.
         let mut ends = ends(messages).unwrap_or_else(|| messages.to_vec());
-        let before = self.render(&ends, true)?;
+        let before = self.marked(&ends, true)?;
         ends.push(Message::assistant(trimmed));
-        Ok(marks::after(&self.render(&ends, false)?, &(before + answer)).is_some())
+        Ok(marks::after(&self.marked(&ends, false)?, &(before + answer)).is_some())
     }
 
     /// What to feed for the answer to `messages`, of which the session has seen the text `fed`.
@@ -109,24 +120,8 @@ impl<'a> Chat<'a> {
     /// and the next message is part of the tokens, and a system prompt that it adds by itself is
     /// not added again. If the chat no longer begins with `fed`, all of it comes back with
     /// [`Turn::restart`].
-    ///
-    /// ```no_run
-    /// # use attamba::text::{Chat, Message};
-    /// # fn answer(tokens: &[u32]) -> String { String::new() }
-    /// # fn demo(chat: Chat, mut messages: Vec<Message>) -> attamba::Result<()> {
-    /// let mut fed = String::new();
-    /// loop {
-    ///     let turn = chat.turn(&messages, &fed)?;
-    ///     // if turn.restart { session.reset() }
-    ///     let answer = answer(&turn.tokens);
-    ///     fed = turn.text + &answer;
-    ///     messages.push(Message::assistant(answer));
-    ///     messages.push(Message::user("And then?"));
-    /// }
-    /// # }
-    /// ```
-    pub fn turn(&self, messages: &[Message], fed: &str) -> Result<Turn> {
-        let text = self.render(messages, true)?;
+    pub(crate) fn turn(&self, messages: &[Message], fed: &str) -> Result<Turn> {
+        let text = self.marked(messages, true)?;
         match marks::after(&text, fed) {
             Some(new) if !fed.is_empty() => {
                 let (tokens, new) = (self.tokenizer.encode_marked(new)?, Some(new.to_owned()));
@@ -136,7 +131,7 @@ impl<'a> Chat<'a> {
         }
     }
 
-    /// The tokens of the text of a whole chat, as in [`Chat::render`] and [`Turn::text`].
+    /// The tokens of the text of a whole chat, as in [`Chat::marked`] and [`Turn::text`].
     pub(crate) fn whole(&self, text: &str) -> Result<Vec<u32>> {
         Ok(with_bos(self.tokenizer, self.tokenizer.encode_marked(text)?))
     }

@@ -81,5 +81,5 @@ fn at_most(number: usize, most: usize, what: &str) -> Result<()> {
 }
 
 fn refused(text: String) -> Error {
-    Error::Tokenizer(format!("tokenizer.huggingface.json: {text}"))
+    Error::tokenizer("tokenizer.huggingface.json:", text)
 }

@@ -17,9 +17,10 @@ pub(super) fn read(source: &TextSource, model: &str) -> Result<Parts> {
     match model {
         "gpt2" => byte_level(source),
         "llama" => sentencepiece(source),
-        other => Err(Error::Tokenizer(format!(
-            "the tokenizer model {other:?} is not supported; gpt2 and llama are"
-        ))),
+        other => Err(Error::tokenizer(
+            format!("the tokenizer model {other:?}"),
+            "is not supported; gpt2 and llama are",
+        )),
     }
 }
 
@@ -34,8 +35,9 @@ fn byte_level(source: &TextSource) -> Result<Parts> {
     })?;
     let longer = |id: u32| vocabulary.text(id).len() > 1;
     if source.merges.is_empty() && vocabulary.of_kind(&[Kind::Normal]).any(longer) {
-        return Err(Error::Tokenizer(
-            "a gpt2 tokenizer needs tokenizer.ggml.merges, which the file does not have".into(),
+        return Err(Error::tokenizer(
+            "a gpt2 tokenizer",
+            "needs tokenizer.ggml.merges, which the file does not have",
         ));
     }
     // The space between the two tokens is never the first character.
@@ -52,17 +54,18 @@ fn byte_level(source: &TextSource) -> Result<Parts> {
 
 fn sentencepiece(source: &TextSource) -> Result<Parts> {
     if source.scores.is_empty() && !source.tokens.is_empty() {
-        return Err(Error::Tokenizer(
-            "a llama tokenizer needs tokenizer.ggml.scores, which the file does not have".into(),
+        return Err(Error::tokenizer(
+            "a llama tokenizer",
+            "needs tokenizer.ggml.scores, which the file does not have",
         ));
     }
     same_length("scores", source.scores.len(), source.tokens.len())?;
     let vocabulary = vocabulary(source, |token, kind, into| match (kind, byte(token)) {
         (Kind::Byte | Kind::Normal, Some(byte)) => into.push([byte], Kind::Byte),
-        (Kind::Byte, None) => Err(Error::Tokenizer(format!(
-            "token {} is {token:?} and should be a byte such as <0xE4>",
-            into.len()
-        ))),
+        (Kind::Byte, None) => Err(Error::tokenizer(
+            format!("token {}", into.len()),
+            format!("is {token:?} and should be a byte such as <0xE4>"),
+        )),
         (Kind::Normal | Kind::Unused | Kind::UserDefined, _) => {
             into.push(token.replace(SPACE, " ").bytes(), kind)
         }
@@ -84,7 +87,10 @@ fn vocabulary(
     for (id, token) in source.tokens.iter().enumerate() {
         let kind = match source.token_types.get(id) {
             Some(&number) => Kind::from_ggml(number).ok_or_else(|| {
-                Error::Tokenizer(format!("token {id} ({token:?}) has the unknown type {number}"))
+                Error::tokenizer(
+                    format!("token {id} ({token:?})"),
+                    format!("has the unknown type {number}"),
+                )
             })?,
             // Without types, the tokens with a role are the ones that are not text.
             None if [
@@ -116,9 +122,10 @@ pub(super) fn byte(token: &str) -> Option<u8> {
 /// Checks an array that must have one entry per token, or be empty.
 fn same_length(key: &str, length: usize, tokens: usize) -> Result<()> {
     if length != 0 && length != tokens {
-        return Err(Error::Tokenizer(format!(
-            "tokenizer.ggml.{key} has {length} entries for {tokens} tokens"
-        )));
+        return Err(Error::tokenizer(
+            format!("tokenizer.ggml.{key}"),
+            format!("has {length} entries for {tokens} tokens"),
+        ));
     }
     Ok(())
 }

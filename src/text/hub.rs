@@ -39,12 +39,16 @@ impl Hub {
         let mut vocabulary = Vocabulary::with_capacity(by_id.len(), 0)?;
         for (id, token) in by_id {
             if id as usize >= MAX_TOKENS {
-                return Err(Error::Tokenizer(format!(
-                    "token {token:?} has id {id}; the limit is {MAX_TOKENS} tokens"
-                )));
+                return Err(Error::tokenizer(
+                    format!("token {token:?}"),
+                    format!("has id {id}; the limit is {MAX_TOKENS} tokens"),
+                ));
             }
             if (id as usize) < vocabulary.len() {
-                return Err(Error::Tokenizer(format!("token {token:?} and another have id {id}")));
+                return Err(Error::tokenizer(
+                    format!("token {token:?}"),
+                    format!("has the id of another, {id}"),
+                ));
             }
             while vocabulary.len() < id as usize {
                 vocabulary.push([], Kind::Unused)?;
@@ -117,11 +121,10 @@ fn spelling(decoder: &Value) -> Result<Spelling> {
     } else if has("ByteFallback") || has("Metaspace") {
         Ok(Spelling::Sentencepiece)
     } else {
-        Err(Error::Tokenizer(format!(
-            "the decoder of tokenizer.huggingface.json is {}; \
-             ByteLevel, ByteFallback and Metaspace are supported",
-            decoder["type"]
-        )))
+        Err(Error::tokenizer(
+            "the decoder of tokenizer.huggingface.json",
+            format!("is {}; ByteLevel, ByteFallback and Metaspace are supported", decoder["type"]),
+        ))
     }
 }
 
@@ -130,7 +133,7 @@ fn spelling(decoder: &Value) -> Result<Spelling> {
 fn guarded<T: Send>(run: impl FnOnce() -> tokenizers::Result<T> + Send) -> Result<T> {
     match apart(run)? {
         Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(Error::Tokenizer(error.to_string())),
-        None => Err(Error::Tokenizer("tokenizer.huggingface.json contradicts itself".into())),
+        Some(Err(error)) => Err(Error::tokenizer("", error.to_string())),
+        None => Err(Error::tokenizer("tokenizer.huggingface.json", "contradicts itself")),
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 /// Reads a tokenizer.json. `bos` is the token to look for at the start of its post-processor.
 pub(super) fn read(text: &str, bos: Option<u32>) -> Result<Parts> {
     let json: Value = serde_json::from_str(text)
-        .map_err(|e| Error::Tokenizer(format!("tokenizer.huggingface.json is not JSON: {e}")))?;
+        .map_err(|e| Error::tokenizer("tokenizer.huggingface.json", format!("is not JSON: {e}")))?;
     demands::check(&json)?;
     let add_bos = bos.is_some_and(|bos| begins_with(&json["post_processor"], bos));
     let parts = match byte_level(&json)? {
@@ -151,9 +151,10 @@ fn vocabulary(vocab: &Map<String, Value>, added: &[(&str, u64, Kind)]) -> Result
     tokens.extend(added.iter().map(|&(content, id, kind)| (id, content, kind)));
     for (token, id) in vocab {
         let id = id.as_u64().ok_or_else(|| {
-            Error::Tokenizer(format!(
-                "the id of token {token:?} is {id}, not a non-negative integer"
-            ))
+            Error::tokenizer(
+                format!("the id of token {token:?}"),
+                format!("is {id}, not a non-negative integer"),
+            )
         })?;
         tokens.push((id, token, Kind::Normal));
     }
@@ -165,12 +166,16 @@ fn vocabulary(vocab: &Map<String, Value>, added: &[(&str, u64, Kind)]) -> Result
     let mut vocabulary = Vocabulary::with_capacity(tokens.len(), bytes)?;
     for (id, token, kind) in tokens {
         if id >= MAX_TOKENS as u64 {
-            return Err(Error::Tokenizer(format!(
-                "token {token:?} has id {id}; the limit is {MAX_TOKENS} tokens"
-            )));
+            return Err(Error::tokenizer(
+                format!("token {token:?}"),
+                format!("has id {id}; the limit is {MAX_TOKENS} tokens"),
+            ));
         }
         if id < vocabulary.len() as u64 {
-            return Err(Error::Tokenizer(format!("token {token:?} and another have id {id}")));
+            return Err(Error::tokenizer(
+                format!("token {token:?}"),
+                format!("has the id of another, {id}"),
+            ));
         }
         while (vocabulary.len() as u64) < id {
             vocabulary.push([], Kind::Unused)?;

@@ -4,7 +4,7 @@ use super::chat::Chat;
 use super::source::TextSource;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 use crate::model::Model;
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ pub struct Language(Arc<Parts>);
 struct Parts {
     tokenizer: Tokenizer,
     /// Or the reason why none is usable: text without messages needs none.
-    template: std::result::Result<ChatTemplate, String>,
+    template: std::result::Result<ChatTemplate, Detail>,
 }
 
 impl Language {
     /// Read from the file of `model`: its tokenizer, and its chat template or, if it has none, one
-    /// that suits its tokens ([`ChatTemplate::for_tokenizer`]).
+    /// that suits its tokens.
     ///
     /// # Errors
-    /// Those of the tokenizer. A template that can't be used is an error of [`Language::template`].
+    /// Those of the tokenizer. A template that can't be used is an error of [`Language::chat`].
     pub fn from_model(model: &Model) -> Result<Language> {
         let tokenizer = Tokenizer::new(&TextSource::from_gguf(model.gguf())?)?;
         let source = model.gguf().str("tokenizer.chat_template");
@@ -33,6 +33,13 @@ impl Language {
     }
 
     /// The tokenizer of `model` with another chat template than its file's.
+    ///
+    /// Templates are rendered as by the `transformers` package: blocks are trimmed, Python's string
+    /// and dictionary methods work, line ends are line feeds, `raise_exception(text)` ends the
+    /// rendering with that text, `strftime_now(format)` gives the time (in UTC, at the moment when
+    /// the template was read, so that a chat that continues past midnight keeps its beginning) and
+    /// `tojson` writes JSON like Python. A template can read nothing but its messages, and its size,
+    /// its work and the size and depth of its values are limited, in proportion to the messages.
     ///
     /// # Errors
     /// Those of the tokenizer, and [`Error::Template`] if the template can't be used.
@@ -43,10 +50,10 @@ impl Language {
     }
 
     /// A tokenizer with a template, or with the reason why there is none.
-    pub fn new(tokenizer: Tokenizer, template: Result<ChatTemplate>) -> Language {
+    pub(crate) fn new(tokenizer: Tokenizer, template: Result<ChatTemplate>) -> Language {
         let template = template.map_err(|e| match e {
-            Error::Template(text) => text,
-            other => other.to_string(),
+            Error::Template(detail) => detail,
+            other => Detail { what: String::new(), problem: other.to_string() },
         });
         Language(Arc::new(Parts { tokenizer, template }))
     }
@@ -56,18 +63,14 @@ impl Language {
         &self.0.tokenizer
     }
 
-    /// The chat template.
-    ///
-    /// # Errors
-    /// [`Error::Template`] if the file's template can't be used.
-    pub fn template(&self) -> Result<&ChatTemplate> {
-        self.0.template.as_ref().map_err(|text| Error::Template(text.clone()))
+    fn template(&self) -> Result<&ChatTemplate> {
+        self.0.template.as_ref().map_err(|detail| Error::Template(detail.clone()))
     }
 
     /// Both, for messages.
     ///
     /// # Errors
-    /// As [`Language::template`].
+    /// [`Error::Template`] if the file's template can't be used.
     pub fn chat(&self) -> Result<Chat<'_>> {
         Ok(Chat::new(self.tokenizer(), self.template()?))
     }

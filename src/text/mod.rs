@@ -2,7 +2,7 @@
 //!
 //! - [`Tokenizer`]: text to tokens and back.
 //! - [`Detokenizer`]: text of tokens as they are generated, never half a code point.
-//! - [`ChatTemplate`] and [`Chat`]: messages to the text and the tokens a model was trained on.
+//! - [`Language`] and its [`Chat`]: messages to the text and the tokens a model was trained on.
 //!
 //! A tokenizer in GGUF arrays has its own encoder here (`bpe`, `spm`), small in memory and close to
 //! linear in the text; a tokenizer.json uses the same encoder if it describes the same tokenizer,
@@ -14,7 +14,7 @@ mod apart;
 mod bpe;
 mod breakers;
 mod bytelevel;
-mod chat;
+pub(crate) mod chat;
 mod classes;
 mod clock;
 mod demands;
@@ -31,14 +31,14 @@ mod pretokenize;
 pub(crate) mod source;
 mod spm;
 mod stream;
-mod template;
+pub(crate) mod template;
 mod tokenizer;
 mod vocabulary;
 
-pub use chat::{Chat, Turn};
+pub use chat::Chat;
 pub use language::Language;
 pub use stream::Detokenizer;
-pub use template::{ChatTemplate, Message};
+pub use template::Message;
 pub use tokenizer::Tokenizer;
 
 /// The name of the threads that run other libraries' code on what a file says. A panic there is

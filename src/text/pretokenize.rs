@@ -30,10 +30,10 @@ impl Pretokenizer {
             Some("gpt-2") => Ok(Pretokenizer::Gpt2),
             Some("smollm") => Ok(Pretokenizer::Smollm),
             Some("llama-bpe" | "llama3" | "llama-v3") => Ok(Pretokenizer::Llama3),
-            Some(other) => Err(Error::Tokenizer(format!(
-                "the pre-tokenizer {other:?} is not known; \
-                 smollm, llama-bpe, gpt-2 and default are"
-            ))),
+            Some(other) => Err(Error::tokenizer(
+                format!("the pre-tokenizer {other:?}"),
+                "is not known; smollm, llama-bpe, gpt-2 and default are",
+            )),
         }
     }
 

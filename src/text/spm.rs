@@ -61,9 +61,10 @@ impl Spm {
             let &[byte] = text(id) else { continue };
             let slot = &mut bytes[byte as usize];
             if *slot != NONE {
-                return Err(Error::Tokenizer(format!(
-                    "tokens {slot} and {id} are both the byte 0x{byte:02X}"
-                )));
+                return Err(Error::tokenizer(
+                    format!("tokens {slot} and {id}"),
+                    format!("are both the byte 0x{byte:02X}"),
+                ));
             }
             *slot = id;
         }
@@ -174,11 +175,7 @@ impl Spm {
             return Ok(());
         }
         let unknown = self.unknown.ok_or_else(|| {
-            Error::Tokenizer(format!(
-                "the character {:?} has neither a token nor bytes in this vocabulary, \
-                 which has no unknown token either",
-                String::from_utf8_lossy(character)
-            ))
+            Error::tokenizer(format!("the character {:?}", String::from_utf8_lossy(character)), "has neither a token nor bytes in this vocabulary, which has no unknown token either")
         })?;
         if tokens[begin..].last() != Some(&unknown) {
             tokens.push(unknown);
@@ -190,7 +187,7 @@ impl Spm {
 /// The rank of each score among all, highest first.
 fn ranks(scores: &[f32]) -> Result<Vec<u32>> {
     if let Some(id) = scores.iter().position(|s| s.is_nan()) {
-        return Err(Error::Tokenizer(format!("the score of token {id} is not a number")));
+        return Err(Error::tokenizer(format!("the score of token {id}"), "is not a number"));
     }
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
     order.sort_unstable_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));

@@ -67,15 +67,15 @@ impl Tokenizer {
             (Some(text), _) => json::read(text, source.bos)?,
             (None, Some(model)) => ggml::read(source, model)?,
             (None, None) => {
-                return Err(Error::Tokenizer(
-                    "the file has neither tokenizer.huggingface.json nor tokenizer.ggml.model"
-                        .into(),
+                return Err(Error::tokenizer(
+                    "the file",
+                    "has neither tokenizer.huggingface.json nor tokenizer.ggml.model",
                 ));
             }
         };
         let size = parts.vocabulary.len();
         if size == 0 {
-            return Err(Error::Tokenizer("the vocabulary is empty".into()));
+            return Err(Error::tokenizer("the vocabulary", "is empty"));
         }
         let named = [
             ("bos", source.bos),
@@ -86,9 +86,10 @@ impl Tokenizer {
         ];
         for (name, id) in named {
             if let Some(id) = id.filter(|&id| id as usize >= size) {
-                return Err(Error::Tokenizer(format!(
-                    "the {name} token has id {id}, the vocabulary has {size} entries"
-                )));
+                return Err(Error::tokenizer(
+                    format!("the {name} token"),
+                    format!("has id {id}, the vocabulary has {size} entries"),
+                ));
             }
         }
 
@@ -116,10 +117,10 @@ impl Tokenizer {
     /// spell the text; a byte-level vocabulary that lacks a byte drops it instead, as is customary.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         if u32::try_from(text.len()).is_err() {
-            return Err(Error::Tokenizer(format!(
-                "a text of {} bytes is too long: the limit is 4 GiB per call",
-                text.len()
-            )));
+            return Err(Error::tokenizer(
+                format!("a text of {} bytes", text.len()),
+                "is too long: the limit is 4 GiB per call",
+            ));
         }
         let mut tokens = Vec::new();
         if let Encoder::Hub(hub) = &self.parts.encoder {

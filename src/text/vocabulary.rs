@@ -67,13 +67,14 @@ impl Vocabulary {
     /// Adds the token with the next id.
     pub(super) fn push(&mut self, bytes: impl IntoIterator<Item = u8>, kind: Kind) -> Result<()> {
         if self.len() >= MAX_TOKENS {
-            return Err(Error::Tokenizer(format!(
-                "the vocabulary has more entries than the limit of {MAX_TOKENS}"
-            )));
+            return Err(Error::tokenizer(
+                "the vocabulary",
+                format!("has more entries than the limit of {MAX_TOKENS}"),
+            ));
         }
         self.bytes.extend(bytes);
         let end = u32::try_from(self.bytes.len()).map_err(|_| {
-            Error::Tokenizer("the texts of the vocabulary are longer than 4 GiB in all".into())
+            Error::tokenizer("the texts of the vocabulary", "are longer than 4 GiB in all")
         })?;
         self.ends.push(end);
         self.kinds.push(kind);
@@ -117,5 +118,5 @@ impl Vocabulary {
 /// The error for two ids with the same bytes.
 pub(super) fn twice(vocabulary: &Vocabulary, first: u32, second: u32) -> Error {
     let text = String::from_utf8_lossy(vocabulary.text(first));
-    Error::Tokenizer(format!("tokens {first} and {second} are both {text:?}"))
+    Error::tokenizer(format!("tokens {first} and {second}"), format!("are both {text:?}"))
 }

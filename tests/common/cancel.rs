@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Feeds many `tokens`, and cancels after one or a few blocks; returns how many were processed.
 pub fn feed_and_cancel(session: &mut Session, tokens: &[u32]) -> usize {
     let before = session.position();
-    let cancel = session.cancel_handle();
+    let cancel = session.control();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

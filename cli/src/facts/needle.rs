@@ -83,7 +83,7 @@ impl<'a> Haystack<'a> {
         }
         const TEXT: &str = "<<the text>>";
         let message = Message::user(format!("{TEXT}\n\n{QUESTION}"));
-        let rendered = language.template()?.render(&[message], true)?;
+        let rendered = language.chat()?.render(&[message], true)?;
         let Some((before, after)) = rendered.split_once(TEXT) else {
             bail!("the chat template does not keep the text of a message");
         };

@@ -2,6 +2,7 @@
 
 use super::measure::Texts;
 use super::ranking::Agreement;
+use crate::common;
 use anyhow::{Context, Result, bail};
 use attamba::gguf::{Gguf, Tensor, Writer};
 use attamba::model::{KvHead, Model};
@@ -66,12 +67,13 @@ impl Profile {
 
     /// Writes the model `gguf` with this profile to `path`. Everything else stays as it is.
     pub fn write_model(&self, gguf: &Gguf, numbers: &[u32], path: &Path) -> Result<()> {
-        let architecture = gguf.str("general.architecture")?.unwrap_or_default();
+        let architecture = common::text(gguf, "general.architecture").unwrap_or_default();
         let key = |name: &str| format!("{architecture}.memory.{name}");
-        let mut writer = Writer::with_metadata_of(gguf);
-        writer.set_u32s(&key("far_heads"), numbers);
-        writer.set_u32(&key("far_count"), u32::try_from(self.far_count)?);
-        writer.set_u32(&key("near_window"), u32::try_from(self.near_window)?);
+        let mut writer = Writer::default();
+        writer.copy_metadata(gguf, |_| true);
+        writer.set(&key("far_heads"), numbers);
+        writer.set(&key("far_count"), u32::try_from(self.far_count)?);
+        writer.set(&key("near_window"), u32::try_from(self.near_window)?);
         let tensors: Vec<Tensor> = gguf.tensors().collect();
         for &tensor in &tensors {
             writer.tensor_like(tensor)?;

@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<()> {
         None => ("the built-in text", facts::BOOK.to_owned()),
     };
     let tokens = language.tokenizer().encode(&book, false)?;
-    let vocab = model.vocab();
+    let vocab = model.sizes().vocab;
     if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
     }

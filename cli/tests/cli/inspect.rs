@@ -88,7 +88,7 @@ fn a_file_whose_model_can_not_be_run_is_shown_with_the_reason() {
     let path = folder.path().join("other.gguf");
     let mut writer = Writer::new("mamba");
     // Text of a file must not reach the terminal as more than text.
-    writer.set_str("general.name", "red \u{1b}[31m");
+    writer.set("general.name", "red \u{1b}[31m");
     writer.tensor("token_embd.weight", &[2, 4], DType::F32).unwrap();
     writer.write_file(&path, |_, sink| sink.write_all(&[0; 32])).unwrap();
     let path = path.to_str().unwrap();

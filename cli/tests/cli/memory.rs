@@ -91,7 +91,7 @@ fn people_see_tables() {
 #[test]
 fn arguments_that_make_no_sense_are_errors() {
     attamba(["memory", "--contexts", "0"]).fails("0 tokens costs nothing");
-    attamba(["memory", "--chunks", "0"]).fails("a chunk length of 0 tokens");
+    attamba(["memory", "--chunks", "0"]).fails("the chunk length is 0 tokens");
     attamba(["memory", "--baseline", BUNDLED]).fails("is no transformer");
     attamba(["memory", "--baseline", "no-such.gguf"]).fails("no-such.gguf: ");
     attamba(["memory", "--contexts", "many"]).refused("a number such as");

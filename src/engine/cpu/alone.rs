@@ -15,9 +15,13 @@ pub fn product(
     rounds: usize,
 ) -> Result<f32> {
     let found = kernels::available().into_iter().find(|k| k.name == name);
-    let kernels = found.ok_or_else(|| Error::Argument(format!("no instruction set {name:?}")))?;
+    let kernels = found
+        .ok_or_else(|| Error::argument(format!("instruction set {name:?}"), "is not there"))?;
     if !cols.is_multiple_of(dtype.block_len()) || !rows.is_multiple_of(PANEL) {
-        return Err(Error::Argument(format!("{rows} rows of {cols} values of {}", dtype.name())));
+        return Err(Error::argument(
+            format!("a matrix of {rows} rows of {cols} values"),
+            format!("can't be {}", dtype.name()),
+        ));
     }
     let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
     // Neither zeros, whose products would be exact, nor exponents of infinities.

@@ -284,12 +284,10 @@ impl<P: Precision> Cache<P> {
             for run in seen.filter(|run| run.len > 0) {
                 let last = run.row(run.len - 1);
                 if last >= rows(run.place) {
-                    return Err(Error::Argument(format!(
-                        "a block table of layer {} points to row {last} of {} in {:?}",
-                        class.layer,
-                        rows(run.place),
-                        run.place
-                    )));
+                    return Err(Error::argument(
+                        format!("a block table of layer {}", class.layer),
+                        format!("points to row {last} of {} in {:?}", rows(run.place), run.place),
+                    ));
                 }
             }
         }

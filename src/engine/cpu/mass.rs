@@ -22,8 +22,8 @@ impl Cpu {
     ) -> Result<Vec<f32>> {
         for range in [&queries, &keys] {
             if range.is_empty() || range.end > tokens.len() {
-                let text = format!("tokens {range:?} of a text of {} tokens", tokens.len());
-                return Err(Error::Argument(text));
+                let problem = format!("is not within a text of {} tokens, or empty", tokens.len());
+                return Err(Error::argument(format!("the range {range:?}"), problem));
             }
         }
         let spec = self.shared.model.spec();

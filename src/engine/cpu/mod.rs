@@ -75,10 +75,10 @@ impl Cpu {
     ) -> Result<Cpu> {
         let found = kernels::available().into_iter().find(|k| k.name == name);
         let table = found.ok_or_else(|| {
-            Error::Argument(format!(
-                "instruction set {name:?}; this machine has {:?}",
-                Cpu::instruction_sets()
-            ))
+            Error::argument(
+                format!("instruction set {name:?}"),
+                format!("is none of {:?}", Cpu::instruction_sets()),
+            )
         })?;
         Cpu::with_kernels(model, threads, table)
     }
@@ -96,9 +96,10 @@ impl Cpu {
     ) -> Result<Cpu> {
         let threads = threads.unwrap_or_else(default_threads);
         if threads == 0 || threads > MAX_THREADS {
-            return Err(Error::Argument(format!(
-                "{threads} threads were requested; the number must be between 1 and {MAX_THREADS}"
-            )));
+            return Err(Error::argument(
+                "the number of threads",
+                format!("is {threads}; it must be between 1 and {MAX_THREADS}"),
+            ));
         }
         let conv = model.weights.layers.iter().map(|layer| {
             let Some([k, v]) = &layer.attention.mixers else { return Ok(None) };
@@ -163,7 +164,10 @@ impl Backend for Cpu {
         }
         if states.len() != tokens.len() {
             let (states, tokens) = (states.len(), tokens.len());
-            return Err(Error::Argument(format!("{tokens} tokens for {states} sequences")));
+            return Err(Error::argument(
+                "the number of tokens",
+                format!("is {tokens} for {states} sequences"),
+            ));
         }
         // States whose windows have the same precision are evaluated together.
         together::<Half>(states, tokens, sink)?;
@@ -200,7 +204,7 @@ fn together<P: Precision>(
     for (index, (state, token)) in states.iter_mut().zip(tokens).enumerate() {
         let Some(sequence) = state.as_any().downcast_mut::<Sequence<P>>() else { continue };
         if sequences.first().is_some_and(|first| !first.is_beside(sequence)) {
-            return Err(Error::Argument("sequences of two engines can't run together".into()));
+            return Err(Error::argument("sequences of two engines", "can't run together"));
         }
         sequences.push(sequence);
         indices.push(index);

@@ -66,11 +66,10 @@ impl<P: Precision> State for Sequence<P> {
             return Err(Error::TokenOutOfRange { token, vocab });
         }
         if tokens.len() > State::room(self) {
-            return Err(Error::Argument(format!(
-                "{} tokens in one block; the limit is {}",
-                tokens.len(),
-                State::room(self)
-            )));
+            return Err(Error::argument(
+                "a block",
+                format!("has {} tokens; the limit is {}", tokens.len(), State::room(self)),
+            ));
         }
         if tokens.is_empty() {
             return Ok(());

@@ -73,15 +73,15 @@ impl Adapter {
         });
         match index {
             Some(index) => Ok(all.swap_remove(index)),
-            None if all.is_empty() => Err(Error::NoAdapter(
-                "no driver for Vulkan, Metal or DirectX 12 is installed, or none finds a device"
-                    .into(),
+            None if all.is_empty() => Err(Error::no_adapter(
+                "",
+                "no driver for Vulkan, Metal or DirectX 12 is installed, or none finds a device",
             )),
-            None => Err(Error::NoAdapter(format!(
-                "none is called {:?}; available: {:?}",
-                name.unwrap_or_default(),
-                all.iter().map(Adapter::name).collect::<Vec<_>>()
-            ))),
+            None => {
+                let names: Vec<_> = all.iter().map(Adapter::name).collect();
+                let problem = format!("is the name of none; available: {names:?}");
+                Err(Error::no_adapter(format!("{:?}", name.unwrap_or_default()), problem))
+            }
         }
     }
 

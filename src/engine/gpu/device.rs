@@ -87,7 +87,7 @@ impl Device {
         let flags = adapter.inner.get_downlevel_capabilities().flags;
         let needed = DownlevelFlags::COMPUTE_SHADERS;
         if !flags.contains(needed) {
-            return Err(Error::NoAdapter(format!("{} runs no compute shaders", adapter.name())));
+            return Err(Error::no_adapter(adapter.name(), "runs no compute shaders"));
         }
         check_limits(adapter.name(), &limits)?;
         let descriptor = wgpu::DeviceDescriptor {
@@ -101,8 +101,8 @@ impl Device {
             ..Default::default()
         };
         let opened = pollster::block_on(adapter.inner.request_device(&descriptor));
-        let (inner, queue) =
-            opened.map_err(|e| Error::NoAdapter(format!("{}: {e}", adapter.describe())))?;
+        let (inner, queue) = opened
+            .map_err(|e| Error::no_adapter(adapter.describe(), format!("can't be opened: {e}")))?;
         let fault = Arc::new(Fault::default());
         let uncaptured = Arc::clone(&fault);
         inner.on_uncaptured_error(Arc::new(move |error| uncaptured.note(reported(error))));

@@ -240,15 +240,11 @@ fn layout(device: &wgpu::Device, kernel: Kernel) -> wgpu::BindGroupLayout {
 }
 
 impl CacheFile {
-    /// The cache for an adapter and this version, if the driver has caches and the system a folder
-    /// for them. A software driver needs a folder named explicitly.
+    /// The cache for an adapter and this version, if the driver has caches and there is a folder for
+    /// them.
     fn open(device: &Device, folder: Option<&Path>) -> Option<CacheFile> {
-        let usable = folder.is_some() || !device.software;
-        if !device.features.contains(Features::PIPELINE_CACHE) || !usable {
-            return None;
-        }
+        let folder = folder.filter(|_| device.features.contains(Features::PIPELINE_CACHE))?;
         let key = wgpu::util::pipeline_cache_key(&device.inner.adapter_info())?;
-        let folder = folder.map(Path::to_path_buf).or_else(cache_folder)?;
         let path = folder.join(format!("{key}_{}", env!("CARGO_PKG_VERSION")));
         let data = std::fs::read(&path).ok();
         let descriptor =
@@ -280,13 +276,4 @@ impl CacheFile {
             log::debug!("{}: {e}", self.path.display());
         }
     }
-}
-
-/// The system's cache folder, if the environment names it.
-fn cache_folder() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    var("XDG_CACHE_HOME")
-        .map(|f| f.join("attamba"))
-        .or_else(|| var("LOCALAPPDATA").map(|f| f.join("attamba")))
-        .or_else(|| var("HOME").map(|f| f.join(".cache").join("attamba")))
 }

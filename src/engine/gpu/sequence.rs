@@ -96,10 +96,10 @@ impl Sequence {
         }
         let room = State::room(self);
         if tokens.len() > room {
-            return Err(Error::Argument(format!(
-                "{} tokens in one block; the limit is {room}",
-                tokens.len()
-            )));
+            return Err(Error::argument(
+                "a block",
+                format!("has {} tokens; the limit is {room}", tokens.len()),
+            ));
         }
         if self.programs.is_none() {
             self.record()?;

@@ -8,7 +8,7 @@ use crate::model::{LayerSpec, ModelSpec};
 /// # Errors
 /// [`Error::Unsupported`] names what the kernels cannot do.
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
-    let refuse = |what: String| Err(Error::Unsupported(format!("{what} on the GPU")));
+    let refuse = |what: String| Err(Error::unsupported("the GPU", format!("does not run {what}")));
     let kept = |layer: &LayerSpec| (layer.kv_heads, layer.head_dim);
     for (index, layer) in spec.layers.iter().enumerate() {
         // The rows of all layers are in one buffer, equally spaced.

@@ -40,7 +40,7 @@ pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
         carry_state: keys.boolean("chunk.carry_state")?,
     };
     if spec.chunks.trained.contains(&0) {
-        return Err(Error::Model("chunk.trained_lengths holds 0".into()));
+        return Err(Error::model("chunk.trained_lengths", "holds 0"));
     }
     Ok(())
 }

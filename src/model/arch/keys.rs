@@ -36,7 +36,7 @@ impl<'a> Keys<'a> {
     pub fn optional(&self, key: &str) -> Result<Option<usize>> {
         match self.gguf.u32(&self.full(key))? {
             Some(n) if n > MAX_SIZE => {
-                Err(Error::Model(format!("{} is {n}; the cap is {MAX_SIZE}", self.full(key))))
+                Err(Error::model(self.full(key), format!("is {n}; the cap is {MAX_SIZE}")))
             }
             found => Ok(found.map(|n| n as usize)),
         }
@@ -50,7 +50,7 @@ impl<'a> Keys<'a> {
     /// A size of 1 to 2^24.
     pub fn positive(&self, key: &str) -> Result<usize> {
         match self.required(key)? {
-            0 => Err(Error::Model(format!("{} is 0", self.full(key)))),
+            0 => Err(Error::model(self.full(key), "is 0")),
             n => Ok(n),
         }
     }
@@ -59,10 +59,7 @@ impl<'a> Keys<'a> {
     pub fn sizes(&self, key: &str) -> Result<Option<Vec<usize>>> {
         let Some(sizes) = self.gguf.u32s(&self.full(key))? else { return Ok(None) };
         if let Some(n) = sizes.iter().find(|&&n| n > MAX_SIZE) {
-            return Err(Error::Model(format!(
-                "{} holds {n}; the cap is {MAX_SIZE}",
-                self.full(key)
-            )));
+            return Err(Error::model(self.full(key), format!("holds {n}; the cap is {MAX_SIZE}")));
         }
         Ok(Some(sizes.into_iter().map(|n| n as usize).collect()))
     }
@@ -73,14 +70,14 @@ impl<'a> Keys<'a> {
         if x.is_finite() && x > 0.0 {
             Ok(x)
         } else {
-            Err(Error::Model(format!("{} is {x}", self.full(key))))
+            Err(Error::model(self.full(key), format!("is {x}")))
         }
     }
 
     /// A finite number, if the file has it.
     pub fn number(&self, key: &str) -> Result<Option<f32>> {
         match self.gguf.f32(&self.full(key))? {
-            Some(x) if !x.is_finite() => Err(Error::Model(format!("{} is {x}", self.full(key)))),
+            Some(x) if !x.is_finite() => Err(Error::model(self.full(key), format!("is {x}"))),
             found => Ok(found),
         }
     }
@@ -90,7 +87,7 @@ impl<'a> Keys<'a> {
     pub fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>> {
         let numbers = self.gguf.f32s(&self.full(key))?;
         if let Some(x) = numbers.iter().flatten().find(|x| !x.is_finite()) {
-            return Err(Error::Model(format!("{} holds {x}", self.full(key))));
+            return Err(Error::model(self.full(key), format!("holds {x}")));
         }
         Ok(numbers)
     }
@@ -103,10 +100,10 @@ impl<'a> Keys<'a> {
         }
         let sizes = self.sizes(key)?;
         match sizes.as_ref().map(Vec::len) {
-            Some(found) if found != layers => Err(Error::Model(format!(
-                "{} holds {found} where {layers} numbers are expected, one per layer",
-                self.full(key)
-            ))),
+            Some(found) if found != layers => Err(Error::model(
+                self.full(key),
+                format!("holds {found} where {layers} numbers are expected, one per layer"),
+            )),
             _ => Ok(sizes),
         }
     }
@@ -126,14 +123,15 @@ impl<'a> Keys<'a> {
         self.refuse_experts()?;
         let layers = self.positive("block_count")?;
         if layers > MAX_LAYERS {
-            return Err(Error::Model(format!("{layers} layers; the cap is {MAX_LAYERS}")));
+            return Err(Error::model(
+                "the model",
+                format!("has {layers} layers; the cap is {MAX_LAYERS}"),
+            ));
         }
         let d = self.positive("embedding_length")?;
         let positive = |key: &str| match self.per_layer(key, layers)? {
             None => Err(missing(&self.full(key))),
-            Some(sizes) if sizes.contains(&0) => {
-                Err(Error::Model(format!("{} is 0", self.full(key))))
-            }
+            Some(sizes) if sizes.contains(&0) => Err(Error::model(self.full(key), "is 0")),
             Some(sizes) => Ok(sizes),
         };
         let heads = positive("attention.head_count")?;
@@ -142,9 +140,10 @@ impl<'a> Keys<'a> {
         let head_dim = self.optional("attention.key_length")?.unwrap_or(d / heads[0]);
         let value_dim = self.optional("attention.value_length")?.unwrap_or(head_dim);
         if value_dim != head_dim {
-            return Err(Error::Unsupported(format!(
-                "heads of width {head_dim} with values of width {value_dim}; both must be equal"
-            )));
+            return Err(Error::unsupported(
+                "heads",
+                format!("of width {head_dim} with values of width {value_dim}; both must be equal"),
+            ));
         }
         let width = self.optional("rope.dimension_count")?.unwrap_or(head_dim);
         let ffn = positive("feed_forward_length")?;
@@ -184,7 +183,7 @@ impl<'a> Keys<'a> {
         for (key, usual) in [("yarn_ext_factor", 1.0), ("yarn_log_multiplier", 0.0)] {
             let key = format!("rope.scaling.{key}");
             if let Some(other) = self.number(&key)?.filter(|&x| x != usual) {
-                return Err(Error::Unsupported(format!("{} = {other}", self.full(&key))));
+                return Err(Error::unsupported(self.full(&key), format!("= {other}")));
             }
         }
         match kind {
@@ -198,11 +197,10 @@ impl<'a> Keys<'a> {
                 slow: self.real("rope.scaling.yarn_beta_slow", 1.0)?,
                 magnitude: self.real("rope.scaling.attn_factor", 1.0)?,
             }),
-            Some(other) => Err(Error::Unsupported(format!(
-                "{} = {:?}; none, linear and yarn are supported",
+            Some(other) => Err(Error::unsupported(
                 self.full("rope.scaling.type"),
-                beginning(other)
-            ))),
+                format!("= {:?}; none, linear and yarn are supported", beginning(other)),
+            )),
         }
     }
 
@@ -219,10 +217,10 @@ impl<'a> Keys<'a> {
 
     fn refuse_experts(&self) -> Result<()> {
         match self.optional("expert_count")? {
-            Some(experts) if experts > 0 => Err(Error::Unsupported(format!(
-                "{} = {experts}: a mixture of experts",
-                self.full("expert_count")
-            ))),
+            Some(experts) if experts > 0 => Err(Error::unsupported(
+                self.full("expert_count"),
+                format!("= {experts}: a mixture of experts"),
+            )),
             _ => Ok(()),
         }
     }
@@ -234,5 +232,5 @@ pub(super) fn beginning(name: &str) -> &str {
 }
 
 pub(super) fn missing(key: &str) -> Error {
-    Error::Model(format!("{key} is missing"))
+    Error::model(key, "is missing")
 }

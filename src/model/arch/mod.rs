@@ -34,11 +34,10 @@ pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Famil
     let name = name.ok_or_else(|| keys::missing("general.architecture"))?;
     let Some(family) = families.iter().find(|family| family.name == name) else {
         let known: Vec<&str> = families.iter().map(|family| family.name).collect();
-        return Err(Error::Unsupported(format!(
-            "architecture {:?}; supported: {}",
-            keys::beginning(name),
-            known.join(" and ")
-        )));
+        return Err(Error::unsupported(
+            "architecture",
+            format!("{:?}; supported: {}", keys::beginning(name), known.join(" and ")),
+        ));
     };
     let keys = Keys::new(gguf, family.name);
     let mut spec = (family.read)(&keys)?;

@@ -48,15 +48,9 @@ impl Message {
     }
 }
 
-/// A chat template in Jinja, as model files carry it.
+/// A chat template in Jinja, as model files carry it: see [`Language::with_template`].
 ///
-/// It is rendered as by the `transformers` package: blocks are trimmed, Python's string and
-/// dictionary methods work, line ends are line feeds, `raise_exception(text)` ends the rendering with
-/// that text,
-/// `strftime_now(format)` gives the time (in UTC, at the moment when the template was created, so
-/// that a chat that continues past midnight keeps its beginning) and `tojson` writes JSON like
-/// Python. A template can read nothing but its messages, and its size, its work and the size and
-/// depth of its values are limited, in proportion to the messages.
+/// [`Language::with_template`]: super::Language::with_template
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
@@ -121,11 +115,6 @@ impl ChatTemplate {
             environment.render_named_str(NAME, &self.guarded, context)
         });
         rendered?.ok_or_else(broken)?.map_err(|e| failed(&e))
-    }
-
-    /// The source of the template, as rendered.
-    pub fn source(&self) -> &str {
-        &self.source
     }
 }
 
@@ -201,7 +190,7 @@ fn without_generation(source: &str) -> String {
 
 /// The template made the engine panic.
 fn broken() -> Error {
-    Error::Template("it contradicts itself".into())
+    Error::template("", "it contradicts itself")
 }
 
 /// The error in one sentence, with the line of the template.
@@ -214,5 +203,5 @@ fn failed(error: &minijinja::Error) -> Error {
         // Writing to a string can't fail.
         let _ = write!(text, " (line {line})");
     }
-    Error::Template(text)
+    Error::template("", text)
 }

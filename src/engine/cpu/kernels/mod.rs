@@ -189,6 +189,8 @@ macro_rules! kernels_for {
 
 use super::simd;
 
+// Every 64-bit ARM processor has NEON: there the portable kernels are only what tests compare with.
+#[cfg(any(not(target_arch = "aarch64"), test, feature = "internals"))]
 kernels_for!(
     PORTABLE,
     portable,
@@ -258,7 +260,7 @@ kernels_for!(
     "neon,dotprod,i8mm"
 );
 
-/// The tables that this machine can run, best first. The last is always the portable one.
+/// The tables that this machine can run, best first. The last is the portable one, where it is built.
 pub(super) fn available() -> Vec<&'static Kernels> {
     let mut tables = Vec::new();
     #[cfg(target_arch = "x86_64")]
@@ -281,10 +283,9 @@ pub(super) fn available() -> Vec<&'static Kernels> {
         if simd::neon::dotprod_detected() {
             tables.push(&NEON_DOTPROD);
         }
-        if simd::neon::detected() {
-            tables.push(&NEON);
-        }
+        tables.push(&NEON);
     }
+    #[cfg(any(not(target_arch = "aarch64"), test, feature = "internals"))]
     tables.push(&PORTABLE);
     tables
 }

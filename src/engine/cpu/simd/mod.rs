@@ -29,6 +29,7 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
+#[cfg(any(not(target_arch = "aarch64"), test, feature = "internals"))]
 pub(super) mod portable;
 
 /// Largest magnitude of a quantized activation. Twice the bits of a weight: with int8 the rounding

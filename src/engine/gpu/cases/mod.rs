@@ -67,6 +67,7 @@ pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
     }
 }
 
+#[inline(never)]
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
@@ -80,12 +81,14 @@ fn arena(tokens: u32) -> Arena {
 }
 
 /// For attention that is split.
+#[inline(never)]
 fn split_arena(tokens: u32, split: Split) -> Arena {
     let mut arena = Arena::new(Vec::new());
     arena.begin(tokens as usize, split);
     arena
 }
 
+#[inline(never)]
 fn arena_with(tokens: u32, list: usize, words: Vec<u32>) -> Vec<u32> {
     let mut arena = arena(tokens);
     arena.list(list);
@@ -94,6 +97,7 @@ fn arena_with(tokens: u32, list: usize, words: Vec<u32>) -> Vec<u32> {
 }
 
 /// Values in the form they are stored in.
+#[inline(never)]
 fn stored(kv: KvType, values: &[f32]) -> Vec<u32> {
     match kv {
         KvType::F32 => bits(values),

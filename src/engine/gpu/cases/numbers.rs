@@ -19,6 +19,7 @@ impl Numbers {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    #[inline(never)]
     pub fn below(&mut self, end: u32) -> u32 {
         (((self.bits() >> 32) * u64::from(end)) >> 32) as u32
     }
@@ -28,6 +29,8 @@ impl Numbers {
         (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
+    // A small library matters more here than speed.
+    #[inline(never)]
     pub fn floats(&mut self, len: usize, spread: f32) -> Vec<f32> {
         (0..len).map(|_| spread * self.uniform()).collect()
     }
@@ -38,6 +41,7 @@ impl Numbers {
 }
 
 /// Cosines and sines of random angles.
+#[inline(never)]
 pub(super) fn turns(numbers: &mut Numbers, pairs: usize) -> Vec<f32> {
     (0..pairs)
         .flat_map(|_| {

@@ -246,9 +246,9 @@ NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
     failed(env, attamba_log_set(level, log_note, NULL));
 }
 
-/* `adapter` stays owned by the caller. */
+/* `adapter` and `cache` stay owned by the caller. */
 static attamba_model_options loading(jint engine, const char *adapter, jint threads, jboolean preload,
-                                     jboolean in_memory, struct callback *progress)
+                                     jboolean in_memory, const char *cache, struct callback *progress)
 {
     attamba_model_options options = {0};
     options.struct_size = sizeof options;
@@ -257,6 +257,7 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
     options.preload = preload;
     options.in_memory = in_memory;
     options.adapter = adapter;
+    options.cache = cache;
     if (progress->function != NULL) {
         options.progress = hand_progress;
         options.progress_user = progress;
@@ -265,18 +266,22 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
 }
 
 NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jbyteArray adapter,
-                         jint threads, jboolean preload, jboolean in_memory, jobject progress)
+                         jint threads, jboolean preload, jboolean in_memory, jbyteArray cache,
+                         jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
     char *text = from_java(env, path, NULL);
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
-    attamba_model_options options = loading(engine, name, threads, preload, in_memory, &callback);
+    char *folder = cache == NULL ? NULL : from_java(env, cache, NULL);
+    attamba_model_options options =
+        loading(engine, name, threads, preload, in_memory, folder, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {
         failed(env, attamba_model_open(text, &options, &model));
     }
+    free(folder);
     free(name);
     free(text);
     return number_of(model);
@@ -284,17 +289,20 @@ NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine
 
 NATIVE(jlong, modelOpenFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length, jint engine,
                            jbyteArray adapter, jint threads, jboolean preload, jboolean in_memory,
-                           jobject progress)
+                           jbyteArray cache, jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
-    attamba_model_options options = loading(engine, name, threads, preload, in_memory, &callback);
+    char *folder = cache == NULL ? NULL : from_java(env, cache, NULL);
+    attamba_model_options options =
+        loading(engine, name, threads, preload, in_memory, folder, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {
         failed(env, attamba_model_open_fd(fd, (uint64_t)offset, (uint64_t)length, &options, &model));
     }
+    free(folder);
     free(name);
     return number_of(model);
 }
@@ -484,7 +492,7 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint th
                              jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -504,7 +512,7 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
                                jint threads, jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 

@@ -79,9 +79,18 @@ public class Model private constructor(number: Long) : AutoCloseable {
             progress: Progress? = null,
         ): Model {
             val (engine, threads, preload, adapter, inMemory) = options
-            val (code, gpu) = engine.code to adapter?.utf8()
+            val (code, gpu, cache) = Triple(engine.code, adapter?.utf8(), options.cacheFolder?.utf8())
             return Model(
-                Native.modelOpen(path.utf8(), code, gpu, threads, preload, inMemory, progress)
+                Native.modelOpen(
+                    path.utf8(),
+                    code,
+                    gpu,
+                    threads,
+                    preload,
+                    inMemory,
+                    cache,
+                    progress,
+                )
             )
         }
 
@@ -97,7 +106,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
             progress: Progress? = null,
         ): Model {
             val (engine, threads, preload, adapter, inMemory) = options
-            val (code, gpu) = engine.code to adapter?.utf8()
+            val (code, gpu, cache) = Triple(engine.code, adapter?.utf8(), options.cacheFolder?.utf8())
             return Model(
                 Native.modelOpenFd(
                     fd,
@@ -108,6 +117,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     threads,
                     preload,
                     inMemory,
+                    cache,
                     progress,
                 )
             )

@@ -19,6 +19,7 @@ internal object Native {
         threads: Int,
         preload: Boolean,
         inMemory: Boolean,
+        cache: ByteArray?,
         progress: Progress?,
     ): Long
 
@@ -31,6 +32,7 @@ internal object Native {
         threads: Int,
         preload: Boolean,
         inMemory: Boolean,
+        cache: ByteArray?,
         progress: Progress?,
     ): Long
 

@@ -57,6 +57,11 @@ public data class ModelOptions(
      * open. The system cannot reclaim that memory.
      */
     val inMemory: Boolean = false,
+    /**
+     * A folder for compiled kernels of the GPU, such as `File(context.cacheDir, "attamba").path`, so
+     * that a later start takes less time; null keeps them nowhere.
+     */
+    val cacheFolder: String? = null,
 )
 
 /** How a session is opened. */
