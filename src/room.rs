@@ -45,6 +45,8 @@ pub(crate) fn threads(wanted: usize, stack: usize) -> usize {
 }
 
 /// The error for `len` values.
+#[cold]
+#[inline(never)]
 pub(crate) fn refused<T>(len: usize, what: &'static str) -> Error {
     let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
     Error::OutOfMemory { bytes, what }
