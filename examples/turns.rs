@@ -5,8 +5,8 @@
 //!
 //! By default the bundled model and 200000 turns; a tiny model is made by
 //! `spec/reference.py make FILE --set vocab=94`. Each row of the table covers the thousand turns that
-//! end at its number. The text of a chat stays in memory until the chat is reset; it is counted
-//! separately from the rest of RSS, which is the system's figure (Linux only).
+//! end at its number. The text of a chat is that of its last turns, up to a limit. RSS is the system's
+//! figure (Linux only).
 
 use attamba::{
     Budget, Conversation, Engine, EngineOptions, Language, Model, Options, Result, Sampler,
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let memory = session.memory();
     let mut chat = Conversation::new(session, Sampler::new(Sampling::greedy())?, language, None);
 
-    println!("| turn | CPU us per turn | text KiB | RSS KiB without it |\n|--:|--:|--:|--:|");
+    println!("| turn | CPU us per turn | messages | RSS KiB |\n|--:|--:|--:|--:|");
     let (mut first, mut last) = (None, Duration::ZERO);
     for piece in 1..=turns / PIECE {
         let start = cpu_time();
@@ -46,13 +46,9 @@ fn main() -> Result<()> {
         last = cpu_time().saturating_sub(start) / PIECE as u32;
         first.get_or_insert(last);
         if piece.is_power_of_two() || piece == turns / PIECE {
-            // The messages, and the text that was made of them.
-            let text =
-                chat.messages().iter().map(|m| 2 * m.content.len() + m.role.len()).sum::<usize>()
-                    + chat.messages().len() * size_of_val(&chat.messages()[0]);
-            let (text, rss) = (text as i64 / 1024, resident_kib());
-            let rss = rss.map_or("-".to_owned(), |kib| (kib - text).to_string());
-            println!("| {} | {} | {text} | {rss} |", piece * PIECE, last.as_micros());
+            let rss = resident_kib().map_or("-".to_owned(), |kib| kib.to_string());
+            let messages = chat.messages().len();
+            println!("| {} | {} | {messages} | {rss} |", piece * PIECE, last.as_micros());
         }
     }
     if let Some(first) = first {

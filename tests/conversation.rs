@@ -101,6 +101,43 @@ fn a_turn_of_a_long_chat_is_written_as_the_whole_chat() {
 }
 
 #[test]
+fn a_long_chat_forgets_its_oldest_messages_and_goes_on_alike() {
+    let fixture = Fixture::new();
+    for instruction in [None, Some("Be kind.")] {
+        let [mut bounded, mut whole] = [fixture.chat(instruction), fixture.chat(instruction)];
+        bounded.set_most_text(600);
+        for turn in 0..30 {
+            let message = format!("Hello, it is number {turn}.");
+            assert_eq!(answer(&mut bounded, &message), answer(&mut whole, &message), "{turn}");
+            // What is fed does not depend on what was forgotten.
+            assert_eq!(bounded.speed().0.tokens, whole.speed().0.tokens, "{turn}");
+            assert_eq!(bounded.session().position(), whole.session().position(), "{turn}");
+        }
+        let (few, all) = (bounded.messages(), whole.messages());
+        let first = usize::from(instruction.is_some()) + 2;
+        assert!(few.len() < all.len() / 2, "{} of {}", few.len(), all.len());
+        assert_eq!(few[..first], all[..first]);
+        assert_eq!(few[first..], all[all.len() - few.len() + first..]);
+        let text: usize = few.iter().map(|m| m.content.len()).sum();
+        assert!(text <= 600, "{text} bytes of messages");
+
+        // Back by turns that are kept as snapshots, and forward again.
+        for chat in [&mut bounded, &mut whole] {
+            assert!(chat.undo().unwrap() && chat.undo().unwrap());
+        }
+        assert_eq!(bounded.session().position(), whole.session().position());
+        assert_eq!(answer(&mut bounded, "And now?"), answer(&mut whole, "And now?"));
+
+        // Past those, what is left is processed again.
+        while bounded.messages().len() > first + 2 {
+            assert!(bounded.undo().unwrap());
+        }
+        answer(&mut bounded, "Still there?");
+        assert_eq!(bounded.messages().len(), first + 4);
+    }
+}
+
+#[test]
 fn tokens_of_an_instruction_that_was_read_ahead_are_recent() {
     let fixture = Fixture::new();
     let mut sampling = Sampling::greedy();

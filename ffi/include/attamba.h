@@ -773,7 +773,7 @@ attamba_status attamba_session_chat(const struct attamba_session *session,
 attamba_status attamba_session_undo(const struct attamba_session *session, int32_t *undone);
 
 // Passes the messages of the chat to `each`, oldest first: what an application displays of a
-// session that it has loaded. None for raw text.
+// session that it has loaded. None for raw text, and of a very long chat without the oldest ones.
 //
 // One thread at a time.
 attamba_status attamba_session_messages(const struct attamba_session *session,

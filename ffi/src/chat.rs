@@ -114,7 +114,7 @@ pub type MessageFn = Option<
 >;
 
 /// Passes the messages of the chat to `each`, oldest first: what an application displays of a
-/// session that it has loaded. None for raw text.
+/// session that it has loaded. None for raw text, and of a very long chat without the oldest ones.
 ///
 /// One thread at a time.
 #[unsafe(no_mangle)]

@@ -95,6 +95,7 @@ impl Answer<'_> {
         let message = chat.as_written(turn.answer);
         chat.messages.push(message);
         chat.forget_larger(turn.geometry);
+        chat.forget_oldest();
     }
 }
 

@@ -66,6 +66,7 @@ impl Conversation {
             fed: Fed::new(self.fed.whole()),
             proofs: self.proofs,
             checkpoints: Checkpoints::default(),
+            most_text: self.most_text,
             parse_special: self.parse_special,
             prompt: self.prompt,
             answer: self.answer,

@@ -61,6 +61,19 @@ impl Checkpoints {
         self.0.back().filter(|c| c.messages == messages && c.fed == fed)
     }
 
+    /// The chat forgot `messages` messages before number `end`, and `bytes` of its text: so do those
+    /// after them; those of earlier turns go.
+    pub fn forget(&mut self, end: usize, messages: usize, bytes: usize) {
+        self.0.retain_mut(|c| {
+            let after = c.messages >= end && c.fed >= bytes;
+            if after {
+                c.messages -= messages;
+                c.fed -= bytes;
+            }
+            after
+        });
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -12,6 +12,7 @@ mod answer;
 mod branch;
 mod checkpoints;
 mod fed;
+mod oldest;
 mod past;
 mod saved;
 
@@ -53,6 +54,8 @@ pub struct Conversation {
     /// Turns whose text did not depend on the middle of the chat.
     proofs: u32,
     checkpoints: Checkpoints,
+    /// See [`Conversation::set_most_text`].
+    most_text: Option<usize>,
     parse_special: bool,
     prompt: Speed,
     answer: Speed,
@@ -87,6 +90,7 @@ impl Conversation {
             fed: Fed::default(),
             proofs: 0,
             checkpoints: Checkpoints::default(),
+            most_text: None,
             parse_special: false,
             prompt: Speed::default(),
             answer: Speed::default(),
@@ -122,8 +126,8 @@ impl Conversation {
         self.parse_special
     }
 
-    /// The messages so far, including the instruction. They stay until a reset, and with the text
-    /// that the session has processed are the only memory of a chat that grows.
+    /// The messages so far, including the instruction; of a very long chat without the oldest ones:
+    /// see [`Conversation::set_most_text`].
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }

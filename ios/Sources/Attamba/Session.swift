@@ -86,7 +86,7 @@ public actor Session {
         }
     }
 
-    /// The messages of the chat, oldest first.
+    /// The messages of the chat, oldest first. Of a very long chat the oldest ones are missing.
     public func messages() throws -> [Message] {
         var messages: [Message] = []
         try withUnsafeMutablePointer(to: &messages) { list in

@@ -51,7 +51,7 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /** Forgets everything. */
     public fun reset(): Unit = Native.sessionReset(handle.get())
 
-    /** The messages of the chat, oldest first: role and text. */
+    /** The messages of the chat, oldest first: role and text. Of a very long chat the oldest ones are missing. */
     public fun messages(): List<Pair<String, String>> = buildList {
         Native.sessionMessages(handle.get()) { role, text -> add(role.utf8() to text.utf8()) }
     }
