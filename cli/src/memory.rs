@@ -143,7 +143,7 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     if let Some(file) = &args.plot {
-        std::fs::write(file, draw(&variants, &cells).svg())
+        std::fs::write(file, draw(&variants, &cells).svg()?)
             .with_context(|| file.display().to_string())?;
     }
     let by_head = by_head(&args, &model)?;

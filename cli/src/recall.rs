@@ -228,7 +228,7 @@ pub fn run(args: Args) -> Result<()> {
     // Last, so that a file that can't be written costs no results.
     if let Some(file) = &args.plot {
         let map = draw(&asked, &args.lengths, &depths);
-        std::fs::write(file, map.svg()).with_context(|| file.display().to_string())?;
+        std::fs::write(file, map.svg()?).with_context(|| file.display().to_string())?;
     }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! Shares in rows and columns, as colors in SVG.
 
-use super::{Anchor, start, text};
+use super::FONT;
+use anyhow::Result;
+use plotters::coord::ranged1d::SegmentedCoord;
+use plotters::coord::types::RangedCoordusize;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub struct HeatMap {
     pub title: String,
@@ -13,55 +18,82 @@ pub struct HeatMap {
     pub cells: Vec<(f64, String)>,
 }
 
-const CELL: [f64; 2] = [88.0, 36.0];
-/// Left, right, top, bottom.
-const MARGINS: [f64; 4] = [96.0, 24.0, 40.0, 56.0];
+const CELL: [u32; 2] = [88, 36];
+/// Beside the cells, and above and below them.
+const MARGINS: [u32; 2] = [120, 100];
 /// Room for a title above a single column.
-const NARROWEST: f64 = 400.0;
+const NARROWEST: u32 = 400;
 /// Of a share of nothing and of everything: light to dark, so that it survives a gray print.
-const COLORS: [[f64; 3]; 2] = [[247.0, 251.0, 255.0], [8.0, 48.0, 107.0]];
+const COLORS: [RGBColor; 2] = [RGBColor(247, 251, 255), RGBColor(8, 48, 107)];
 
 impl HeatMap {
-    pub fn svg(&self) -> String {
-        let [left, right, top, bottom] = MARGINS;
-        let [wide, high] = CELL;
-        let (across, down) = (wide * self.columns.len() as f64, high * self.rows.len() as f64);
-        let width = (left + across + right).max(NARROWEST);
-        let height = top + down + bottom;
-        let mut out = start(width, height);
-        out += &text([width / 2.0, 22.0], Anchor::Middle, " font-size=\"15\"", &self.title);
-        out += &text([left + across / 2.0, height - 12.0], Anchor::Middle, "", &self.x);
-        let turned = format!(" transform=\"rotate(-90 18 {})\"", top + down / 2.0);
-        out += &text([18.0, top + down / 2.0], Anchor::Middle, &turned, &self.y);
-        let middle = |index: usize, size: f64| size * (index as f64 + 0.5);
-        for (index, name) in self.columns.iter().enumerate() {
-            let place = [left + middle(index, wide), top + down + 18.0];
-            out += &text(place, Anchor::Middle, "", name);
-        }
-        for (index, name) in self.rows.iter().enumerate() {
-            out += &text([left - 8.0, top + middle(index, high) + 4.0], Anchor::End, "", name);
-        }
+    pub fn svg(&self) -> Result<String> {
+        let (across, down) = (self.columns.len(), self.rows.len());
+        let width = (CELL[0] * across as u32 + MARGINS[0]).max(NARROWEST);
+        let size = (width, CELL[1] * down as u32 + MARGINS[1]);
+        let mut out = String::new();
+        let root = SVGBackend::with_string(&mut out, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        // The first row is the uppermost.
+        let mut chart = ChartBuilder::on(&root)
+            .caption(&self.title, (FONT, 16))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
+            .build_cartesian_2d(segments(across), segments(down))?;
+        let name = |names: &[String], at: &SegmentValue<usize>| match at {
+            SegmentValue::CenterOf(i) => names.get(*i).cloned().unwrap_or_default(),
+            _ => String::new(),
+        };
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_desc(&self.x)
+            .y_desc(&self.y)
+            .x_labels(across)
+            .y_labels(down)
+            .x_label_formatter(&|at| name(&self.columns, at))
+            .y_label_formatter(&|at| match at {
+                SegmentValue::CenterOf(i) => {
+                    name(&self.rows, &SegmentValue::CenterOf(down.saturating_sub(i + 1)))
+                }
+                _ => String::new(),
+            })
+            .draw()?;
         for (index, (share, label)) in self.cells.iter().enumerate() {
-            let (row, column) = (index / self.columns.len(), index % self.columns.len());
-            let [x, y] = [left + wide * column as f64, top + high * row as f64];
-            out += &format!(
-                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide}\" height=\"{high}\" \
-                 fill=\"{}\" stroke=\"white\"/>\n",
-                color(*share)
-            );
-            let ink = if *share > 0.5 { " fill=\"white\"" } else { "" };
-            out += &text([x + wide / 2.0, y + high / 2.0 + 4.0], Anchor::Middle, ink, label);
+            let (row, column) = (down - 1 - index / across, index % across);
+            let corners = [(column, row), (column + 1, row + 1)]
+                .map(|(x, y)| (SegmentValue::Exact(x), SegmentValue::Exact(y)));
+            let mut cell = Rectangle::new(corners, color(*share).filled());
+            cell.set_margin(1, 1, 1, 1);
+            chart.draw_series([cell])?;
+            let ink = if *share > 0.5 { WHITE } else { BLACK };
+            let middle = (SegmentValue::CenterOf(column), SegmentValue::CenterOf(row));
+            let style =
+                (FONT, 12).into_font().color(&ink).pos(Pos::new(HPos::Center, VPos::Center));
+            chart.draw_series([Text::new(label.clone(), middle, style)])?;
         }
-        out + "</svg>\n"
+        root.present()?;
+        drop((chart, root));
+        Ok(out)
     }
 }
 
-fn color(share: f64) -> String {
-    let [r, g, b] = [0, 1, 2].map(|i| {
-        let [nothing, everything] = [COLORS[0][i], COLORS[1][i]];
-        (nothing + share.clamp(0.0, 1.0) * (everything - nothing)).round() as u8
-    });
-    format!("#{r:02x}{g:02x}{b:02x}")
+/// As many as `count`: the last one is part of such a range.
+fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
+    (0..count.saturating_sub(1)).into_segmented()
+}
+
+fn color(share: f64) -> RGBColor {
+    let [nothing, everything] = COLORS;
+    let mix = |a: u8, b: u8| {
+        (f64::from(a) + share.clamp(0.0, 1.0) * (f64::from(b) - f64::from(a))).round() as u8
+    };
+    RGBColor(
+        mix(nothing.0, everything.0),
+        mix(nothing.1, everything.1),
+        mix(nothing.2, everything.2),
+    )
 }
 
 #[cfg(test)]
@@ -72,8 +104,9 @@ mod tests {
     fn a_single_cell_leaves_room_for_the_title() {
         let [title, x, y] = ["how much", "where", "when"].map(String::from);
         let (columns, rows) = (vec!["here".into()], vec!["now".into()]);
-        let svg = HeatMap { title, x, y, columns, rows, cells: vec![(1.0, "all".into())] }.svg();
-        assert!(svg.contains("viewBox=\"0 0 400 132\""), "{svg}");
-        assert!(svg.contains("fill=\"#08306b\""), "{svg}");
+        let map = HeatMap { title, x, y, columns, rows, cells: vec![(1.0, "all".into())] };
+        let svg = map.svg().unwrap();
+        assert!(svg.contains("width=\"400\" height=\"136\""), "{svg}");
+        assert!(svg.contains("fill=\"#08306B\""), "{svg}");
     }
 }

@@ -55,7 +55,9 @@ fn what_is_measured_is_near_what_is_promised() {
     }
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
-    assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (2, 4));
+    // Each curve, and its line in the legend.
+    let thick = svg.matches("stroke-width=\"2\"").count();
+    assert_eq!((thick, svg.matches("<circle").count()), (4, 4));
 }
 
 #[test]

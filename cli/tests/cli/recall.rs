@@ -40,14 +40,14 @@ fn a_heat_map_has_a_cell_for_each_depth_and_length_or_kind() {
     let svg = std::fs::read_to_string(&plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"), "{svg}");
     assert_eq!(cells(&svg), 6);
-    assert_eq!(svg.matches(" / 0</text>").count(), 6, "{svg}");
-    assert!(svg.contains(">64</text>") && svg.contains(">90 %</text>"), "{svg}");
+    assert_eq!(svg.matches(" / 0\n</text>").count(), 6, "{svg}");
+    assert!(svg.contains("\n64\n</text>") && svg.contains("\n90 %\n</text>"), "{svg}");
     // Of one length, by kind: one trial has two kinds, each at one depth.
     attamba([&args[..], &["20"]].concat()).ok();
     let svg = std::fs::read_to_string(&plot).unwrap();
     assert_eq!(cells(&svg), 4);
-    assert_eq!(svg.matches(" / 0</text>").count(), 2, "{svg}");
-    assert!(svg.contains(">number</text>") && svg.contains("in texts of 20 tokens"), "{svg}");
+    assert_eq!(svg.matches(" / 0\n</text>").count(), 2, "{svg}");
+    assert!(svg.contains("\nnumber\n</text>") && svg.contains("in texts of 20 tokens"), "{svg}");
 
     let ran = attamba(["recall", "--lengths", "20", "--trials", "1", "--plot", "no/such.svg"]);
     assert!(ran.stderr.contains("no/such.svg: "), "{}", ran.stderr);
