@@ -152,10 +152,10 @@ fn attention_to_a_stretch_of_the_text() {
 fn attention_to_what_is_not_there_is_an_error() {
     let cpu = Sizes::default().engine(1, 1);
     for (queries, keys, sentence) in [
-        (2..5, 0..2, "2..5 of a text of 4 tokens"),
-        (2..2, 0..2, "2..2 of a text of 4 tokens"),
-        (2..4, 3..5, "3..5 of a text of 4 tokens"),
-        (2..4, 0..0, "0..0 of a text of 4 tokens"),
+        (2..5, 0..2, "2..5 is not within a text of 4 tokens"),
+        (2..2, 0..2, "2..2 is not within a text of 4 tokens"),
+        (2..4, 3..5, "3..5 is not within a text of 4 tokens"),
+        (2..4, 0..0, "0..0 is not within a text of 4 tokens"),
     ] {
         let error = cpu.attention_mass(&[1, 2, 3, 4], queries, keys).unwrap_err();
         assert!(error.to_string().contains(sentence), "{error}");
