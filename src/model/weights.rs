@@ -340,12 +340,13 @@ impl Finder<'_> {
     /// A tensor that goes unused (a bias, an expert) would change the function computed.
     fn refuse_the_rest(&self) -> Result<()> {
         let mut rest = self.gguf.tensors().filter(|t| !self.taken.contains(t.name()));
-        match rest.next() {
-            None => Ok(()),
-            Some(first) => Err(Error::unsupported(
-                format!("tensor {}", first.name()),
-                format!("has no part in this architecture ({} more like it)", rest.count()),
-            )),
-        }
+        let Some(first) = rest.next() else { return Ok(()) };
+        let others = match rest.count() {
+            0 => String::new(),
+            1 => ", nor has another one".to_owned(),
+            n => format!(", nor have {n} others"),
+        };
+        let problem = format!("has no part in this architecture{others}");
+        Err(Error::unsupported(format!("tensor {}", first.name()), problem))
     }
 }
