@@ -2,6 +2,7 @@
 
 use super::fed::Fed;
 use super::{Conversation, PROOFS};
+use crate::text::alternate;
 
 /// The text of a chat that is kept in any case, in bytes.
 const LEAST_TEXT: u64 = 1 << 20;
@@ -31,14 +32,13 @@ impl Conversation {
     /// Forgets the oldest turns if the text is too long; called when an answer is complete.
     pub(super) fn forget_oldest(&mut self) {
         // The first turn and the last one show how a message is written.
-        let first = 2 + self.messages.iter().take(1).filter(|m| m.role == "system").count();
+        let first = 2 + usize::from(self.messages.first().is_some_and(|m| m.role == "system"));
         let turns = self.messages.len().saturating_sub(first) / 2;
         if turns < 3 || self.proofs < PROOFS || self.fed.len() <= self.most_text() {
             return;
         }
         let end = first + turns.div_ceil(2) * 2;
-        let mut rest = self.messages[first..].iter().enumerate();
-        if !rest.all(|(i, m)| m.role == ["user", "assistant"][i % 2]) {
+        if !alternate(&self.messages[first..]) {
             return;
         }
         let Some(answer) = self.fed.answer() else { return };

@@ -144,10 +144,12 @@ fn ends(messages: &[Message]) -> Option<Vec<Message>> {
     let first = usize::from(messages.first()?.role == "system");
     let last = messages.len().checked_sub(3)?;
     let between = last.checked_sub(first + 2)?;
-    let alternate = |part: &[Message]| {
-        part.iter().enumerate().all(|(i, m)| m.role == ["user", "assistant"][i % 2])
-    };
     let (head, tail) = (&messages[first..first + 2], &messages[last..]);
     let some = between > 0 && between % 2 == 0 && alternate(head) && alternate(tail);
     some.then(|| [&messages[..first + 2], tail].concat())
+}
+
+/// Whether questions and answers alternate.
+pub(crate) fn alternate(messages: &[Message]) -> bool {
+    messages.iter().enumerate().all(|(i, m)| m.role == ["user", "assistant"][i % 2])
 }

@@ -36,6 +36,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use chat::Chat;
+pub(crate) use chat::alternate;
 pub use language::Language;
 pub use stream::Detokenizer;
 pub use template::Message;

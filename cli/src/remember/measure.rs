@@ -23,7 +23,7 @@ pub struct Texts<'a> {
     /// Tokens of each text.
     pub tokens: u64,
     /// Those that are predicted.
-    pub books: Vec<&'a [u32]>,
+    pub stretches: Vec<&'a [u32]>,
     /// How many facts are hidden.
     pub needles: u64,
     pub seed: u32,
@@ -49,7 +49,7 @@ pub struct Measured {
 impl Texts<'_> {
     /// Tokens that are processed per policy, about.
     pub fn work(&self) -> u64 {
-        self.tokens * (self.books.len() as u64 + self.needles.div_ceil(FACTS_IN_TEXT))
+        self.tokens * (self.stretches.len() as u64 + self.needles.div_ceil(FACTS_IN_TEXT))
     }
 
     /// Makes sure that facts fit in the texts.
@@ -71,7 +71,7 @@ impl Texts<'_> {
     /// Measures a session.
     pub fn measure(&self, session: &mut Session, bar: &ProgressBar) -> Result<Measured> {
         let (early, late) = self.predict(session, bar)?;
-        let tokens_per_second = decode(session, self.books[0])?;
+        let tokens_per_second = decode(session, self.stretches[0])?;
         let mut asked = Vec::new();
         for text in 0..self.needles.div_ceil(FACTS_IN_TEXT) {
             asked.extend(self.ask(session, text)?);
@@ -82,12 +82,12 @@ impl Texts<'_> {
 
     fn predict(&self, session: &mut Session, bar: &ProgressBar) -> Result<(Losses, Losses)> {
         let (mut early, mut late) = (Losses::default(), Losses::default());
-        for book in &self.books {
+        for stretch in &self.stretches {
             session.reset();
-            let middle = book.len() / 2;
-            session.feed_each(&book[..book.len() - 1], |index, logits| {
+            let middle = stretch.len() / 2;
+            session.feed_each(&stretch[..stretch.len() - 1], |index, logits| {
                 let half = if index + 1 < middle { &mut early } else { &mut late };
-                half.add(negative_log_likelihood(logits, book[index + 1]));
+                half.add(negative_log_likelihood(logits, stretch[index + 1]));
             })?;
             bar.inc(self.tokens);
         }
@@ -133,7 +133,7 @@ impl Texts<'_> {
         needles
     }
 
-    /// Tokens of everything but the book: statements, the longest question with its answer.
+    /// Tokens of everything but the stretch: statements, the longest question with its answer.
     fn facts_tokens(&self, needles: &[Needle], trial: u64) -> Result<u64> {
         let (statements, _) = self.haystack.text(0, needles, trial)?;
         let mut longest = 0;
@@ -145,9 +145,9 @@ impl Texts<'_> {
 }
 
 /// Tokens per second, one token at a time, of a session at the end of a text.
-fn decode(session: &mut Session, book: &[u32]) -> Result<f64> {
+fn decode(session: &mut Session, stretch: &[u32]) -> Result<f64> {
     let start = Instant::now();
-    for &token in book.iter().cycle().take(DECODED) {
+    for &token in stretch.iter().cycle().take(DECODED) {
         session.feed_top(token)?;
     }
     Ok(DECODED as f64 / start.elapsed().as_secs_f64())

@@ -101,8 +101,8 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::TokenOutOfRange { token, vocab }.into());
     }
     let length = args.tokens.unwrap_or(USUAL.min(tokens.len() as u64).max(*TOKENS.start()));
-    let books: Vec<&[u32]> = tokens.chunks_exact(length as usize).take(args.texts).collect();
-    if books.is_empty() {
+    let stretches: Vec<&[u32]> = tokens.chunks_exact(length as usize).take(args.texts).collect();
+    if stretches.is_empty() {
         bail!(
             "{name} has {} tokens, and {length} are to be predicted: name a longer one with \
              --text, or fewer with --tokens",
@@ -111,7 +111,8 @@ pub fn run(args: Args) -> Result<()> {
     }
     let policies = policies(model, length, &args.budgets)?;
     let haystack = Haystack::new(&language, &book, args.chat)?;
-    let texts = Texts { haystack, tokens: length, books, needles: args.needles, seed: args.seed };
+    let texts =
+        Texts { haystack, tokens: length, stretches, needles: args.needles, seed: args.seed };
     texts.check()?;
 
     let bar = ProgressBar::new(texts.work() * policies.len() as u64);
@@ -131,7 +132,7 @@ pub fn run(args: Args) -> Result<()> {
     let report = Report {
         model: model.name().to_owned(),
         tokens: length,
-        texts: texts.books.len(),
+        texts: texts.stretches.len(),
         needles: args.needles,
         seed: args.seed,
         chat: args.chat,

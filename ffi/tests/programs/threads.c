@@ -70,7 +70,7 @@ static void *generate(void *unused)
     return NULL;
 }
 
-/* Takes in far more than can be done in the time. */
+/* Feeds far more than can be processed in the time. */
 static void *feed(void *count)
 {
     size_t n = *(size_t *)count;
