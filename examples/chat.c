@@ -10,7 +10,7 @@
 
 static attamba_session *session;
 
-/* Ctrl-C stops the answer. */
+/* Ctrl-C stops the answer; this is the one function that a handler may call. */
 static void interrupt(int signal)
 {
     (void)signal;

@@ -682,13 +682,6 @@ attamba_status attamba_session_reset(const struct attamba_session *session);
 attamba_status attamba_session_set_sampling(const struct attamba_session *session,
                                             const struct attamba_sampling *sampling);
 
-// Cancels the call in progress on the session; without one nothing happens. That call returns
-// within a block of tokens: milliseconds. The session stays usable.
-//
-// Any thread, and from a callback, but not from a signal handler: it takes a lock, for a moment.
-// It does not wait.
-attamba_status attamba_session_cancel(const struct attamba_session *session);
-
 // Once this call has returned nothing is computed until attamba_session_resume: for an application
 // that leaves the foreground, since some systems terminate those that use the GPU then. It waits
 // for the current block, milliseconds. A call that feeds or generates waits meanwhile, and can be
@@ -737,6 +730,21 @@ attamba_status attamba_session_load(const struct attamba_model *model,
                                     const char *path,
                                     const struct attamba_session_options *options,
                                     struct attamba_session **session);
+
+// Cancels the call in progress on the session, or, if there is none, the next one that processes
+// or generates tokens: a cancel that comes just before the call that it is meant for is not lost.
+// A call ends within a block of tokens, milliseconds, also while it converts a long text into
+// tokens. The session stays usable.
+//
+// Any thread, from a callback, and from a signal handler: it takes no lock, allocates nothing and
+// does not wait. ATTAMBA_STATUS_CLOSED, without a message, if the session is closed.
+attamba_status attamba_session_cancel(const struct attamba_session *session);
+
+// Withdraws a cancel that no call has met, such as one that came after the end of the call that it
+// was meant for.
+//
+// Any thread, and from a callback.
+attamba_status attamba_session_clear_cancel(const struct attamba_session *session);
 
 // Begins a chat with a system instruction, whatever the session held before, and processes the
 // instruction now: a document to be asked about is processed once, and can be saved in that state.

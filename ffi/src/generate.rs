@@ -96,13 +96,11 @@ pub unsafe extern "C" fn attamba_session_feed_text(
         // SAFETY: the caller gives that many bytes.
         let text = unsafe { input::text(text, bytes, "the text") }?;
         session.work(|work| {
-            let raw = work.raw()?;
-            let (language, special) = (session.model.language()?, input::boolean(special));
-            let tokens = match raw.session.position() {
-                0 => language.begin(text, special)?,
-                _ => language.tokenizer().encode(text, special)?,
-            };
-            feed(raw, &tokens)
+            let Raw { session: inner, sampler, .. } = work.raw()?;
+            let language = session.model.language()?;
+            let tokens = inner.feed_text(language, text, input::boolean(special))?;
+            tokens.into_iter().for_each(|token| sampler.accept(token));
+            Ok(())
         })
     })
 }
@@ -120,16 +118,13 @@ pub unsafe extern "C" fn attamba_session_feed_tokens(
     guard::on(&SESSIONS, session, |session| {
         // SAFETY: the caller gives that many tokens.
         let tokens = unsafe { input::slice(tokens, count, "the tokens") }?;
-        session.work(|work| feed(work.raw()?, tokens))
+        session.work(|work| {
+            let Raw { session: inner, sampler, .. } = work.raw()?;
+            inner.feed(tokens)?;
+            tokens.iter().for_each(|&token| sampler.accept(token));
+            Ok(())
+        })
     })
-}
-
-fn feed(raw: &mut Raw, tokens: &[u32]) -> Result<()> {
-    raw.session.feed(tokens)?;
-    for &token in tokens {
-        raw.sampler.accept(token);
-    }
-    Ok(())
 }
 
 /// Continues what has been fed with at most `most` tokens, and passes the text to `each`.

@@ -31,7 +31,7 @@ pub struct Session {
     work: Mutex<Option<Work>>,
     /// The thread of the call in progress.
     worker: Mutex<Option<ThreadId>>,
-    control: Control,
+    pub control: Control,
     /// Its memory when the last call ended.
     memory: Mutex<Memory>,
     error: LastError,
@@ -56,6 +56,14 @@ impl Session {
             worker: Mutex::default(),
             error: LastError::default(),
         })
+    }
+
+    /// Gives out a handle.
+    pub fn publish(self) -> *mut attamba_session {
+        let control = self.control.clone();
+        let handle = SESSIONS.add(self);
+        crate::cancel::add(handle.addr(), control);
+        handle
     }
 
     /// Does some work; [`Status::Busy`] while other work is in progress.
@@ -189,8 +197,7 @@ pub unsafe extern "C" fn attamba_session_open(
             let engine = model.engines.get(Engine::of(options.engine)?)?;
             let opened = runtime::session::Session::open(&engine, options.options()?)?;
             let work = Work::Raw(Box::new(options.raw(opened, samplers)));
-            let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
-            buffer::result(handle, session);
+            buffer::result(Session::new(Arc::clone(model), work)?.publish(), session);
         }
         Ok(())
     })
@@ -204,7 +211,9 @@ pub unsafe extern "C" fn attamba_session_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_close(session: *mut attamba_session) -> Status {
     guard::call(|| {
-        SESSIONS.remove(session.addr())?.close();
+        let open = SESSIONS.remove(session.addr())?;
+        crate::cancel::remove(session.addr());
+        open.close();
         Ok(())
     })
 }
@@ -232,19 +241,6 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
         // SAFETY: the caller's struct is as long as it says.
         let samplers = unsafe { Sampling::samplers(sampling, &session.model) }?;
         session.work(|work| work.set_samplers(samplers))
-    })
-}
-
-/// Cancels the call in progress on the session; without one nothing happens. That call returns
-/// within a block of tokens: milliseconds. The session stays usable.
-///
-/// Any thread, and from a callback, but not from a signal handler: it takes a lock, for a moment.
-/// It does not wait.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session) -> Status {
-    guard::on(&SESSIONS, session, |session| {
-        session.control.cancel();
-        Ok(())
     })
 }
 
@@ -383,8 +379,7 @@ pub unsafe extern "C" fn attamba_session_load(
                 talk.set_parse_special(input::boolean(options.parse_special));
                 Work::Chat(Box::new(Chat { talk, raw }))
             };
-            let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
-            buffer::result(handle, session);
+            buffer::result(Session::new(Arc::clone(model), work)?.publish(), session);
         }
         Ok(())
     })

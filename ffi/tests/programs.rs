@@ -52,6 +52,11 @@ fn other_threads_cancel_pause_and_close() {
 }
 
 #[test]
+fn a_cancel_is_not_lost_and_may_come_from_a_signal_handler() {
+    passes("cancel.c", &[]);
+}
+
+#[test]
 fn a_child_process_uses_and_closes_what_its_parent_opened() {
     passes("fork.c", &[]);
 }

@@ -32,7 +32,6 @@ impl Answer<'_> {
         message: String,
         limit: usize,
     ) -> Result<Answer<'_>> {
-        chat.session.begin();
         let (before, geometry) = (chat.messages.len(), chat.session.geometry());
         chat.checkpoint();
         chat.messages.push(Message::user(message));
@@ -48,8 +47,9 @@ impl Answer<'_> {
                 Ok(Answer { chat, turn: Some(turn), finish: None })
             }
             Err(e) => {
-                chat.take_back(before, geometry)?;
-                Err(e)
+                let back = chat.take_back(before, geometry);
+                chat.session.end();
+                back.and(Err(e))
             }
         }
     }
@@ -70,8 +70,9 @@ impl Answer<'_> {
             Err(e) => {
                 let Turn { before, geometry, .. } = *turn;
                 self.turn = None;
-                self.chat.take_back(before, geometry)?;
-                return Err(e);
+                let back = self.chat.take_back(before, geometry);
+                self.chat.session.end();
+                return back.and(Err(e));
             }
         }
         Ok(self.turn.as_ref().map(|turn| &turn.answer[from..]))
@@ -96,6 +97,7 @@ impl Answer<'_> {
         chat.messages.push(message);
         chat.forget_larger(turn.geometry);
         chat.forget_oldest();
+        chat.session.end();
     }
 }
 

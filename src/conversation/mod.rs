@@ -189,11 +189,16 @@ impl Conversation {
         if !self.fed.is_empty() || self.messages.is_empty() {
             return Ok(());
         }
-        self.session.begin();
+        let result = self.process_messages();
+        self.session.end();
+        result
+    }
+
+    fn process_messages(&mut self) -> Result<()> {
         let language = self.language.clone();
         let chat = self.chat_of(&language)?;
         let text = chat.marked(&self.messages, false)?;
-        let tokens = chat.whole(&text)?;
+        let tokens = chat.whole(&text, &|| self.session.is_cancelled())?;
         self.session.reset();
         self.sampler.forget();
         self.process(&tokens)?;
@@ -270,17 +275,18 @@ impl Conversation {
         let start = Instant::now();
         let language = self.language.clone();
         let chat = self.chat_of(&language)?;
+        let cancelled = || self.session.is_cancelled();
         // Most templates write a message without regard to the middle of the chat. Once one has done
         // so several times, a turn costs as much in a long chat as in a short one.
         let answer = self.fed.answer();
         let new = answer.and_then(|answer| chat.next(&self.messages, &answer).transpose());
         let (text, tokens) = match new.transpose()? {
             Some(new) if self.proofs >= PROOFS => {
-                let tokens = chat.continued(&new)?;
+                let tokens = chat.continued(&new, &cancelled)?;
                 (new, tokens)
             }
             new => {
-                let turn = chat.turn(&self.messages, &self.fed.whole())?;
+                let turn = chat.turn(&self.messages, &self.fed.whole(), &cancelled)?;
                 match new {
                     Some(new) if turn.new.as_ref() == Some(&new) => self.proofs += 1,
                     Some(_) => self.proofs = 0,
@@ -300,9 +306,7 @@ impl Conversation {
             }
         };
         self.process(&tokens)?;
-        if self.session.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
+        self.session.check_cancel()?;
         self.fed.push(&text);
         self.prompt = Speed { tokens: tokens.len(), time: start.elapsed() };
         Ok(())

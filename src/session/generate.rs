@@ -55,18 +55,16 @@ impl Generation {
         if self.finish.is_some() {
             return Ok(None);
         }
-        let taken = match session.is_cancelled() {
-            true => Err(Error::Cancelled),
-            false => session.choose(sampler).and_then(|token| {
-                let ends = is_end(token);
-                if !ends || self.at_end == AtEnd::Process {
-                    session.follow(token, sampler)?;
-                    // Every token that the session processes counts as recent, whoever wrote it.
-                    sampler.accept(token);
-                }
-                Ok((token, ends))
-            }),
-        };
+        let chosen = session.check_cancel().and_then(|()| session.choose(sampler));
+        let taken = chosen.and_then(|token| {
+            let ends = is_end(token);
+            if !ends || self.at_end == AtEnd::Process {
+                session.follow(token, sampler)?;
+                // Every token that the session processes counts as recent, whoever wrote it.
+                sampler.accept(token);
+            }
+            Ok((token, ends))
+        });
         let (token, ends) = match taken {
             Ok(taken) => taken,
             Err(Error::Cancelled) => {
@@ -106,14 +104,17 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
-        // Clearing only once, here, preserves a cancel that arrives between two tokens.
-        self.begin();
         let mut generation = Generation::new(limit, AtEnd::Process);
-        while let Some(token) = generation.step(self, sampler, &is_end)? {
-            if !each(token) {
-                generation.stop();
+        let result = loop {
+            match generation.step(self, sampler, &is_end) {
+                Ok(Some(token)) if each(token) => {}
+                Ok(Some(_)) => generation.stop(),
+                Ok(None) => break Ok(generation.finish().unwrap_or(Finish::Stopped)),
+                Err(e) => break Err(e),
             }
-        }
-        Ok(generation.finish().unwrap_or(Finish::Stopped))
+        };
+        // Only once, here, so that a cancel between two tokens counts.
+        self.end();
+        result
     }
 }

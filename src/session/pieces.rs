@@ -79,6 +79,12 @@ impl Pieces<'_> {
     }
 }
 
+impl Drop for Pieces<'_> {
+    fn drop(&mut self) {
+        self.session.end();
+    }
+}
+
 impl Iterator for Pieces<'_> {
     type Item = Result<String>;
 
@@ -90,6 +96,29 @@ impl Iterator for Pieces<'_> {
 }
 
 impl Session {
+    /// Processes `text`, and returns its tokens, for [`Sampler::accept`]. At the start of a session
+    /// BOS comes first if the model expects it. With `special`, names of special tokens in the text
+    /// become those tokens. A cancel also ends the conversion into tokens.
+    ///
+    /// # Errors
+    /// Those of [`Session::feed`], and [`Error::Tokenizer`](crate::Error::Tokenizer).
+    pub fn feed_text(
+        &mut self,
+        language: &Language,
+        text: &str,
+        special: bool,
+    ) -> Result<Vec<u32>> {
+        self.call(|session| {
+            let stop = || session.is_cancelled();
+            let mut tokens = language.tokenizer().encode_until(text, special, &stop)?;
+            if session.position() == 0 {
+                tokens = language.begun(tokens);
+            }
+            session.go_on(&tokens)?;
+            Ok(tokens)
+        })
+    }
+
     /// Generates up to `limit` tokens as an iterator of text pieces: whole characters, never empty.
     /// A token that ends the text yields no text and is the last.
     ///
@@ -111,7 +140,6 @@ impl Session {
         language: &'a Language,
         limit: usize,
     ) -> Pieces<'a> {
-        self.begin();
         let speech = Speech::new(Generation::new(limit, AtEnd::Process));
         Pieces { session: self, sampler, language, speech }
     }

@@ -21,32 +21,29 @@ final class Handle: Sendable {
         _ = attamba_session_cancel(pointer)
     }
 
+    func clearCancel() {
+        _ = attamba_session_clear_cancel(pointer)
+    }
+
     /// Runs a blocking call on a thread of its own, because the threads of Swift's pool must not
     /// block. It is cancelled with its task.
     func work<T: Sendable>(_ call: @escaping @Sendable (OpaquePointer?) throws -> T) async throws -> T {
-        let ended = Flag()
+        let work = Work(self)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 DispatchQueue.global(qos: .userInitiated).async {
                     let result = Result {
-                        if ended.isCancelled {
+                        if work.isCancelled {
                             throw CancellationError()
                         }
                         return try call(self.pointer)
                     }
-                    ended.end()
+                    work.end()
                     continuation.resume(with: result)
                 }
             }
         } onCancel: {
-            ended.cancel()
-            // A call that is only just starting has nothing to cancel yet, hence the repetition.
-            DispatchQueue.global(qos: .userInitiated).async {
-                while !ended.isEnded {
-                    self.cancel()
-                    waitBriefly()
-                }
-            }
+            work.cancel()
         }
     }
 }

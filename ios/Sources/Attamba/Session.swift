@@ -121,9 +121,14 @@ public actor Session {
         return Session(number: UInt(bitPattern: fork))
     }
 
-    /// Stops the call in progress, if there is one.
+    /// Stops the call in progress, or, if there is none, the next one before it begins.
     public nonisolated func cancel() {
         handle.cancel()
+    }
+
+    /// Withdraws a `cancel` that no call has met.
+    public nonisolated func clearCancel() {
+        handle.clearCancel()
     }
 
     /// Computes nothing until `resume`: for an app in the background, which the system kills if it

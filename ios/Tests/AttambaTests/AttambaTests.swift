@@ -83,7 +83,45 @@ final class AttambaTests: XCTestCase {
         } catch let error as AttambaError {
             XCTAssertEqual(error.status, .cancelled)
         }
+        // The last ones may have come after the end.
+        session.clearCancel()
         try await session.feed("And then")
+    }
+
+    func testCancelBetweenTwoCallsEndsTheNextOne() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        session.cancel()
+        do {
+            try await session.feed("Once upon a time")
+            XCTFail("fed although cancelled")
+        } catch let error as AttambaError {
+            XCTAssertEqual(error.status, .cancelled)
+        }
+        session.cancel()
+        session.clearCancel()
+        try await session.feed("Once upon a time")
+    }
+
+    func testTasksCancelledAtAnyMomentLeaveTheSessionFree() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        try await session.feed("Once upon a time")
+        for round in 0..<60 {
+            let reader = Task {
+                for try await _ in session.generate(most: .max) {}
+            }
+            if round % 3 > 0 {
+                try await Task.sleep(nanoseconds: UInt64(round % 7) * 1_000_000)
+            }
+            reader.cancel()
+            _ = await reader.result
+            // The reader's end does not wait for that of the call.
+            while true {
+                do {
+                    try await session.feed("The session is free.")
+                    break
+                } catch let error as AttambaError where error.status == .busy {}
+            }
+        }
     }
 
     func testPauseHoldsBackAndResumeGoesOn() async throws {

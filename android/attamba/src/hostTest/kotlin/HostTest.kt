@@ -60,6 +60,7 @@ private class HostTest(private val file: File, private val folder: File) {
         test("cancelled during the answer", ::cancelled)
         test("cancelled during prefill", ::cancelledInThePrompt)
         test("cancelled at any moment", ::cancelledAtAnyMoment)
+        test("cancelled between two calls", ::cancelledBetweenCalls)
         test("closed during the answer", ::closedMeanwhile)
         test("closed by a slow collector", ::closedBySlowCollector)
         test("paused", ::paused)
@@ -219,6 +220,16 @@ private class HostTest(private val file: File, private val folder: File) {
             }
         }
         session.feed("The session is free.")
+    }
+
+    private suspend fun cancelledBetweenCalls() = withSession { session ->
+        session.cancel()
+        assertEquals(listOf(), session.chat("Hello!", 4).toList())
+        session.cancel()
+        session.clearCancel()
+        assertTrue(session.text("Hello!").isNotEmpty())
+        session.close()
+        assertEquals(Status.CLOSED, assertFailsWith<AttambaException> { session.cancel() }.status)
     }
 
     private suspend fun closedMeanwhile() {

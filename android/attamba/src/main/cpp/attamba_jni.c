@@ -575,7 +575,16 @@ NATIVE(void, sessionReset)(JNIEnv *env, jobject self, jlong session)
 NATIVE(void, sessionCancel)(JNIEnv *env, jobject self, jlong session)
 {
     (void)self;
-    failed(env, attamba_session_cancel(session_of(session)));
+    if (attamba_session_cancel(session_of(session)) != ATTAMBA_STATUS_OK) {
+        /* That one leaves no message; this one fails for the same reason. */
+        failed(env, attamba_session_clear_cancel(session_of(session)));
+    }
+}
+
+NATIVE(void, sessionClearCancel)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_clear_cancel(session_of(session)));
 }
 
 NATIVE(void, sessionPause)(JNIEnv *env, jobject self, jlong session)

@@ -79,6 +79,8 @@ internal object Native {
 
     external fun sessionCancel(session: Long)
 
+    external fun sessionClearCancel(session: Long)
+
     external fun sessionPause(session: Long)
 
     external fun sessionResume(session: Long)

@@ -65,8 +65,11 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /** A second session that continues from here. It takes as much memory. */
     public fun fork(): Session = Session(Native.sessionFork(handle.get()))
 
-    /** Stops the call in progress, if there is one. */
+    /** Stops the call in progress, or, if there is none, the next one before it begins. */
     public fun cancel(): Unit = Native.sessionCancel(handle.get())
+
+    /** Withdraws a [cancel] that no call has met. */
+    public fun clearCancel(): Unit = Native.sessionClearCancel(handle.get())
 
     /** Computes nothing until [resume]: for an app in the background. */
     public fun pause(): Unit = Native.sessionPause(handle.get())

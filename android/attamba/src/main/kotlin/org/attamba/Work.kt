@@ -1,24 +1,18 @@
 package org.attamba
 
-import java.util.concurrent.atomic.AtomicBoolean
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
-import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.coroutineScope
-import kotlinx.coroutines.delay
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
-
-/** Milliseconds between attempts to cancel a call that may only just be starting. */
-private const val LOOK = 2L
 
 /**
  * The text of a native call as a flow.
@@ -35,15 +29,15 @@ internal fun textFlow(handle: Handle, call: (TextSink) -> Int): Flow<String> =
 
 /** Runs a native call off the caller's thread; it is cancelled with the caller. */
 internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineScope {
-    val ended = AtomicBoolean(false)
-    val watcher = cancelWith(handle, ended)
+    val work = Work(handle)
+    val watcher = cancelWithScope(work)
     try {
         withContext(Dispatchers.IO) {
             try {
                 ensureActive()
                 call()
             } finally {
-                ended.set(true)
+                work.end()
             }
         }
     } catch (e: AttambaException) {
@@ -51,27 +45,49 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
         ensureActive()
         throw e
     } finally {
-        ended.set(true)
+        // It may not have begun.
+        work.end()
         watcher.cancel()
     }
 }
 
-/** Cancels the native call when the scope is cancelled, repeatedly until the call has ended. */
-private fun CoroutineScope.cancelWith(handle: Handle, ended: AtomicBoolean): Job =
+private fun CoroutineScope.cancelWithScope(work: Work): Job =
     launch(Dispatchers.Default, CoroutineStart.UNDISPATCHED) {
         try {
             awaitCancellation()
         } finally {
-            withContext(NonCancellable) {
-                while (!ended.get()) {
-                    try {
-                        Native.sessionCancel(handle.get())
-                    } catch (_: AttambaException) {
-                        // The session has been closed, which also cancels.
-                        return@withContext
-                    }
-                    delay(LOOK)
-                }
-            }
+            work.cancel()
         }
     }
+
+/** A native call, from before it begins. */
+private class Work(private val handle: Handle) {
+    private var ended = false
+    private var cancelled = false
+
+    @Synchronized
+    fun cancel() {
+        if (!ended) {
+            cancelled = true
+            unlessClosed { Native.sessionCancel(handle.get()) }
+        }
+    }
+
+    /** From here on it is not cancelled, and no cancel is left for the session's next call. */
+    @Synchronized
+    fun end() {
+        if (!ended && cancelled) {
+            unlessClosed { Native.sessionClearCancel(handle.get()) }
+        }
+        ended = true
+    }
+
+    /** A session that has been closed meanwhile has cancelled its calls. */
+    private fun unlessClosed(call: () -> Unit) {
+        try {
+            call()
+        } catch (e: AttambaException) {
+            if (e.status != AttambaException.Status.CLOSED) throw e
+        }
+    }
+}
