@@ -33,12 +33,10 @@ final class Handle: Sendable {
             try await withCheckedThrowingContinuation { continuation in
                 DispatchQueue.global(qos: .userInitiated).async {
                     let result = Result {
-                        if work.isCancelled {
-                            throw CancellationError()
-                        }
+                        try work.begin()
+                        defer { work.end() }
                         return try call(self.pointer)
                     }
-                    work.end()
                     continuation.resume(with: result)
                 }
             }

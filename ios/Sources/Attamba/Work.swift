@@ -6,18 +6,26 @@ final class Work: @unchecked Sendable {
     private let handle: Handle
     private let lock = NSLock()
     private var cancelled = false
-    private var ended = false
+    private var running = false
 
     init(_ handle: Handle) {
         self.handle = handle
     }
 
-    var isCancelled: Bool { locked { cancelled } }
+    /// From here on the session's next call is this one. Throws if it has been cancelled.
+    func begin() throws {
+        try locked {
+            if cancelled {
+                throw CancellationError()
+            }
+            running = true
+        }
+    }
 
     func cancel() {
         locked {
-            if !ended {
-                cancelled = true
+            cancelled = true
+            if running {
                 handle.cancel()
             }
         }
@@ -26,16 +34,16 @@ final class Work: @unchecked Sendable {
     /// From here on it is not cancelled, and no cancel is left for the session's next call.
     func end() {
         locked {
-            ended = true
-            if cancelled {
+            if running && cancelled {
                 handle.clearCancel()
             }
+            running = false
         }
     }
 
-    private func locked<T>(_ body: () -> T) -> T {
+    private func locked<T>(_ body: () throws -> T) rethrows -> T {
         lock.lock()
         defer { lock.unlock() }
-        return body()
+        return try body()
     }
 }

@@ -1,5 +1,6 @@
 package org.attamba
 
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
@@ -33,8 +34,8 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
     val watcher = cancelWithScope(work)
     try {
         withContext(Dispatchers.IO) {
+            work.begin()
             try {
-                ensureActive()
                 call()
             } finally {
                 work.end()
@@ -45,8 +46,6 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
         ensureActive()
         throw e
     } finally {
-        // It may not have begun.
-        work.end()
         watcher.cancel()
     }
 }
@@ -62,13 +61,22 @@ private fun CoroutineScope.cancelWithScope(work: Work): Job =
 
 /** A native call, from before it begins. */
 private class Work(private val handle: Handle) {
-    private var ended = false
+    private var running = false
     private var cancelled = false
+
+    /** From here on the session's next call is this one. Throws if it has been cancelled. */
+    @Synchronized
+    fun begin() {
+        if (cancelled) {
+            throw CancellationException("cancelled before the call began")
+        }
+        running = true
+    }
 
     @Synchronized
     fun cancel() {
-        if (!ended) {
-            cancelled = true
+        cancelled = true
+        if (running) {
             unlessClosed { Native.sessionCancel(handle.get()) }
         }
     }
@@ -76,10 +84,10 @@ private class Work(private val handle: Handle) {
     /** From here on it is not cancelled, and no cancel is left for the session's next call. */
     @Synchronized
     fun end() {
-        if (!ended && cancelled) {
+        if (cancelled) {
             unlessClosed { Native.sessionClearCancel(handle.get()) }
         }
-        ended = true
+        running = false
     }
 
     /** A session that has been closed meanwhile has cancelled its calls. */
