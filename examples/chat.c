@@ -37,7 +37,7 @@ static int fail(const char *what)
 int main(int argc, char **argv)
 {
     attamba_model *model;
-    attamba_session_options options = {sizeof options};
+    attamba_session_options options = ATTAMBA_INIT(attamba_session_options);
     char line[4096];
 
     if (argc != 2) {

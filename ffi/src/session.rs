@@ -156,6 +156,8 @@ pub struct SessionInfo {
     pub answer_tokens: u64,
     /// Seconds that they took.
     pub answer_seconds: f64,
+    /// Seed of the draws.
+    pub seed: u64,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid, a pair of 4 bytes and whole 8 bytes.
@@ -171,6 +173,7 @@ unsafe impl Versioned for SessionInfo {
         prompt_seconds: 0.0,
         answer_tokens: 0,
         answer_seconds: 0.0,
+        seed: 0,
     };
 }
 
@@ -293,6 +296,7 @@ pub unsafe extern "C" fn attamba_session_get_info(
                 value.answer_seconds = answer.time.as_secs_f64();
             }
             let inner = work.session()?;
+            value.seed = work.seed()?;
             value.position = inner.position();
             value.states = inner.ring().0 as u64;
             value.states_room = inner.ring().1 as u64;

@@ -96,6 +96,9 @@ impl Answer<'_> {
         let message = chat.as_written(turn.answer);
         chat.messages.push(message);
         chat.forget_larger(turn.geometry);
+        if self.finish == Some(Finish::StopText) {
+            chat.forget_turn(turn.before);
+        }
         chat.forget_oldest();
         chat.session.end();
     }
@@ -112,8 +115,8 @@ impl Iterator for Answer<'_> {
 impl Drop for Answer<'_> {
     fn drop(&mut self) {
         if let Some(turn) = &mut self.turn {
-            // The rest of a character that will not be completed.
-            turn.answer.push_str(turn.speech.flush());
+            // What waited for the rest of a character or of a stop text.
+            turn.answer.push_str(&turn.speech.flush());
         }
         self.settle();
     }

@@ -17,6 +17,8 @@ pub enum Finish {
     Stopped,
     /// Cancelled from another thread.
     Cancelled,
+    /// One of [`Sampling::stop`](crate::sample::Sampling::stop) was generated.
+    StopText,
 }
 
 /// What to do with a token that ends the text.
@@ -81,6 +83,12 @@ impl Generation {
     /// Ends the generation, if it has not ended.
     pub fn stop(&mut self) {
         self.finish.get_or_insert(Finish::Stopped);
+    }
+
+    /// Ends it because of its text.
+    #[cfg(feature = "text")]
+    pub fn stop_at_text(&mut self) {
+        self.finish = Some(Finish::StopText);
     }
 
     /// Why it ended; `None` while it is running.

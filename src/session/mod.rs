@@ -17,6 +17,8 @@ mod reach;
 mod sequence;
 mod shrink;
 mod snapshot;
+#[cfg(feature = "text")]
+mod stops;
 mod together;
 mod wish;
 

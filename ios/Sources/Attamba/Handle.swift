@@ -6,6 +6,7 @@ import Dispatch
 /// The library refuses closed handles, so a call that comes too late does no harm.
 final class Handle: Sendable {
     private let number: UInt
+    private let last = Last()
 
     var pointer: OpaquePointer? { OpaquePointer(bitPattern: number) }
 
@@ -15,6 +16,12 @@ final class Handle: Sendable {
 
     deinit {
         _ = attamba_session_close(pointer)
+    }
+
+    /// Why the last text ended.
+    var finish: Session.Finish? {
+        get { last.finish }
+        set { last.finish = newValue }
     }
 
     func cancel() {

@@ -63,6 +63,7 @@ internal object Native {
         options: LongArray,
         sampling: FloatArray?,
         biased: IntArray?,
+        stop: Array<ByteArray>?,
     ): Long
 
     external fun sessionLoad(
@@ -71,7 +72,17 @@ internal object Native {
         options: LongArray,
         sampling: FloatArray?,
         biased: IntArray?,
+        stop: Array<ByteArray>?,
     ): Long
+
+    /** The options of the session are not used. */
+    external fun sessionSetSampling(
+        session: Long,
+        options: LongArray,
+        sampling: FloatArray?,
+        biased: IntArray?,
+        stop: Array<ByteArray>?,
+    )
 
     external fun sessionClose(session: Long)
 
@@ -91,6 +102,11 @@ internal object Native {
 
     external fun sessionInstruct(session: Long, text: ByteArray)
 
+    /** Roles and texts in turn. */
+    external fun sessionBegin(session: Long, messages: Array<ByteArray>)
+
+    external fun sessionCount(session: Long, messages: Array<ByteArray>): Long
+
     external fun sessionChat(session: Long, message: ByteArray, most: Int, each: TextSink): Int
 
     external fun sessionUndo(session: Long): Boolean
@@ -109,7 +125,7 @@ internal object Native {
 
     external fun sessionRewind(session: Long, snapshot: Long)
 
-    /** position, states, state capacity, messages, tokens of the prompt, of the answer */
+    /** position, states, state capacity, messages, tokens of the prompt, of the answer, seed */
     external fun sessionInfo(session: Long): LongArray
 
     /** seconds for the prompt, for the answer */

@@ -21,7 +21,7 @@ import kotlinx.coroutines.withContext
  * The buffer is unbounded, so that the callback never waits for the collector: a collector that
  * closes the session waits for the callback. It holds no more text than the call's limit.
  */
-internal fun textFlow(handle: Handle, call: (TextSink) -> Int): Flow<String> =
+internal fun textFlow(handle: Handle, call: (TextSink) -> Unit): Flow<String> =
     channelFlow {
             val text = this
             working(handle) { call { utf8 -> text.trySend(utf8.utf8()).isSuccess } }
