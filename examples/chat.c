@@ -10,7 +10,7 @@
 
 static attamba_session *session;
 
-/* Ctrl-C stops the answer; this is the one function that a handler may call. */
+/* Ctrl-C stops the answer. */
 static void interrupt(int signal)
 {
     (void)signal;
@@ -37,7 +37,7 @@ static int fail(const char *what)
 int main(int argc, char **argv)
 {
     attamba_model *model;
-    attamba_session_options options = ATTAMBA_INIT(attamba_session_options);
+    attamba_session_options options = {sizeof options};
     char line[4096];
 
     if (argc != 2) {

@@ -101,12 +101,13 @@ fn scale(row: vec2<u32>, side: u32, place: KvHead) -> f32 {
     return 1.0;
 }
 
-fn pair(place: u32, number: u32) -> vec2<f32> {
+// Pair `i` of the row whose first pair is `row`.
+fn pair(place: u32, row: u32, i: u32) -> vec2<f32> {
     if place == RING {
-        return ring_pair(number);
+        return ring_pair(row, i);
     }
     // The second word is unused if a pair is one word.
-    let at = number * KV_WORDS;
+    let at = (row + i) * KV_WORDS;
     let second = at + KV_WORDS - 1u;
     if place == BLOCK {
         return kv_unpack(block[at], block[second]);
@@ -120,6 +121,58 @@ fn sum_of_groups(i: u32) -> Heads {
         sum += sums[group * HEAD_DIM + i];
     }
     return sum;
+}
+
+// Rows of the ring in `count` runs from word `first` on: they come before all others.
+fn rows_of_ring(first: u32, count: u32) -> u32 {
+    var rows = 0u;
+    for (var run = 0u; run < count; run++) {
+        let at = first + 4u * run;
+        if arena[at] != RING {
+            break;
+        }
+        rows += arena[at + 3u];
+    }
+    return rows;
+}
+
+// Indices of the values that number `i` of a step of the rotation joins, `half` apart.
+fn joined(i: u32, half: u32) -> vec2<u32> {
+    let first = i / half * 2u * half + i % half;
+    return vec2(first, first + half);
+}
+
+// Multiply by the Hadamard matrix of a head's width, over its square root: its own inverse.
+fn rotate_queries(index: u32) {
+    for (var half = 1u; half < HEAD_DIM; half *= 2u) {
+        for (var i = index; i < HEAD_DIM / 2u; i += TILE) {
+            let at = joined(i, half);
+            let both = array(queries[at.x], queries[at.y]);
+            queries[at.x] = both[0] + both[1];
+            queries[at.y] = both[0] - both[1];
+        }
+        workgroupBarrier();
+    }
+    for (var i = index; i < HEAD_DIM; i += TILE) {
+        queries[i] *= inverseSqrt(f32(HEAD_DIM));
+    }
+    workgroupBarrier();
+}
+
+fn rotate_sums(index: u32) {
+    for (var half = 1u; half < HEAD_DIM; half *= 2u) {
+        for (var i = index; i < SUMS / 2u; i += TILE) {
+            let at = joined(i, half);
+            let both = array(sums[at.x], sums[at.y]);
+            sums[at.x] = both[0] + both[1];
+            sums[at.y] = both[0] - both[1];
+        }
+        workgroupBarrier();
+    }
+    for (var i = index; i < SUMS; i += TILE) {
+        sums[i] *= inverseSqrt(f32(HEAD_DIM));
+    }
+    workgroupBarrier();
 }
 
 @compute @workgroup_size(TILE)
@@ -164,8 +217,19 @@ fn main(
     var weight = Heads();
     workgroupBarrier();
 
-    for (var first = begin; first < end; first += TILE) {
-        let tile = min(TILE, end - first);
+    // Rotated rows, which come first, are attended to with rotated queries.
+    var rotated = begin;
+    if RING_ROTATED {
+        rotated = clamp(rows_of_ring(runs, arena[seen + 1u]), begin, end);
+        if rotated > begin {
+            rotate_queries(index);
+        }
+    }
+    var next = begin;
+    while next < end {
+        let first = next;
+        let tile = min(TILE, select(end, rotated, first < rotated) - first);
+        next += tile;
         var score = Heads(LEAST);
         var value_scale = 0.0;
         if index < tile {
@@ -173,7 +237,7 @@ fn main(
             let key = first_pair(row, kv_head, place);
             score = Heads();
             for (var i = 0u; i < HEAD_DIM / 2u; i++) {
-                let k = pair(row.x, key + i);
+                let k = pair(row.x, key, i);
                 score += queries[2u * i] * k.x + queries[2u * i + 1u] * k.y;
             }
             score *= scale(row, 0u, place);
@@ -203,7 +267,7 @@ fn main(
                 var a = sums[at] * kept;
                 var b = sums[at + 1u] * kept;
                 for (var r = group; r < tile; r += GROUPS) {
-                    let v = pair(places[r].x, places[r].y + i);
+                    let v = pair(places[r].x, places[r].y, i);
                     a += shares[r] * v.x;
                     b += shares[r] * v.y;
                 }
@@ -212,6 +276,12 @@ fn main(
             }
         }
         workgroupBarrier();
+        if RING_ROTATED && next == rotated {
+            rotate_sums(index);
+            if next < end {
+                rotate_queries(index);
+            }
+        }
     }
 
     for (var h = 0u; h < count; h++) {

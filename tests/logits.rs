@@ -54,9 +54,9 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
                         ));
                     }
                 };
-                splits.into_iter().for_each(|split| check(tokens.len(), split));
+                run.splits(splits).into_iter().for_each(|split| check(tokens.len(), split));
                 check(1, Split::Whole);
-                check(2, Split::Whole);
+                run.splits([Split::Whole]).into_iter().for_each(|split| check(2, split));
             }
         }
     }
@@ -104,6 +104,12 @@ fn a_custom_family() {
 #[test]
 fn memory_by_head() {
     compare(&["by head"], KvType::F32, FLOATS, 60);
+}
+
+#[test]
+fn keys_and_values_in_four_bits() {
+    // A value that is rounded otherwise is off by an eighth of the largest.
+    compare(&["int4"], KvType::F16, BLOCKS, 30);
 }
 
 #[test]

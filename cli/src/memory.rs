@@ -216,13 +216,9 @@ fn cell(args: &Args, variant: &Variant, tokens: u64) -> Result<Cell> {
 /// A session in a process of its own, so that nothing else counts.
 fn measure(args: &Args, variant: &Variant, tokens: u64) -> Result<Measured> {
     let program = std::env::current_exe().context("this program can't be found")?;
-    let kv = match args.kv {
-        Kv::F32 => "f32",
-        Kv::F16 => "f16",
-        Kv::Int8 => "int8",
-    };
+    let kv = attamba::KvType::from(args.kv).to_string();
     let mut command = Command::new(program);
-    command.args(["memory", "--kv", kv, "--engine", "cpu", "-m"]).arg(&variant.path);
+    command.args(["memory", "--kv", &kv, "--engine", "cpu", "-m"]).arg(&variant.path);
     if args.model.file.no_mmap {
         command.arg("--no-mmap");
     }

@@ -5,6 +5,8 @@ use attamba::Error;
 use attamba::sample::{Sampler, Sampling, Stage};
 use attamba::text::Tokenizer;
 use clap::Args;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 
 /// How tokens are chosen. Options not given have the subcommand's defaults.
 #[derive(Args, Clone, Debug)]
@@ -80,8 +82,14 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// A sampler for a vocabulary of `vocab` entries; in a `chat` DRY is on by default.
-    pub fn sampler(&self, vocab: usize, tokenizer: &Tokenizer, chat: bool) -> Result<Sampler> {
+    /// A sampler for a vocabulary of `vocab` entries, and its seed; in a `chat` DRY is on by
+    /// default.
+    pub fn sampler(
+        &self,
+        vocab: usize,
+        tokenizer: &Tokenizer,
+        chat: bool,
+    ) -> Result<(Sampler, u64)> {
         if let Some(&(token, _)) = self.bias.iter().find(|(token, _)| *token as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab }.into());
         }
@@ -114,10 +122,11 @@ impl SamplingArgs {
             s.stages = names.map(str::parse::<Stage>).collect::<attamba::Result<_>>()?;
         }
         s.bias.clone_from(&self.bias);
-        s.seed = self.seed;
-        let sampler = Sampler::new(s)?;
-        log::info!("seed {}", sampler.seed());
-        Ok(sampler)
+        // The keys of a hasher are the randomness that the standard library provides.
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        log::info!("seed {seed}");
+        s.seed = seed;
+        Ok((Sampler::new(s)?, seed))
     }
 }
 

@@ -15,6 +15,9 @@ pub enum Kv {
     F16,
     /// Chunk states in int8, the window in half precision.
     Int8,
+    /// Chunk states in four bits, rotated within heads of 32, 64, 128 or 256 values; the window in
+    /// half precision.
+    Int4,
 }
 
 impl From<Kv> for KvType {
@@ -23,6 +26,7 @@ impl From<Kv> for KvType {
             Kv::F16 => KvType::F16,
             Kv::F32 => KvType::F32,
             Kv::Int8 => KvType::I8,
+            Kv::Int4 => KvType::I4,
         }
     }
 }
@@ -34,11 +38,18 @@ pub struct KvByHead {
     far: Option<Kv>,
 }
 
+impl KvByHead {
+    /// `options` with these types where they are given.
+    pub fn apply(self, options: Options) -> Options {
+        options.with_kv(self.near.map(KvType::from)).with_far_kv(self.far.map(KvType::from))
+    }
+}
+
 /// `f16`, or `far=int8,near=f16`, or one of the two.
-fn kv_by_head(text: &str) -> Result<KvByHead, String> {
+pub fn kv_by_head(text: &str) -> Result<KvByHead, String> {
     let kv = |name: &str| {
         Kv::from_str(name, false)
-            .map_err(|_| format!("{name:?} where f16, f32 or int8 is expected"))
+            .map_err(|_| format!("{name:?} where f16, f32, int8 or int4 is expected"))
     };
     if !text.contains('=') {
         return Ok(KvByHead { near: Some(kv(text)?), far: None });
@@ -65,8 +76,8 @@ pub struct MemoryArgs {
     /// Chunk states per layer, including the sink [default: the training context]
     #[arg(long, value_name = "STATES", value_parser = crate::number::count)]
     pub ring: Option<usize>,
-    /// How keys and values are stored: f16, f32 or int8, or different for heads that see far, such
-    /// as far=int8,near=f16 [default: f16; int8 where only that fits the budget]
+    /// How keys and values are stored: f16, f32, int8 or int4, or different for heads that see far,
+    /// such as far=int4,near=int8 [default: f16; fewer bits where only these fit the budget]
     #[arg(long, value_parser = kv_by_head, value_name = "TYPE")]
     pub kv: Option<KvByHead>,
     /// KV heads that see far, the first ones of the model's profile; 0 for none [default: those
@@ -117,10 +128,8 @@ impl MemoryArgs {
             EvictionName::Thin => Eviction::Thin,
         };
         let kv = self.kv.unwrap_or_default();
-        Options::default()
+        kv.apply(Options::default())
             .with_budget(budget)
-            .with_kv(kv.near.map(KvType::from))
-            .with_far_kv(kv.far.map(KvType::from))
             .with_far(self.far)
             .with_near(self.near)
             .with_horizon(self.horizon)
@@ -152,6 +161,7 @@ mod tests {
         assert_eq!(kv_by_head("int8"), both(Some(Kv::Int8), None));
         assert_eq!(kv_by_head("far=int8"), both(None, Some(Kv::Int8)));
         assert_eq!(kv_by_head("far=int8,near=f16"), both(Some(Kv::F16), Some(Kv::Int8)));
+        assert_eq!(kv_by_head("near=int8,far=int4"), both(Some(Kv::Int8), Some(Kv::Int4)));
         for wrong in ["", "f17", "far=", "middle=f16", "far=int8;near=f16", "f16,far=int8"] {
             assert!(kv_by_head(wrong).is_err(), "{wrong}");
         }

@@ -27,8 +27,6 @@ mod model;
 
 mod session;
 
-mod cancel;
-
 mod chat;
 
 mod generate;

@@ -29,10 +29,14 @@ struct Given {
 fn given() -> &'static Given {
     static GIVEN: OnceLock<Given> = OnceLock::new();
     GIVEN.get_or_init(|| {
-        let engine = Sizes { layers: 1, vocab: 20, ..Sizes::default() }.engine(1, 1);
+        let engine = Sizes { layers: 1, heads: 1, kv_heads: 1, vocab: 20, ..Sizes::default() }.engine(1, 1);
         let path =
             std::env::temp_dir().join(format!("attamba-fuzz-{}.session", std::process::id()));
-        let kinds = [(KvType::F16, Eviction::Drop), (KvType::I8, Eviction::Thin)];
+        let kinds = [
+            (KvType::F16, Eviction::Drop),
+            (KvType::I8, Eviction::Thin),
+            (KvType::I4, Eviction::Drop),
+        ];
         let saved = kinds.map(|(kv, eviction)| {
             let budget = Budget::States(5);
             let options = Options::default().with_budget(budget).with_kv(kv).with_eviction(eviction);

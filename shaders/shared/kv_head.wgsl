@@ -2,14 +2,14 @@
 
 struct KvHead {
     schedule: u32,
-    // 0 if the ring has the type of the window, 1 if it is in 8-bit integers.
+    // 0 if the ring has the type of the window, 1 if it is in 8-bit integers, 2 if in 4-bit ones.
     kind: u32,
-    // First pair of its keys, and pairs from these to its values. An integer ring counts two pairs
-    // per word.
+    // First pair of its keys, and pairs from these to its values. A ring of 8-bit integers counts
+    // two pairs per word, one of 4-bit integers four.
     ring_at: u32,
     values_after: u32,
     // First word of the scales of its keys, and words from these to those of its values; none
-    // unless the ring is in integers.
+    // unless the ring is in 8-bit integers.
     scales_at: u32,
     scales_after: u32,
 }

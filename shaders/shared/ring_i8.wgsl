@@ -3,11 +3,14 @@
 
 alias RingWord = u32;
 
+const RING_ROTATED = false;
+
 fn ring_row_pairs() -> u32 {
     return 2u * ((HEAD_DIM + 3u) / 4u);
 }
 
-fn ring_pair(number: u32) -> vec2<f32> {
+fn ring_pair(row: u32, i: u32) -> vec2<f32> {
+    let number = row + i;
     let values = vec4<f32>(unpack4xI8(ring[number / 2u]));
     return select(values.xy, values.zw, (number & 1u) != 0u);
 }

@@ -2,12 +2,14 @@
 
 alias RingWord = KvWord;
 
+const RING_ROTATED = false;
+
 fn ring_row_pairs() -> u32 {
     return HEAD_DIM / 2u;
 }
 
-fn ring_pair(number: u32) -> vec2<f32> {
-    let at = number * KV_WORDS;
+fn ring_pair(row: u32, i: u32) -> vec2<f32> {
+    let at = (row + i) * KV_WORDS;
     return kv_unpack(ring[at], ring[at + KV_WORDS - 1u]);
 }
 

@@ -15,7 +15,13 @@ pub enum KvType {
     /// Chunk states in integers of eight bits, with a scale for the key and one for the value of
     /// each head; the window in half precision.
     I8,
+    /// Chunk states in integers of four bits, rotated within a head, with a scale per 32 values; the
+    /// window in half precision. For heads of 32, 64, 128 or 256 values.
+    I4,
 }
+
+/// Widths of the heads that [`KvType::I4`] stores: a rotation wants a power of two, a scale 32 values.
+pub(crate) const INT4_WIDTHS: [usize; 4] = [32, 64, 128, 256];
 
 impl std::fmt::Display for KvType {
     /// `f16`
@@ -24,6 +30,7 @@ impl std::fmt::Display for KvType {
             KvType::F32 => "f32",
             KvType::F16 => "f16",
             KvType::I8 => "int8",
+            KvType::I4 => "int4",
         })
     }
 }
@@ -32,15 +39,22 @@ impl KvType {
     /// Bytes of a key or a value in the ring, for a head of width `head_dim`, not counting its
     /// scale.
     pub(crate) fn ring_row(self, head_dim: usize) -> u64 {
-        head_dim as u64
-            * match self {
-                KvType::F32 => 4,
-                KvType::F16 => 2,
-                KvType::I8 => 1,
-            }
+        let values = head_dim as u64;
+        match self {
+            KvType::F32 => 4 * values,
+            KvType::F16 => 2 * values,
+            KvType::I8 => values,
+            // Blocks of 32 values and a scale in f16.
+            KvType::I4 => values / 32 * (16 + 2),
+        }
     }
 
-    /// Bytes of the scale of a key or a value in the ring.
+    /// Whether heads of this width can be stored so.
+    pub(crate) fn stores(self, head_dim: usize) -> bool {
+        self != KvType::I4 || INT4_WIDTHS.contains(&head_dim)
+    }
+
+    /// Bytes of the scale of a key or a value in the ring, if it is stored apart.
     pub(crate) fn scale(self) -> u64 {
         if self == KvType::I8 { 4 } else { 0 }
     }
@@ -48,7 +62,7 @@ impl KvType {
     /// Bytes of a key or a value in the window.
     pub(crate) fn window_row(self, head_dim: usize) -> u64 {
         match self {
-            KvType::I8 => KvType::F16.ring_row(head_dim),
+            KvType::I8 | KvType::I4 => KvType::F16.ring_row(head_dim),
             other => other.ring_row(head_dim),
         }
     }
@@ -69,12 +83,20 @@ pub enum RingKind {
     Plain = 0,
     /// In 8-bit integers, with scales.
     Short = 1,
+    /// In 4-bit integers, rotated, with scales within the rows.
+    Nibbles = 2,
+}
+
+impl RingKind {
+    /// All of them, by their numbers.
+    pub const ALL: [RingKind; 3] = [RingKind::Plain, RingKind::Short, RingKind::Nibbles];
 }
 
 impl From<KvType> for RingKind {
     fn from(kv: KvType) -> RingKind {
         match kv {
             KvType::I8 => RingKind::Short,
+            KvType::I4 => RingKind::Nibbles,
             KvType::F32 | KvType::F16 => RingKind::Plain,
         }
     }

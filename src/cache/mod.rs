@@ -20,6 +20,7 @@ mod tables;
 mod visibility;
 
 pub use image::{HeadRows, Remap, Stretch};
+pub(crate) use layout::INT4_WIDTHS;
 pub use layout::{Class, KvType, LayerShape, Layout, RingKind};
 pub use policy::Eviction;
 pub use schedule::{MOST_CHUNK, Plan};

@@ -32,6 +32,7 @@ impl Answer<'_> {
         message: String,
         limit: usize,
     ) -> Result<Answer<'_>> {
+        chat.session.begin();
         let (before, geometry) = (chat.messages.len(), chat.session.geometry());
         chat.checkpoint();
         chat.messages.push(Message::user(message));
@@ -47,9 +48,8 @@ impl Answer<'_> {
                 Ok(Answer { chat, turn: Some(turn), finish: None })
             }
             Err(e) => {
-                let back = chat.take_back(before, geometry);
-                chat.session.end();
-                back.and(Err(e))
+                chat.take_back(before, geometry)?;
+                Err(e)
             }
         }
     }
@@ -70,9 +70,8 @@ impl Answer<'_> {
             Err(e) => {
                 let Turn { before, geometry, .. } = *turn;
                 self.turn = None;
-                let back = self.chat.take_back(before, geometry);
-                self.chat.session.end();
-                return back.and(Err(e));
+                self.chat.take_back(before, geometry)?;
+                return Err(e);
             }
         }
         Ok(self.turn.as_ref().map(|turn| &turn.answer[from..]))
@@ -96,11 +95,7 @@ impl Answer<'_> {
         let message = chat.as_written(turn.answer);
         chat.messages.push(message);
         chat.forget_larger(turn.geometry);
-        if self.finish == Some(Finish::StopText) {
-            chat.forget_turn(turn.before);
-        }
         chat.forget_oldest();
-        chat.session.end();
     }
 }
 
@@ -115,8 +110,8 @@ impl Iterator for Answer<'_> {
 impl Drop for Answer<'_> {
     fn drop(&mut self) {
         if let Some(turn) = &mut self.turn {
-            // What waited for the rest of a character or of a stop text.
-            turn.answer.push_str(&turn.speech.flush());
+            // The rest of a character that will not be completed.
+            turn.answer.push_str(turn.speech.flush());
         }
         self.settle();
     }

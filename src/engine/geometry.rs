@@ -1,6 +1,6 @@
 //! What determines the memory of a state.
 
-use crate::cache::{Class, Eviction, KvType, LayerShape, Layout, MOST_RING, Plan};
+use crate::cache::{Class, Eviction, INT4_WIDTHS, KvType, LayerShape, Layout, MOST_RING, Plan};
 use crate::error::{Error, Result};
 use crate::model::{LayerSpec, ModelSpec};
 
@@ -77,6 +77,7 @@ impl Geometry {
             return Err(Error::OutOfMemory { bytes, what: "the ring of chunk states" });
         }
         self.check_far(spec)?;
+        check_types(spec, kv, far.map_or(kv, |far| far.kv))?;
         let (plans, far_plans) = (spec.plans(chunk)?, spec.plans(spec.chunks.far_length)?);
         let mut classes = Vec::with_capacity(spec.layers.len());
         for (layer, of) in spec.layers.iter().enumerate() {
@@ -154,16 +155,29 @@ impl Geometry {
                 format!("is {}; the model's profile lists {known}", far.heads),
             ));
         }
-        check_types(self.kv, far.kv)
+        Ok(())
     }
 }
 
 /// Checks that heads which see near and heads which see far can store keys and values so: their
-/// windows have one type.
+/// windows have one type, and both types store heads of this width.
 ///
 /// # Errors
-/// [`Error::Argument`] if one is in single precision and the other is not.
-pub(crate) fn check_types(near: KvType, far: KvType) -> Result<()> {
+/// [`Error::Argument`] if one is in single precision and the other is not, or one is in four bits and
+/// the model's heads are too narrow, too wide or no power of two.
+pub(crate) fn check_types(spec: &ModelSpec, near: KvType, far: KvType) -> Result<()> {
+    for kv in [near, far] {
+        let mut layers = spec.layers.iter().enumerate();
+        if let Some((layer, of)) = layers.find(|(_, of)| !kv.stores(of.head_dim)) {
+            let width = of.head_dim;
+            return Err(Error::argument(
+                "the type of keys and values",
+                format!(
+                    "is {kv}, for heads of {INT4_WIDTHS:?} values; those of layer {layer} have {width}"
+                ),
+            ));
+        }
+    }
     if (far == KvType::F32) == (near == KvType::F32) {
         return Ok(());
     }

@@ -5,6 +5,7 @@ mod geometry;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
 mod handle;
+mod nibbles;
 #[cfg(any(feature = "gpu", feature = "internals"))]
 mod or_cpu;
 mod rotary;

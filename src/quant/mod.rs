@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use block::{read_blocks, write_blocks};
 
 pub(crate) use k_scales::k_scale_min;
+pub(crate) use q4_0::quantize as quantize_q4_0;
 
 /// Element type of a tensor, with its number in GGUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

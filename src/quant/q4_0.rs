@@ -20,7 +20,7 @@ pub(super) fn dequantize(block: &[u8; 18], out: &mut [f32; 32]) {
     }
 }
 
-pub(super) fn quantize(values: &[f32; 32], block: &mut [u8; 18]) {
+pub(crate) fn quantize(values: &[f32; 32], block: &mut [u8; 18]) {
     let magnitude = max_abs(values);
     let largest = values.iter().copied().find(|v| v.abs() == magnitude).unwrap_or(magnitude);
     let d = largest / -8.0;

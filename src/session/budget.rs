@@ -37,6 +37,7 @@ impl Options {
                 format!("is {window} tokens; the maximum is {MOST_WINDOW}"),
             ));
         }
+        check_types(spec, trained.kv, trained.kv)?;
         let like = Geometry { window, chunk, eviction: self.eviction, ..trained };
         let of = |ring| Geometry { ring, ..like };
         let context = spec.context as u64;
@@ -102,7 +103,7 @@ impl Options {
             let near = self.kv.unwrap_or(kv);
             (near, self.far_kv.unwrap_or(near))
         });
-        kv.iter().try_for_each(|(near, far)| check_types(*near, *far))?;
+        kv.iter().try_for_each(|(near, far)| check_types(spec, *near, *far))?;
         let near = self.near.unwrap_or(profile.near_window as u64);
         let wish = Wish { like, kv, far, exactly: self.far.is_some(), near, horizon };
         Ok((far > 0).then_some(wish))

@@ -17,8 +17,6 @@ pub enum Finish {
     Stopped,
     /// Cancelled from another thread.
     Cancelled,
-    /// One of [`Sampling::stop`](crate::sample::Sampling::stop) was generated.
-    StopText,
 }
 
 /// What to do with a token that ends the text.
@@ -57,16 +55,18 @@ impl Generation {
         if self.finish.is_some() {
             return Ok(None);
         }
-        let chosen = session.check_cancel().and_then(|()| session.choose(sampler));
-        let taken = chosen.and_then(|token| {
-            let ends = is_end(token);
-            if !ends || self.at_end == AtEnd::Process {
-                session.follow(token, sampler)?;
-                // Every token that the session processes counts as recent, whoever wrote it.
-                sampler.accept(token);
-            }
-            Ok((token, ends))
-        });
+        let taken = match session.is_cancelled() {
+            true => Err(Error::Cancelled),
+            false => session.choose(sampler).and_then(|token| {
+                let ends = is_end(token);
+                if !ends || self.at_end == AtEnd::Process {
+                    session.follow(token, sampler)?;
+                    // Every token that the session processes counts as recent, whoever wrote it.
+                    sampler.accept(token);
+                }
+                Ok((token, ends))
+            }),
+        };
         let (token, ends) = match taken {
             Ok(taken) => taken,
             Err(Error::Cancelled) => {
@@ -83,12 +83,6 @@ impl Generation {
     /// Ends the generation, if it has not ended.
     pub fn stop(&mut self) {
         self.finish.get_or_insert(Finish::Stopped);
-    }
-
-    /// Ends it because of its text.
-    #[cfg(feature = "text")]
-    pub fn stop_at_text(&mut self) {
-        self.finish = Some(Finish::StopText);
     }
 
     /// Why it ended; `None` while it is running.
@@ -112,17 +106,14 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
+        // Clearing only once, here, preserves a cancel that arrives between two tokens.
+        self.begin();
         let mut generation = Generation::new(limit, AtEnd::Process);
-        let result = loop {
-            match generation.step(self, sampler, &is_end) {
-                Ok(Some(token)) if each(token) => {}
-                Ok(Some(_)) => generation.stop(),
-                Ok(None) => break Ok(generation.finish().unwrap_or(Finish::Stopped)),
-                Err(e) => break Err(e),
+        while let Some(token) = generation.step(self, sampler, &is_end)? {
+            if !each(token) {
+                generation.stop();
             }
-        };
-        // Only once, here, so that a cancel between two tokens counts.
-        self.end();
-        result
+        }
+        Ok(generation.finish().unwrap_or(Finish::Stopped))
     }
 }

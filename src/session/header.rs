@@ -6,7 +6,7 @@
 //! | magic `attamba` and a zero byte | 8 |
 //! | version, 5 | 8 |
 //! | fingerprint of the model | 16 |
-//! | chunk, window, ring; 0, 1, 2 for keys and values in f32, f16, int8; 0, 1 for drop, thin | 5 × 8 |
+//! | chunk, window, ring; 0 to 3 for keys and values in f32, f16, int8, int4; 0, 1 for drop, thin | 5 × 8 |
 //! | KV heads that see far, their ring, and their type of keys and values; zeros if there are none | 3 × 8 |
 //! | tokens that the other heads keep as long as those can shrink | 8 |
 //! | position | 8 |
@@ -51,7 +51,7 @@ pub(super) struct Header {
 pub(super) struct Numbers([u64; GEOMETRY]);
 
 /// Types of keys and values, by their numbers.
-const KV_TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::I8];
+const KV_TYPES: [KvType; 4] = [KvType::F32, KvType::F16, KvType::I8, KvType::I4];
 
 impl From<Geometry> for Numbers {
     fn from(geometry: Geometry) -> Numbers {

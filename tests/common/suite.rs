@@ -46,6 +46,10 @@ pub struct Run {
     pub ring: Option<usize>,
     /// How many heads see far, and how many states those keep.
     pub far: Option<[usize; 2]>,
+    /// Whether heads that see near, and those that see far, keep four bits.
+    pub int4: [bool; 2],
+    /// Tokens of a block, if it matters: keys and values are rounded to four bits after it.
+    pub block: Option<usize>,
     /// `[tokens][vocab]`
     pub logits: Vec<f32>,
 }
@@ -54,7 +58,8 @@ impl Run {
     /// The options of a session that remembers what the reference did, over `tokens` tokens.
     pub fn options(&self, spec: &ModelSpec, tokens: usize, kv: KvType) -> Options {
         let budget = Budget::States(self.ring.unwrap_or(tokens));
-        let options = Options::default().with_budget(budget).with_kv(kv);
+        let [near, far] = self.int4.map(|int4| if int4 { KvType::I4 } else { kv });
+        let options = Options::default().with_budget(budget).with_kv(near).with_far_kv(far);
         let Some([heads, ring]) = self.far else { return options };
         let tokens_in = |states: usize, chunk: usize| Some((states * chunk) as u64);
         options
@@ -64,11 +69,19 @@ impl Run {
     }
 }
 
+impl Run {
+    /// The ways to split the tokens: those given, unless the logits depend on it.
+    pub fn splits<const N: usize>(&self, any: [Split; N]) -> Vec<Split> {
+        self.block.map_or(any.to_vec(), |block| vec![Split::Blocks(block)])
+    }
+}
+
 /// How a sequence is split into calls.
 #[derive(Clone, Copy, Debug)]
 pub enum Split {
     Whole,
     Ones,
+    Blocks(usize),
     /// Pieces of random sizes, mostly small.
     Pieces(u64),
 }
@@ -78,6 +91,7 @@ impl Split {
         match self {
             Split::Whole => vec![len],
             Split::Ones => vec![1; len],
+            Split::Blocks(size) => (0..len).step_by(size).map(|at| size.min(len - at)).collect(),
             Split::Pieces(seed) => {
                 let mut numbers = Numbers::new(seed);
                 let mut sizes = Vec::new();
@@ -132,7 +146,9 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
         let number = |value: &Value| value.as_u64().map(|n| n as usize);
         let far = Some([number(&run["far"][0]), number(&run["far"][1])]);
         let far = far.and_then(|[heads, ring]| Some([heads?, ring?]));
-        Run { ring: number(&run["ring"]), far, logits }
+        let int4 = [0, 1].map(|i| run["int4"][i].as_bool().unwrap());
+        let block = number(&run["block"]);
+        Run { ring: number(&run["ring"]), far, int4, block, logits }
     });
     let range = |ends: &Value| -> Range<usize> {
         let [start, end] = [0, 1].map(|i| ends[i].as_u64().unwrap() as usize);

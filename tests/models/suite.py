@@ -221,6 +221,31 @@ def by_head_cases():
         )
 
 
+def int4_cases():
+    """Models some of whose heads keep four bits: heads that see near, far, or all; rings full and not."""
+    rng = np.random.default_rng(20261129)
+    for number in range(30):
+        sizes = random_sizes(rng, FLOATS[number % len(FLOATS)], number % 2 == 0)
+        sizes["d"], heads = [(64, 2), (64, 1), (128, 4), (128, 2), (128, 1), (96, 3)][number % 6]
+        shares = sizes["arch"] == "llama" or sizes["projected"]
+        sizes.update(heads=heads, kv_heads=1 if shares and number % 3 == 0 else heads)
+        all_heads = sizes["layers"] * sizes["kv_heads"]
+        far = [int(rng.integers(1, all_heads + 1)), int(rng.integers(64, 120))] if number % 5 else None
+        yield dict(
+            name=f"int4 {number:02} {sizes} {far}",
+            file=f"int4-{number:02}.gguf",
+            kind="int4",
+            tokens=[int(t) for t in rng.integers(sizes["vocab"], size=int(rng.integers(60, 200)))],
+            rings=[1, 20] if far is None or sizes["arch"] == "llama" else [1],
+            far=far,
+            block=[1, 7][number % 2],
+            # One of both, of those that see near and of those that see far, is always in four bits.
+            int4=[(True, True), (True, False), (False, True)][number % 3] if far else (True, True),
+            sizes=sizes,
+            profile=dict(far_heads=[int(n) for n in rng.permutation(all_heads)], far_length=1),
+        )
+
+
 def write_profile(writer, arch, profile):
     writer.add_array(f"{arch}.memory.far_heads", profile["far_heads"])
     writer.add_uint32(f"{arch}.chunk.far_length", profile["far_length"])
@@ -239,19 +264,21 @@ def judge(case):
 
         reference.make(path, 7, sizes, more_keys)
     runs, far, mass = [], case.pop("far", None), None
+    int4, block = case.pop("int4", (False, False)), case.pop("block", None)
     for ring in case.pop("rings"):
         name = f"{case['file']}.{ring}.f32"
         watch = []
         if ring is None:
             mass = Mass(path, case)
             watch = [mass]
-        reference.logits(path, case["tokens"], ring, far, *watch).astype("<f4").tofile(os.path.join(folder, name))
-        runs.append(dict(ring=ring, far=far, logits=name))
+        logits = reference.logits(path, case["tokens"], ring, far, *watch, int4=int4, block=block or 1)
+        logits.astype("<f4").tofile(os.path.join(folder, name))
+        runs.append(dict(ring=ring, far=far, int4=int4, block=block, logits=name))
     return dict(case, runs=runs, mass=mass and mass.done())
 
 
 with open(os.path.join(folder, "given.json")) as given:
-    cases = json.load(given) + list(random_cases()) + list(toy_cases()) + list(by_head_cases())
+    cases = json.load(given) + list(random_cases()) + list(toy_cases()) + list(by_head_cases()) + list(int4_cases())
 # The longest first, so that no process is left with one at the end.
 cases.sort(key=lambda case: -len(case["tokens"]))
 with multiprocessing.get_context("fork").Pool() as pool:

@@ -8,6 +8,7 @@ mod report;
 use crate::common::{self, EngineArgs, ModelArgs};
 use crate::facts;
 use crate::facts::needle::Haystack;
+use crate::session_args::{KvByHead, kv_by_head};
 use anyhow::{Result, bail};
 use attamba::Error;
 use attamba::session::Session;
@@ -23,7 +24,7 @@ use std::io::Write;
 ///
 /// Each budget is a fraction of what everything takes: keys and values of all tokens of a text of
 /// the given length in half precision. Policies of what to keep in it are compared: a window, the
-/// same for all heads, in int8; by head, where heads that the model's profile lists see far and the
+/// same for all heads; by head, where heads that the model's profile lists see far and the
 /// others a window (`attamba profile` makes a profile); for an Attamba model also its chunk states,
 /// whereas everything and window keep every token of it.
 ///
@@ -40,6 +41,11 @@ pub struct Args {
     /// Fractions of the bytes of everything
     #[arg(long, value_name = "FRACTION", value_delimiter = ',', default_value = "1/4,1/8,1/16")]
     budgets: Vec<Fraction>,
+    /// How keys and values are stored within the budgets: f16, f32, int8 or int4, or different for
+    /// heads that see far, such as far=int4,near=int8 [default: int8 in windows, by head as a session
+    /// would choose]
+    #[arg(long, value_parser = kv_by_head, value_name = "TYPE")]
+    kv: Option<KvByHead>,
     /// Length of a text in tokens [default: 8K, or the whole text if it is shorter]
     #[arg(long, value_name = "TOKENS", value_parser = crate::number::tokens)]
     tokens: Option<u64>,
@@ -109,7 +115,7 @@ pub fn run(args: Args) -> Result<()> {
             tokens.len()
         );
     }
-    let policies = policies(model, length, &args.budgets)?;
+    let policies = policies(model, length, &args.budgets, args.kv)?;
     let haystack = Haystack::new(&language, &book, args.chat)?;
     let texts =
         Texts { haystack, tokens: length, stretches, needles: args.needles, seed: args.seed };

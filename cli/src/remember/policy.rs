@@ -2,6 +2,7 @@
 
 use super::fraction::Fraction;
 use crate::common::size;
+use crate::session_args::KvByHead;
 use anyhow::{Context, Result};
 use attamba::model::Model;
 use attamba::session::{Budget, Options, Reach};
@@ -59,7 +60,12 @@ impl std::fmt::Display for Policy {
 ///
 /// # Errors
 /// If a budget holds nothing.
-pub fn policies(model: &Model, tokens: u64, budgets: &[Fraction]) -> Result<Vec<Policy>> {
+pub fn policies(
+    model: &Model,
+    tokens: u64,
+    budgets: &[Fraction],
+    kv: Option<KvByHead>,
+) -> Result<Vec<Policy>> {
     let everything = Options::default()
         .with_budget(Budget::Tokens(tokens))
         .with_kv(KvType::F16)
@@ -77,7 +83,7 @@ pub fn policies(model: &Model, tokens: u64, budgets: &[Fraction]) -> Result<Vec<
         kinds.extend((!model.is_transformer()).then_some(Kind::Chunks));
         for kind in kinds {
             let of = || format!("{fraction} of the {} of everything", size(all));
-            let options = options(kind, model, tokens, bytes).with_context(of)?;
+            let options = options(kind, model, tokens, bytes, kv).with_context(of)?;
             let reach = options.reach(model).with_context(of)?;
             policies.push(Policy { kind, budget: Some((fraction, bytes)), options, reach });
         }
@@ -85,15 +91,25 @@ pub fn policies(model: &Model, tokens: u64, budgets: &[Fraction]) -> Result<Vec<
     Ok(policies)
 }
 
-/// How a policy spends `bytes`: in int8, unless half precision is enough for the whole text.
-fn options(kind: Kind, model: &Model, tokens: u64, bytes: u64) -> Result<Options> {
+/// How a policy spends `bytes`: unless types are given in int8, or in half precision if that is enough
+/// for the whole text.
+fn options(
+    kind: Kind,
+    model: &Model,
+    tokens: u64,
+    bytes: u64,
+    kv: Option<KvByHead>,
+) -> Result<Options> {
     let within = Options::default().with_budget(Budget::Bytes(bytes));
     let alike = within.with_far(0).with_kv(KvType::F16);
     let options = match kind {
-        Kind::ByHead => return Ok(within.with_horizon(tokens)),
+        Kind::ByHead => return Ok(kv.unwrap_or_default().apply(within.with_horizon(tokens))),
         Kind::Chunks => alike,
         Kind::Window | Kind::Everything => alike.with_chunk(1),
     };
+    if let Some(kv) = kv {
+        return Ok(kv.apply(options));
+    }
     let int8 = options.with_kv(KvType::I8);
     let whole = options.reach(model).is_ok_and(|reach| reach.tokens() >= tokens);
     Ok(if whole { options } else { int8 })

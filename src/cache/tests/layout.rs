@@ -9,7 +9,7 @@ type Layer = (LayerShape, Vec<usize>);
 
 fn layer() -> impl Strategy<Value = Layer> {
     let heads = prop::collection::vec(0usize..3, 1..5);
-    (heads, 1usize..9, 0usize..5, 0usize..5).prop_map(|(of_heads, half, scan, conv)| {
+    (heads, 1usize..40, 0usize..5, 0usize..5).prop_map(|(of_heads, half, scan, conv)| {
         let shape = LayerShape { kv_heads: of_heads.len(), head_dim: 2 * half, scan, conv };
         (shape, of_heads)
     })
@@ -18,7 +18,7 @@ fn layer() -> impl Strategy<Value = Layer> {
 /// The memory of a class, apart from its heads.
 fn memory() -> impl Strategy<Value = Class> {
     let eviction = prop_oneof![Just(Eviction::Drop), Just(Eviction::Thin)];
-    let kv = prop_oneof![Just(KvType::F32), Just(KvType::F16), Just(KvType::I8)];
+    let kv = prop::sample::select(&[KvType::F32, KvType::F16, KvType::I8, KvType::I4][..]);
     (1u64..6, 0usize..6, 0usize..9, eviction, kv).prop_map(|(chunk, window, ring, eviction, kv)| {
         Class { layer: 0, heads: vec![], plan: plan(chunk, chunk / 2), window, ring, eviction, kv }
     })
@@ -198,4 +198,18 @@ fn there_is_one_plan_per_class() {
     assert!(tables.set_plans(&[]).is_err() && tables.set_plans(&[plan(2, 0); 2]).is_err());
     tables.set_plans(&[plan(2, 0)]).unwrap();
     assert_eq!(tables.layer(0).plan(), plan(2, 0));
+}
+
+/// Keys and values of a token in a head of 64 values: values, and scales.
+#[test]
+fn a_token_takes_the_bytes_of_its_type() {
+    let bytes = |kv: KvType, ring, window| kv.bytes(1, 64, ring, window);
+    for (kv, ring, window) in [
+        (KvType::F32, 2 * 256, 2 * 256),
+        (KvType::F16, 2 * 128, 2 * 128),
+        (KvType::I8, 2 * (64 + 4), 2 * 128),
+        (KvType::I4, 2 * (32 + 2 * 2), 2 * 128),
+    ] {
+        assert_eq!((bytes(kv, 1, 0), bytes(kv, 0, 1)), (ring, window), "{kv}");
+    }
 }

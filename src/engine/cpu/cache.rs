@@ -1,7 +1,7 @@
 //! The memory of a sequence: ring and window of keys and values, and the mixers' states.
 
 use super::buffer::Buffer;
-use super::kernels::{Element, Kept, Kernels, Partial, Places, Precision, Queries, Rows};
+use super::kernels::{Kept, Kernels, Partial, Places, Precision, Queries, Rows, Stored};
 use crate::cache::{HeadRows, Layout, Place, Remap, RingKind, Run, Stretch, Tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 /// Where the rows of a class of KV heads are on a shelf.
 #[derive(Clone, Copy)]
 struct Board {
-    /// Rows of the preceding classes, and their values.
+    /// Rows of the preceding classes, and their elements.
     first_row: usize,
     first_value: usize,
-    /// Rows per head, and values per row.
+    /// Rows per head, and elements per row.
     rows: usize,
     width: usize,
 }
@@ -32,19 +32,19 @@ impl Board {
 
 /// Keys and values of some classes in one place, `[class][head][row][head_dim]`, and their scales
 /// if they have any, `[class][head][row]`.
-struct Shelf<E: Element> {
+struct Shelf<E: Stored> {
     values: [Buffer<E>; 2],
     scales: [Buffer<f32>; 2],
     boards: Vec<Board>,
 }
 
-impl<E: Element> Shelf<E> {
+impl<E: Stored> Shelf<E> {
     /// For classes given as number of heads, rows per head, and width.
     fn new(
         classes: impl Iterator<Item = (usize, usize, usize)>,
         what: &'static str,
     ) -> Result<Shelf<E>> {
-        let (boards, rows, values) = boards(classes);
+        let (boards, rows, values) = boards::<E>(classes);
         let scales = if E::SCALED { rows } else { 0 };
         Ok(Shelf {
             values: [Buffer::new(values, what)?, Buffer::new(values, what)?],
@@ -100,7 +100,7 @@ impl<E: Element> Shelf<E> {
     /// Shortens heads of a ring: they move towards the beginning, each by way of a copy, since its
     /// rows were not in slot order.
     fn shrink(&mut self, remap: &Remap, kind: RingKind) {
-        let (boards, rows, values) = boards(rings(&remap.to, kind));
+        let (boards, rows, values) = boards::<E>(rings(&remap.to, kind));
         let own = |class: usize| kind == remap.to.classes()[class].kv.into();
         for (class, side, head, slots) in remap.heads().filter(|of| own(of.0)) {
             let [old, new] = [&self.boards[class], &boards[class]];
@@ -129,10 +129,13 @@ impl<E: Element> Shelf<E> {
 }
 
 /// The boards of the classes, one after the other, and the total rows and values.
-fn boards(classes: impl Iterator<Item = (usize, usize, usize)>) -> (Vec<Board>, usize, usize) {
+fn boards<E: Stored>(
+    classes: impl Iterator<Item = (usize, usize, usize)>,
+) -> (Vec<Board>, usize, usize) {
     let (mut first_row, mut first_value) = (0_usize, 0_usize);
     let boards = classes
-        .map(|(heads, rows, width)| {
+        .map(|(heads, rows, head_dim)| {
+            let width = E::in_row(head_dim);
             let board = Board { first_row, first_value, rows, width };
             let all = heads.saturating_mul(rows);
             first_row = first_row.saturating_add(all);
@@ -153,11 +156,13 @@ fn rings(layout: &Layout, kind: RingKind) -> impl Iterator<Item = (usize, usize,
 
 type PlainRing<P> = <<P as Precision>::Plain as Kept>::Ring;
 type ShortRing<P> = <<P as Precision>::Short as Kept>::Ring;
+type NibbleRing<P> = <<P as Precision>::Nibbles as Kept>::Ring;
 
 /// The memory of one sequence. Classes of KV heads may store their rings in different types.
 pub(super) struct Cache<P: Precision> {
     plain: Shelf<PlainRing<P>>,
     short: Shelf<ShortRing<P>>,
+    nibbles: Shelf<NibbleRing<P>>,
     window: Shelf<P::Near>,
     /// The current tokens, a board for each layer, all in the same place: not part of the state.
     block: Shelf<P::Near>,
@@ -186,6 +191,7 @@ impl<P: Precision> Cache<P> {
         Ok(Cache {
             plain: Shelf::new(rings(&layout, RingKind::Plain), of_rings)?,
             short: Shelf::new(rings(&layout, RingKind::Short), of_rings)?,
+            nibbles: Shelf::new(rings(&layout, RingKind::Nibbles), of_rings)?,
             window: Shelf::new(windows, "the window")?,
             block: of_block,
             scan: Buffer::new(scan, "scan states")?,
@@ -218,6 +224,10 @@ impl<P: Precision> Cache<P> {
                     let places = self.places(&self.short, (class, number), (layer, head));
                     kernels.attend::<P::Short>(queries, &places, runs, rows, into);
                 }
+                RingKind::Nibbles => {
+                    let places = self.places(&self.nibbles, (class, number), (layer, head));
+                    kernels.attend::<P::Nibbles>(queries, &places, runs, rows, into);
+                }
                 RingKind::Plain => {
                     let places = self.places(&self.plain, (class, number), (layer, head));
                     kernels.attend::<P::Plain>(queries, &places, runs, rows, into);
@@ -235,7 +245,7 @@ impl<P: Precision> Cache<P> {
     ///
     /// # Safety
     /// None of the rows may be written while the pointers are in use.
-    unsafe fn places<R: Element>(
+    unsafe fn places<R: Stored>(
         &self,
         ring: &Shelf<R>,
         (class, number): (usize, usize),
@@ -273,6 +283,7 @@ impl<P: Precision> Cache<P> {
         for (index, class) in layout.classes().iter().enumerate() {
             let ring = match class.kv.into() {
                 RingKind::Short => self.short.boards[index].rows,
+                RingKind::Nibbles => self.nibbles.boards[index].rows,
                 RingKind::Plain => self.plain.boards[index].rows,
             };
             let rows = |place| match place {
@@ -298,9 +309,12 @@ impl<P: Precision> Cache<P> {
     /// layer's classes say.
     pub fn commit(&mut self, layer: usize) {
         for class in self.tables.layout().classes_of(layer) {
-            let Cache { plain, short, window, block, tables, .. } = self;
+            let Cache { plain, short, nibbles, window, block, tables, .. } = self;
             match tables.layout().classes()[class].kv.into() {
                 RingKind::Short => move_rows::<P::Short>(short, window, block, tables, class),
+                RingKind::Nibbles => {
+                    move_rows::<P::Nibbles>(nibbles, window, block, tables, class);
+                }
                 RingKind::Plain => {
                     move_rows::<P::Plain>(plain, window, block, tables, class);
                 }
@@ -316,12 +330,13 @@ impl<P: Precision> Cache<P> {
         let remap = self.tables.shrink(rings)?;
         self.plain.shrink(&remap, RingKind::Plain);
         self.short.shrink(&remap, RingKind::Short);
+        self.nibbles.shrink(&remap, RingKind::Nibbles);
         Ok(())
     }
 
     /// The pieces of the image, in the order of [`Tables::image`], to read or to fill.
     pub fn pieces(&mut self, each: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
-        let Cache { plain, short, window, scan, conv, tables, .. } = self;
+        let Cache { plain, short, nibbles, window, scan, conv, tables, .. } = self;
         let kind = |of: &HeadRows| RingKind::from(tables.layout().classes()[of.class].kv);
         let before = |layer, values: fn(&crate::cache::LayerShape) -> usize| {
             tables.layout().layers()[..layer].iter().map(values).sum::<usize>()
@@ -329,6 +344,7 @@ impl<P: Precision> Cache<P> {
         tables.image(&mut |stretch| match stretch {
             Stretch::Ring(of) => match kind(&of) {
                 RingKind::Short => each(bytemuck::cast_slice_mut(short.rows(&of))),
+                RingKind::Nibbles => each(bytemuck::cast_slice_mut(nibbles.rows(&of))),
                 RingKind::Plain => each(bytemuck::cast_slice_mut(plain.rows(&of))),
             },
             Stretch::Scales(of) => each(bytemuck::cast_slice_mut(short.scales(&of))),
@@ -348,6 +364,7 @@ impl<P: Precision> Cache<P> {
     pub fn state_bytes(&self) -> usize {
         self.plain.bytes()
             + self.short.bytes()
+            + self.nibbles.bytes()
             + self.window.bytes()
             + self.scan.bytes()
             + self.conv.bytes()

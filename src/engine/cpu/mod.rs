@@ -188,7 +188,9 @@ impl Backend for Cpu {
         let layout = geometry.layout(shared.model.spec())?;
         Ok(match geometry.kv {
             KvType::F32 => Box::new(Sequence::<Single>::new(shared, layout)?),
-            KvType::F16 | KvType::I8 => Box::new(Sequence::<Half>::new(shared, layout)?),
+            KvType::F16 | KvType::I8 | KvType::I4 => {
+                Box::new(Sequence::<Half>::new(shared, layout)?)
+            }
         })
     }
 }

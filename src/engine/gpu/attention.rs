@@ -163,8 +163,10 @@ impl<'a> Walk<'a> {
                 block_at: self.block_at(first),
                 block_step: self.block_at(1),
             };
+            let by_row = [2 * alike.kv_heads as u32, layers as u32, 1];
             let (kernel, items) = match memory.stored(kind) {
-                KvType::I8 => (Kernel::CommitI8, [2 * alike.kv_heads as u32, layers as u32, 1]),
+                KvType::I8 => (Kernel::CommitI8, by_row),
+                KvType::I4 => (Kernel::CommitI4, by_row),
                 kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
             };
             let Some(ring) = &shelf.rings[kind as usize] else { continue };

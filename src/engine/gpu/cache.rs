@@ -16,13 +16,14 @@ const STAGED: u64 = 32 << 20;
 
 /// Rings and windows of some layers. A window is `[layer][side][kv head][slot][head_dim]`. Rings of
 /// one kind follow each other class by class, `[side][head][slot][head_dim]`; rows of integers are
-/// padded to whole words, and the rows of a class are followed by its scales `[side][head][slot]`.
+/// padded to whole words, and those of a class in 8 bits are followed by its scales
+/// `[side][head][slot]`.
 pub(super) struct Shelf {
     /// The first of the layers.
     pub first: usize,
     pub layers: usize,
     /// By [`RingKind`]; none if no ring on the shelf is of the kind.
-    pub rings: [Option<Buffer>; 2],
+    pub rings: [Option<Buffer>; RingKind::ALL.len()],
     pub window: Buffer,
 }
 
@@ -128,6 +129,7 @@ impl Memory {
         match kind {
             RingKind::Plain => self.near,
             RingKind::Short => KvType::I8,
+            RingKind::Nibbles => KvType::I4,
         }
     }
 
@@ -138,7 +140,7 @@ impl Memory {
             .map(|class| &self.layout.classes()[class])
             .filter(|c| !c.heads.is_empty())
             .collect();
-        [RingKind::Plain, RingKind::Short]
+        RingKind::ALL
             .into_iter()
             .filter(move |kind| classes.iter().any(|c| RingKind::from(c.kv) == *kind))
     }
@@ -151,10 +153,8 @@ impl Memory {
 
     /// Bytes of a row in a ring of a kind, and of its scale.
     fn ring_row_bytes(&self, kind: RingKind) -> (u64, u64) {
-        match kind {
-            RingKind::Short => (self.head_dim.next_multiple_of(4) as u64, 4),
-            RingKind::Plain => (self.row_bytes(), 0),
-        }
+        let stored = self.stored(kind);
+        (stored.ring_row(self.head_dim).next_multiple_of(4), stored.scale())
     }
 
     /// Bytes of a class's ring.
@@ -174,21 +174,22 @@ impl Memory {
         let limits = &device.limits;
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         // Layers, bytes of the rings of each kind, bytes of the windows.
-        let mut shelves: Vec<(Range<usize>, [u64; 2], u64)> = Vec::new();
+        let mut shelves: Vec<(Range<usize>, [u64; 3], u64)> = Vec::new();
         self.ring_at.clear();
         for layer in 0..layout.layers().len() {
             let classes = &layout.classes()[layout.classes_of(layer)];
-            let mut rings = [0_u64; 2];
+            let mut rings = [0_u64; 3];
             for class in classes {
                 let of_kind = &mut rings[RingKind::from(class.kv) as usize];
                 *of_kind = of_kind.saturating_add(self.ring_bytes(class));
             }
-            let fits = |(_, held, window): &(Range<usize>, [u64; 2], u64)| {
-                let [plain, short] = [0, 1].map(|kind| held[kind].saturating_add(rings[kind]));
-                plain.max(short).max(window.saturating_add(self.window_bytes())) <= most
+            let fits = |(_, held, window): &(Range<usize>, [u64; 3], u64)| {
+                let of_kinds = held.iter().zip(rings).map(|(held, ring)| held.saturating_add(ring));
+                let window = window.saturating_add(self.window_bytes());
+                of_kinds.chain([window]).all(|bytes| bytes <= most)
             };
             if !shelves.last().is_some_and(fits) {
-                shelves.push((layer..layer, [0; 2], 0));
+                shelves.push((layer..layer, [0; 3], 0));
             }
             let Some((layers, held, window)) = shelves.last_mut() else { continue };
             for class in classes {
@@ -200,7 +201,7 @@ impl Memory {
             *window = window.saturating_add(self.window_bytes());
         }
         let shelves = shelves.into_iter().map(|(layers, rings, window)| {
-            let mut of_kinds = [None, None];
+            let mut of_kinds = [None, None, None];
             for kind in self.kinds(layers.clone()) {
                 let bytes = rings[kind as usize];
                 of_kinds[kind as usize] = Some(device.storage(bytes, "the ring of chunk states")?);
@@ -233,9 +234,10 @@ impl Memory {
             let of = &layout.classes()[class];
             let (kind, heads) = (RingKind::from(of.kv), of.heads.len() as u64);
             let (row, scale) = self.ring_row_bytes(kind);
-            // A word of integers counts as two pairs.
+            // A word of integers counts as two pairs or four.
             let pair = match (kind, self.near) {
                 (RingKind::Short, _) => 2,
+                (RingKind::Nibbles, _) => 1,
                 (_, KvType::F32) => 8,
                 _ => 4,
             };
@@ -289,8 +291,8 @@ impl Memory {
             let piece = match stretch {
                 Stretch::Ring(of) => {
                     let Some((buffer, at, _)) = self.ring(&of) else { return Ok(()) };
-                    let (row, scale) = self.ring_row_bytes(kind(&of));
-                    let in_image = if scale > 0 { self.head_dim as u64 } else { row };
+                    let (row, _) = self.ring_row_bytes(kind(&of));
+                    let in_image = self.stored(kind(&of)).ring_row(self.head_dim);
                     let bytes = row * of.slots.len() as u64;
                     Piece { row: (row, in_image), ..Piece::new(buffer, at, bytes) }
                 }

@@ -25,6 +25,7 @@ pub enum Kernel {
     AttendJoin,
     Commit { kv: KvType },
     CommitI8,
+    CommitI4,
     SoftCap,
     TopK,
 }
@@ -65,7 +66,9 @@ impl Kernel {
             Kernel::MixerStep => &[Read, Read, Write, Write, Write, Write, Read],
             Kernel::Attend { .. } => &[Read, Read, Read, Read, Read, Write, Write],
             Kernel::AttendJoin => &[Read, Read, Write],
-            Kernel::Commit { .. } | Kernel::CommitI8 => &[Read, Read, Write, Write],
+            Kernel::Commit { .. } | Kernel::CommitI8 | Kernel::CommitI4 => {
+                &[Read, Read, Write, Write]
+            }
             Kernel::SoftCap => &[Write],
             Kernel::TopK => &[Read, Write],
         }
@@ -113,12 +116,17 @@ impl Kernel {
         for kv in [KvType::F16, KvType::F32] {
             all.extend([Kernel::Rope { kv }, Kernel::Commit { kv }]);
         }
-        all.push(Kernel::CommitI8);
+        all.extend([Kernel::CommitI8, Kernel::CommitI4]);
         for kv in [KvType::F16, KvType::F32, KvType::I8] {
             for heads in [Heads::One, Heads::Four] {
                 for head_dim in [64, 30, 160] {
                     all.push(Kernel::Attend { kv, heads, head_dim });
                 }
+            }
+        }
+        for heads in [Heads::One, Heads::Four] {
+            for head_dim in [64, 32, 256] {
+                all.push(Kernel::Attend { kv: KvType::I4, heads, head_dim });
             }
         }
         all
@@ -153,6 +161,7 @@ impl std::fmt::Display for Kernel {
             Kernel::MixerStep => f.write_str("mixer_step"),
             Kernel::AttendJoin => f.write_str("attend_join"),
             Kernel::CommitI8 => f.write_str("commit_i8"),
+            Kernel::CommitI4 => f.write_str("commit_i4"),
             Kernel::TopK => f.write_str("top_k"),
         }
     }

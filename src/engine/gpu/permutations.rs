@@ -33,7 +33,7 @@ pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
 
 /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts. For files
 /// not listed it is one per lane.
-const COVERS: [(&str, [u32; 2]); 12] = [
+const COVERS: [(&str, [u32; 2]); 13] = [
     ("matvec", [1, 1]),
     ("rms_norm", [1, 1]),
     ("head_norm", [1, 1]),
@@ -42,6 +42,7 @@ const COVERS: [(&str, [u32; 2]); 12] = [
     ("mixer_step", [1, 1]),
     ("attend", [1, 1]),
     ("commit_i8", [1, 1]),
+    ("commit_i4", [1, 1]),
     ("matmul", [64, 64]),
     ("matmul_dot", [64, 64]),
     ("matmul_alone", [256, 4]),
@@ -83,7 +84,11 @@ impl Kernel {
                     Heads::One => &["heads_1"],
                     Heads::Four => &["heads_4"],
                 };
-                let ring: &[&str] = if kv == KvType::I8 { &["ring_i8"] } else { &["ring_near"] };
+                let ring: &[&str] = match kv {
+                    KvType::I8 => &["ring_i8"],
+                    KvType::I4 => &["ring_i4"],
+                    KvType::F16 | KvType::F32 => &["ring_near"],
+                };
                 let groups = (LANES / (head_dim / 2)).max(1);
                 of(
                     &["attend"],
@@ -98,6 +103,7 @@ impl Kernel {
             Kernel::Rope { kv } => of(&["rope"], &[("KV", near_files(kv)), HALF], &[]),
             Kernel::Commit { kv } => of(&["commit"], &[("KV", near_files(kv)), HALF], &[]),
             Kernel::CommitI8 => of(&["commit_i8"], &[HALF], &[]),
+            Kernel::CommitI4 => of(&["commit_i4"], &[HALF], &[]),
             Kernel::RmsNorm { add } => {
                 of(&["rms_norm"], &[REDUCE], &[("ADD", f64::from(u8::from(add)))])
             }
@@ -160,7 +166,7 @@ fn gate_files(activation: Activation) -> &'static [&'static str] {
 /// The files that read keys and values.
 fn read_files(kv: KvType) -> &'static [&'static str] {
     match kv {
-        KvType::F16 | KvType::I8 => &["kv_f16", "kv_f16_native"],
+        KvType::F16 | KvType::I8 | KvType::I4 => &["kv_f16", "kv_f16_native"],
         KvType::F32 => &["kv_f32"],
     }
 }

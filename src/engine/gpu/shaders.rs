@@ -16,8 +16,8 @@ macro_rules! files {
 /// The kernels.
 const KERNELS: &[(&str, &str)] = files!(
     "",
-    add_bias attend attend_join commit commit_i8 conv gate_norm glu head_norm matmul matmul_alone
-    matmul_dot matvec mixer_step remember rms_norm rope scan soft_cap top_k
+    add_bias attend attend_join commit commit_i4 commit_i8 conv gate_norm glu head_norm matmul
+    matmul_alone matmul_dot matvec mixer_step remember rms_norm rope scan soft_cap top_k
 );
 
 /// The files they import.
@@ -27,7 +27,8 @@ const SHARED: &[(&str, &str)] = files!(
     format_q4_k format_q6_k format_q8_0 format_q8_1 gate_gelu_tanh gate_silu gelu_tanh half_bits
     half_builtin heads_1 heads_4 in_order
     kv_f16 kv_f16_native kv_f32 kv_head matmul_out matmul_params mixer nibbles packed_input product_dot
-    product_float reduce_none reduce_subgroup reduce_tree ring_i8 ring_near silu softplus sums
+    product_float reduce_none reduce_subgroup reduce_tree ring_i4 ring_i8
+    ring_near silu softplus sums
 );
 
 /// The source of a kernel with its imports, and their names. `choices` resolves the names in

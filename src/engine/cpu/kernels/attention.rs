@@ -7,18 +7,30 @@
 use super::super::simd::{LANES, Simd};
 use super::elementwise::lanes;
 use crate::cache::{Place, Run, rows};
+use crate::engine::nibbles::{self, BYTES, VALUES, WIDEST};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Rows of a tile.
 const TILE: usize = 32;
 
-/// Elements that keys and values are stored in.
-pub(in crate::engine::cpu) trait Element:
+/// What rows of keys and values are made of.
+pub(in crate::engine::cpu) trait Stored:
     bytemuck::Pod + Send + Sync
 {
-    /// Whether each row has a scale.
+    /// Whether each row has a scale that is stored apart.
     const SCALED: bool = false;
+    /// Whether rows are rotated within a head: see [`nibbles`].
+    const ROTATED: bool = false;
 
+    /// How many of them make a row of a head of this width.
+    fn in_row(head_dim: usize) -> usize {
+        head_dim
+    }
+}
+
+/// One for each value.
+pub(in crate::engine::cpu) trait Element: Stored {
     /// Loads `n` lanes.
     ///
     /// # Safety
@@ -35,6 +47,8 @@ pub(in crate::engine::cpu) trait Plain: Element {
     unsafe fn store<S: Simd>(p: *mut Self, v: S::F, n: usize);
 }
 
+impl Stored for f32 {}
+
 impl Element for f32 {
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const f32, n: usize) -> S::F {
@@ -50,6 +64,8 @@ impl Plain for f32 {
 }
 
 /// Bits of an f16.
+impl Stored for u16 {}
+
 impl Element for u16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const u16, n: usize) -> S::F {
@@ -65,12 +81,89 @@ impl Plain for u16 {
 }
 
 /// Integers that are multiplied by the scale of their row.
-impl Element for i8 {
+impl Stored for i8 {
     const SCALED: bool = true;
+}
 
+impl Element for i8 {
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const i8, n: usize) -> S::F {
         unsafe { S::load_i8_n(p, n) }
+    }
+}
+
+/// A byte of a row in four bits: see [`nibbles`].
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(in crate::engine::cpu) struct Nibbles(u8);
+
+impl Stored for Nibbles {
+    const ROTATED: bool = true;
+
+    fn in_row(head_dim: usize) -> usize {
+        head_dim / VALUES * (BYTES + 2)
+    }
+}
+
+/// What rows are made of that attention is computed over.
+pub(in crate::engine::cpu) trait Rowed: Stored {
+    /// Adds the rows of a tile.
+    ///
+    /// # Safety
+    /// The pointers must be valid for the heads and rows.
+    unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<Self>], into: &mut Partial);
+}
+
+impl<E: Element> Rowed for E {
+    #[inline(always)]
+    unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
+        unsafe { add_tile::<S, E>(queries, tile, into) }
+    }
+}
+
+impl Rowed for Nibbles {
+    /// Unpacks the rows once for all heads.
+    #[inline(always)]
+    unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<Nibbles>], into: &mut Partial) {
+        let width = queries.head_dim;
+        assert!(width <= WIDEST && tile.len() <= TILE);
+        let mut unpacked = [const { MaybeUninit::<f32>::uninit() }; 2 * TILE * WIDEST];
+        let keys = unpacked.as_mut_ptr().cast::<f32>();
+        let none = std::ptr::null();
+        let mut plain = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
+        unsafe {
+            let values = keys.add(TILE * WIDEST);
+            let mut rows = [std::ptr::null(); TILE];
+            rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.k.cast());
+            unpack::<S>(&rows[..tile.len()], width, keys);
+            rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.v.cast());
+            unpack::<S>(&rows[..tile.len()], width, values);
+            for (i, entry) in plain[..tile.len()].iter_mut().enumerate() {
+                (entry.k, entry.v) = (keys.add(i * width), values.add(i * width));
+            }
+            add_tile::<S, f32>(queries, &plain[..tile.len()], into);
+        }
+    }
+}
+
+/// Writes the values of rows in four bits one after the other.
+#[inline(always)]
+unsafe fn unpack<S: Simd>(rows: &[*const u8], width: usize, to: *mut f32) {
+    for (rows, first) in rows.chunks(4).zip((0..).step_by(4)) {
+        for block in 0..width / VALUES {
+            unsafe {
+                let scale =
+                    |i: usize| rows[i.min(rows.len() - 1)].add(width / 2 + 2 * block).cast();
+                let scales = S::f16x4([scale(0), scale(1), scale(2), scale(3)]);
+                for (i, row) in rows.iter().enumerate() {
+                    let [low, high] = S::nibbles(row.add(block * BYTES));
+                    let (scale, least) = (S::splat(scales[i]), S::splat(-8.0 * scales[i]));
+                    let to = to.add((first + i) * width + block * VALUES);
+                    S::store(to, S::fma(low, scale, least));
+                    S::store(to.add(LANES), S::fma(high, scale, least));
+                }
+            }
+        }
     }
 }
 
@@ -79,7 +172,7 @@ impl Element for i8 {
 pub(in crate::engine::cpu) struct Rows<E> {
     /// First key and first value.
     pub first: [*const E; 2],
-    /// Scales of the first of both, one per row; not read unless [`Element::SCALED`].
+    /// Scales of the first of both, one per row; not read unless [`Stored::SCALED`].
     pub scales: [*const f32; 2],
 }
 
@@ -114,7 +207,7 @@ pub(in crate::engine::cpu) struct Partial<'a> {
 
 /// A key and its value.
 #[derive(Clone, Copy)]
-struct Entry<E> {
+pub(in crate::engine::cpu) struct Entry<E> {
     k: *const E,
     v: *const E,
     k_scale: f32,
@@ -126,7 +219,7 @@ struct Entry<E> {
 /// # Safety
 /// The pointers must be valid for the heads and for every row of the runs.
 #[inline(always)]
-pub(super) unsafe fn attend<S: Simd, R: Element, E: Element>(
+pub(super) unsafe fn attend<S: Simd, R: Rowed, E: Element>(
     queries: &Queries,
     places: &Places<R, E>,
     runs: &[Run],
@@ -141,7 +234,11 @@ pub(super) unsafe fn attend<S: Simd, R: Element, E: Element>(
     let states = rows(&runs[..near]);
     unsafe {
         let ring = part.start.min(states)..part.end.min(states);
-        add_runs::<S, R>(queries, &runs[..near], ring, |_| &places.ring, into);
+        if R::ROTATED {
+            add_rotated::<S, R>(queries, &runs[..near], ring, &places.ring, into);
+        } else {
+            add_runs::<S, R>(queries, &runs[..near], ring, |_| &places.ring, into);
+        }
         let rest = part.start.max(states) - states..part.end.max(states) - states;
         let place = |run: &Run| match run.place {
             Place::Window => &places.window,
@@ -151,14 +248,54 @@ pub(super) unsafe fn attend<S: Simd, R: Element, E: Element>(
     }
 }
 
+/// [`add_runs`] for rotated rows, before any other: the sums of values are rotated back.
 #[inline(always)]
-unsafe fn add_runs<'a, S: Simd, E: Element>(
+unsafe fn add_rotated<S: Simd, E: Rowed>(
+    queries: &Queries,
+    runs: &[Run],
+    part: Range<usize>,
+    rows: &Rows<E>,
+    into: &mut Partial,
+) {
+    if part.is_empty() {
+        return;
+    }
+    let width = queries.head_dim;
+    let mut rotated = [0.0; 4 * WIDEST];
+    let most = rotated.len() / width;
+    for first in (0..queries.heads).step_by(most) {
+        let heads = first..queries.heads.min(first + most);
+        let values = first * width..heads.end * width;
+        let rotated = &mut rotated[..values.len()];
+        let mut own = Partial {
+            out: &mut into.out[values.clone()],
+            max: &mut into.max[heads.clone()],
+            sum: &mut into.sum[heads.clone()],
+        };
+        unsafe {
+            let q = queries.q.add(values.start);
+            std::ptr::copy_nonoverlapping(q, rotated.as_mut_ptr(), rotated.len());
+            for head in rotated.chunks_exact_mut(width) {
+                nibbles::rotate(head);
+            }
+            let queries = Queries { q: rotated.as_ptr(), heads: heads.len(), head_dim: width };
+            add_runs::<S, E>(&queries, runs, part.clone(), |_| rows, &mut own);
+        }
+        for head in own.out.chunks_exact_mut(width) {
+            nibbles::rotate(head);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_runs<'a, S: Simd, E: Rowed>(
     queries: &Queries,
     runs: &[Run],
     part: Range<usize>,
     place: impl Fn(&Run) -> &'a Rows<E>,
     into: &mut Partial,
 ) {
+    let width = E::in_row(queries.head_dim);
     let none = std::ptr::null();
     let mut tile = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
     let mut filled = 0;
@@ -174,21 +311,21 @@ unsafe fn add_runs<'a, S: Simd, E: Element>(
             unsafe {
                 let entry = &mut tile[filled];
                 let [k, v] = rows.first;
-                (entry.k, entry.v) = (k.add(row * queries.head_dim), v.add(row * queries.head_dim));
+                (entry.k, entry.v) = (k.add(row * width), v.add(row * width));
                 if E::SCALED {
                     let [k, v] = rows.scales;
                     (entry.k_scale, entry.v_scale) = (*k.add(row), *v.add(row));
                 }
                 filled += 1;
                 if filled == TILE {
-                    add_tile::<S, E>(queries, &tile, into);
+                    E::add_tile::<S>(queries, &tile, into);
                     filled = 0;
                 }
             }
         }
     }
     if filled > 0 {
-        unsafe { add_tile::<S, E>(queries, &tile[..filled], into) };
+        unsafe { E::add_tile::<S>(queries, &tile[..filled], into) };
     }
 }
 

@@ -22,12 +22,13 @@ mod unpack_neon;
 
 pub(super) use activations::{Activations, Row, RowMut};
 use attention::Plain;
-pub(super) use attention::{Element, Partial, Places, Queries, Rows};
+pub(super) use attention::{Nibbles, Partial, Places, Queries, Rows, Stored};
 pub(super) use conv::{Conv, Strided};
 pub(super) use matmul::{PANEL, Panel, Target};
 pub(super) use scan::Head;
 
 use crate::cache::Run;
+use crate::engine::nibbles;
 use crate::quant::DType;
 use half::f16;
 use std::ops::Range;
@@ -53,6 +54,7 @@ pub(super) struct Kernels {
     attend_f32: Attend<f32, f32>,
     attend_f16: Attend<u16, u16>,
     attend_i8: Attend<i8, u16>,
+    attend_i4: Attend<Nibbles, u16>,
     divide: unsafe fn(&mut Partial, usize),
     join: unsafe fn(&[f32], &[f32], &[f32], usize, &mut [f32]),
     convert_f32: unsafe fn(&[f32], &mut [f32]),
@@ -147,6 +149,16 @@ macro_rules! kernels_for {
                 unsafe { attention::attend::<$simd, i8, u16>(q, places, runs, part, into) }
             }
             $(#[target_feature(enable = $features)])?
+            unsafe fn attend_i4(
+                q: &Queries,
+                places: &Places<Nibbles, u16>,
+                runs: &[Run],
+                part: Range<usize>,
+                into: &mut Partial,
+            ) {
+                unsafe { attention::attend::<$simd, Nibbles, u16>(q, places, runs, part, into) }
+            }
+            $(#[target_feature(enable = $features)])?
             unsafe fn divide(into: &mut Partial, head_dim: usize) {
                 unsafe { attention::divide::<$simd>(into, head_dim) }
             }
@@ -177,6 +189,7 @@ macro_rules! kernels_for {
                 attend_f32,
                 attend_f16,
                 attend_i8,
+                attend_i4,
                 divide,
                 join,
                 convert_f32,
@@ -437,8 +450,8 @@ impl Kernels {
 
 /// A storage type for keys and values, with the entries of the table that depend on it.
 pub(super) trait Kept: 'static {
-    /// Storage type of the ring's values.
-    type Ring: Element;
+    /// What the ring's rows are made of.
+    type Ring: Stored;
     /// Storage type of the values of window and block.
     type Near: Plain;
 
@@ -448,7 +461,7 @@ pub(super) trait Kept: 'static {
     fn keep(near: &[Self::Near], ring: &mut [Self::Ring]) -> f32;
 }
 
-/// The precision of window and block. A ring has the same, or is in 8-bit integers.
+/// The precision of window and block. A ring has the same, or is in integers of 8 or 4 bits.
 pub(super) trait Precision: 'static {
     /// Storage type of the values of window and block.
     type Near: Plain;
@@ -456,18 +469,22 @@ pub(super) trait Precision: 'static {
     type Plain: Kept<Near = Self::Near>;
     /// Keys and values of classes whose ring is in 8-bit integers; not used in single precision.
     type Short: Kept<Near = Self::Near>;
+    /// The same for integers of four bits.
+    type Nibbles: Kept<Near = Self::Near>;
 }
 
 impl Precision for Single {
     type Near = f32;
     type Plain = Single;
     type Short = Single;
+    type Nibbles = Single;
 }
 
 impl Precision for Half {
     type Near = u16;
     type Plain = Half;
     type Short = Bytes;
+    type Nibbles = Fours;
 }
 
 /// All in single precision.
@@ -530,6 +547,25 @@ impl Kept for Bytes {
             *q = (value(bits) * inverse).round_ties_even() as i8;
         }
         scale
+    }
+}
+
+/// The ring in rotated 4-bit integers, the rest in half precision.
+pub(super) enum Fours {}
+
+impl Kept for Fours {
+    type Ring = Nibbles;
+    type Near = u16;
+
+    fn attend_of(k: &Kernels) -> Attend<Nibbles, u16> {
+        k.attend_i4
+    }
+    fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
+        k.convert_f16
+    }
+    fn keep(near: &[u16], ring: &mut [Nibbles]) -> f32 {
+        nibbles::store(near, bytemuck::cast_slice_mut(ring));
+        1.0
     }
 }
 

@@ -853,6 +853,7 @@ fn scan_of_chunks_around_the_stretch() {
 // Attention.
 
 /// Rows in three places, in f32; queries; and runs over the rows.
+#[derive(Clone)]
 struct AttentionCase {
     heads: usize,
     head_dim: usize,
@@ -938,8 +939,9 @@ impl AttentionCase {
             })
         });
         let ring: [(Vec<K::Ring>, Vec<f32>); 2] = stored[0].each_ref().map(|near| {
-            let mut ring = vec![K::Ring::zeroed(); near.len()];
-            let rows = near.chunks(self.head_dim).zip(ring.chunks_mut(self.head_dim));
+            let in_row = K::Ring::in_row(self.head_dim);
+            let mut ring = vec![K::Ring::zeroed(); near.len() / self.head_dim * in_row];
+            let rows = near.chunks(self.head_dim).zip(ring.chunks_mut(in_row));
             let scales = rows.map(|(near, ring)| K::keep(near, ring)).collect();
             (ring, scales)
         });
@@ -984,11 +986,14 @@ impl AttentionCase {
     }
 
     fn check<K: Kept>(&self, parts: usize) {
-        let exact = self.exact();
+        self.check_against::<K>(&self.exact(), parts);
+    }
+
+    fn check_against<K: Kept>(&self, exact: &[(f64, f64)], parts: usize) {
         for k in available() {
             let ways = if self.runs.is_empty() { vec![] } else { vec![1, parts] };
             for parts in ways {
-                for (own, exact) in self.run::<K>(k, parts).into_iter().zip(&exact) {
+                for (own, exact) in self.run::<K>(k, parts).into_iter().zip(exact) {
                     let what = format!("{}: {parts} parts", k.name);
                     assert_close(&what, own, exact.0, exact.1);
                 }
@@ -1018,7 +1023,45 @@ impl AttentionCase {
     }
 }
 
+impl AttentionCase {
+    /// The same with what is left of the ring's rows in four bits.
+    fn in_nibbles(&self) -> AttentionCase {
+        let halves = |row: &[f32]| -> Vec<u16> {
+            row.iter().map(|value| f16::from_f32(*value).to_bits()).collect()
+        };
+        let mut case = self.clone().rounded();
+        for row in case.places[0].iter_mut().flat_map(|values| values.chunks_mut(self.head_dim)) {
+            let mut stored = vec![0; Nibbles::in_row(self.head_dim)];
+            nibbles::store(&halves(row), &mut stored);
+            let (nibbles, scales) = stored.split_at(self.head_dim / 2);
+            let scales: Vec<f16> =
+                scales.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+            row.copy_from_slice(&nibbles::loaded(nibbles, &scales));
+        }
+        case
+    }
+}
+
 proptest! {
+    #[test]
+    fn attention_in_four_bits(
+        heads in 1..=40usize,
+        head_dim in select(&[32, 64, 128, 256][..]),
+        rows in select(&[1, 2, 31, 32, 33, 64, 65, 200][..]),
+        parts in 2..5usize,
+        sharp in select(&[0.0, 1.0, 10.0][..]),
+        seed: u64,
+    ) {
+        let case = AttentionCase::new(heads, head_dim, rows, sharp, &mut Numbers(seed)).rounded();
+        let mut exact = case.in_nibbles().exact();
+        // A rotation spreads the errors over the head.
+        for of_head in exact.chunks_mut(head_dim) {
+            let most = of_head.iter().fold(0.0, |most: f64, (_, tolerance)| most.max(*tolerance));
+            of_head.iter_mut().for_each(|(_, tolerance)| *tolerance = most);
+        }
+        case.check_against::<Fours>(&exact, parts);
+    }
+
     #[test]
     fn attention(
         heads in 1..=8usize,
@@ -1045,6 +1088,9 @@ fn attention_to_nothing_is_nothing() {
         case.run::<Single>(k, 2);
         case.run::<Half>(k, 2);
         case.run::<Bytes>(k, 2);
+    }
+    for k in available() {
+        AttentionCase::new(3, 64, 0, 1.0, &mut Numbers(7)).run::<Fours>(k, 2);
     }
 }
 

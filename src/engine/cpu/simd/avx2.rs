@@ -83,6 +83,17 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn nibbles(p: *const u8) -> [F; 2] {
+        unsafe {
+            let bytes = two!(|p| _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())); p, p.add(8));
+            let fifteen = _mm256_set1_epi32(15);
+            [
+                two!(|x| _mm256_cvtepi32_ps(_mm256_and_si256(x, fifteen)); bytes[0], bytes[1]),
+                two!(|x| _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(x)); bytes[0], bytes[1]),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut f32, v: F) {
         unsafe {
             _mm256_storeu_ps(p, v[0]);

@@ -67,6 +67,8 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn load_f16(p: *const u16) -> Self::F;
     unsafe fn load_bf16(p: *const u16) -> Self::F;
     unsafe fn load_i8(p: *const i8) -> Self::F;
+    /// Of 16 bytes the lower nibbles, and the upper ones: 0..=15.
+    unsafe fn nibbles(p: *const u8) -> [Self::F; 2];
     unsafe fn store(p: *mut f32, v: Self::F);
     /// Rounds to nearest, ties to even.
     unsafe fn store_f16(p: *mut u16, v: Self::F);

@@ -106,15 +106,13 @@ impl<P: Products> Simd for Neon<P> {
     }
     #[inline(always)]
     unsafe fn load_i8(p: *const i8) -> F {
+        unsafe { floats(vld1q_s8(p)) }
+    }
+    #[inline(always)]
+    unsafe fn nibbles(p: *const u8) -> [F; 2] {
         unsafe {
-            let bytes = vld1q_s8(p);
-            let [low, high] = [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)];
-            [
-                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
-                vcvtq_f32_s32(vmovl_high_s16(low)),
-                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
-                vcvtq_f32_s32(vmovl_high_s16(high)),
-            ]
+            let [low, high] = split_nibbles(p);
+            [floats(low), floats(high)]
         }
     }
     #[inline(always)]
@@ -586,6 +584,20 @@ unsafe fn group_by_matrix<const N: usize>(
 #[inline(always)]
 unsafe fn narrow(a: int32x4_t, b: int32x4_t) -> int16x8_t {
     unsafe { vcombine_s16(vmovn_s32(a), vmovn_s32(b)) }
+}
+
+/// As floats.
+#[inline(always)]
+unsafe fn floats(bytes: int8x16_t) -> F {
+    unsafe {
+        let [low, high] = [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)];
+        [
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+            vcvtq_f32_s32(vmovl_high_s16(low)),
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+            vcvtq_f32_s32(vmovl_high_s16(high)),
+        ]
+    }
 }
 
 /// The lower nibbles of 16 bytes, and the upper ones.

@@ -50,6 +50,11 @@ impl Simd for Portable {
         each(|i| f32::from(v[i]))
     }
     #[inline(always)]
+    unsafe fn nibbles(p: *const u8) -> [F; 2] {
+        let v = unsafe { p.cast::<[u8; LANES]>().read_unaligned() };
+        [each(|i| f32::from(v[i] & 15)), each(|i| f32::from(v[i] >> 4))]
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut f32, v: F) {
         unsafe { p.cast::<F>().write_unaligned(v) }
     }

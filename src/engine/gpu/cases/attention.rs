@@ -8,6 +8,7 @@ use crate::engine::gpu::kernel::{Heads, Kernel};
 use crate::engine::gpu::params;
 use crate::engine::gpu::plan::{HEADS, KvHead, SEEN, Split, place};
 use crate::engine::gpu::twin;
+use crate::engine::nibbles::{self, BYTES, VALUES};
 use half::f16;
 
 /// Some runs over the three places, and the words that encode them.
@@ -38,6 +39,21 @@ struct Ring {
 impl Ring {
     fn new(numbers: &mut Numbers, kv: KvType, rows: u32, head_dim: u32) -> Ring {
         let (rows, n) = (2 * rows as usize, head_dim as usize);
+        if kv == KvType::I4 {
+            // Rotated rows of random integers.
+            let mut ring = Ring { values: Vec::new(), words: Vec::new(), scales: Vec::new() };
+            for _ in 0..rows {
+                let bytes = n / VALUES * BYTES;
+                let mut row: Vec<u8> = (0..bytes).map(|_| numbers.bits() as u8).collect();
+                let scales: Vec<f16> =
+                    (0..n / VALUES).map(|_| f16::from_f32(numbers.uniform() - 0.5)).collect();
+                ring.values.extend(nibbles::loaded(&row, &scales));
+                row.extend(scales.iter().flat_map(|scale| scale.to_le_bytes()));
+                row.resize(row.len().next_multiple_of(4), 0);
+                ring.words.extend(row.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)));
+            }
+            return ring;
+        }
         if kv != KvType::I8 {
             let values = rounded(kv, numbers.floats(rows * n, 1.5));
             return Ring { words: stored(kv, &values), values, scales: Vec::new() };
@@ -106,11 +122,12 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     for number in 0..kv_heads {
         let rows = 1 + numbers.below(200);
         let ring = Ring::new(numbers, kv, rows, head_dim);
-        // A word of integers counts as two pairs, and two words of floats as one.
+        // A word of integers counts as two pairs or four, and two words of floats as one.
         let pairs = |words: usize| match kv {
             KvType::F32 => words / 2,
             KvType::F16 => words,
             KvType::I8 => 2 * words,
+            KvType::I4 => 4 * words,
         };
         let other = kv_heads > 1 && numbers.below(4) == 0;
         places.push(KvHead {

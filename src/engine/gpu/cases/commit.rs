@@ -6,12 +6,16 @@ use crate::engine::KvType;
 use crate::engine::gpu::params;
 use crate::engine::gpu::plan::{HEADS, KvHead, MOVES};
 use crate::engine::gpu::twin;
+use crate::engine::nibbles;
 
-/// With keys and values of a given type, or with an integer ring.
-pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
-    let words = if kv == Some(KvType::F32) { 2 } else { 1 };
-    let (pairs, kv_heads, layers) =
-        (1 + numbers.below(40), 1 + numbers.below(3), 1 + numbers.below(3));
+/// With rings of a type.
+pub(super) fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
+    let words = if kv == KvType::F32 { 2 } else { 1 };
+    let pairs = match kv {
+        KvType::I4 => 16 << numbers.below(4),
+        _ => 1 + numbers.below(40),
+    };
+    let (kv_heads, layers) = (1 + numbers.below(3), 1 + numbers.below(3));
     let rows = [1 + numbers.below(9), 1 + numbers.below(9), 1 + numbers.below(9)];
     let columns = 2 * kv_heads * pairs;
     let layer = numbers.below(3);
@@ -27,10 +31,19 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
         block_at: 0,
         block_step: columns * rows[2],
     };
-    // Rows of integers are whole words, each of which counts as two pairs; their scales follow.
-    let row = if kv.is_some() { pairs } else { 2 * pairs.div_ceil(2) };
-    let scales = if kv.is_some() { 0 } else { 2 * rows[0] };
-    let mut ring_pairs = 2;
+    // Rows of integers are whole words, each of which counts as two pairs or four; the scales of
+    // those in eight bits follow.
+    let of_word = match kv {
+        KvType::I8 => 2,
+        KvType::I4 => 4,
+        KvType::F16 | KvType::F32 => 1,
+    };
+    let row = match kv {
+        KvType::I4 => 4 * nibbles::words(2 * pairs as usize) as u32,
+        _ => pairs.next_multiple_of(of_word),
+    };
+    let scales = if kv == KvType::I8 { 2 * rows[0] } else { 0 };
+    let mut ring_pairs = 4;
     let mut heads = Vec::new();
     for _ in 0..layers * kv_heads {
         let other = numbers.below(4) == 0;
@@ -40,10 +53,10 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
             kind: if other { 1 - p.kind } else { p.kind },
             ring_at: ring_pairs,
             values_after: both / 2,
-            scales_at: (ring_pairs + both) / 2,
+            scales_at: (ring_pairs + both) / of_word,
             scales_after: rows[0],
         });
-        ring_pairs += both + 2 * scales;
+        ring_pairs += both + of_word * scales;
     }
     let moves: Vec<Vec<[u32; 4]>> = (0..layers)
         .map(|_| {
@@ -66,12 +79,12 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
     };
     let block = some(len(p.block_at, p.block_step));
     let mut window = some(len(p.window_at, p.window_step));
-    let in_ring = ring_pairs as usize;
-    let mut ring = some(if kv.is_some() { in_ring * words } else { in_ring / 2 });
+    let mut ring = some((ring_pairs / of_word) as usize * words);
     let (window_before, ring_before) = (window.clone(), ring.clone());
     match kv {
-        Some(_) => twin::commit(&p, words, &heads, &moves, &block, &mut window, &mut ring),
-        None => twin::commit_i8(&p, &heads, &moves, &block, &mut window, &mut ring),
+        KvType::I8 => twin::commit_i8(&p, &heads, &moves, &block, &mut window, &mut ring),
+        KvType::I4 => twin::commit_i4(&p, &heads, &moves, &block, &mut window, &mut ring),
+        _ => twin::commit(&p, words, &heads, &moves, &block, &mut window, &mut ring),
     }
     let mut arena = arena(1);
     arena.list(HEADS);
@@ -89,13 +102,14 @@ pub(super) fn commit(numbers: &mut Numbers, kv: Option<KvType>) -> Case {
     arena.push(moves.iter().flatten().flatten().copied());
     let exactly = |binding, words| Expected { binding, values: Values::Words(words) };
     let ring = match kv {
-        Some(_) => exactly(3, ring),
-        None => Expected { binding: 3, values: Values::Integers(ring) },
+        KvType::I8 => Expected { binding: 3, values: Values::Integers(ring) },
+        KvType::I4 => Expected { binding: 3, values: Values::Nibbles(ring) },
+        _ => exactly(3, ring),
     };
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![arena.words().to_vec(), block, window_before, ring_before],
-        items: [if kv.is_some() { columns } else { 2 * kv_heads }, layers, 1],
+        items: [if of_word > 1 { 2 * kv_heads } else { columns }, layers, 1],
         expected: vec![exactly(2, window), ring],
     }
 }

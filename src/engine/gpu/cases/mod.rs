@@ -40,6 +40,9 @@ pub(super) enum Values {
     /// Words of four integers, each of which may be off by one from rounding, and of floats, whose
     /// last bits may differ.
     Integers(Vec<u32>),
+    /// Words of eight integers, each of which may be off by one from rounding, and of two halves,
+    /// whose last bits may differ.
+    Nibbles(Vec<u32>),
 }
 
 /// The case of a kernel for a seed, for a variant that computes products in integers or in floats.
@@ -61,8 +64,9 @@ pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
         }
         Kernel::Attend { kv, head_dim, .. } => attention::attend(numbers, kernel, kv, head_dim),
         Kernel::AttendJoin => attention::attend_join(numbers),
-        Kernel::Commit { kv } => commit::commit(numbers, Some(kv)),
-        Kernel::CommitI8 => commit::commit(numbers, None),
+        Kernel::Commit { kv } => commit::commit(numbers, kv),
+        Kernel::CommitI8 => commit::commit(numbers, KvType::I8),
+        Kernel::CommitI4 => commit::commit(numbers, KvType::I4),
         Kernel::TopK => top_k::top_k(numbers),
     }
 }

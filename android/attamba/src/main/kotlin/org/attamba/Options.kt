@@ -25,13 +25,16 @@ public sealed class Budget(internal val kind: Int, internal val amount: Long) {
 
 /** How keys and values are stored. */
 public enum class Kv(internal val code: Int) {
-    /** [F16], or [I8] where only that fits a budget in bytes and some heads are to see far. */
+    /** [F16], or fewer bits where only these fit a budget in bytes and some heads are to see far. */
     DEFAULT(0),
     F32(1),
 
     /** Chunk states as 8-bit integers. */
     I8(2),
     F16(3),
+
+    /** Chunk states as 4-bit integers, for heads of 32, 64, 128 or 256 values. */
+    I4(4),
 }
 
 /** What is evicted when a session's memory is full. */
@@ -137,11 +140,8 @@ public data class Sampling(
     val repeatLast: Int = 64,
     /** Added to the logits of some tokens; minus infinity forbids one. */
     val bias: Map<Int, Float> = emptyMap(),
-    /**
-     * The same seed gives the same result in every version; null for another one in each session,
-     * which [Session.seed] tells.
-     */
-    val seed: Long? = null,
+    /** The same seed gives the same result in every version. */
+    val seed: Long = 0,
     /** Subtracted from the logit of a recent token for each of its occurrences; 0 is off. */
     val frequencyPenalty: Float = 0f,
     /** Subtracted from the logit of a recent token; 0 is off. */
@@ -162,8 +162,6 @@ public data class Sampling(
     val dryPenaltyLastN: Int = 1024,
     /** The stages that run, in their order; those not listed do not run. */
     val stages: List<Stage> = Stage.entries,
-    /** Texts that end what is generated, and are not part of it. */
-    val stop: List<String> = emptyList(),
 ) {
     /** In the order of session_sampling; then the values added to [biased]. */
     internal fun numbers(): FloatArray =
@@ -183,12 +181,9 @@ public data class Sampling(
 
     internal fun biased(): IntArray = bias.keys.toIntArray()
 
-    internal fun stops(): Array<ByteArray> = stop.map { it.utf8() }.toTypedArray()
-
     internal fun whole(): LongArray =
         longArrayOf(
-            // ATTAMBA_SEED_RANDOM
-            seed ?: -1,
+            seed,
             repeatLast.toLong(),
             topK.toLong(),
             dryAllowedLength.toLong(),
