@@ -10,7 +10,7 @@
 
 static attamba_session *session;
 
-/* Ctrl-C stops the answer. */
+/* Ctrl-C stops the answer; this is the one function that a handler may call. */
 static void interrupt(int signal)
 {
     (void)signal;
@@ -37,7 +37,7 @@ static int fail(const char *what)
 int main(int argc, char **argv)
 {
     attamba_model *model;
-    attamba_session_options options = {sizeof options};
+    attamba_session_options options = ATTAMBA_INIT(attamba_session_options);
     char line[4096];
 
     if (argc != 2) {

@@ -46,7 +46,7 @@ pub fn chat<'a>(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a
 /// What to feed for the next answer.
 #[cfg(feature = "text")]
 pub fn turn(chat: &Chat, messages: &[Message], fed: &str) -> Result<Turn> {
-    chat.turn(messages, fed)
+    chat.turn(messages, fed, &|| false)
 }
 
 /// Maximum tokens that a session computes at once at the moment.

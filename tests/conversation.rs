@@ -7,7 +7,7 @@ use attamba::memory::Estimate;
 use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Finish, Options, Session};
-use attamba::text::{Language, Tokenizer};
+use attamba::text::{Language, Message, Tokenizer};
 use attamba::{Engine, EngineOptions, KvType};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -359,6 +359,7 @@ fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
     let mut pieces = other.pieces(&mut sampler, &fixture.language, 20);
     let text: String = pieces.by_ref().map(Result::unwrap).collect();
     assert_eq!(pieces.finish(), Some(Finish::Limit));
+    drop(pieces);
     assert_eq!(text, tokenizer.decode(&tokens));
     assert_eq!(other.position(), session.position());
 
@@ -368,6 +369,115 @@ fn the_text_of_a_session_in_pieces_is_that_of_its_tokens() {
     cancel.cancel();
     assert!(pieces.next().is_none());
     assert_eq!(pieces.finish(), Some(Finish::Cancelled));
+}
+
+/// A chat that was kept elsewhere continues as the one that it was, and one whose instruction has
+/// changed as if it had always had the new one.
+#[test]
+fn a_chat_begins_from_messages() {
+    let fixture = Fixture::new();
+    let mut first = fixture.chat(Some("Tell of a cat."));
+    answer(&mut first, "Tell me a story.");
+    answer(&mut first, "And then?");
+    let want = |messages: &[Message]| {
+        // Everything as one prompt.
+        let options = Options::default().with_budget(Budget::States(1024));
+        let mut session = Session::open(&fixture.engine, options).unwrap();
+        let mut messages = messages.to_vec();
+        messages.push(Message::user("Why?"));
+        let tokens = fixture.language.chat().unwrap().encode(&messages, true).unwrap();
+        session.feed(&tokens).unwrap();
+        let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+        let pieces = session.pieces(&mut sampler, &fixture.language, 12);
+        pieces.map(Result::unwrap).collect::<String>()
+    };
+    let mut messages = first.messages().to_vec();
+    let mut second = fixture.chat(None);
+    second.begin(messages.clone()).unwrap();
+    assert_eq!(second.messages(), &messages[..]);
+    let processed = second.session().position();
+    assert_eq!(
+        processed,
+        fixture.language.chat().unwrap().encode(&messages, false).unwrap().len() as u64
+    );
+    assert_eq!(answer(&mut second, "Why?"), want(&messages));
+    assert!(second.speed().0.tokens < processed as usize, "only what is new");
+
+    messages[0].content = "Tell of a dog.".to_owned();
+    second.begin(messages.clone()).unwrap();
+    assert_eq!(answer(&mut second, "Why?"), want(&messages));
+    assert_eq!(second.messages()[0].content, "Tell of a dog.");
+    second.reset();
+    assert_eq!(second.messages(), &messages[..1]);
+}
+
+#[test]
+fn a_template_may_refuse_messages_and_the_chat_stays() {
+    let fixture = Fixture::new();
+    let model = fixture.engine.model();
+    let strict = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}\
+        {% endif %}{{ m.content }}{% endfor %}";
+    let language = Language::with_template(model, strict).unwrap();
+    let session = Session::open(&fixture.engine, Options::default()).unwrap();
+    let sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let mut chat = Conversation::new(session, sampler, language, None);
+    answer(&mut chat, "Hello!");
+    let (messages, position) = (chat.messages().to_vec(), chat.session().position());
+    let refused = chat.begin(vec![Message::new("tool", "7")]).unwrap_err();
+    assert!(refused.to_string().contains("no tools"), "{refused}");
+    assert_eq!((chat.messages(), chat.session().position()), (&messages[..], position));
+}
+
+/// What ends an answer is in neither the answer nor the chat, in whatever tokens it came.
+#[test]
+fn a_stop_text_is_removed_from_the_answer_and_from_the_chat() {
+    let fixture = Fixture::new();
+    let instruction = Some("Tell of a cat.");
+    let story = |chat: &mut Conversation| {
+        let mut pieces = Vec::new();
+        let finish = chat.answer("Tell me a story.", 60, &mut |piece| {
+            pieces.push(piece.to_owned());
+            true
+        });
+        (pieces, finish.unwrap())
+    };
+    let (pieces, _) = story(&mut fixture.chat(instruction));
+    let whole = pieces.concat();
+    assert!(pieces.len() > 12, "{pieces:?}");
+    // Within a piece, one piece, and across some.
+    let at = |piece: usize| pieces[..piece].concat().len();
+    for (from, to) in [(at(4) + 1, at(5)), (at(4), at(5)), (at(4) + 1, at(7) + 1), (0, 1)] {
+        let stop = whole[from..to].to_owned();
+        let want = &whole[..whole.find(&stop).unwrap()];
+        let mut sampling = Sampling::greedy();
+        sampling.stop = vec!["never".to_owned(), stop.clone()];
+        let mut chat = fixture.chat(instruction);
+        chat.set_sampler(Sampler::new(sampling).unwrap());
+        for earlier in [false, true] {
+            if earlier {
+                // With a checkpoint to go back to.
+                chat.set_sampler(Sampler::new(Sampling::greedy()).unwrap());
+                chat.undo().unwrap();
+                let mut sampling = Sampling::greedy();
+                sampling.stop = vec![stop.clone()];
+                chat.set_sampler(Sampler::new(sampling).unwrap());
+            }
+            let (pieces, finish) = story(&mut chat);
+            assert_eq!((&*pieces.concat(), finish), (want, Finish::StopText), "{stop:?}");
+            let last = chat.messages().last().unwrap();
+            assert_eq!(last.content.trim(), want.trim());
+        }
+        chat.set_sampler(Sampler::new(Sampling::greedy()).unwrap());
+        let mut other = fixture.chat(None);
+        other.begin(chat.messages().to_vec()).unwrap();
+        assert_eq!(answer(&mut chat, "And then?"), answer(&mut other, "And then?"), "{stop:?}");
+    }
+    let empty = Sampler::new({
+        let mut sampling = Sampling::greedy();
+        sampling.stop = vec![String::new()];
+        sampling
+    });
+    assert!(empty.is_err());
 }
 
 #[test]
@@ -413,6 +523,8 @@ fn a_chat_that_was_cancelled_in_its_first_prompt_is_kept() {
     });
     assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
     assert!(chat.messages().is_empty());
+    // One that came after the answer had ended.
+    cancel.clear_cancel();
     chat.save(&file).unwrap();
     let sampler = Sampler::new(Sampling::greedy()).unwrap();
     let (engine, language) = (&fixture.engine, fixture.language.clone());

@@ -480,7 +480,7 @@ fn candidates_choose_what_all_logits_would() {
         let mut sampling = Sampling::default();
         sampling.temperature = 1.5;
         sampling.top_k = 50;
-        sampling.seed = 7;
+        sampling.seed = Some(7);
         for sampling in [Sampling::greedy(), sampling] {
             let mut generated = Vec::new();
             for engine in [gpu, cpu] {

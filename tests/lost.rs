@@ -261,6 +261,7 @@ fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
     assert!(off(session.logits().unwrap(), want.logits().unwrap()) < 1e-3, "after a rewind");
     cancel.cancel();
     session.reset();
+    assert!(matches!(session.feed(&tokens), Err(Error::Cancelled)));
     session.feed(&tokens).unwrap();
     assert_eq!(session.logits().unwrap(), want.logits().unwrap(), "chunks of 4 tokens stay");
 

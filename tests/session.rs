@@ -548,11 +548,11 @@ fn orders_that_nobody_expects() {
     let memory = session.memory();
     session.feed(&tokens).unwrap();
 
-    // A cancel is for the current call: later ones run completely.
+    // A cancel is for calls that process tokens.
     session.control().cancel();
     session.save(&path, b"").unwrap();
-    session.control().cancel();
     let snapshot = session.snapshot().unwrap();
+    session.control().clear_cancel();
     let (mut resumed, _) = Session::resume(&engine, &path).unwrap();
     assert_same_bits(resumed.logits().unwrap(), session.logits().unwrap());
 
@@ -567,6 +567,7 @@ fn orders_that_nobody_expects() {
     assert_eq!(session.position(), 300);
     session.feed(&[1]).unwrap();
     fork.control().resume();
+    assert!(matches!(fork.feed(&[1]), Err(Error::Cancelled)));
     for session in [&mut fork, &mut resumed] {
         session.feed(&[1]).unwrap();
     }
@@ -581,13 +582,32 @@ fn orders_that_nobody_expects() {
     assert!(matches!(resumed.rewind(&snapshot), Err(Error::Argument(_))));
 }
 
+/// One that comes just before the call that it is meant for must not be lost.
 #[test]
-fn a_cancel_between_two_calls_is_forgotten() {
+fn a_cancel_between_two_calls_ends_the_next_one_and_no_other() {
     let _turn = beside_others();
     let mut session = session(&Sizes::default(), states(4));
-    session.control().cancel();
+    let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let control = session.control();
+    control.cancel();
+    assert!(matches!(session.feed(&[1, 2, 3]), Err(Error::Cancelled)));
+    assert_eq!(session.position(), 0);
     session.feed(&[1, 2, 3]).unwrap();
-    assert_eq!(session.position(), 3);
+    control.cancel();
+    assert!(matches!(session.feed_each(&[1], |_, _| {}), Err(Error::Cancelled)));
+    control.cancel();
+    assert!(matches!(session.feed_top(1).map(|_| ()), Err(Error::Cancelled)));
+    control.cancel();
+    let finish = session.generate(&mut sampler, 5, |_| false, |_| true).unwrap();
+    assert_eq!((finish, session.position()), (Finish::Cancelled, 3));
+
+    control.cancel();
+    control.clear_cancel();
+    session.feed(&[1]).unwrap();
+    // One that comes when all has been processed was meant for that call.
+    session.feed_each(&[1], |_, _| control.cancel()).unwrap();
+    let finish = session.generate(&mut sampler, 2, |_| false, |_| true).unwrap();
+    assert_eq!((finish, session.position()), (Finish::Limit, 7));
 }
 
 #[test]

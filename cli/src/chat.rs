@@ -79,7 +79,7 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = args.template.language(model)?;
-    let (sampler, _) = args.sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
+    let sampler = args.sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let mut input = Input::open()?;

@@ -103,7 +103,7 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = args.template.language(model)?;
-    let (mut sampler, seed) =
+    let mut sampler =
         args.sampling.sampler(model.sizes().vocab, language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;
     args.memory.hint(&session);
@@ -150,7 +150,7 @@ pub fn run(args: Args) -> Result<()> {
         prompt_tokens: tokens.len(),
         prompt_seconds,
         generate_seconds: start.elapsed().as_secs_f64(),
-        seed,
+        seed: sampler.seed(),
         memory: Memory { state: memory.state, scratch: memory.scratch },
     };
     if args.json {

@@ -35,7 +35,7 @@ pub enum Second {
     Exits,
 }
 
-/// Whether Ctrl-C was pressed. A session forgets a cancel when its next call begins; this does not.
+/// Whether Ctrl-C was pressed. A session forgets a cancel when its call ends; this does not.
 #[derive(Clone, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -87,9 +87,12 @@ impl Interrupt {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Resets it.
+    /// Resets it: what was pressed so far was not meant for the next call.
     pub fn clear(&self) {
         self.asked.store(false, Ordering::Relaxed);
+        if let Some(cancel) = &*self.cancel.lock().unwrap_or_else(PoisonError::into_inner) {
+            cancel.clear_cancel();
+        }
     }
 }
 

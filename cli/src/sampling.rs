@@ -5,8 +5,6 @@ use attamba::Error;
 use attamba::sample::{Sampler, Sampling, Stage};
 use attamba::text::Tokenizer;
 use clap::Args;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 
 /// How tokens are chosen. Options not given have the subcommand's defaults.
 #[derive(Args, Clone, Debug)]
@@ -82,14 +80,8 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// A sampler for a vocabulary of `vocab` entries, and its seed; in a `chat` DRY is on by
-    /// default.
-    pub fn sampler(
-        &self,
-        vocab: usize,
-        tokenizer: &Tokenizer,
-        chat: bool,
-    ) -> Result<(Sampler, u64)> {
+    /// A sampler for a vocabulary of `vocab` entries; in a `chat` DRY is on by default.
+    pub fn sampler(&self, vocab: usize, tokenizer: &Tokenizer, chat: bool) -> Result<Sampler> {
         if let Some(&(token, _)) = self.bias.iter().find(|(token, _)| *token as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab }.into());
         }
@@ -122,11 +114,10 @@ impl SamplingArgs {
             s.stages = names.map(str::parse::<Stage>).collect::<attamba::Result<_>>()?;
         }
         s.bias.clone_from(&self.bias);
-        // The keys of a hasher are the randomness that the standard library provides.
-        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        log::info!("seed {seed}");
-        s.seed = seed;
-        Ok((Sampler::new(s)?, seed))
+        s.seed = self.seed;
+        let sampler = Sampler::new(s)?;
+        log::info!("seed {}", sampler.seed());
+        Ok(sampler)
     }
 }
 

@@ -16,14 +16,14 @@
  * used concurrently; they share its threads.
  *
  * Structs. Every struct begins with struct_size, set by the caller to sizeof the struct, so that
- * libraries and programs of different versions are compatible. Zero the rest:
+ * libraries and programs of different versions are compatible. The rest is zeroed:
  *
- *     attamba_session_options options = {sizeof options};
+ *     attamba_session_options options = ATTAMBA_INIT(attamba_session_options);
  *
  * Enumerations in structs and parameters are int32_t, so that their size is the same everywhere.
  *
- * Text is UTF-8 with its length in bytes. Text returned by the library never ends within a character.
- * Paths are zero-terminated.
+ * Text is UTF-8 with its length in bytes. Text returned by the library never ends within a character,
+ * and that of callbacks is also followed by a zero byte. Paths are zero-terminated.
  *
  * Bugs. Nothing that a caller or a file does makes the library abort. A bug in the library is reported
  * as ATTAMBA_STATUS_INTERNAL, and the handle can then only be closed.
@@ -36,8 +36,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Initializes a struct: its size, and the rest with zeros.
+#ifdef __cplusplus
+#define ATTAMBA_INIT(type) [] { type value = type(); value.struct_size = sizeof(type); return value; }()
+#else
+#define ATTAMBA_INIT(type) {.struct_size = sizeof(type)}
+#endif
+
 // Incremented whenever a program that was compiled with the previous header would no longer work.
 #define ATTAMBA_ABI_VERSION 1
+
+// A seed of attamba_sampling: another one for each session.
+#define ATTAMBA_SEED_RANDOM UINT64_MAX
 
 // The result of a call.
 enum attamba_status
@@ -109,6 +119,8 @@ enum attamba_finish
     ATTAMBA_FINISH_CANCELLED = 3,
     // attamba_session_cancel, before the answer of a chat began: the message does not count.
     ATTAMBA_FINISH_DROPPED = 4,
+    // A text of attamba_sampling.stop, which is not part of what was generated.
+    ATTAMBA_FINISH_STOP_TEXT = 5,
 };
 #ifndef __cplusplus
 #if defined(__swift__) || __STDC_VERSION__ >= 202311L
@@ -277,7 +289,7 @@ typedef struct attamba_session attamba_session;
 // A session at some point in time.
 typedef struct attamba_snapshot attamba_snapshot;
 
-// Receives one message of a level: `bytes` bytes of UTF-8, not zero-terminated, valid until the
+// Receives one message of a level: `bytes` bytes of UTF-8, followed by a zero byte, valid until the
 // function returns. It may be called on any thread, on several at once, and must not call the
 // library.
 typedef void (*attamba_log_fn)(void *user, int32_t level, const char *text, size_t bytes);
@@ -300,7 +312,8 @@ typedef struct attamba_sampling {
     uint32_t struct_size;
     // Number of recent tokens that the three penalties consider; 0 turns them off.
     uint32_t repeat_last;
-    // Seed of the draws; the same seed gives the same draws in every version.
+    // Seed of the draws; the same seed gives the same draws in every version. ATTAMBA_SEED_RANDOM,
+    // the default, is another one for each session: attamba_session_get_info tells which.
     uint64_t seed;
     // Divides logits of recent tokens that are positive, multiplies those that are not; 1 is off.
     float repeat_penalty;
@@ -348,6 +361,12 @@ typedef struct attamba_sampling {
     const char *const *dry_breakers;
     // Number of entries; 0 with a non-NULL pointer for none.
     uint64_t dry_breaker_count;
+    // Texts that end what is generated, UTF-8, zero-terminated; read when the struct is passed.
+    // They are neither passed to the callback nor part of an answer's message; what could be the
+    // beginning of one waits for the next token. NULL for none.
+    const char *const *stop;
+    // Number of entries in `stop`.
+    uint64_t stop_count;
 } attamba_sampling;
 
 // Called while a model is loaded, on the thread that loads it, with the fraction that is done, 0
@@ -456,18 +475,35 @@ typedef struct attamba_session_info {
     uint64_t answer_tokens;
     // Seconds that they took.
     double answer_seconds;
+    // Seed of the draws.
+    uint64_t seed;
 } attamba_session_info;
 
-// Receives text as it is generated: `bytes` bytes of UTF-8 at `text`, whole characters only, not
-// zero-terminated. They belong to the library and are valid until the function returns. Returns 0
-// to stop, anything else to continue.
+// A message of a chat.
+typedef struct attamba_message {
+    // sizeof(attamba_message); the same for all of an array.
+    uint32_t struct_size;
+    // 0.
+    uint32_t reserved;
+    // Who speaks: `system`, `user`, `assistant`, or any other role that the template knows;
+    // zero-terminated.
+    const char *role;
+    // UTF-8.
+    const char *text;
+    // Bytes of `text`.
+    uint64_t bytes;
+} attamba_message;
+
+// Receives text as it is generated: `bytes` bytes of UTF-8 at `text`, whole characters only,
+// followed by a zero byte. They belong to the library and are valid until the function returns.
+// Returns 0 to stop, anything else to continue.
 //
 // It is called on the thread of the call that generates the text, which is still in progress: of
 // the session's functions only cancel, pause, resume, shrink, close and the message of the last
 // error may be called from it, and it must not throw or longjmp.
 typedef int32_t (*attamba_text_fn)(void *user, const char *text, size_t bytes);
 
-// Receives one message of a chat: UTF-8 with the lengths in bytes, not zero-terminated, valid
+// Receives one message of a chat: UTF-8 with the lengths in bytes, followed by zero bytes, valid
 // until the function returns. Returns 0 to stop. It must not call functions of the session.
 typedef int32_t (*attamba_message_fn)(void *user,
                                       const char *role,
@@ -549,7 +585,7 @@ const char *attamba_version(void);
 attamba_status attamba_log_set(int32_t level, attamba_log_fn log, void *user);
 
 // Fills the fields of `sampling` except `struct_size`, which the caller has set, with the defaults
-// for raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, seed 0.
+// for raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, a random seed.
 //
 // Any thread.
 attamba_status attamba_sampling_init(struct attamba_sampling *sampling);
@@ -685,13 +721,6 @@ attamba_status attamba_session_reset(const struct attamba_session *session);
 attamba_status attamba_session_set_sampling(const struct attamba_session *session,
                                             const struct attamba_sampling *sampling);
 
-// Cancels the call in progress on the session; without one nothing happens. That call returns
-// within a block of tokens: milliseconds. The session stays usable.
-//
-// Any thread, and from a callback, but not from a signal handler: it takes a lock, for a moment.
-// It does not wait.
-attamba_status attamba_session_cancel(const struct attamba_session *session);
-
 // Once this call has returned nothing is computed until attamba_session_resume: for an application
 // that leaves the foreground, since some systems terminate those that use the GPU then. It waits
 // for the current block, milliseconds. A call that feeds or generates waits meanwhile, and can be
@@ -741,6 +770,21 @@ attamba_status attamba_session_load(const struct attamba_model *model,
                                     const struct attamba_session_options *options,
                                     struct attamba_session **session);
 
+// Cancels the call in progress on the session, or, if there is none, the next one that processes
+// or generates tokens: a cancel that comes just before the call that it is meant for is not lost.
+// A call ends within a block of tokens, milliseconds, also while it converts a long text into
+// tokens. The session stays usable.
+//
+// Any thread, from a callback, and from a signal handler: it takes no lock, allocates nothing and
+// does not wait. ATTAMBA_STATUS_CLOSED, without a message, if the session is closed.
+attamba_status attamba_session_cancel(const struct attamba_session *session);
+
+// Withdraws a cancel that no call has met, such as one that came after the end of the call that it
+// was meant for.
+//
+// Any thread, and from a callback.
+attamba_status attamba_session_clear_cancel(const struct attamba_session *session);
+
 // Begins a chat with a system instruction, whatever the session held before, and processes the
 // instruction now: a document to be asked about is processed once, and can be saved in that state.
 // `bytes` 0 begins a chat without an instruction.
@@ -750,6 +794,26 @@ attamba_status attamba_session_load(const struct attamba_model *model,
 attamba_status attamba_session_instruct(const struct attamba_session *session,
                                         const char *text,
                                         size_t bytes);
+
+// Begins a chat with `count` messages, whatever the session held before, and processes them now:
+// a chat that the application has kept, or this session's messages with another instruction.
+// Nothing is generated: the next message follows them.
+//
+// One thread at a time; cancel from any. ATTAMBA_STATUS_TEXT if the template refuses these
+// messages; the session is unchanged. ATTAMBA_STATUS_CANCELLED: the chat has begun nevertheless,
+// and the next message processes them.
+attamba_status attamba_session_begin(const struct attamba_session *session,
+                                     const struct attamba_message *messages,
+                                     size_t count);
+
+// Counts the tokens of `count` messages as attamba_session_begin would process them. `*tokens`,
+// unless `tokens` is NULL, gets the number.
+//
+// One thread at a time. ATTAMBA_STATUS_TEXT if the template refuses these messages.
+attamba_status attamba_session_count(const struct attamba_session *session,
+                                     const struct attamba_message *messages,
+                                     size_t count,
+                                     uint64_t *tokens);
 
 // Answers a message of `bytes` bytes of UTF-8 with at most `most` tokens, and passes the text of
 // the answer to `each` as it is generated. What the template writes around messages is fed as
@@ -805,7 +869,7 @@ attamba_status attamba_session_feed_tokens(const struct attamba_session *session
 
 // Continues what has been fed with at most `most` tokens, and passes the text to `each`.
 // `*finish`, unless `finish` is NULL, gets the reason why it ended; the session has processed what
-// was generated.
+// was generated, and a stop text that ended it.
 //
 // One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, if the
 // last feed was cancelled and nothing was fed since, or if the session holds a chat. After another

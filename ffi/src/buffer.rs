@@ -30,6 +30,20 @@ pub unsafe fn text(
     Ok(())
 }
 
+/// Text followed by a zero byte, for callbacks. The memory is used again.
+#[derive(Default)]
+pub struct Terminated(Vec<u8>);
+
+impl Terminated {
+    /// Valid until the next call.
+    pub fn of(&mut self, text: &str) -> *const c_char {
+        self.0.clear();
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(0);
+        self.0.as_ptr().cast()
+    }
+}
+
 /// Writes as many of `values` as fit; `length` gets the total number.
 ///
 /// # Safety

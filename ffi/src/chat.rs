@@ -1,15 +1,16 @@
 //! Chats: messages in, answers out, with the model's template.
 
-use crate::buffer;
-use crate::error::Failure;
+use crate::buffer::{self, Terminated};
+use crate::error::{Failure, Result};
 use crate::generate::{Finish, Sink, TextFn};
 use crate::guard;
 use crate::handle::SESSIONS;
 use crate::input;
 use crate::session::attamba_session;
 use crate::status::Status;
+use crate::versioned::{self, Versioned};
 use crate::work::Work;
-use runtime::Error;
+use runtime::{Error, text as template};
 use std::ffi::{c_char, c_void};
 
 /// Begins a chat with a system instruction, whatever the session held before, and processes the
@@ -38,6 +39,106 @@ pub unsafe extern "C" fn attamba_session_instruct(
                 other => Ok(other?),
             }
         })
+    })
+}
+
+/// A message of a chat.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Message {
+    /// sizeof(attamba_message); the same for all of an array.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Who speaks: `system`, `user`, `assistant`, or any other role that the template knows;
+    /// zero-terminated.
+    pub role: *const c_char,
+    /// UTF-8.
+    pub text: *const c_char,
+    /// Bytes of `text`.
+    pub bytes: u64,
+}
+
+// SAFETY: `repr(C)`, `u32` first, any bits are valid, a pair of 4 bytes and whole 8 bytes.
+unsafe impl Versioned for Message {
+    const DEFAULT: Message = Message {
+        struct_size: size_of::<Message>() as u32,
+        reserved: 0,
+        role: std::ptr::null(),
+        text: std::ptr::null(),
+        bytes: 0,
+    };
+}
+
+/// # Safety
+/// `from` points to `count` messages whose `struct_size` is true, and to what they point to.
+unsafe fn messages(from: *const Message, count: usize) -> Result<Vec<template::Message>> {
+    let mut messages = Vec::new();
+    let mut size = 0;
+    for number in 0..count {
+        // SAFETY: as the caller guarantees, here and below: null only for the first.
+        unsafe {
+            let at = from.byte_add(number * size);
+            let message: Message = versioned::read(at)?;
+            size = message.struct_size as usize;
+            let role = input::name(message.role, "the role")?;
+            let role =
+                role.ok_or_else(|| Failure::argument(format!("message {number} has no role")))?;
+            let bytes = usize::try_from(message.bytes).unwrap_or(usize::MAX);
+            messages.push(template::Message::new(
+                role,
+                input::text(message.text, bytes, "the text of a message")?,
+            ));
+        }
+    }
+    Ok(messages)
+}
+
+/// Begins a chat with `count` messages, whatever the session held before, and processes them now:
+/// a chat that the application has kept, or this session's messages with another instruction.
+/// Nothing is generated: the next message follows them.
+///
+/// One thread at a time; cancel from any. ATTAMBA_STATUS_TEXT if the template refuses these
+/// messages; the session is unchanged. ATTAMBA_STATUS_CANCELLED: the chat has begun nevertheless,
+/// and the next message processes them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_begin(
+    session: *const attamba_session,
+    messages: *const Message,
+    count: usize,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller gives that many.
+        let messages = unsafe { self::messages(messages, count) }?;
+        let language = session.model.language()?;
+        session.work(|work| {
+            language.chat()?.render(&messages, false)?;
+            work.begin_chat(language, None)?;
+            Ok(work.chat(language)?.begin(messages)?)
+        })
+    })
+}
+
+/// Counts the tokens of `count` messages as attamba_session_begin would process them. `*tokens`,
+/// unless `tokens` is NULL, gets the number.
+///
+/// One thread at a time. ATTAMBA_STATUS_TEXT if the template refuses these messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_count(
+    session: *const attamba_session,
+    messages: *const Message,
+    count: usize,
+    tokens: *mut u64,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller gives that many.
+        let messages = unsafe { self::messages(messages, count) }?;
+        let chat = session.model.language()?.chat()?;
+        let special = session.work(|work| work.parse_special())?;
+        let found = chat.parse_special(special).encode(&messages, false)?;
+        // SAFETY: null, or a place for the answer.
+        unsafe { buffer::result(found.len() as u64, tokens) };
+        Ok(())
     })
 }
 
@@ -101,7 +202,7 @@ pub unsafe extern "C" fn attamba_session_undo(
     })
 }
 
-/// Receives one message of a chat: UTF-8 with the lengths in bytes, not zero-terminated, valid
+/// Receives one message of a chat: UTF-8 with the lengths in bytes, followed by zero bytes, valid
 /// until the function returns. Returns 0 to stop. It must not call functions of the session.
 pub type MessageFn = Option<
     unsafe extern "C" fn(
@@ -127,13 +228,12 @@ pub unsafe extern "C" fn attamba_session_messages(
         let each = each.ok_or_else(|| Failure::argument("the message function is NULL"))?;
         session.work(|work| {
             let Work::Chat(chat) = work else { return Ok(()) };
+            let [mut first, mut second] = [Terminated::default(), Terminated::default()];
             for message in chat.talk.messages() {
                 let (role, text) = (&message.role, &message.content);
                 // SAFETY: the caller's function, while the caller waits; the texts are alive.
-                let go_on = unsafe {
-                    let (role, text) = (role.as_bytes(), text.as_bytes());
-                    each(user, role.as_ptr().cast(), role.len(), text.as_ptr().cast(), text.len())
-                };
+                let go_on =
+                    unsafe { each(user, first.of(role), role.len(), second.of(text), text.len()) };
                 if !input::boolean(go_on) {
                     break;
                 }

@@ -1,6 +1,6 @@
 //! Raw text and tokens: feeding and generating.
 
-use crate::buffer;
+use crate::buffer::{self, Terminated};
 use crate::error::{Failure, Result};
 use crate::guard;
 use crate::handle::SESSIONS;
@@ -11,9 +11,9 @@ use crate::work::Raw;
 use runtime::session;
 use std::ffi::{c_char, c_void};
 
-/// Receives text as it is generated: `bytes` bytes of UTF-8 at `text`, whole characters only, not
-/// zero-terminated. They belong to the library and are valid until the function returns. Returns 0
-/// to stop, anything else to continue.
+/// Receives text as it is generated: `bytes` bytes of UTF-8 at `text`, whole characters only,
+/// followed by a zero byte. They belong to the library and are valid until the function returns.
+/// Returns 0 to stop, anything else to continue.
 ///
 /// It is called on the thread of the call that generates the text, which is still in progress: of
 /// the session's functions only cancel, pause, resume, shrink, close and the message of the last
@@ -35,6 +35,8 @@ pub enum Finish {
     Cancelled = 3,
     /// attamba_session_cancel, before the answer of a chat began: the message does not count.
     Dropped = 4,
+    /// A text of attamba_sampling.stop, which is not part of what was generated.
+    StopText = 5,
 }
 
 impl From<session::Finish> for Finish {
@@ -43,6 +45,7 @@ impl From<session::Finish> for Finish {
             session::Finish::End => Finish::Ended,
             session::Finish::Limit => Finish::Limit,
             session::Finish::Cancelled => Finish::Cancelled,
+            session::Finish::StopText => Finish::StopText,
             // By the callback, or in a way that has no name here.
             _ => Finish::Stopped,
         }
@@ -54,13 +57,14 @@ pub struct Sink {
     function: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32,
     user: *mut c_void,
     /// Whether it has returned 0.
-    pub stopped: bool,
+    stopped: bool,
+    text: Terminated,
 }
 
 impl Sink {
     pub fn new(function: TextFn, user: *mut c_void) -> Result<Sink> {
         let function = function.ok_or_else(|| Failure::argument("the text function is NULL"))?;
-        Ok(Sink { function, user, stopped: false })
+        Ok(Sink { function, user, stopped: false, text: Terminated::default() })
     }
 
     /// Passes text on; returns whether to continue.
@@ -72,7 +76,7 @@ impl Sink {
             return !self.stopped;
         }
         // SAFETY: as the caller guarantees; the text is alive during the call.
-        let go_on = unsafe { (self.function)(self.user, text.as_ptr().cast(), text.len()) };
+        let go_on = unsafe { (self.function)(self.user, self.text.of(text), text.len()) };
         self.stopped = !input::boolean(go_on);
         !self.stopped
     }
@@ -96,13 +100,11 @@ pub unsafe extern "C" fn attamba_session_feed_text(
         // SAFETY: the caller gives that many bytes.
         let text = unsafe { input::text(text, bytes, "the text") }?;
         session.work(|work| {
-            let raw = work.raw()?;
-            let (language, special) = (session.model.language()?, input::boolean(special));
-            let tokens = match raw.session.position() {
-                0 => language.begin(text, special)?,
-                _ => language.tokenizer().encode(text, special)?,
-            };
-            feed(raw, &tokens)
+            let Raw { session: inner, sampler, .. } = work.raw()?;
+            let language = session.model.language()?;
+            let tokens = inner.feed_text(language, text, input::boolean(special))?;
+            tokens.into_iter().for_each(|token| sampler.accept(token));
+            Ok(())
         })
     })
 }
@@ -120,21 +122,18 @@ pub unsafe extern "C" fn attamba_session_feed_tokens(
     guard::on(&SESSIONS, session, |session| {
         // SAFETY: the caller gives that many tokens.
         let tokens = unsafe { input::slice(tokens, count, "the tokens") }?;
-        session.work(|work| feed(work.raw()?, tokens))
+        session.work(|work| {
+            let Raw { session: inner, sampler, .. } = work.raw()?;
+            inner.feed(tokens)?;
+            tokens.iter().for_each(|&token| sampler.accept(token));
+            Ok(())
+        })
     })
-}
-
-fn feed(raw: &mut Raw, tokens: &[u32]) -> Result<()> {
-    raw.session.feed(tokens)?;
-    for &token in tokens {
-        raw.sampler.accept(token);
-    }
-    Ok(())
 }
 
 /// Continues what has been fed with at most `most` tokens, and passes the text to `each`.
 /// `*finish`, unless `finish` is NULL, gets the reason why it ended; the session has processed what
-/// was generated.
+/// was generated, and a stop text that ended it.
 ///
 /// One thread at a time; cancel from any. ATTAMBA_STATUS_STATE if nothing has been fed yet, if the
 /// last feed was cancelled and nothing was fed since, or if the session holds a chat. After another

@@ -71,6 +71,18 @@ pub unsafe fn name(from: *const c_char, what: &str) -> Result<Option<String>> {
     Ok(Some(name.to_owned()))
 }
 
+/// `count` texts that each end with a zero byte; NULL entries are left out.
+///
+/// # Safety
+/// As [`slice`], and each entry as [`name`].
+pub unsafe fn names(from: *const *const c_char, count: usize, what: &str) -> Result<Vec<String>> {
+    // SAFETY: as the caller guarantees.
+    let texts = unsafe { slice(from, count, what) }?;
+    // SAFETY: as above.
+    let texts = texts.iter().map(|&text| unsafe { name(text, what) });
+    Ok(texts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
 /// A number that C passes as a boolean.
 pub fn boolean(value: i32) -> bool {
     value != 0

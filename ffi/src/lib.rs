@@ -27,6 +27,8 @@ mod model;
 
 mod session;
 
+mod cancel;
+
 mod chat;
 
 mod generate;

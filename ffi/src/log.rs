@@ -1,5 +1,6 @@
 //! Log messages of the library, and its version.
 
+use crate::buffer::Terminated;
 use crate::guard;
 use crate::options::known;
 use crate::status::Status;
@@ -45,7 +46,7 @@ pub enum LogLevel {
     Trace = 5,
 }
 
-/// Receives one message of a level: `bytes` bytes of UTF-8, not zero-terminated, valid until the
+/// Receives one message of a level: `bytes` bytes of UTF-8, followed by a zero byte, valid until the
 /// function returns. It may be called on any thread, on several at once, and must not call the
 /// library.
 pub type LogFn =
@@ -107,8 +108,11 @@ impl Log for Forward {
         let caller = *CALLER.read().unwrap_or_else(PoisonError::into_inner);
         let Some(log) = caller.log else { return };
         let text = record.args().to_string();
+        let mut terminated = Terminated::default();
         // SAFETY: the function can be called with its `user`, as the header asks.
-        unsafe { log(caller.user, record.level() as i32, text.as_ptr().cast(), text.len()) };
+        unsafe {
+            log(caller.user, record.level() as i32, terminated.of(&text), text.len());
+        }
     }
 
     fn flush(&self) {}

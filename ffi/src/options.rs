@@ -268,6 +268,9 @@ pub enum Stage {
     Temperature = 7,
 }
 
+/// A seed of attamba_sampling: another one for each session.
+pub const SEED_RANDOM: u64 = u64::MAX;
+
 /// How tokens are chosen. attamba_sampling_init or attamba_sampling_init_chat sets the defaults;
 /// every field is used as it is. Fields beyond `struct_size` are off.
 ///
@@ -280,7 +283,8 @@ pub struct Sampling {
     pub struct_size: u32,
     /// Number of recent tokens that the three penalties consider; 0 turns them off.
     pub repeat_last: u32,
-    /// Seed of the draws; the same seed gives the same draws in every version.
+    /// Seed of the draws; the same seed gives the same draws in every version. ATTAMBA_SEED_RANDOM,
+    /// the default, is another one for each session: attamba_session_get_info tells which.
     pub seed: u64,
     /// Divides logits of recent tokens that are positive, multiplies those that are not; 1 is off.
     pub repeat_penalty: f32,
@@ -328,6 +332,12 @@ pub struct Sampling {
     pub dry_breakers: *const *const c_char,
     /// Number of entries; 0 with a non-NULL pointer for none.
     pub dry_breaker_count: u64,
+    /// Texts that end what is generated, UTF-8, zero-terminated; read when the struct is passed.
+    /// They are neither passed to the callback nor part of an answer's message; what could be the
+    /// beginning of one waits for the next token. NULL for none.
+    pub stop: *const *const c_char,
+    /// Number of entries in `stop`.
+    pub stop_count: u64,
 }
 
 // SAFETY: as above.
@@ -335,7 +345,7 @@ unsafe impl Versioned for Sampling {
     const DEFAULT: Sampling = Sampling {
         struct_size: size_of::<Sampling>() as u32,
         repeat_last: 64,
-        seed: 0,
+        seed: SEED_RANDOM,
         repeat_penalty: 1.0,
         top_k: 40,
         top_p: 0.95,
@@ -357,6 +367,8 @@ unsafe impl Versioned for Sampling {
         stages: std::ptr::null(),
         dry_breakers: std::ptr::null(),
         dry_breaker_count: 0,
+        stop: std::ptr::null(),
+        stop_count: 0,
     };
 }
 
@@ -372,16 +384,14 @@ impl Sampling {
     pub unsafe fn samplers(from: *const Sampling, model: &Model) -> Result<Samplers> {
         if from.is_null() {
             let raw = Sampler::new(Options::default())?;
-            let chat = match &model.language {
-                Ok(language) => Sampler::new(Options::chat(language.tokenizer())?)?,
-                // Such a model has no chats.
-                Err(_) => raw.clone(),
-            };
-            return Ok(Samplers { raw, chat });
+            // A model without a language has no chats.
+            let Ok(language) = &model.language else { return Ok(Samplers::one(raw)) };
+            let mut chat = Options::chat(language.tokenizer())?;
+            chat.seed = Some(raw.seed());
+            return Ok(Samplers { chat: Sampler::new(chat)?, raw });
         }
         // SAFETY: as the caller guarantees.
-        let sampler = unsafe { versioned::read(from)?.sampler(model) }?;
-        Ok(Samplers { raw: sampler.clone(), chat: sampler })
+        Ok(Samplers::one(unsafe { versioned::read(from)?.sampler(model) }?))
     }
 
     /// # Safety
@@ -406,14 +416,12 @@ impl Sampling {
             } else {
                 let count = length(self.dry_breaker_count);
                 // SAFETY: as above.
-                let texts = unsafe { input::slice(self.dry_breakers, count, "dry_breakers") }?;
-                // SAFETY: as above.
-                let text = |&text: &*const c_char| unsafe { input::name(text, "a DRY breaker") };
-                let texts = texts.iter().map(text).collect::<Result<Vec<_>>>()?;
-                let texts: Vec<String> = texts.into_iter().flatten().collect();
+                let texts = unsafe { input::names(self.dry_breakers, count, "a DRY breaker") }?;
                 tokenizer.dry_breakers(&texts)?
             };
         }
+        // SAFETY: as above.
+        options.stop = unsafe { input::names(self.stop, length(self.stop_count), "a stop text") }?;
         Ok(Sampler::new(options)?)
     }
 
@@ -435,7 +443,7 @@ impl Sampling {
         s.xtc_probability = self.xtc_probability;
         s.xtc_threshold = self.xtc_threshold;
         s.temperature = self.temperature;
-        s.seed = self.seed;
+        s.seed = (self.seed != SEED_RANDOM).then_some(self.seed);
         s
     }
 }
@@ -458,7 +466,7 @@ impl Stage {
 }
 
 /// Fills the fields of `sampling` except `struct_size`, which the caller has set, with the defaults
-/// for raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, seed 0.
+/// for raw text: temperature 0.8, the 40 most likely, top-p 0.95, min-p 0.05, no penalties, a random seed.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]

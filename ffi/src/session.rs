@@ -31,7 +31,7 @@ pub struct Session {
     work: Mutex<Option<Work>>,
     /// The thread of the call in progress.
     worker: Mutex<Option<ThreadId>>,
-    control: Control,
+    pub control: Control,
     /// Its memory when the last call ended.
     memory: Mutex<Memory>,
     error: LastError,
@@ -56,6 +56,14 @@ impl Session {
             worker: Mutex::default(),
             error: LastError::default(),
         })
+    }
+
+    /// Gives out a handle.
+    pub fn publish(self) -> *mut attamba_session {
+        let control = self.control.clone();
+        let handle = SESSIONS.add(self);
+        crate::cancel::add(handle.addr(), control);
+        handle
     }
 
     /// Does some work; [`Status::Busy`] while other work is in progress.
@@ -148,6 +156,8 @@ pub struct SessionInfo {
     pub answer_tokens: u64,
     /// Seconds that they took.
     pub answer_seconds: f64,
+    /// Seed of the draws.
+    pub seed: u64,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid, a pair of 4 bytes and whole 8 bytes.
@@ -163,6 +173,7 @@ unsafe impl Versioned for SessionInfo {
         prompt_seconds: 0.0,
         answer_tokens: 0,
         answer_seconds: 0.0,
+        seed: 0,
     };
 }
 
@@ -189,8 +200,7 @@ pub unsafe extern "C" fn attamba_session_open(
             let engine = model.engines.get(Engine::of(options.engine)?)?;
             let opened = runtime::session::Session::open(&engine, options.options()?)?;
             let work = Work::Raw(Box::new(options.raw(opened, samplers)));
-            let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
-            buffer::result(handle, session);
+            buffer::result(Session::new(Arc::clone(model), work)?.publish(), session);
         }
         Ok(())
     })
@@ -204,7 +214,9 @@ pub unsafe extern "C" fn attamba_session_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_close(session: *mut attamba_session) -> Status {
     guard::call(|| {
-        SESSIONS.remove(session.addr())?.close();
+        let open = SESSIONS.remove(session.addr())?;
+        crate::cancel::remove(session.addr());
+        open.close();
         Ok(())
     })
 }
@@ -232,19 +244,6 @@ pub unsafe extern "C" fn attamba_session_set_sampling(
         // SAFETY: the caller's struct is as long as it says.
         let samplers = unsafe { Sampling::samplers(sampling, &session.model) }?;
         session.work(|work| work.set_samplers(samplers))
-    })
-}
-
-/// Cancels the call in progress on the session; without one nothing happens. That call returns
-/// within a block of tokens: milliseconds. The session stays usable.
-///
-/// Any thread, and from a callback, but not from a signal handler: it takes a lock, for a moment.
-/// It does not wait.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn attamba_session_cancel(session: *const attamba_session) -> Status {
-    guard::on(&SESSIONS, session, |session| {
-        session.control.cancel();
-        Ok(())
     })
 }
 
@@ -297,6 +296,7 @@ pub unsafe extern "C" fn attamba_session_get_info(
                 value.answer_seconds = answer.time.as_secs_f64();
             }
             let inner = work.session()?;
+            value.seed = work.seed()?;
             value.position = inner.position();
             value.states = inner.ring().0 as u64;
             value.states_room = inner.ring().1 as u64;
@@ -383,8 +383,7 @@ pub unsafe extern "C" fn attamba_session_load(
                 talk.set_parse_special(input::boolean(options.parse_special));
                 Work::Chat(Box::new(Chat { talk, raw }))
             };
-            let handle = SESSIONS.add(Session::new(Arc::clone(model), work)?);
-            buffer::result(handle, session);
+            buffer::result(Session::new(Arc::clone(model), work)?.publish(), session);
         }
         Ok(())
     })

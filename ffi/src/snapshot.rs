@@ -130,7 +130,7 @@ pub unsafe extern "C" fn attamba_session_fork(
                 Work::Nothing => return Err(broken()),
             })
         })?;
-        let handle = SESSIONS.add(Session::new(Arc::clone(&session.model), second)?);
+        let handle = Session::new(Arc::clone(&session.model), second)?.publish();
         // SAFETY: the header asks for null or a place for the handle.
         unsafe { buffer::result(handle, fork) };
         Ok(())

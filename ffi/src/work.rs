@@ -45,7 +45,32 @@ pub struct Samplers {
     pub chat: Sampler,
 }
 
+impl Samplers {
+    /// The same for both.
+    pub fn one(sampler: Sampler) -> Samplers {
+        Samplers { raw: sampler.clone(), chat: sampler }
+    }
+}
+
 impl Work {
+    /// Whether messages that spell special tokens become these.
+    pub fn parse_special(&self) -> Result<bool> {
+        match self {
+            Work::Raw(raw) => Ok(raw.as_chat.parse_special),
+            Work::Chat(chat) => Ok(chat.talk.parse_special()),
+            Work::Nothing => Err(broken()),
+        }
+    }
+
+    /// The seed of the draws.
+    pub fn seed(&self) -> Result<u64> {
+        match self {
+            Work::Raw(raw) => Ok(raw.sampler.seed()),
+            Work::Chat(chat) => Ok(chat.raw.seed()),
+            Work::Nothing => Err(broken()),
+        }
+    }
+
     /// The inner session.
     pub fn session(&self) -> Result<&Session> {
         match self {

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// Drivers of GPUs leak, so with these a program runs without.
 const SANITIZED: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
+/// A warning where a field is not initialized.
+const EVERYTHING: &str = "-Wmissing-field-initializers";
+
 /// Compiles the program with `flags`, and runs it with the model, a folder for its files, and `more`.
 fn run(file: &str, flags: &[&str], more: &[&str], drivers: bool) {
     let folder = tempfile::tempdir().expect("a folder for the program");
@@ -42,13 +45,24 @@ fn a_whole_chat() {
 
 #[test]
 fn a_whole_chat_in_cpp() {
-    passes("chat.cpp", &[]);
+    run("chat.cpp", &[SANITIZED[0], SANITIZED[1], EVERYTHING], &[], false);
 }
 
 #[test]
 fn other_threads_cancel_pause_and_close() {
     // With the atomics of C11.
     run("threads.c", &[SANITIZED[0], SANITIZED[1], "-std=c11"], &[], false);
+}
+
+#[test]
+fn a_cancel_is_not_lost_and_may_come_from_a_signal_handler() {
+    passes("cancel.c", &[]);
+}
+
+#[test]
+fn a_chat_begins_from_messages_and_ends_with_a_text() {
+    // `ATTAMBA_INIT` initializes everything.
+    run("history.c", &[SANITIZED[0], SANITIZED[1], EVERYTHING], &[], false);
 }
 
 #[test]

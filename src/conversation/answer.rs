@@ -32,7 +32,6 @@ impl Answer<'_> {
         message: String,
         limit: usize,
     ) -> Result<Answer<'_>> {
-        chat.session.begin();
         let (before, geometry) = (chat.messages.len(), chat.session.geometry());
         chat.checkpoint();
         chat.messages.push(Message::user(message));
@@ -48,8 +47,9 @@ impl Answer<'_> {
                 Ok(Answer { chat, turn: Some(turn), finish: None })
             }
             Err(e) => {
-                chat.take_back(before, geometry)?;
-                Err(e)
+                let back = chat.take_back(before, geometry);
+                chat.session.end();
+                back.and(Err(e))
             }
         }
     }
@@ -70,8 +70,9 @@ impl Answer<'_> {
             Err(e) => {
                 let Turn { before, geometry, .. } = *turn;
                 self.turn = None;
-                self.chat.take_back(before, geometry)?;
-                return Err(e);
+                let back = self.chat.take_back(before, geometry);
+                self.chat.session.end();
+                return back.and(Err(e));
             }
         }
         Ok(self.turn.as_ref().map(|turn| &turn.answer[from..]))
@@ -95,7 +96,11 @@ impl Answer<'_> {
         let message = chat.as_written(turn.answer);
         chat.messages.push(message);
         chat.forget_larger(turn.geometry);
+        if self.finish == Some(Finish::StopText) {
+            chat.forget_turn(turn.before);
+        }
         chat.forget_oldest();
+        chat.session.end();
     }
 }
 
@@ -110,8 +115,8 @@ impl Iterator for Answer<'_> {
 impl Drop for Answer<'_> {
     fn drop(&mut self) {
         if let Some(turn) = &mut self.turn {
-            // The rest of a character that will not be completed.
-            turn.answer.push_str(turn.speech.flush());
+            // What waited for the rest of a character or of a stop text.
+            turn.answer.push_str(&turn.speech.flush());
         }
         self.settle();
     }

@@ -175,7 +175,7 @@ impl Conversation {
             return Ok(false);
         };
         self.messages.truncate(last);
-        self.go_back()?;
+        self.go_back(last)?;
         Ok(true)
     }
 
@@ -189,16 +189,37 @@ impl Conversation {
         if !self.fed.is_empty() || self.messages.is_empty() {
             return Ok(());
         }
-        self.session.begin();
+        let result = self.process_messages();
+        self.session.end();
+        result
+    }
+
+    fn process_messages(&mut self) -> Result<()> {
         let language = self.language.clone();
         let chat = self.chat_of(&language)?;
         let text = chat.marked(&self.messages, false)?;
-        let tokens = chat.whole(&text)?;
+        let tokens = chat.whole(&text, &|| self.session.is_cancelled())?;
         self.session.reset();
         self.sampler.forget();
         self.process(&tokens)?;
         self.fed = Fed::new(text);
         Ok(())
+    }
+
+    /// Starts over from `messages`, of any roles that the template knows, and processes them: a chat
+    /// that was kept elsewhere, or this one with another instruction. Nothing is generated; the next
+    /// answer is to a message that follows them.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if the template refuses them; the chat is as it was before. Those of the
+    /// session, and [`Error::Cancelled`]: the chat has begun, and the next answer processes the
+    /// messages.
+    pub fn begin(&mut self, messages: Vec<Message>) -> Result<()> {
+        self.chat_of(&self.language)?.render(&messages, false)?;
+        self.system = messages.first().filter(|m| m.role == "system").cloned();
+        self.reset();
+        self.messages = messages;
+        self.prepare()
     }
 
     /// Answers `message` with at most `limit` tokens. `each` gets the text of the answer as it is
@@ -270,17 +291,18 @@ impl Conversation {
         let start = Instant::now();
         let language = self.language.clone();
         let chat = self.chat_of(&language)?;
+        let cancelled = || self.session.is_cancelled();
         // Most templates write a message without regard to the middle of the chat. Once one has done
         // so several times, a turn costs as much in a long chat as in a short one.
         let answer = self.fed.answer();
         let new = answer.and_then(|answer| chat.next(&self.messages, &answer).transpose());
         let (text, tokens) = match new.transpose()? {
             Some(new) if self.proofs >= PROOFS => {
-                let tokens = chat.continued(&new)?;
+                let tokens = chat.continued(&new, &cancelled)?;
                 (new, tokens)
             }
             new => {
-                let turn = chat.turn(&self.messages, &self.fed.whole())?;
+                let turn = chat.turn(&self.messages, &self.fed.whole(), &cancelled)?;
                 match new {
                     Some(new) if turn.new.as_ref() == Some(&new) => self.proofs += 1,
                     Some(_) => self.proofs = 0,
@@ -300,9 +322,7 @@ impl Conversation {
             }
         };
         self.process(&tokens)?;
-        if self.session.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
+        self.session.check_cancel()?;
         self.fed.push(&text);
         self.prompt = Speed { tokens: tokens.len(), time: start.elapsed() };
         Ok(())
@@ -318,9 +338,18 @@ impl Conversation {
     /// Back to `before` messages, after a failed turn.
     fn take_back(&mut self, before: usize, geometry: Geometry) -> Result<()> {
         self.messages.truncate(before);
-        let back = self.go_back();
+        let back = self.go_back(before);
         self.forget_larger(geometry);
         back
+    }
+
+    /// Has the session forget a turn, from after the first `before` messages on, which ended with
+    /// a text that does not count. The next turn processes the messages that stay.
+    fn forget_turn(&mut self, before: usize) {
+        if let Err(e) = self.go_back(before) {
+            log::warn!("the chat is processed again: {e}");
+            self.start_over();
+        }
     }
 
     /// Drops the checkpoints of a session that was larger: they can't be restored.
@@ -331,10 +360,10 @@ impl Conversation {
         }
     }
 
-    /// Brings the session to the end of the remaining messages.
-    fn go_back(&mut self) -> Result<()> {
+    /// Brings the session to the end of the first `messages` messages.
+    fn go_back(&mut self, messages: usize) -> Result<()> {
         self.sampler.forget();
-        let rewound = match self.checkpoints.back_to(self.messages.len()) {
+        let rewound = match self.checkpoints.back_to(messages) {
             None => None,
             Some(checkpoint) => match self.session.rewind(&checkpoint.snapshot) {
                 Ok(()) => Some(checkpoint),
@@ -348,14 +377,16 @@ impl Conversation {
                 self.sampler.recall(&checkpoint.recent);
                 self.fed.truncate(checkpoint.fed);
             }
-            // The next turn processes the whole chat.
-            None => {
-                self.fed = Fed::default();
-                self.session.reset();
-            }
+            None => self.start_over(),
         }
         self.set_history();
         Ok(())
+    }
+
+    /// The next turn processes the whole chat.
+    fn start_over(&mut self) {
+        self.fed = Fed::default();
+        self.session.reset();
     }
 
     fn chat_of<'a>(&self, language: &'a Language) -> Result<Chat<'a>> {

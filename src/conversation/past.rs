@@ -20,7 +20,7 @@ impl History for Past {
     fn tokens(&self) -> Result<Vec<u32>> {
         match &*self.text.whole() {
             "" => Ok(Vec::new()),
-            text => self.language.chat()?.whole(text),
+            text => self.language.chat()?.whole(text, &|| false),
         }
     }
 

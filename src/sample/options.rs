@@ -62,8 +62,12 @@ pub struct Sampling {
     pub xtc_threshold: f32,
     /// Logits are divided by this; 0 picks the most likely of the remaining tokens.
     pub temperature: f32,
-    /// Seed of the draws. A seed gives the same results in every version of this library.
-    pub seed: u64,
+    /// Seed of the draws. A seed gives the same results in every version of this library. By
+    /// default each sampler has another one, which [`Sampler::seed`](super::Sampler::seed) tells.
+    pub seed: Option<u64>,
+    /// Texts that end what is generated, and are not part of it. They apply to text, of
+    /// [`Session::pieces`](crate::Session::pieces) and of chats, not to tokens.
+    pub stop: Vec<String>,
 }
 
 impl Default for Sampling {
@@ -90,7 +94,8 @@ impl Default for Sampling {
             xtc_probability: 0.0,
             xtc_threshold: 0.1,
             temperature: 0.8,
-            seed: 0,
+            seed: None,
+            stop: Vec::new(),
         }
     }
 }
@@ -148,6 +153,12 @@ impl Sampling {
             return Err(Error::argument(
                 format!("sequence {at} of dry_breakers"),
                 "has 0 tokens; it must have at least 1",
+            ));
+        }
+        if let Some(at) = self.stop.iter().position(String::is_empty) {
+            return Err(Error::argument(
+                format!("stop text {at}"),
+                "has 0 bytes; it must have at least 1",
             ));
         }
         for (at, stage) in self.stages.iter().enumerate() {

@@ -9,6 +9,7 @@ use super::stage::Stage;
 use super::{penalties, truncation, typical, xtc};
 use crate::engine::{Candidate, TOP};
 use crate::error::{Error, Result};
+use std::hash::{BuildHasher, RandomState};
 
 /// Chooses tokens and remembers the recent ones. Once its buffers have grown to the vocabulary and
 /// the recent tokens, nothing is allocated.
@@ -17,6 +18,7 @@ pub struct Sampler {
     sampling: Sampling,
     /// The stages that change something.
     chain: Vec<Stage>,
+    seed: u64,
     random: Random,
     history: History,
     dry: Dry,
@@ -33,14 +35,28 @@ impl Sampler {
         sampling.check()?;
         let dry = if sampling.looks_for_repetitions() { sampling.dry_penalty_last_n } else { 0 };
         let window = if sampling.penalizes() { sampling.repeat_last } else { 0 };
+        // The keys of a hasher are the randomness that the standard library provides.
+        let seed = sampling.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         Ok(Sampler {
             chain: sampling.chain(),
-            random: Random::new(sampling.seed),
+            random: Random::new(seed),
+            seed,
             history: History::new(dry, window),
             dry: Dry::new(&sampling),
             candidates: Candidates::default(),
             sampling,
         })
+    }
+
+    /// The seed of the draws: that of [`Sampling::seed`], or the one that took its place.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Texts that end what is generated.
+    #[cfg(feature = "text")]
+    pub(crate) fn stop_texts(&self) -> &[String] {
+        &self.sampling.stop
     }
 
     /// Records a token that was not sampled, such as one of the prompt.
@@ -211,7 +227,7 @@ mod tests {
     #[test]
     fn seeds_are_stable_across_versions() {
         let logits: Vec<f32> = (0..50).map(|i| (i as f32 * 0.7).sin()).collect();
-        let mut s = sampler(Sampling { seed: 42, ..plain() });
+        let mut s = sampler(Sampling { seed: Some(42), ..plain() });
         let drawn: Vec<u32> = (0..8).map(|_| s.sample(&logits).unwrap()).collect();
         assert_eq!(drawn, [18, 21, 25, 31, 27, 10, 20, 1]);
     }

@@ -11,10 +11,16 @@ pub struct Control {
 }
 
 impl Control {
-    /// Asks the call in progress to stop before its next block of tokens. A call that begins later
-    /// is not affected. May be called from a signal handler.
+    /// Asks the call in progress to stop before its next block of tokens; without one, the next
+    /// call that processes or generates tokens ends before it begins. May be called from a signal
+    /// handler.
     pub fn cancel(&self) {
         self.cancel.cancel();
+    }
+
+    /// Withdraws a cancel that no call has met.
+    pub fn clear_cancel(&self) {
+        self.cancel.clear();
     }
 
     /// Once this returns nothing is computed until [`Control::resume`]: it waits for the end of the

@@ -17,6 +17,8 @@ pub enum Finish {
     Stopped,
     /// Cancelled from another thread.
     Cancelled,
+    /// One of [`Sampling::stop`](crate::sample::Sampling::stop) was generated.
+    StopText,
 }
 
 /// What to do with a token that ends the text.
@@ -55,18 +57,16 @@ impl Generation {
         if self.finish.is_some() {
             return Ok(None);
         }
-        let taken = match session.is_cancelled() {
-            true => Err(Error::Cancelled),
-            false => session.choose(sampler).and_then(|token| {
-                let ends = is_end(token);
-                if !ends || self.at_end == AtEnd::Process {
-                    session.follow(token, sampler)?;
-                    // Every token that the session processes counts as recent, whoever wrote it.
-                    sampler.accept(token);
-                }
-                Ok((token, ends))
-            }),
-        };
+        let chosen = session.check_cancel().and_then(|()| session.choose(sampler));
+        let taken = chosen.and_then(|token| {
+            let ends = is_end(token);
+            if !ends || self.at_end == AtEnd::Process {
+                session.follow(token, sampler)?;
+                // Every token that the session processes counts as recent, whoever wrote it.
+                sampler.accept(token);
+            }
+            Ok((token, ends))
+        });
         let (token, ends) = match taken {
             Ok(taken) => taken,
             Err(Error::Cancelled) => {
@@ -83,6 +83,12 @@ impl Generation {
     /// Ends the generation, if it has not ended.
     pub fn stop(&mut self) {
         self.finish.get_or_insert(Finish::Stopped);
+    }
+
+    /// Ends it because of its text.
+    #[cfg(feature = "text")]
+    pub fn stop_at_text(&mut self) {
+        self.finish = Some(Finish::StopText);
     }
 
     /// Why it ended; `None` while it is running.
@@ -106,14 +112,17 @@ impl Session {
         is_end: impl Fn(u32) -> bool,
         mut each: impl FnMut(u32) -> bool,
     ) -> Result<Finish> {
-        // Clearing only once, here, preserves a cancel that arrives between two tokens.
-        self.begin();
         let mut generation = Generation::new(limit, AtEnd::Process);
-        while let Some(token) = generation.step(self, sampler, &is_end)? {
-            if !each(token) {
-                generation.stop();
+        let result = loop {
+            match generation.step(self, sampler, &is_end) {
+                Ok(Some(token)) if each(token) => {}
+                Ok(Some(_)) => generation.stop(),
+                Ok(None) => break Ok(generation.finish().unwrap_or(Finish::Stopped)),
+                Err(e) => break Err(e),
             }
-        }
-        Ok(generation.finish().unwrap_or(Finish::Stopped))
+        };
+        // Only once, here, so that a cancel between two tokens counts.
+        self.end();
+        result
     }
 }

@@ -17,6 +17,8 @@ mod reach;
 mod sequence;
 mod shrink;
 mod snapshot;
+#[cfg(feature = "text")]
+mod stops;
 mod together;
 mod wish;
 
@@ -106,8 +108,7 @@ impl Session {
     /// blocks: the tokens up to [`Session::position`] have been processed and the session stays
     /// usable; it has no logits until it is fed the rest, or other tokens.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
-        self.begin();
-        self.go_on(tokens)
+        self.call(|session| session.go_on(tokens))
     }
 
     /// Like [`Session::feed`], and passes the logits (`[vocab]`) of every token to `each`, in
@@ -116,12 +117,18 @@ impl Session {
     /// # Errors
     /// As [`Session::feed`].
     pub fn feed_each(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
-        self.begin();
-        self.process(tokens, Want::All, &mut each)
+        self.call(|session| session.process(tokens, Want::All, &mut each))
     }
 
-    /// Begins a call: earlier cancels are ignored, later ones count.
-    pub(crate) fn begin(&mut self) {
+    /// A call: a cancel since the end of the last one is meant for it.
+    fn call<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let result = self.check_cancel().and_then(|()| work(self));
+        self.end();
+        result
+    }
+
+    /// Ends a call: a later cancel is meant for the next one.
+    pub(crate) fn end(&mut self) {
         self.control.cancel.clear();
     }
 
@@ -137,8 +144,7 @@ impl Session {
     /// # Errors
     /// [`Error::TokenOutOfRange`] before the token is processed.
     pub fn feed_top(&mut self, token: u32) -> Result<&[Candidate]> {
-        self.begin();
-        self.process_for_top(token)?;
+        self.call(|session| session.process_for_top(token))?;
         match self.sequence.next() {
             Next::Top(top) => Ok(top),
             Next::Logits(_) | Next::Nothing => Err(self.no_logits()),
@@ -210,6 +216,11 @@ impl Session {
     /// Whether the current call was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.control.cancel.is_set()
+    }
+
+    /// [`Error::Cancelled`] if it was.
+    pub(crate) fn check_cancel(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     fn process(

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::generate::{AtEnd, Finish, Generation};
+use super::stops::Stops;
 use crate::error::Result;
 use crate::sample::Sampler;
 use crate::text::{Detokenizer, Language, Tokenizer};
@@ -10,6 +11,7 @@ use crate::text::{Detokenizer, Language, Tokenizer};
 pub(crate) struct Speech {
     generation: Generation,
     detokenizer: Detokenizer,
+    stops: Stops,
     piece: String,
     tokens: usize,
     /// What was left of an incomplete character has been handed out.
@@ -18,8 +20,8 @@ pub(crate) struct Speech {
 
 impl Speech {
     pub fn new(generation: Generation) -> Speech {
-        let (detokenizer, piece) = (Detokenizer::new(), String::new());
-        Speech { generation, detokenizer, piece, tokens: 0, flushed: false }
+        let (detokenizer, stops, piece) = Default::default();
+        Speech { generation, detokenizer, stops, piece, tokens: 0, flushed: false }
     }
 
     /// The next non-empty piece; `None` once it is over.
@@ -34,23 +36,28 @@ impl Speech {
             match self.generation.step(session, sampler, |token| tokenizer.is_end(token))? {
                 Some(token) => {
                     self.tokens += 1;
-                    self.piece.push_str(self.detokenizer.push(token, tokenizer));
+                    let text = self.detokenizer.push(token, tokenizer);
+                    if self.stops.push(text, sampler.stop_texts(), &mut self.piece) {
+                        self.generation.stop_at_text();
+                        self.flushed = true;
+                    }
                 }
                 None if self.flushed => return Ok(None),
-                None => {
-                    self.piece = self.flush().to_owned();
-                }
+                None => self.piece = self.flush(),
             }
         }
         Ok(Some(&self.piece))
     }
 
-    /// The rest of a character that will not be completed, unless it was already handed out.
-    pub fn flush(&mut self) -> &str {
-        match std::mem::replace(&mut self.flushed, true) {
-            true => "",
-            false => self.detokenizer.flush(),
+    /// What waited: the beginning of a stop text, and the rest of a character, that will not be
+    /// completed. Empty if it was already handed out.
+    pub fn flush(&mut self) -> String {
+        let mut rest = String::new();
+        if !std::mem::replace(&mut self.flushed, true) {
+            self.stops.flush(&mut rest);
+            rest.push_str(self.detokenizer.flush());
         }
+        rest
     }
 
     /// Tokens generated so far.
@@ -79,6 +86,12 @@ impl Pieces<'_> {
     }
 }
 
+impl Drop for Pieces<'_> {
+    fn drop(&mut self) {
+        self.session.end();
+    }
+}
+
 impl Iterator for Pieces<'_> {
     type Item = Result<String>;
 
@@ -90,8 +103,33 @@ impl Iterator for Pieces<'_> {
 }
 
 impl Session {
+    /// Processes `text`, and returns its tokens, for [`Sampler::accept`]. At the start of a session
+    /// BOS comes first if the model expects it. With `special`, names of special tokens in the text
+    /// become those tokens. A cancel also ends the conversion into tokens.
+    ///
+    /// # Errors
+    /// Those of [`Session::feed`], and [`Error::Tokenizer`](crate::Error::Tokenizer).
+    pub fn feed_text(
+        &mut self,
+        language: &Language,
+        text: &str,
+        special: bool,
+    ) -> Result<Vec<u32>> {
+        self.call(|session| {
+            let stop = || session.is_cancelled();
+            let mut tokens = language.tokenizer().encode_until(text, special, &stop)?;
+            if session.position() == 0 {
+                tokens = language.begun(tokens);
+            }
+            session.go_on(&tokens)?;
+            Ok(tokens)
+        })
+    }
+
     /// Generates up to `limit` tokens as an iterator of text pieces: whole characters, never empty.
-    /// A token that ends the text yields no text and is the last.
+    /// A token that ends the text yields no text and is the last. One of
+    /// [`Sampling::stop`](crate::sample::Sampling::stop) is not handed out, though the session has
+    /// processed it.
     ///
     /// ```no_run
     /// # fn demo(mut session: attamba::session::Session, mut sampler: attamba::sample::Sampler,
@@ -111,7 +149,6 @@ impl Session {
         language: &'a Language,
         limit: usize,
     ) -> Pieces<'a> {
-        self.begin();
         let speech = Speech::new(Generation::new(limit, AtEnd::Process));
         Pieces { session: self, sampler, language, speech }
     }

@@ -86,10 +86,13 @@ impl Bpe {
         &self,
         vocabulary: &Vocabulary,
         text: &str,
-        merger: &mut Merger,
+        merger: &mut Merger<'_>,
         tokens: &mut Vec<u32>,
     ) {
         self.cut.cut(text, &mut |word| {
+            if merger.stopped() {
+                return;
+            }
             if let Some(index) = &self.whole
                 && let Some(id) = index.find(word.as_bytes(), |id| vocabulary.text(id))
             {

@@ -2,6 +2,7 @@
 
 use super::language::with_bos;
 use super::marks;
+use super::merge::Stop;
 use super::template::{ChatTemplate, Message};
 use super::tokenizer::Tokenizer;
 use crate::error::Result;
@@ -52,7 +53,7 @@ impl<'a> Chat<'a> {
     /// # Errors
     /// [`Error::Template`](crate::Error::Template) and [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn encode(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>> {
-        self.whole(&self.marked(messages, add_generation_prompt)?)
+        self.whole(&self.marked(messages, add_generation_prompt)?, &|| false)
     }
 
     /// The text of a whole chat; with `add_generation_prompt` it ends where the answer begins.
@@ -94,8 +95,8 @@ impl<'a> Chat<'a> {
     }
 
     /// The tokens of what [`Chat::next`] returned.
-    pub(crate) fn continued(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokenizer.encode_marked(text)
+    pub(crate) fn continued(&self, text: &str, stop: Stop<'_>) -> Result<Vec<u32>> {
+        self.tokenizer.encode_marked(text, stop)
     }
 
     /// Whether the text of the chat is the same for `answer` to `messages` as for a message without
@@ -120,20 +121,21 @@ impl<'a> Chat<'a> {
     /// and the next message is part of the tokens, and a system prompt that it adds by itself is
     /// not added again. If the chat no longer begins with `fed`, all of it comes back with
     /// [`Turn::restart`].
-    pub(crate) fn turn(&self, messages: &[Message], fed: &str) -> Result<Turn> {
+    pub(crate) fn turn(&self, messages: &[Message], fed: &str, stop: Stop<'_>) -> Result<Turn> {
         let text = self.marked(messages, true)?;
         match marks::after(&text, fed) {
             Some(new) if !fed.is_empty() => {
-                let (tokens, new) = (self.tokenizer.encode_marked(new)?, Some(new.to_owned()));
+                let (tokens, new) =
+                    (self.tokenizer.encode_marked(new, stop)?, Some(new.to_owned()));
                 Ok(Turn { tokens, restart: false, new, text })
             }
-            _ => Ok(Turn { tokens: self.whole(&text)?, restart: true, new: None, text }),
+            _ => Ok(Turn { tokens: self.whole(&text, stop)?, restart: true, new: None, text }),
         }
     }
 
     /// The tokens of the text of a whole chat, as in [`Chat::marked`] and [`Turn::text`].
-    pub(crate) fn whole(&self, text: &str) -> Result<Vec<u32>> {
-        Ok(with_bos(self.tokenizer, self.tokenizer.encode_marked(text)?))
+    pub(crate) fn whole(&self, text: &str, stop: Stop<'_>) -> Result<Vec<u32>> {
+        Ok(with_bos(self.tokenizer, self.tokenizer.encode_marked(text, stop)?))
     }
 }
 

@@ -81,8 +81,12 @@ impl Language {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn begin(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        let tokens = self.tokenizer().encode(text, special)?;
-        Ok(with_bos(self.tokenizer(), tokens))
+        Ok(self.begun(self.tokenizer().encode(text, special)?))
+    }
+
+    /// Those of its tokens: with BOS, once.
+    pub(crate) fn begun(&self, tokens: Vec<u32>) -> Vec<u32> {
+        with_bos(self.tokenizer(), tokens)
     }
 }
 

@@ -30,17 +30,45 @@ struct Pair {
     id: u32,
 }
 
+/// Whether to give up, asked again and again.
+pub(crate) type Stop<'a> = &'a dyn Fn() -> bool;
+
+/// Steps between two such questions: some ten microseconds.
+const STEPS: u32 = 256;
+
 /// A list of symbols and the pending pairs; reused between words to avoid allocation.
-#[derive(Default)]
-pub(super) struct Merger {
+pub(super) struct Merger<'a> {
     symbols: Vec<Symbol>,
     waiting: BinaryHeap<Reverse<Pair>>,
+    stop: Stop<'a>,
+    steps: u32,
+    stopped: bool,
 }
 
-impl Merger {
+impl<'a> Merger<'a> {
+    pub(super) fn new(stop: Stop<'a>) -> Merger<'a> {
+        Merger { symbols: Vec::new(), waiting: BinaryHeap::new(), stop, steps: 0, stopped: stop() }
+    }
+
+    /// Whether it has given up: what it returns from then on is worthless.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Counts a step; true from when it is to give up.
+    fn step(&mut self) -> bool {
+        self.steps += 1;
+        if self.steps == STEPS {
+            self.steps = 0;
+            self.stopped |= (self.stop)();
+        }
+        self.stopped
+    }
+
     pub(super) fn clear(&mut self) {
         self.symbols.clear();
         self.waiting.clear();
+        self.step();
     }
 
     /// Appends a symbol. Their number and the bytes of the text must fit `u32`.
@@ -57,9 +85,15 @@ impl Merger {
     /// symbols.
     pub(super) fn run(&mut self, mut pair: impl FnMut(&Symbol, &Symbol) -> Option<(u32, u32)>) {
         for right in 1..self.symbols.len() as u32 {
+            if self.step() {
+                return;
+            }
             self.offer(right - 1, right, &mut pair);
         }
         while let Some(Reverse(best)) = self.waiting.pop() {
+            if self.step() {
+                return;
+            }
             let (left, right) =
                 (self.symbols[best.left as usize], self.symbols[best.right as usize]);
             if left.len == 0 || right.len == 0 || left.len + right.len != best.len {
@@ -96,5 +130,31 @@ impl Merger {
     /// The remaining symbols, in order.
     pub(super) fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         self.symbols.iter().filter(|s| s.len > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_long_text_is_given_up_soon() {
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 3
+        };
+        let mut merger = Merger::new(&stop);
+        let mut merges = 0;
+        merger.clear();
+        (0..1_000_000).for_each(|at| merger.push(at, 1, 0));
+        merger.run(|_, _| {
+            merges += 1;
+            Some((0, 0))
+        });
+        assert!(merger.stopped());
+        assert_eq!(asked.get(), 4);
+        assert!(merges <= 3 * STEPS, "{merges}");
     }
 }

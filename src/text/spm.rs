@@ -79,7 +79,7 @@ impl Spm {
         &self,
         vocabulary: &Vocabulary,
         text: &str,
-        merger: &mut Merger,
+        merger: &mut Merger<'_>,
         tokens: &mut Vec<u32>,
     ) -> Result<()> {
         if text.is_empty() {
@@ -97,7 +97,7 @@ impl Spm {
             return self.encode_word(vocabulary, &text, merger, tokens, begin);
         }
         let mut rest = &*text;
-        while !rest.is_empty() {
+        while !rest.is_empty() && !merger.stopped() {
             // Spaces belong to the word that follows them.
             let spaces = rest.find(|c| c != ' ').unwrap_or(rest.len());
             let end = rest[spaces..].find(' ').map_or(rest.len(), |at| spaces + at);
@@ -112,7 +112,7 @@ impl Spm {
         &self,
         vocabulary: &Vocabulary,
         word: &str,
-        merger: &mut Merger,
+        merger: &mut Merger<'_>,
         tokens: &mut Vec<u32>,
         begin: usize,
     ) -> Result<()> {
@@ -133,6 +133,10 @@ impl Spm {
             }
             Some((self.ranks[id as usize], id))
         });
+
+        if merger.stopped() {
+            return Ok(());
+        }
 
         // Last in, first out: the left part of an unused piece is looked at before the right.
         let mut parts = Vec::new();

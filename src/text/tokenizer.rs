@@ -5,7 +5,7 @@ use super::bpe::Bpe;
 use super::ends;
 use super::hub::Hub;
 use super::marks::{MARK, marked, unmarked};
-use super::merge::Merger;
+use super::merge::{Merger, Stop};
 use super::source::TextSource;
 use super::spm::Spm;
 use super::vocabulary::{Kind, Vocabulary};
@@ -116,6 +116,16 @@ impl Tokenizer {
     /// The time is O(n log n) in the length of the text. An error means that the vocabulary can't
     /// spell the text; a byte-level vocabulary that lacks a byte drops it instead, as is customary.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.encode_until(text, special, &|| false)
+    }
+
+    /// [`Tokenizer::encode`], or [`Error::Cancelled`] once `stop` returns true.
+    pub(crate) fn encode_until(
+        &self,
+        text: &str,
+        special: bool,
+        stop: Stop<'_>,
+    ) -> Result<Vec<u32>> {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::tokenizer(
                 format!("a text of {} bytes", text.len()),
@@ -126,16 +136,16 @@ impl Tokenizer {
         if let Encoder::Hub(hub) = &self.parts.encoder {
             hub.encode(text, special, &mut tokens)?;
         } else {
-            self.append(text, special, &mut Merger::default(), &mut tokens)?;
+            self.append(text, special, &mut Merger::new(stop), &mut tokens)?;
         }
         Ok(tokens)
     }
 
     /// The tokens of `text`, in which special tokens are found except where marks break them up;
     /// the marks are removed.
-    pub(super) fn encode_marked(&self, text: &str) -> Result<Vec<u32>> {
+    pub(super) fn encode_marked(&self, text: &str, stop: Stop<'_>) -> Result<Vec<u32>> {
         if !text.contains(MARK) {
-            return self.encode(text, true);
+            return self.encode_until(text, true, stop);
         }
         let Parts { vocabulary, added, encoder, .. } = &self.parts;
         let mut tokens = Vec::new();
@@ -143,7 +153,7 @@ impl Tokenizer {
             hub.encode(text, true, &mut tokens)?;
             return Ok(tokens);
         }
-        let mut merger = Merger::default();
+        let mut merger = Merger::new(stop);
         // The special tokens first. Whatever is between them is then text, whatever it spells.
         let mut done = 0;
         let mut each = |from: usize, to: usize, token: Option<u32>| {
@@ -179,7 +189,7 @@ impl Tokenizer {
         &self,
         text: &str,
         special: bool,
-        merger: &mut Merger,
+        merger: &mut Merger<'_>,
         tokens: &mut Vec<u32>,
     ) -> Result<()> {
         let Parts { vocabulary, added, encoder, .. } = &self.parts;
@@ -194,7 +204,7 @@ impl Tokenizer {
                 }
                 (Fragment::Text(_), Encoder::Hub(_)) => {}
             }
-            Ok(())
+            if merger.stopped() { Err(Error::Cancelled) } else { Ok(()) }
         })
     }
 

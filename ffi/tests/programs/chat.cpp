@@ -53,8 +53,7 @@ int main(int argc, char **argv)
     attamba_model *opened = nullptr;
     OK(attamba_model_open(argv[1], nullptr, &opened));
     const Model model(opened);
-    attamba_session_options options{};
-    options.struct_size = sizeof options;
+    attamba_session_options options = ATTAMBA_INIT(attamba_session_options);
     options.budget_kind = ATTAMBA_BUDGET_TOKENS;
     options.budget = 256;
     attamba_session *begun = nullptr;

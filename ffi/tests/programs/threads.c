@@ -7,7 +7,7 @@
 
 static attamba_session *session;
 static atomic_int pieces;
-static atomic_int ended; /* the other thread */
+static atomic_int enough; /* for the other thread */
 static int closed_within;
 
 static void wait_a_little(void)
@@ -57,7 +57,7 @@ static void *generate(void *unused)
 {
     int32_t finish = ATTAMBA_FINISH_ENDED;
     (void)unused;
-    while (finish == ATTAMBA_FINISH_ENDED) {
+    while (finish == ATTAMBA_FINISH_ENDED && !atomic_load(&enough)) {
         int32_t status =
             attamba_session_generate(session, UINT32_MAX, endless, NULL, &finish);
         if (status == ATTAMBA_STATUS_CLOSED) {
@@ -66,7 +66,6 @@ static void *generate(void *unused)
         check_status(status, ATTAMBA_STATUS_OK, __FILE__, __LINE__, "attamba_session_generate");
     }
     CHECK(finish == ATTAMBA_FINISH_CANCELLED || finish == ATTAMBA_FINISH_ENDED);
-    atomic_store(&ended, 1);
     return NULL;
 }
 
@@ -82,26 +81,24 @@ static void *feed(void *count)
     } while (status == ATTAMBA_STATUS_BUSY);
     check_status(status, ATTAMBA_STATUS_CANCELLED, __FILE__, __LINE__, "attamba_session_feed_tokens");
     free(tokens);
-    atomic_store(&ended, 1);
     return NULL;
 }
 
 static pthread_t begin(void *(*work)(void *), void *argument)
 {
     pthread_t thread;
-    atomic_store(&ended, 0);
+    atomic_store(&enough, 0);
     CHECK(pthread_create(&thread, NULL, work, argument) == 0);
     return thread;
 }
 
-/* A cancel between two calls of the other thread finds nothing to cancel, hence the loop. */
 static void cancel(pthread_t thread)
 {
-    while (!atomic_load(&ended)) {
-        OK(attamba_session_cancel(session));
-        wait_a_little();
-    }
+    atomic_store(&enough, 1);
+    OK(attamba_session_cancel(session));
     pthread_join(thread, NULL);
+    /* It may have come between two calls. */
+    OK(attamba_session_clear_cancel(session));
 }
 
 static void wait_for_pieces(int more)

@@ -1,4 +1,5 @@
 import CAttamba
+import Foundation
 
 /// The engine that computes.
 public enum Engine: Int32, Sendable {
@@ -181,8 +182,11 @@ public struct Sampling: Sendable {
     public var dryPenaltyLastN: UInt32 = 1024
     /// The stages that run, in their order; those not listed do not run.
     public var stages = Stage.allCases
-    /// The same seed gives the same result in every version.
-    public var seed: UInt64 = 0
+    /// The same seed gives the same result in every version; nil for another one in each session,
+    /// which `Session.seed` tells.
+    public var seed: UInt64?
+    /// Texts that end what is generated, and are not part of it.
+    public var stop: [String] = []
     /// Added to the logits of some tokens; minus infinity forbids one.
     public var bias: [UInt32: Float] = [:]
 
@@ -199,32 +203,38 @@ public struct Sampling: Sendable {
     func withC<T>(_ body: (UnsafePointer<attamba_sampling>) throws -> T) throws -> T {
         let stages = self.stages.map(\.rawValue)
         let bias = self.bias.map { attamba_bias(token: $0.key, bias: $0.value) }
+        let stop = self.stop.map { UnsafePointer(strdup($0)) }
+        defer { stop.forEach { free(UnsafeMutablePointer(mutating: $0)) } }
         return try bias.withUnsafeBufferPointer { bias in
             try stages.withUnsafeBufferPointer { stages in
-                var sampling = attamba_sampling()
-                sampling.struct_size = UInt32(MemoryLayout<attamba_sampling>.size)
-                try check(attamba_sampling_init(&sampling))
-                sampling.repeat_last = repeatLast
-                sampling.seed = seed
-                sampling.repeat_penalty = repeatPenalty
-                sampling.top_k = topK
-                sampling.top_p = topP
-                sampling.min_p = minP
-                sampling.temperature = temperature
-                sampling.bias = bias.baseAddress
-                sampling.bias_count = UInt64(bias.count)
-                sampling.frequency_penalty = frequencyPenalty
-                sampling.presence_penalty = presencePenalty
-                sampling.typical_p = typicalP
-                sampling.xtc_probability = xtcProbability
-                sampling.xtc_threshold = xtcThreshold
-                sampling.dry_multiplier = dryMultiplier
-                sampling.dry_base = dryBase
-                sampling.dry_allowed_length = dryAllowedLength
-                sampling.dry_penalty_last_n = dryPenaltyLastN
-                sampling.stages = stages.baseAddress
-                sampling.stage_count = UInt32(stages.count)
-                return try body(&sampling)
+                try stop.withUnsafeBufferPointer { stop in
+                    var sampling = attamba_sampling()
+                    sampling.struct_size = UInt32(MemoryLayout<attamba_sampling>.size)
+                    try check(attamba_sampling_init(&sampling))
+                    sampling.repeat_last = repeatLast
+                    sampling.seed = seed ?? .max // ATTAMBA_SEED_RANDOM
+                    sampling.stop = stop.baseAddress
+                    sampling.stop_count = UInt64(stop.count)
+                    sampling.repeat_penalty = repeatPenalty
+                    sampling.top_k = topK
+                    sampling.top_p = topP
+                    sampling.min_p = minP
+                    sampling.temperature = temperature
+                    sampling.bias = bias.baseAddress
+                    sampling.bias_count = UInt64(bias.count)
+                    sampling.frequency_penalty = frequencyPenalty
+                    sampling.presence_penalty = presencePenalty
+                    sampling.typical_p = typicalP
+                    sampling.xtc_probability = xtcProbability
+                    sampling.xtc_threshold = xtcThreshold
+                    sampling.dry_multiplier = dryMultiplier
+                    sampling.dry_base = dryBase
+                    sampling.dry_allowed_length = dryAllowedLength
+                    sampling.dry_penalty_last_n = dryPenaltyLastN
+                    sampling.stages = stages.baseAddress
+                    sampling.stage_count = UInt32(stages.count)
+                    return try body(&sampling)
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
 import CAttamba
+import Foundation
 
 /// One conversation, or one text, on a model. Its memory is fixed when it is opened.
 ///
@@ -19,18 +20,73 @@ public actor Session {
         _ message: String,
         most: UInt32 = 512
     ) -> AsyncThrowingStream<String, Error> {
-        stream { pointer, user in
+        stream { pointer, user, finish in
             withUTF8(message) {
-                attamba_session_chat(pointer, $0, $1, most, Sink.push, user, nil)
+                attamba_session_chat(pointer, $0, $1, most, Sink.push, user, finish)
             }
         }
     }
 
     /// Continues the text that was fed, with at most `most` tokens; a stream like that of `chat`.
     public nonisolated func generate(most: UInt32 = 512) -> AsyncThrowingStream<String, Error> {
-        stream { pointer, user in
-            attamba_session_generate(pointer, most, Sink.push, user, nil)
+        stream { pointer, user, finish in
+            attamba_session_generate(pointer, most, Sink.push, user, finish)
         }
+    }
+
+    /// Why a text ended.
+    public enum Finish: Int32, Sendable {
+        /// The model ended it.
+        case ended
+        /// The limit of tokens was reached.
+        case limit
+        /// The reader stopped it.
+        case stopped
+        /// It was cancelled after it had begun. What was generated so far counts.
+        case cancelled
+        /// It was cancelled before the answer of a chat began: the message does not count.
+        case dropped
+        /// One of `Sampling.stop` was generated.
+        case stopText
+    }
+
+    /// Why the last text of `chat` or `generate` ended; nil before the first, and while one is
+    /// generated.
+    public nonisolated var finish: Finish? { handle.finish }
+
+    /// Discards what was before and starts a chat with `messages`, which are processed now: those of a
+    /// chat that the app has kept, or `messages()` of this one with another instruction.
+    public func begin(_ messages: [Message]) async throws {
+        try await handle.work { pointer in
+            try withMessages(messages) { try check(attamba_session_begin(pointer, $0, $1)) }
+        }
+    }
+
+    /// How many tokens `begin` would process.
+    public func count(_ messages: [Message]) throws -> UInt64 {
+        var tokens: UInt64 = 0
+        try withMessages(messages) {
+            try check(attamba_session_count(handle.pointer, $0, $1, &tokens))
+        }
+        return tokens
+    }
+
+    /// Changes how tokens are chosen from now on; nil for the defaults: `Sampling.chat` in a chat, else
+    /// `Sampling()`.
+    public func setSampling(_ sampling: Sampling?) throws {
+        let pointer = handle.pointer
+        guard let sampling else {
+            return try check(attamba_session_set_sampling(pointer, nil))
+        }
+        try sampling.withC { try check(attamba_session_set_sampling(pointer, $0)) }
+    }
+
+    /// Seed of the draws.
+    public func seed() throws -> UInt64 {
+        var info = attamba_session_info()
+        info.struct_size = UInt32(MemoryLayout<attamba_session_info>.size)
+        try check(attamba_session_get_info(handle.pointer, &info))
+        return info.seed
     }
 
     /// Discards what was before and starts a chat with an instruction, which is processed now: a
@@ -121,9 +177,14 @@ public actor Session {
         return Session(number: UInt(bitPattern: fork))
     }
 
-    /// Stops the call in progress, if there is one.
+    /// Stops the call in progress, or, if there is none, the next one before it begins.
     public nonisolated func cancel() {
         handle.cancel()
+    }
+
+    /// Withdraws a `cancel` that no call has met.
+    public nonisolated func clearCancel() {
+        handle.clearCancel()
     }
 
     /// Computes nothing until `resume`: for an app in the background, which the system kills if it
@@ -155,7 +216,9 @@ public actor Session {
 
     private nonisolated func stream(
         _ call:
-            @escaping @Sendable (OpaquePointer?, UnsafeMutableRawPointer) -> attamba_status
+            @escaping @Sendable (
+                OpaquePointer?, UnsafeMutableRawPointer, UnsafeMutablePointer<attamba_finish>
+            ) -> attamba_status
     ) -> AsyncThrowingStream<String, Error> {
         let handle = self.handle
         return AsyncThrowingStream { continuation in
@@ -164,7 +227,11 @@ public actor Session {
                     try await handle.work { pointer in
                         // Kept alive until the call returns; it is used on the calling thread.
                         try withExtendedLifetime(Sink(continuation)) { sink in
-                            try check(call(pointer, Unmanaged.passUnretained(sink).toOpaque()))
+                            var finish = ATTAMBA_FINISH_ENDED
+                            handle.finish = nil
+                            let user = Unmanaged.passUnretained(sink).toOpaque()
+                            try check(call(pointer, user, &finish))
+                            handle.finish = Finish(rawValue: Int32(finish.rawValue))
                         }
                     }
                     continuation.finish()
@@ -175,6 +242,22 @@ public actor Session {
             continuation.onTermination = { _ in task.cancel() }
         }
     }
+}
+
+/// Passes messages to a function in their C form.
+private func withMessages<T>(
+    _ messages: [Session.Message],
+    _ body: (UnsafePointer<attamba_message>?, Int) throws -> T
+) rethrows -> T {
+    let roles = messages.map { strdup($0.role) }
+    let texts = messages.map { strdup($0.text) }
+    defer { (roles + texts).forEach { free($0) } }
+    let list = messages.indices.map { index in
+        attamba_message(
+            struct_size: UInt32(MemoryLayout<attamba_message>.size), reserved: 0,
+            role: roles[index], text: texts[index], bytes: UInt64(messages[index].text.utf8.count))
+    }
+    return try list.withUnsafeBufferPointer { try body($0.baseAddress, $0.count) }
 }
 
 /// Receives the text of a call and passes it to the reader of a stream.

@@ -83,7 +83,91 @@ final class AttambaTests: XCTestCase {
         } catch let error as AttambaError {
             XCTAssertEqual(error.status, .cancelled)
         }
+        // The last ones may have come after the end.
+        session.clearCancel()
         try await session.feed("And then")
+    }
+
+    func testCancelBetweenTwoCallsEndsTheNextOne() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        session.cancel()
+        do {
+            try await session.feed("Once upon a time")
+            XCTFail("fed although cancelled")
+        } catch let error as AttambaError {
+            XCTAssertEqual(error.status, .cancelled)
+        }
+        session.cancel()
+        session.clearCancel()
+        try await session.feed("Once upon a time")
+    }
+
+    func testTasksCancelledAtAnyMomentLeaveTheSessionFree() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        try await session.feed("Once upon a time")
+        for round in 0..<60 {
+            let reader = Task {
+                for try await _ in session.generate(most: .max) {}
+            }
+            if round % 3 > 0 {
+                try await Task.sleep(nanoseconds: UInt64(round % 7) * 1_000_000)
+            }
+            reader.cancel()
+            _ = await reader.result
+            // The reader's end does not wait for that of the call.
+            while true {
+                do {
+                    try await session.feed("The session is free.")
+                    break
+                } catch let error as AttambaError where error.status == .busy {}
+            }
+        }
+    }
+
+    func testChatBeginsFromMessages() async throws {
+        let session = try model().session(SessionOptions(budget: .states(64)))
+        let messages = [
+            Session.Message(role: "system", text: "Tell of a cat."),
+            Session.Message(role: "user", text: "Hello! \u{1F642}"),
+            Session.Message(role: "assistant", text: "I am a cat."),
+        ]
+        let tokens = try await session.count(messages)
+        XCTAssertGreaterThan(tokens, 3)
+        try await session.begin(messages)
+        let begun = try await session.messages()
+        XCTAssertEqual(begun, messages)
+        for try await _ in session.chat("And then?", most: 4) {}
+        XCTAssertEqual(session.finish, .limit)
+    }
+
+    func testStopTextEndsAnAnswer() async throws {
+        var options = SessionOptions(budget: .states(64))
+        var sampling = Sampling.chat
+        sampling.temperature = 0
+        options.sampling = sampling
+        let session = try model().session(options)
+        XCTAssertNil(session.finish)
+        var whole = ""
+        for try await piece in session.chat("Tell me a story.", most: 30) {
+            whole += piece
+        }
+        XCTAssertEqual(session.finish, .limit)
+        let stop = String(whole.dropFirst(whole.count / 2).prefix(5))
+        try await session.reset()
+        sampling.stop = ["never", stop]
+        sampling.seed = 7
+        try await session.setSampling(sampling)
+        var ended = ""
+        for try await piece in session.chat("Tell me a story.", most: 30) {
+            ended += piece
+        }
+        XCTAssertEqual(session.finish, .stopText)
+        XCTAssertEqual(ended, whole.components(separatedBy: stop)[0])
+        let given = try await session.seed()
+        XCTAssertEqual(given, 7)
+        try await session.setSampling(nil)
+        let drawn = try await session.seed()
+        XCTAssertNotEqual(drawn, 7)
     }
 
     func testPauseHoldsBackAndResumeGoesOn() async throws {

@@ -60,6 +60,9 @@ private class HostTest(private val file: File, private val folder: File) {
         test("cancelled during the answer", ::cancelled)
         test("cancelled during prefill", ::cancelledInThePrompt)
         test("cancelled at any moment", ::cancelledAtAnyMoment)
+        test("cancelled between two calls", ::cancelledBetweenCalls)
+        test("a chat that begins from messages", ::begun)
+        test("why a text ended, and texts that end it", ::finished)
         test("closed during the answer", ::closedMeanwhile)
         test("closed by a slow collector", ::closedBySlowCollector)
         test("paused", ::paused)
@@ -219,6 +222,51 @@ private class HostTest(private val file: File, private val folder: File) {
             }
         }
         session.feed("The session is free.")
+    }
+
+    private suspend fun cancelledBetweenCalls() = withSession { session ->
+        session.cancel()
+        assertEquals(listOf(), session.chat("Hello!", 4).toList())
+        assertEquals(Session.Finish.DROPPED, session.finish)
+        session.cancel()
+        session.clearCancel()
+        assertTrue(session.text("Hello!").isNotEmpty())
+        session.close()
+        assertEquals(Status.CLOSED, assertFailsWith<AttambaException> { session.cancel() }.status)
+    }
+
+    private suspend fun begun() = withSession { session ->
+        val messages =
+            listOf("system" to "Tell of a cat.", "user" to "Hello! ü", "assistant" to "I am a cat.")
+        val tokens = session.count(messages)
+        session.begin(messages)
+        assertEquals(messages, session.messages())
+        assertEquals(tokens, session.position)
+        assertTrue(session.text("And then?").isNotEmpty())
+        session.begin(listOf("system" to "Tell of a dog.") + session.messages().drop(1))
+        assertEquals(5, session.messages().size)
+        assertTrue(session.text("Why?").isNotEmpty())
+    }
+
+    private suspend fun finished() = withSession { session ->
+        assertEquals(null, session.finish)
+        val limit = session.text("Tell me a story.")
+        assertEquals(Session.Finish.LIMIT, session.finish)
+        val stop = limit.substring(limit.length / 2, limit.length / 2 + 5)
+        session.reset()
+        session.setSampling(greedy.sampling!!.copy(stop = listOf("ünever", stop)))
+        assertEquals(limit.substringBefore(stop), session.text("Tell me a story."))
+        assertEquals(Session.Finish.STOP_TEXT, session.finish)
+        session.setSampling(Sampling(seed = 7))
+        assertEquals(7, session.seed)
+        session.setSampling(null)
+        val seed = session.seed
+        session.setSampling(null)
+        assertTrue(seed != session.seed)
+        val refused = assertFailsWith<AttambaException> {
+            session.setSampling(Sampling(stop = listOf("")))
+        }
+        assertEquals(Status.ARGUMENT, refused.status)
     }
 
     private suspend fun closedMeanwhile() {

@@ -123,6 +123,53 @@ static char *from_java(JNIEnv *env, jbyteArray array, size_t *bytes)
     return text;
 }
 
+/* An array of byte arrays, each followed by a zero byte; freed by free_texts. `*bytes`, unless NULL, gets
+ * their lengths. An exception is pending if there is no memory. */
+struct texts {
+    char **texts;
+    size_t *bytes;
+    jsize count;
+};
+
+static void free_texts(struct texts *all)
+{
+    jsize i;
+    for (i = 0; all->texts != NULL && i < all->count; i++) {
+        free(all->texts[i]);
+    }
+    free(all->texts);
+    free(all->bytes);
+}
+
+/* No texts for a null array. */
+static int texts_from_java(JNIEnv *env, jobjectArray arrays, struct texts *all)
+{
+    jsize i;
+
+    memset(all, 0, sizeof *all);
+    if (arrays == NULL) {
+        return 1;
+    }
+    all->count = (*env)->GetArrayLength(env, arrays);
+    all->texts = calloc((size_t)all->count + 1, sizeof *all->texts);
+    all->bytes = calloc((size_t)all->count + 1, sizeof *all->bytes);
+    if (all->texts == NULL || all->bytes == NULL) {
+        jclass class = (*env)->FindClass(env, "java/lang/OutOfMemoryError");
+        if (class != NULL) {
+            (*env)->ThrowNew(env, class, "texts for the native library");
+        }
+        return 0;
+    }
+    for (i = 0; i < all->count && !(*env)->ExceptionCheck(env); i++) {
+        jbyteArray array = (*env)->GetObjectArrayElement(env, arrays, i);
+        if (!(*env)->ExceptionCheck(env)) {
+            all->texts[i] = from_java(env, array, &all->bytes[i]);
+            (*env)->DeleteLocalRef(env, array);
+        }
+    }
+    return !(*env)->ExceptionCheck(env);
+}
+
 static attamba_model *model_of(jlong number)
 {
     return (attamba_model *)(uintptr_t)number;
@@ -389,7 +436,14 @@ struct sampling {
     attamba_sampling numbers;
     attamba_bias *bias;
     int32_t stages[STAGES];
+    struct texts stop;
 };
+
+static void free_sampling(struct sampling *sampling)
+{
+    free(sampling->bias);
+    free_texts(&sampling->stop);
+}
 
 /* The options of a session, in the order of SessionOptions.numbers(). */
 static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_options *options)
@@ -417,9 +471,10 @@ static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_opti
 }
 
 /* The sampling of a session, if there is one, which follows in SessionOptions.numbers(); floats in the
- * order of Sampling.numbers(). Its bias is freed by the caller. */
+ * order of Sampling.numbers(). Freed by free_sampling in any case. */
 static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats, jintArray biased,
-                            struct sampling *sampling, attamba_session_options *options)
+                            jobjectArray stop, struct sampling *sampling,
+                            attamba_session_options *options)
 {
     jsize count, stages, i;
     jlong n[WHOLE], stage;
@@ -450,10 +505,15 @@ static int session_sampling(JNIEnv *env, jlongArray numbers, jfloatArray floats,
         (*env)->GetLongArrayRegion(env, numbers, OPTIONS + WHOLE + i, 1, &stage);
         sampling->stages[i] = (int32_t)stage;
     }
+    if ((*env)->ExceptionCheck(env) || !texts_from_java(env, stop, &sampling->stop)) {
+        return 0;
+    }
     to->struct_size = sizeof *to;
     if (failed(env, attamba_sampling_init(to))) {
         return 0;
     }
+    to->stop = (const char *const *)sampling->stop.texts;
+    to->stop_count = (uint64_t)sampling->stop.count;
     to->seed = (uint64_t)n[0];
     to->repeat_last = (uint32_t)n[1];
     to->top_k = (uint32_t)n[2];
@@ -527,35 +587,49 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
 }
 
 NATIVE(jlong, sessionOpen)(JNIEnv *env, jobject self, jlong model, jlongArray numbers,
-                           jfloatArray floats, jintArray biased)
+                           jfloatArray floats, jintArray biased, jobjectArray stop)
 {
     attamba_session_options options;
-    struct sampling sampling = {{0}, NULL, {0}};
+    struct sampling sampling = {0};
     attamba_session *session = NULL;
 
     (void)self;
     if (session_options(env, numbers, &options) &&
-        session_sampling(env, numbers, floats, biased, &sampling, &options)) {
+        session_sampling(env, numbers, floats, biased, stop, &sampling, &options)) {
         failed(env, attamba_session_open(model_of(model), &options, &session));
     }
-    free(sampling.bias);
+    free_sampling(&sampling);
     return number_of(session);
 }
 
-NATIVE(jlong, sessionLoad)(JNIEnv *env, jobject self, jlong model, jbyteArray path, jlongArray numbers,
-                           jfloatArray floats, jintArray biased)
+NATIVE(void, sessionSetSampling)(JNIEnv *env, jobject self, jlong session, jlongArray numbers,
+                                 jfloatArray floats, jintArray biased, jobjectArray stop)
 {
     attamba_session_options options;
-    struct sampling sampling = {{0}, NULL, {0}};
+    struct sampling sampling = {0};
+
+    (void)self;
+    if (session_options(env, numbers, &options) &&
+        session_sampling(env, numbers, floats, biased, stop, &sampling, &options)) {
+        failed(env, attamba_session_set_sampling(session_of(session), options.sampling));
+    }
+    free_sampling(&sampling);
+}
+
+NATIVE(jlong, sessionLoad)(JNIEnv *env, jobject self, jlong model, jbyteArray path, jlongArray numbers,
+                           jfloatArray floats, jintArray biased, jobjectArray stop)
+{
+    attamba_session_options options;
+    struct sampling sampling = {0};
     attamba_session *session = NULL;
     char *text = from_java(env, path, NULL);
 
     (void)self;
     if (text != NULL && session_options(env, numbers, &options) &&
-        session_sampling(env, numbers, floats, biased, &sampling, &options)) {
+        session_sampling(env, numbers, floats, biased, stop, &sampling, &options)) {
         failed(env, attamba_session_load(model_of(model), text, &options, &session));
     }
-    free(sampling.bias);
+    free_sampling(&sampling);
     free(text);
     return number_of(session);
 }
@@ -575,7 +649,16 @@ NATIVE(void, sessionReset)(JNIEnv *env, jobject self, jlong session)
 NATIVE(void, sessionCancel)(JNIEnv *env, jobject self, jlong session)
 {
     (void)self;
-    failed(env, attamba_session_cancel(session_of(session)));
+    if (attamba_session_cancel(session_of(session)) != ATTAMBA_STATUS_OK) {
+        /* That one leaves no message; this one fails for the same reason. */
+        failed(env, attamba_session_clear_cancel(session_of(session)));
+    }
+}
+
+NATIVE(void, sessionClearCancel)(JNIEnv *env, jobject self, jlong session)
+{
+    (void)self;
+    failed(env, attamba_session_clear_cancel(session_of(session)));
 }
 
 NATIVE(void, sessionPause)(JNIEnv *env, jobject self, jlong session)
@@ -617,6 +700,57 @@ NATIVE(void, sessionInstruct)(JNIEnv *env, jobject self, jlong session, jbyteArr
         failed(env, attamba_session_instruct(session_of(session), utf8, bytes));
         free(utf8);
     }
+}
+
+/* The messages, which point to the texts; freed by the caller. NULL, with an exception pending, if there
+ * is no memory. */
+static attamba_message *messages_of(JNIEnv *env, jobjectArray arrays, struct texts *all, size_t *count)
+{
+    attamba_message *messages;
+    size_t i;
+
+    if (!texts_from_java(env, arrays, all)) {
+        return NULL;
+    }
+    *count = (size_t)all->count / 2;
+    messages = calloc(*count + 1, sizeof *messages);
+    for (i = 0; messages != NULL && i < *count; i++) {
+        messages[i].struct_size = sizeof *messages;
+        messages[i].role = all->texts[2 * i];
+        messages[i].text = all->texts[2 * i + 1];
+        messages[i].bytes = all->bytes[2 * i + 1];
+    }
+    return messages;
+}
+
+NATIVE(void, sessionBegin)(JNIEnv *env, jobject self, jlong session, jobjectArray arrays)
+{
+    struct texts texts;
+    size_t count = 0;
+    attamba_message *messages = messages_of(env, arrays, &texts, &count);
+
+    (void)self;
+    if (messages != NULL) {
+        failed(env, attamba_session_begin(session_of(session), messages, count));
+        free(messages);
+    }
+    free_texts(&texts);
+}
+
+NATIVE(jlong, sessionCount)(JNIEnv *env, jobject self, jlong session, jobjectArray arrays)
+{
+    struct texts texts;
+    size_t count = 0;
+    uint64_t tokens = 0;
+    attamba_message *messages = messages_of(env, arrays, &texts, &count);
+
+    (void)self;
+    if (messages != NULL) {
+        failed(env, attamba_session_count(session_of(session), messages, count, &tokens));
+        free(messages);
+    }
+    free_texts(&texts);
+    return (jlong)tokens;
 }
 
 NATIVE(jint, sessionChat)(JNIEnv *env, jobject self, jlong session, jbyteArray message, jint most,
@@ -725,7 +859,8 @@ NATIVE(jlongArray, sessionInfo)(JNIEnv *env, jobject self, jlong session)
     }
     jlong values[] = {(jlong)info.position,      (jlong)info.states,
                       (jlong)info.states_room,   (jlong)info.messages,
-                      (jlong)info.prompt_tokens, (jlong)info.answer_tokens};
+                      (jlong)info.prompt_tokens, (jlong)info.answer_tokens,
+                      (jlong)info.seed};
     return longs(env, values, sizeof values / sizeof *values);
 }
 

@@ -33,7 +33,13 @@ public class Model private constructor(number: Long) : AutoCloseable {
     public fun session(options: SessionOptions = SessionOptions()): Session {
         val (numbers, sampling) = options.numbers() to options.sampling
         return Session(
-            Native.sessionOpen(handle.get(), numbers, sampling?.numbers(), sampling?.biased())
+            Native.sessionOpen(
+                handle.get(),
+                numbers,
+                sampling?.numbers(),
+                sampling?.biased(),
+                sampling?.stops(),
+            )
         )
     }
 
@@ -47,6 +53,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                 numbers,
                 sampling?.numbers(),
                 sampling?.biased(),
+                sampling?.stops(),
             )
         )
     }

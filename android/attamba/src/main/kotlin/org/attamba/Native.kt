@@ -63,6 +63,7 @@ internal object Native {
         options: LongArray,
         sampling: FloatArray?,
         biased: IntArray?,
+        stop: Array<ByteArray>?,
     ): Long
 
     external fun sessionLoad(
@@ -71,13 +72,25 @@ internal object Native {
         options: LongArray,
         sampling: FloatArray?,
         biased: IntArray?,
+        stop: Array<ByteArray>?,
     ): Long
+
+    /** The options of the session are not used. */
+    external fun sessionSetSampling(
+        session: Long,
+        options: LongArray,
+        sampling: FloatArray?,
+        biased: IntArray?,
+        stop: Array<ByteArray>?,
+    )
 
     external fun sessionClose(session: Long)
 
     external fun sessionReset(session: Long)
 
     external fun sessionCancel(session: Long)
+
+    external fun sessionClearCancel(session: Long)
 
     external fun sessionPause(session: Long)
 
@@ -88,6 +101,11 @@ internal object Native {
     external fun sessionSave(session: Long, path: ByteArray)
 
     external fun sessionInstruct(session: Long, text: ByteArray)
+
+    /** Roles and texts in turn. */
+    external fun sessionBegin(session: Long, messages: Array<ByteArray>)
+
+    external fun sessionCount(session: Long, messages: Array<ByteArray>): Long
 
     external fun sessionChat(session: Long, message: ByteArray, most: Int, each: TextSink): Int
 
@@ -107,7 +125,7 @@ internal object Native {
 
     external fun sessionRewind(session: Long, snapshot: Long)
 
-    /** position, states, state capacity, messages, tokens of the prompt, of the answer */
+    /** position, states, state capacity, messages, tokens of the prompt, of the answer, seed */
     external fun sessionInfo(session: Long): LongArray
 
     /** seconds for the prompt, for the answer */

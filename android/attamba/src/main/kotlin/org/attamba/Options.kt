@@ -140,8 +140,11 @@ public data class Sampling(
     val repeatLast: Int = 64,
     /** Added to the logits of some tokens; minus infinity forbids one. */
     val bias: Map<Int, Float> = emptyMap(),
-    /** The same seed gives the same result in every version. */
-    val seed: Long = 0,
+    /**
+     * The same seed gives the same result in every version; null for another one in each session,
+     * which [Session.seed] tells.
+     */
+    val seed: Long? = null,
     /** Subtracted from the logit of a recent token for each of its occurrences; 0 is off. */
     val frequencyPenalty: Float = 0f,
     /** Subtracted from the logit of a recent token; 0 is off. */
@@ -162,6 +165,8 @@ public data class Sampling(
     val dryPenaltyLastN: Int = 1024,
     /** The stages that run, in their order; those not listed do not run. */
     val stages: List<Stage> = Stage.entries,
+    /** Texts that end what is generated, and are not part of it. */
+    val stop: List<String> = emptyList(),
 ) {
     /** In the order of session_sampling; then the values added to [biased]. */
     internal fun numbers(): FloatArray =
@@ -181,9 +186,12 @@ public data class Sampling(
 
     internal fun biased(): IntArray = bias.keys.toIntArray()
 
+    internal fun stops(): Array<ByteArray> = stop.map { it.utf8() }.toTypedArray()
+
     internal fun whole(): LongArray =
         longArrayOf(
-            seed,
+            // ATTAMBA_SEED_RANDOM
+            seed ?: -1,
             repeatLast.toLong(),
             topK.toLong(),
             dryAllowedLength.toLong(),

@@ -14,17 +14,78 @@ import kotlinx.coroutines.withContext
 public class Session internal constructor(number: Long) : AutoCloseable {
     private val handle = Handle(number, Native::sessionClose)
 
+    /** Why a text ended. */
+    public enum class Finish {
+        /** The model ended it. */
+        ENDED,
+
+        /** The limit of tokens was reached. */
+        LIMIT,
+
+        /** The collector stopped it. */
+        STOPPED,
+
+        /** It was cancelled after it had begun. What was generated so far counts. */
+        CANCELLED,
+
+        /** It was cancelled before the answer of a chat began: the message does not count. */
+        DROPPED,
+
+        /** One of [Sampling.stop] was generated. */
+        STOP_TEXT,
+    }
+
+    /** Why the last text of [chat] or [generate] ended; null before the first, and while one is generated. */
+    @Volatile
+    public var finish: Finish? = null
+        private set
+
     /**
      * Answers [message] with at most [most] tokens. Nothing happens until the flow is collected; a
      * collector that is cancelled, or ends early, stops the engine within a few tokens. The chat
      * continues from the partial answer.
      */
     public fun chat(message: String, most: Int = DEFAULT_MOST): Flow<String> =
-        textFlow(handle) { sink -> Native.sessionChat(handle.get(), message.utf8(), most, sink) }
+        text { sink -> Native.sessionChat(handle.get(), message.utf8(), most, sink) }
 
     /** Continues the text that was fed, with at most [most] tokens; a flow like that of [chat]. */
     public fun generate(most: Int = DEFAULT_MOST): Flow<String> =
-        textFlow(handle) { sink -> Native.sessionGenerate(handle.get(), most, sink) }
+        text { sink -> Native.sessionGenerate(handle.get(), most, sink) }
+
+    private fun text(call: (TextSink) -> Int): Flow<String> =
+        textFlow(handle) { sink ->
+            finish = null
+            finish = Finish.entries[call(sink)]
+        }
+
+    /**
+     * Discards what was before and starts a chat with [messages], role and text, which are processed
+     * now: those of a chat that the app has kept, or [messages] of this one with another instruction.
+     */
+    public suspend fun begin(messages: List<Pair<String, String>>): Unit =
+        working(handle) { Native.sessionBegin(handle.get(), messages.utf8()) }
+
+    /** How many tokens [begin] would process. */
+    public fun count(messages: List<Pair<String, String>>): Long =
+        Native.sessionCount(handle.get(), messages.utf8())
+
+    /**
+     * Changes how tokens are chosen from now on; null for the defaults: [Sampling.chat] in a chat, else
+     * `Sampling()`.
+     */
+    public fun setSampling(sampling: Sampling?) {
+        val options = SessionOptions(sampling = sampling).numbers()
+        Native.sessionSetSampling(
+            handle.get(),
+            options,
+            sampling?.numbers(),
+            sampling?.biased(),
+            sampling?.stops(),
+        )
+    }
+
+    private fun List<Pair<String, String>>.utf8(): Array<ByteArray> =
+        flatMap { (role, text) -> listOf(role.utf8(), text.utf8()) }.toTypedArray()
 
     /**
      * Discards what was before and starts a chat with an instruction, which is processed now: a
@@ -65,8 +126,11 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /** A second session that continues from here. It takes as much memory. */
     public fun fork(): Session = Session(Native.sessionFork(handle.get()))
 
-    /** Stops the call in progress, if there is one. */
+    /** Stops the call in progress, or, if there is none, the next one before it begins. */
     public fun cancel(): Unit = Native.sessionCancel(handle.get())
+
+    /** Withdraws a [cancel] that no call has met. */
+    public fun clearCancel(): Unit = Native.sessionClearCancel(handle.get())
 
     /** Computes nothing until [resume]: for an app in the background. */
     public fun pause(): Unit = Native.sessionPause(handle.get())
@@ -91,6 +155,10 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /** Tokens processed since the start. */
     public val position: Long
         get() = Native.sessionInfo(handle.get())[0]
+
+    /** Seed of the draws. */
+    public val seed: Long
+        get() = Native.sessionInfo(handle.get())[6]
 
     /** Tokens per second of the last answer, 0 before the first. */
     public val tokensPerSecond: Double

@@ -1,15 +1,13 @@
 package org.attamba
 
-import java.util.concurrent.atomic.AtomicBoolean
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
-import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.coroutineScope
-import kotlinx.coroutines.delay
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.buffer
@@ -17,16 +15,13 @@ import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
-/** Milliseconds between attempts to cancel a call that may only just be starting. */
-private const val LOOK = 2L
-
 /**
  * The text of a native call as a flow.
  *
  * The buffer is unbounded, so that the callback never waits for the collector: a collector that
  * closes the session waits for the callback. It holds no more text than the call's limit.
  */
-internal fun textFlow(handle: Handle, call: (TextSink) -> Int): Flow<String> =
+internal fun textFlow(handle: Handle, call: (TextSink) -> Unit): Flow<String> =
     channelFlow {
             val text = this
             working(handle) { call { utf8 -> text.trySend(utf8.utf8()).isSuccess } }
@@ -35,15 +30,15 @@ internal fun textFlow(handle: Handle, call: (TextSink) -> Int): Flow<String> =
 
 /** Runs a native call off the caller's thread; it is cancelled with the caller. */
 internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineScope {
-    val ended = AtomicBoolean(false)
-    val watcher = cancelWith(handle, ended)
+    val work = Work(handle)
+    val watcher = cancelWithScope(work)
     try {
         withContext(Dispatchers.IO) {
+            work.begin()
             try {
-                ensureActive()
                 call()
             } finally {
-                ended.set(true)
+                work.end()
             }
         }
     } catch (e: AttambaException) {
@@ -51,27 +46,56 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
         ensureActive()
         throw e
     } finally {
-        ended.set(true)
         watcher.cancel()
     }
 }
 
-/** Cancels the native call when the scope is cancelled, repeatedly until the call has ended. */
-private fun CoroutineScope.cancelWith(handle: Handle, ended: AtomicBoolean): Job =
+private fun CoroutineScope.cancelWithScope(work: Work): Job =
     launch(Dispatchers.Default, CoroutineStart.UNDISPATCHED) {
         try {
             awaitCancellation()
         } finally {
-            withContext(NonCancellable) {
-                while (!ended.get()) {
-                    try {
-                        Native.sessionCancel(handle.get())
-                    } catch (_: AttambaException) {
-                        // The session has been closed, which also cancels.
-                        return@withContext
-                    }
-                    delay(LOOK)
-                }
-            }
+            work.cancel()
         }
     }
+
+/** A native call, from before it begins. */
+private class Work(private val handle: Handle) {
+    private var running = false
+    private var cancelled = false
+
+    /** From here on the session's next call is this one. Throws if it has been cancelled. */
+    @Synchronized
+    fun begin() {
+        if (cancelled) {
+            throw CancellationException("cancelled before the call began")
+        }
+        running = true
+    }
+
+    @Synchronized
+    fun cancel() {
+        cancelled = true
+        if (running) {
+            unlessClosed { Native.sessionCancel(handle.get()) }
+        }
+    }
+
+    /** From here on it is not cancelled, and no cancel is left for the session's next call. */
+    @Synchronized
+    fun end() {
+        if (cancelled) {
+            unlessClosed { Native.sessionClearCancel(handle.get()) }
+        }
+        running = false
+    }
+
+    /** A session that has been closed meanwhile has cancelled its calls. */
+    private fun unlessClosed(call: () -> Unit) {
+        try {
+            call()
+        } catch (e: AttambaException) {
+            if (e.status != AttambaException.Status.CLOSED) throw e
+        }
+    }
+}
