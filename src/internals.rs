@@ -103,3 +103,8 @@ pub fn geometry_of(session: &Session) -> Geometry {
 pub fn matrices(model: &Model) -> impl Iterator<Item = &Matrix> {
     model.matrices()
 }
+
+/// The most sessions that `engine` has processed in one pass for several threads.
+pub fn most_together(engine: &Engine) -> usize {
+    engine.gathering().map_or(0, |gathering| gathering.most())
+}

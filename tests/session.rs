@@ -296,6 +296,55 @@ fn sessions_that_go_together_compute_what_each_would_alone() {
     }
 }
 
+/// Sessions that generate on several threads at once share passes, come and go as they like, and
+/// generate what each would alone.
+#[test]
+fn sessions_of_a_batching_engine_generate_together() {
+    let _turn = beside_others();
+    let sizes = Sizes::default();
+    let model = sizes.model(1);
+    let options = EngineOptions::default().with_threads(2);
+    let alone = Engine::cpu(Arc::clone(&model), &options).unwrap();
+    let engine = Engine::cpu(model, &options.with_batching(true)).unwrap();
+    let generate = &|engine: &Engine, number: u32| {
+        let mut session = Session::open(engine, states(20 + number as usize)).unwrap();
+        session.feed(&[1 + number, 2]).unwrap();
+        let mut sampler = Sampler::new(Sampling::greedy()).unwrap();
+        let mut tokens = Vec::new();
+        let limit = 100 + 40 * number as usize;
+        let finish = session.generate(
+            &mut sampler,
+            limit,
+            |_| false,
+            |token| {
+                tokens.push(token);
+                true
+            },
+        );
+        assert_eq!(finish.unwrap(), Finish::Limit);
+        (tokens, session.logits().unwrap().to_vec())
+    };
+    let begin = &std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        let engine = &engine;
+        let run = |number| {
+            move || {
+                begin.wait();
+                (number, generate(engine, number))
+            }
+        };
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(run(number))).collect();
+        for thread in threads {
+            let (number, (tokens, logits)) = thread.join().unwrap();
+            let want = generate(&alone, number);
+            assert_eq!(tokens, want.0, "session {number}");
+            assert!(relative_error(&logits, &want.1) < 1e-3, "session {number}");
+        }
+    });
+    assert!(internals::most_together(&engine) > 2, "{}", internals::most_together(&engine));
+    assert_eq!(internals::most_together(&alone), 0);
+}
+
 /// When several sequences are computed at once, no state may return another's logits as its own.
 #[test]
 fn a_state_has_the_logits_of_its_own_last_token_or_none() {

@@ -394,8 +394,10 @@ typedef struct attamba_model_options {
     // Not 0: read the file into memory instead of mapping it, so that it may change while the model
     // is open. The system cannot reclaim that memory.
     int32_t in_memory;
-    // 0.
-    uint32_t reserved;
+    // Not 0: sessions of the CPU engine that generate on several threads at the same time decode
+    // together, so that the weights are read once for all of them. Each may wait for others for up
+    // to a quarter of the time of a token.
+    int32_t batching;
     // A folder for compiled kernels of Vulkan GPUs, zero-terminated, created if needed, such as one
     // in the application's cache folder: later starts take less time. NULL keeps them nowhere.
     const char *cache;

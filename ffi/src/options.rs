@@ -100,8 +100,10 @@ pub struct ModelOptions {
     /// Not 0: read the file into memory instead of mapping it, so that it may change while the model
     /// is open. The system cannot reclaim that memory.
     pub in_memory: i32,
-    /// 0.
-    pub reserved: u32,
+    /// Not 0: sessions of the CPU engine that generate on several threads at the same time decode
+    /// together, so that the weights are read once for all of them. Each may wait for others for up
+    /// to a quarter of the time of a token.
+    pub batching: i32,
     /// A folder for compiled kernels of Vulkan GPUs, zero-terminated, created if needed, such as one
     /// in the application's cache folder: later starts take less time. NULL keeps them nowhere.
     pub cache: *const c_char,
@@ -119,7 +121,7 @@ unsafe impl Versioned for ModelOptions {
         progress_user: std::ptr::null_mut(),
         adapter: std::ptr::null(),
         in_memory: 0,
-        reserved: 0,
+        batching: 0,
         cache: std::ptr::null(),
     };
 }
@@ -529,7 +531,9 @@ impl ModelOptions {
             Engine::Cpu => EngineKind::Cpu,
             Engine::Gpu => EngineKind::Gpu,
         };
-        let options = EngineOptions::default().with_threads(self.threads());
+        let options = EngineOptions::default()
+            .with_threads(self.threads())
+            .with_batching(input::boolean(self.batching));
         // SAFETY: as the caller guarantees.
         let adapter = unsafe { input::name(self.adapter, "the adapter") }?;
         let options = adapter.into_iter().fold(options, EngineOptions::with_adapter);

@@ -66,6 +66,11 @@ fn a_chat_begins_from_messages_and_ends_with_a_text() {
 }
 
 #[test]
+fn sessions_on_several_threads_decode_together() {
+    passes("batch.c", &[]);
+}
+
+#[test]
 fn a_child_process_uses_and_closes_what_its_parent_opened() {
     passes("fork.c", &[]);
 }

@@ -1,5 +1,6 @@
 //! The engine as the public sees it, whichever backend is behind it.
 
+use super::gather::Gathering;
 use super::{Backend, Counters, EngineOptions, Geometry, State, cpu};
 use crate::error::Result;
 use crate::model::Model;
@@ -8,17 +9,26 @@ use std::sync::Arc;
 
 /// A model ready to run, on the CPU or on a GPU. Cheap to clone: sessions and threads share it.
 #[derive(Clone)]
-pub struct Engine(Arc<dyn Backend>);
+pub struct Engine {
+    backend: Arc<dyn Backend>,
+    /// Where sessions that generate at the same time meet, if they are to.
+    gathering: Option<Arc<Gathering>>,
+}
 
 impl Engine {
     /// The engine of a backend.
     pub(crate) fn new(backend: impl Backend + 'static) -> Engine {
-        Engine(Arc::new(backend))
+        Engine { backend: Arc::new(backend), gathering: None }
+    }
+
+    /// The same engine, whose sessions generate together.
+    pub(crate) fn batching(self) -> Engine {
+        Engine { gathering: Some(Arc::default()), ..self }
     }
 
     /// A description of the engine: `CPU, AVX-512 VNNI, 2 threads`.
     pub fn describe(&self) -> String {
-        self.0.describe()
+        self.backend.describe()
     }
 
     /// What [`Engine::describe`] says of a CPU engine, without a model.
@@ -28,17 +38,17 @@ impl Engine {
 
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
-        self.0.model()
+        self.backend.model()
     }
 
     /// Bytes of weights on the engine's own device; 0 if it has none.
     pub(crate) fn device_bytes(&self) -> u64 {
-        self.0.device_bytes()
+        self.backend.device_bytes()
     }
 
     /// Work submitted to the device, if the engine has one.
     pub fn counters(&self) -> Option<Counters> {
-        self.0.counters()
+        self.backend.counters()
     }
 
     /// The attention that the tokens `queries` of the text `tokens` pay to the positions `keys`, as
@@ -60,12 +70,12 @@ impl Engine {
         queries: Range<usize>,
         keys: Range<usize>,
     ) -> Result<Vec<f32>> {
-        self.0.attention_mass(tokens, queries, keys)
+        self.backend.attention_mass(tokens, queries, keys)
     }
 
     /// A new sequence at position 0.
     pub(crate) fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {
-        self.0.open(geometry)
+        self.backend.open(geometry)
     }
 
     /// See [`Backend::forward_together`].
@@ -75,17 +85,22 @@ impl Engine {
         tokens: &[u32],
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<()> {
-        self.0.forward_together(states, tokens, sink)
+        self.backend.forward_together(states, tokens, sink)
+    }
+
+    /// Where its sessions meet that generate at the same time, if they do.
+    pub(crate) fn gathering(&self) -> Option<&Gathering> {
+        self.gathering.as_deref()
     }
 
     /// The engine that takes over if this one is lost, if any.
     pub(crate) fn successor(&self) -> Option<Engine> {
-        self.0.successor()
+        self.backend.successor()
     }
 
     /// Whether both are the same engine, so that sequences of one can run on the other.
     pub(crate) fn is(&self, other: &Engine) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.backend, &other.backend)
     }
 }
 

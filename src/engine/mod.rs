@@ -1,6 +1,7 @@
 //! What runs a model. An engine holds a model ready to run; a state is one sequence on it.
 
 pub(crate) mod cpu;
+mod gather;
 mod geometry;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;

@@ -31,6 +31,7 @@ pub enum EngineKind {
 pub struct EngineOptions {
     pub(super) adapter: Option<String>,
     pub(super) threads: Option<usize>,
+    pub(super) batching: bool,
     /// Variants of kernels whose names contain the most of these words are tried first.
     #[cfg(feature = "gpu")]
     pub(super) kernels: Vec<String>,
@@ -84,6 +85,16 @@ impl EngineOptions {
         self.threads = threads.into();
         self
     }
+
+    /// With `yes`, sessions of the CPU engine that generate on several threads at the same time
+    /// decode together: the weights are read once for all of them. A session that generates may
+    /// wait for others, for up to a quarter of the time that a token takes. The results are those of
+    /// each session alone, up to rounding. Off by default.
+    #[must_use]
+    pub fn with_batching(mut self, yes: bool) -> EngineOptions {
+        self.batching = yes;
+        self
+    }
 }
 
 impl Engine {
@@ -92,7 +103,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Argument`] if the number of threads is out of range.
     pub fn cpu(model: Arc<Model>, options: &EngineOptions) -> Result<Engine> {
-        Ok(Engine::new(Cpu::new(model, options.threads)?))
+        let engine = Engine::new(Cpu::new(model, options.threads)?);
+        Ok(if options.batching { engine.batching() } else { engine })
     }
 
     /// Runs `model` on a GPU, or on a software driver for one.

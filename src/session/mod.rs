@@ -206,11 +206,25 @@ impl Session {
     /// Processes one more token of a call that began earlier, so that `sampler` can choose its
     /// successor: a cancel since then is preserved.
     pub(crate) fn follow(&mut self, token: u32, sampler: &Sampler) -> Result<()> {
-        if sampler.needs_only_top() {
+        if self.engine.gathering().is_some() {
+            self.process_together(token)
+        } else if sampler.needs_only_top() {
             self.process_for_top(token)
         } else {
             self.process(&[token], Want::Last, &mut |_, _| {})
         }
+    }
+
+    /// Processes one token together with other sessions that are at it on other threads.
+    fn process_together(&mut self, token: u32) -> Result<()> {
+        self.on_any_engine(|session| {
+            let pause = session.control.pause.clone();
+            let _computing = pause.wait(&session.control.cancel)?;
+            session.shrink_as_asked();
+            session.sequence.forward_together(&session.engine, token)
+        })?;
+        self.note(&[token]);
+        Ok(())
     }
 
     /// Whether the current call was cancelled.

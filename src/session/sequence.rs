@@ -87,6 +87,17 @@ impl Sequence {
         Ok(())
     }
 
+    /// Processes one token, together with other sequences if `engine` gathers them.
+    pub fn forward_together(&mut self, engine: &Engine, token: u32) -> Result<()> {
+        let Some(gathering) = engine.gathering() else {
+            return self.forward(&[token], Want::Last, &mut |_, _| {});
+        };
+        self.logits.known = Known::Nothing;
+        gathering.forward(engine, &mut *self.state, token, &mut self.logits.row)?;
+        self.logits.known = Known::Logits(self.position());
+        Ok(())
+    }
+
     /// The state, to process tokens with, and the place for the logits of the last of them.
     pub fn parts(&mut self) -> (&mut dyn State, &mut Logits) {
         self.logits.known = Known::Nothing;

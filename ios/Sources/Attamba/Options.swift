@@ -62,6 +62,9 @@ public struct ModelOptions: Sendable {
     /// Reads the file into memory instead of mapping it, so that it may change while the model is
     /// open. The system cannot reclaim that memory.
     public var inMemory = false
+    /// Whether sessions of the CPU engine that generate on several threads at the same time decode
+    /// together, which reads the weights once for all of them.
+    public var batching = false
 
     public init() {}
 
@@ -73,6 +76,7 @@ public struct ModelOptions: Sendable {
         options.threads = threads
         options.preload = preload ? 1 : 0
         options.in_memory = inMemory ? 1 : 0
+        options.batching = batching ? 1 : 0
         guard let adapter else {
             return try body(&options)
         }

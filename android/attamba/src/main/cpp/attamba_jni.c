@@ -295,7 +295,8 @@ NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
 
 /* `adapter` and `cache` stay owned by the caller. */
 static attamba_model_options loading(jint engine, const char *adapter, jint threads, jboolean preload,
-                                     jboolean in_memory, const char *cache, struct callback *progress)
+                                     jboolean in_memory, jboolean batching, const char *cache,
+                                     struct callback *progress)
 {
     attamba_model_options options = {0};
     options.struct_size = sizeof options;
@@ -303,6 +304,7 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
     options.threads = (uint32_t)threads;
     options.preload = preload;
     options.in_memory = in_memory;
+    options.batching = batching;
     options.adapter = adapter;
     options.cache = cache;
     if (progress->function != NULL) {
@@ -313,8 +315,8 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
 }
 
 NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jbyteArray adapter,
-                         jint threads, jboolean preload, jboolean in_memory, jbyteArray cache,
-                         jobject progress)
+                         jint threads, jboolean preload, jboolean in_memory, jboolean batching,
+                         jbyteArray cache, jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
@@ -322,7 +324,7 @@ NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
     char *folder = cache == NULL ? NULL : from_java(env, cache, NULL);
     attamba_model_options options =
-        loading(engine, name, threads, preload, in_memory, folder, &callback);
+        loading(engine, name, threads, preload, in_memory, batching, folder, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {
@@ -336,14 +338,14 @@ NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine
 
 NATIVE(jlong, modelOpenFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length, jint engine,
                            jbyteArray adapter, jint threads, jboolean preload, jboolean in_memory,
-                           jbyteArray cache, jobject progress)
+                           jboolean batching, jbyteArray cache, jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
     char *folder = cache == NULL ? NULL : from_java(env, cache, NULL);
     attamba_model_options options =
-        loading(engine, name, threads, preload, in_memory, folder, &callback);
+        loading(engine, name, threads, preload, in_memory, batching, folder, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {
@@ -552,7 +554,7 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint th
                              jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, NULL, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -572,7 +574,7 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
                                jint threads, jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, NULL, &nobody);
+    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 

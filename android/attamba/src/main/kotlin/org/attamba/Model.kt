@@ -95,6 +95,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     threads,
                     preload,
                     inMemory,
+                    options.batching,
                     cache,
                     progress,
                 )
@@ -124,6 +125,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     threads,
                     preload,
                     inMemory,
+                    options.batching,
                     cache,
                     progress,
                 )

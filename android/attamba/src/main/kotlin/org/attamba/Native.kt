@@ -19,6 +19,7 @@ internal object Native {
         threads: Int,
         preload: Boolean,
         inMemory: Boolean,
+        batching: Boolean,
         cache: ByteArray?,
         progress: Progress?,
     ): Long
@@ -32,6 +33,7 @@ internal object Native {
         threads: Int,
         preload: Boolean,
         inMemory: Boolean,
+        batching: Boolean,
         cache: ByteArray?,
         progress: Progress?,
     ): Long

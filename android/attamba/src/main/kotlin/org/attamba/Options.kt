@@ -65,6 +65,11 @@ public data class ModelOptions(
      * that a later start takes less time; null keeps them nowhere.
      */
     val cacheFolder: String? = null,
+    /**
+     * Whether sessions of the CPU engine that generate on several threads at the same time decode
+     * together, which reads the weights once for all of them.
+     */
+    val batching: Boolean = false,
 )
 
 /** How a session is opened. */
