@@ -48,7 +48,7 @@ pub use conversation::Conversation;
 pub use engine::Adapter;
 pub use engine::{Candidate, Counters, Engine, EngineKind, EngineOptions, default_threads};
 pub use error::{Detail, Error, Result};
-pub use model::Model;
+pub use model::{Model, Pooling};
 pub use sample::{Sampler, Sampling};
 pub use session::{Budget, Options, Session};
 #[cfg(feature = "text")]

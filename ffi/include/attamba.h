@@ -280,6 +280,27 @@ typedef int32_t attamba_log_level;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How the hidden states of a text become one vector.
+enum attamba_pooling
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // As the model's file says; their mean if it says nothing.
+    ATTAMBA_POOLING_DEFAULT = 0,
+    // Their mean.
+    ATTAMBA_POOLING_MEAN = 1,
+    // That of the last token.
+    ATTAMBA_POOLING_LAST = 2,
+};
+#ifndef __cplusplus
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
+typedef enum attamba_pooling attamba_pooling;
+#else
+typedef int32_t attamba_pooling;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // An open model file, with its tokenizer and its engines.
 typedef struct attamba_model attamba_model;
 
@@ -419,6 +440,15 @@ typedef struct attamba_model_info {
     uint32_t window;
     // Bytes of the file.
     uint64_t file_bytes;
+    // Width of the residual stream: the length of an embedding.
+    uint32_t width;
+    // 1 if the file has a chat template that can be used. Without one a chat is written as plain
+    // text, or with the role tokens that the vocabulary has.
+    int32_t has_template;
+    // 1 if that template mentions tools.
+    int32_t has_tools;
+    // 1 if the model was made for embeddings.
+    int32_t embeds;
 } attamba_model_info;
 
 // How to open a session. Zeros are the defaults; NULL in place of the struct means the same.
@@ -647,6 +677,18 @@ attamba_status attamba_model_name(const struct attamba_model *model,
                                   size_t capacity,
                                   size_t *length);
 
+// The value of a key of the file's metadata, as text: `general.architecture` for the family, any
+// other key of the file, or `quantization`, the type that most of the weights have, such as
+// `Q4_K`. Of an array the first elements. `key` is zero-terminated; `buffer`, `capacity` and
+// `length` as in attamba_error_message.
+//
+// Any thread. ATTAMBA_STATUS_ARGUMENT if there is no such key.
+attamba_status attamba_model_metadata(const struct attamba_model *model,
+                                      const char *key,
+                                      char *buffer,
+                                      size_t capacity,
+                                      size_t *length);
+
 // A description of the model's engine, such as `CPU, AVX2, 4 threads`. `buffer`, `capacity` and
 // `length` as in attamba_error_message.
 //
@@ -672,6 +714,19 @@ attamba_status attamba_model_tokenize(const struct attamba_model *model,
                                       size_t capacity,
                                       size_t *count);
 
+// The text of `count` tokens. With `special` not 0, special tokens give their names, such as
+// `<|im_start|>`; with 0 they give nothing. What is not UTF-8 becomes U+FFFD, and a token beyond
+// the vocabulary gives no text. `buffer`, `capacity` and `length` as in attamba_error_message.
+//
+// Any thread. ATTAMBA_STATUS_TEXT if the file has no usable tokenizer.
+attamba_status attamba_model_detokenize(const struct attamba_model *model,
+                                        const uint32_t *tokens,
+                                        size_t count,
+                                        int32_t special,
+                                        char *buffer,
+                                        size_t capacity,
+                                        size_t *length);
+
 // The bytes of a token. They need not be whole characters: an emoji is often several tokens.
 //
 // Writes at most `capacity` bytes, not zero-terminated; `*length`, unless `length` is NULL, gets
@@ -690,6 +745,22 @@ attamba_status attamba_model_token_bytes(const struct attamba_model *model,
 attamba_status attamba_model_token_is_end(const struct attamba_model *model,
                                           uint32_t token,
                                           int32_t *ends);
+
+// A text of `bytes` bytes as a vector of length 1, to compare texts by: the hidden states after the
+// last layer, pooled as `pooling`, an attamba_pooling, says. It has `width` numbers, of
+// attamba_model_info; for a model whose `embeds` is 0, which was not made for it, the log has a
+// warning. It is computed on the CPU, and takes the memory of a session that keeps the whole text.
+//
+// Writes at most `capacity` numbers; `*count`, unless `count` is NULL, gets the total number.
+//
+// Any thread. ATTAMBA_STATUS_ARGUMENT for a text without tokens, ATTAMBA_STATUS_MEMORY.
+attamba_status attamba_model_embed(const struct attamba_model *model,
+                                   const char *text,
+                                   size_t bytes,
+                                   int32_t pooling,
+                                   float *vector,
+                                   size_t capacity,
+                                   size_t *count);
 
 // Opens a session. All of its memory is allocated now; attamba_estimate reports in advance how
 // much.

@@ -25,6 +25,8 @@ mod open;
 
 mod model;
 
+mod embed;
+
 mod session;
 
 mod cancel;

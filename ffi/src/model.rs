@@ -9,7 +9,9 @@ use crate::input;
 use crate::options::Engine;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
+use runtime::gguf::{Gguf, Value};
 use runtime::text::Language;
+use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -70,6 +72,15 @@ pub struct ModelInfo {
     pub window: u32,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// Width of the residual stream: the length of an embedding.
+    pub width: u32,
+    /// 1 if the file has a chat template that can be used. Without one a chat is written as plain
+    /// text, or with the role tokens that the vocabulary has.
+    pub has_template: i32,
+    /// 1 if that template mentions tools.
+    pub has_tools: i32,
+    /// 1 if the model was made for embeddings.
+    pub embeds: i32,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid, pairs of 4 bytes and whole 8 bytes.
@@ -82,6 +93,10 @@ unsafe impl Versioned for ModelInfo {
         chunk: 0,
         window: 0,
         file_bytes: 0,
+        width: 0,
+        has_template: 0,
+        has_tools: 0,
+        embeds: 0,
     };
 }
 
@@ -105,6 +120,9 @@ pub unsafe extern "C" fn attamba_model_get_info(
     guard::on(&MODELS, model, |model| {
         let file = &model.file;
         let sizes = file.sizes();
+        let source = file.gguf().get("tokenizer.chat_template").and_then(Value::as_str);
+        let usable = model.language.as_ref().is_ok_and(|language| language.chat().is_ok());
+        let template = source.filter(|_| usable);
         let of = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let value = ModelInfo {
             vocab: of(sizes.vocab),
@@ -113,6 +131,10 @@ pub unsafe extern "C" fn attamba_model_get_info(
             chunk: of(file.chunk()),
             window: of(file.window()),
             file_bytes: file.gguf().file_bytes() as u64,
+            width: of(sizes.width),
+            embeds: i32::from(file.pooling().is_some()),
+            has_template: i32::from(template.is_some()),
+            has_tools: i32::from(template.is_some_and(|source| source.contains("tools"))),
             ..ModelInfo::DEFAULT
         };
         // SAFETY: the caller's struct is as long as it says.
@@ -135,6 +157,47 @@ pub unsafe extern "C" fn attamba_model_name(
         // SAFETY: the caller gives a buffer of that capacity.
         unsafe { buffer::text(model.file.name(), buffer, capacity, length) }
     })
+}
+
+/// The value of a key of the file's metadata, as text: `general.architecture` for the family, any
+/// other key of the file, or `quantization`, the type that most of the weights have, such as
+/// `Q4_K`. Of an array the first elements. `key` is zero-terminated; `buffer`, `capacity` and
+/// `length` as in attamba_error_message.
+///
+/// Any thread. ATTAMBA_STATUS_ARGUMENT if there is no such key.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_model_metadata(
+    model: *const attamba_model,
+    key: *const c_char,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Status {
+    guard::on(&MODELS, model, |model| {
+        // SAFETY: the key ends with a zero byte.
+        let key = unsafe { input::name(key, "the key") }?;
+        let key = key.ok_or_else(|| Failure::argument("the key is NULL"))?;
+        let gguf = model.file.gguf();
+        let value = match &*key {
+            "quantization" => quantization(gguf),
+            key => gguf.get(key).map(|value| value.to_string()),
+        };
+        let value =
+            value.ok_or_else(|| Failure::argument(format!("the file has no key {key:?}")))?;
+        // SAFETY: the caller gives a buffer of that capacity.
+        unsafe { buffer::text(&value, buffer, capacity, length) }
+    })
+}
+
+/// The type of most weights.
+fn quantization(gguf: &Gguf) -> Option<String> {
+    let mut weights = BTreeMap::<String, u64>::new();
+    for tensor in gguf.tensors() {
+        if let Ok(dtype) = tensor.dtype() {
+            *weights.entry(dtype.to_string()).or_default() += tensor.len();
+        }
+    }
+    weights.into_iter().max_by_key(|(_, weights)| *weights).map(|(name, _)| name)
 }
 
 /// A description of the model's engine, such as `CPU, AVX2, 4 threads`. `buffer`, `capacity` and
@@ -179,6 +242,33 @@ pub unsafe extern "C" fn attamba_model_tokenize(
             let text = input::text(text, bytes, "the text")?;
             let found = model.language()?.tokenizer().encode(text, input::boolean(special))?;
             buffer::slice(&found, tokens, capacity, count)
+        }
+    })
+}
+
+/// The text of `count` tokens. With `special` not 0, special tokens give their names, such as
+/// `<|im_start|>`; with 0 they give nothing. What is not UTF-8 becomes U+FFFD, and a token beyond
+/// the vocabulary gives no text. `buffer`, `capacity` and `length` as in attamba_error_message.
+///
+/// Any thread. ATTAMBA_STATUS_TEXT if the file has no usable tokenizer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_model_detokenize(
+    model: *const attamba_model,
+    tokens: *const u32,
+    count: usize,
+    special: i32,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Status {
+    guard::on(&MODELS, model, |model| {
+        // SAFETY: the caller gives that many tokens and a buffer of that capacity.
+        unsafe {
+            let tokens = input::slice(tokens, count, "the tokens")?;
+            let tokenizer = model.language()?.tokenizer();
+            let shown = |&token: &u32| input::boolean(special) || !tokenizer.is_special(token);
+            let tokens: Vec<u32> = tokens.iter().copied().filter(shown).collect();
+            buffer::text(&tokenizer.decode(&tokens), buffer, capacity, length)
         }
     })
 }

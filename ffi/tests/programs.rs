@@ -71,6 +71,11 @@ fn sessions_on_several_threads_decode_together() {
 }
 
 #[test]
+fn a_model_is_described_and_embeds_texts() {
+    passes("embed.c", &[]);
+}
+
+#[test]
 fn a_child_process_uses_and_closes_what_its_parent_opened() {
     passes("fork.c", &[]);
 }

@@ -3,7 +3,7 @@
 use super::gather::Gathering;
 use super::{Backend, Counters, EngineOptions, Geometry, State, cpu};
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::{Model, Pooling};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -71,6 +71,28 @@ impl Engine {
         keys: Range<usize>,
     ) -> Result<Vec<f32>> {
         self.backend.attention_mass(tokens, queries, keys)
+    }
+
+    /// The text `tokens` as a vector of length 1, to compare texts by: its hidden states after the
+    /// last layer and its norm, `[width]`, averaged or that of the last token. Without a `pooling`,
+    /// as the model's file says, or their mean, with a warning, for a model that was not made for it.
+    /// It takes the memory of a session that keeps the whole text, in half precision.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for an empty text,
+    /// [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange),
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Unsupported`](crate::Error::Unsupported)
+    /// on an engine other than [`Engine::cpu`].
+    pub fn embedding(
+        &self,
+        tokens: &[u32],
+        pooling: impl Into<Option<Pooling>>,
+    ) -> Result<Vec<f32>> {
+        let own = self.model().pooling();
+        if own.is_none() {
+            log::warn!("{} was not made for embeddings", self.model().name());
+        }
+        self.backend.embed(tokens, pooling.into().or(own).unwrap_or(Pooling::Mean))
     }
 
     /// A new sequence at position 0.

@@ -23,6 +23,7 @@ pub use or_cpu::OrCpu;
 pub use start::{EngineKind, EngineOptions};
 
 pub use crate::cache::KvType;
+pub use crate::model::Pooling;
 
 use crate::cache::{Plan, Saved, Tables};
 use crate::error::{Error, Result};
@@ -123,6 +124,12 @@ pub trait Backend: Send + Sync {
     ) -> Result<Vec<f32>> {
         let engine = self.describe();
         Err(Error::unsupported(engine, "does not measure attention; the CPU engine does"))
+    }
+
+    /// See [`Engine::embedding`].
+    fn embed(&self, _tokens: &[u32], _pooling: Pooling) -> Result<Vec<f32>> {
+        let engine = self.describe();
+        Err(Error::unsupported(engine, "does not embed texts; the CPU engine does"))
     }
 
     /// The engine that takes over if this one is lost, if any.

@@ -197,7 +197,10 @@ impl<'a> Cursor<'a> {
         if n > cap.min(room) {
             return Err(Error::gguf(
                 format!("{n} {what}"),
-                format!("are declared; the cap is {cap} and the file has room for {room}"),
+                match cap {
+                    u64::MAX => format!("are declared; the file has room for {room}"),
+                    _ => format!("are declared; the cap is {cap} and the file has room for {room}"),
+                },
             ));
         }
         Ok(n as usize)

@@ -24,6 +24,15 @@ use arch::Family;
 use std::path::Path;
 use std::sync::Arc;
 
+/// How the hidden states of a text become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// That of the last token.
+    Last,
+}
+
 /// A validated model file: every tensor is present, in the shape it must have.
 #[derive(Debug)]
 pub struct Model {
@@ -90,6 +99,18 @@ impl Model {
     /// Whether its file says which KV heads see far: see `attamba profile`.
     pub fn has_profile(&self) -> bool {
         self.spec.profile.is_some()
+    }
+
+    /// How the model makes one vector of a text, if it was made for it: see
+    /// [`Engine::embedding`](crate::Engine::embedding).
+    pub fn pooling(&self) -> Option<Pooling> {
+        let family = self.gguf.get("general.architecture")?.as_str()?;
+        // The numbers are those of llama.cpp.
+        match self.gguf.get(&format!("{family}.pooling_type"))?.as_i128()? {
+            1 => Some(Pooling::Mean),
+            3 => Some(Pooling::Last),
+            _ => None,
+        }
     }
 
     /// The file behind the model.

@@ -98,6 +98,62 @@ public final class Model: Sendable {
         text { _ = attamba_model_engine(handle, $0, $1, $2) }
     }
 
+    /// What a model's file says of it.
+    public struct Info: Equatable, Sendable {
+        /// The context length, in tokens, that the model was trained with.
+        public let context: UInt32
+        /// The size of the file in bytes.
+        public let fileBytes: UInt64
+        /// Whether the file has a chat template that can be used.
+        public let hasTemplate: Bool
+        /// Whether that template mentions tools.
+        public let hasTools: Bool
+        /// Whether the model was made for `embed`.
+        public let embeds: Bool
+    }
+
+    /// What the file says of the model.
+    public var info: Info {
+        let info = cInfo
+        return Info(
+            context: info.context, fileBytes: info.file_bytes, hasTemplate: info.has_template != 0,
+            hasTools: info.has_tools != 0, embeds: info.embeds != 0)
+    }
+
+    private var cInfo: attamba_model_info {
+        var info = attamba_model_info()
+        info.struct_size = UInt32(MemoryLayout<attamba_model_info>.size)
+        _ = attamba_model_get_info(handle, &info)
+        return info
+    }
+
+    /// The value of a key of the file's metadata, as text: `general.architecture` for the family, any
+    /// other key of the file, or `quantization`.
+    public func metadata(_ key: String) throws -> String {
+        try text { try check(attamba_model_metadata(handle, key, $0, $1, $2)) }
+    }
+
+    /// A text as a vector of length 1, to compare texts by; the log has a warning for a model that was
+    /// not made for it. It takes time in proportion to the text: not for the main thread.
+    public func embed(_ text: String, pooling: Pooling = .automatic) throws -> [Float] {
+        var vector = [Float](repeating: 0, count: Int(cInfo.width))
+        try withUTF8(text) {
+            try check(
+                attamba_model_embed(
+                    handle, $0, $1, pooling.rawValue, &vector, vector.count, nil))
+        }
+        return vector
+    }
+
+    /// The text of tokens; with `special`, special tokens give their names.
+    public func detokenize(_ tokens: [UInt32], special: Bool = false) throws -> String {
+        try text {
+            try check(
+                attamba_model_detokenize(
+                    handle, tokens, tokens.count, special ? 1 : 0, $0, $1, $2))
+        }
+    }
+
     /// Tokenizes a text; with `special`, names such as `<|im_start|>` become their tokens.
     public func tokenize(_ text: String, special: Bool = false) throws -> [UInt32] {
         try withUTF8(text) { bytes, count in

@@ -42,6 +42,15 @@ public enum KeysAndValues: Int32, Sendable {
     case i4
 }
 
+/// How the hidden states of a text become one vector.
+public enum Pooling: Int32, Sendable {
+    /// As the model's file says; their mean if it says nothing.
+    case automatic
+    case mean
+    /// That of the last token.
+    case last
+}
+
 /// What is evicted when a session's memory is full.
 public enum Policy: Int32, Sendable {
     /// The oldest chunk state.

@@ -124,6 +124,20 @@ final class AttambaTests: XCTestCase {
         }
     }
 
+    func testModelIsDescribedAndEmbedsTexts() throws {
+        let model = try model()
+        XCTAssertEqual(try model.metadata("general.architecture"), "attamba")
+        XCTAssertFalse(try model.metadata("quantization").isEmpty)
+        XCTAssertThrowsError(try model.metadata("no.such"))
+        XCTAssertGreaterThan(model.info.context, 0)
+        XCTAssertFalse(model.info.embeds)
+        let tokens = try model.tokenize("Hello, bird!")
+        XCTAssertTrue(try model.detokenize(tokens).contains("Hello, bird!"))
+        let vector = try model.embed("A bird sang.")
+        XCTAssertEqual(vector.map { $0 * $0 }.reduce(0, +), 1, accuracy: 1e-3)
+        XCTAssertNotEqual(try model.embed("A bird sang.", pooling: .last), vector)
+    }
+
     func testChatBeginsFromMessages() async throws {
         let session = try model().session(SessionOptions(budget: .states(64)))
         let messages = [

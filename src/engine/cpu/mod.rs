@@ -5,6 +5,7 @@ mod alone;
 mod attention;
 mod buffer;
 mod cache;
+mod embed;
 mod kernels;
 mod mass;
 mod mixer;
@@ -22,7 +23,7 @@ pub use alone::product;
 pub use threads::default_threads;
 
 use super::rotary::Rotary;
-use super::{Backend, Geometry, KvType, State};
+use super::{Backend, Geometry, KvType, Pooling, State};
 use crate::cache::Tables;
 use crate::error::{Error, Result};
 use crate::model::{Mixer, Model};
@@ -181,6 +182,10 @@ impl Backend for Cpu {
         keys: Range<usize>,
     ) -> Result<Vec<f32>> {
         self.mass(tokens, queries, keys)
+    }
+
+    fn embed(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f32>> {
+        Cpu::embed(self, tokens, pooling)
     }
 
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {

@@ -35,6 +35,7 @@ import org.attamba.Budget
 import org.attamba.Engine
 import org.attamba.Model
 import org.attamba.ModelOptions
+import org.attamba.Pooling
 import org.attamba.Sampling
 import org.attamba.Session
 import org.attamba.SessionOptions
@@ -61,6 +62,7 @@ private class HostTest(private val file: File, private val folder: File) {
         test("cancelled during prefill", ::cancelledInThePrompt)
         test("cancelled at any moment", ::cancelledAtAnyMoment)
         test("cancelled between two calls", ::cancelledBetweenCalls)
+        test("what a file says, and texts as vectors", ::described)
         test("a chat that begins from messages", ::begun)
         test("why a text ended, and texts that end it", ::finished)
         test("closed during the answer", ::closedMeanwhile)
@@ -233,6 +235,19 @@ private class HostTest(private val file: File, private val folder: File) {
         assertTrue(session.text("Hello!").isNotEmpty())
         session.close()
         assertEquals(Status.CLOSED, assertFailsWith<AttambaException> { session.cancel() }.status)
+    }
+
+    private suspend fun described() = model().use { model ->
+        assertEquals("attamba", model.metadata("general.architecture"))
+        assertTrue(model.metadata("quantization").isNotEmpty())
+        val missing = assertFailsWith<AttambaException> { model.metadata("no.such.kéy") }
+        assertTrue("no.such.kéy" in missing.message!!, missing.message)
+        assertTrue(!model.embeds && (model.hasTemplate || !model.hasTools))
+        val tokens = model.tokenize("Hello, bird!")
+        assertTrue("Hello, bird!" in model.detokenize(tokens))
+        val vector = model.embed("A bird sang.")
+        assertEquals(1f, vector.map { it * it }.sum(), 1e-3f)
+        assertTrue(!vector.contentEquals(model.embed("A bird sang.", Pooling.LAST)))
     }
 
     private suspend fun begun() = withSession { session ->

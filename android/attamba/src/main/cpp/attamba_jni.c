@@ -397,8 +397,99 @@ NATIVE(jlongArray, modelInfo)(JNIEnv *env, jobject self, jlong model)
         return NULL;
     }
     jlong values[] = {info.vocab, info.layers, info.context,
-                      info.chunk, info.window, (jlong)info.file_bytes};
+                      info.chunk, info.window, (jlong)info.file_bytes,
+                      info.width, info.has_template, info.has_tools, info.embeds};
     return longs(env, values, sizeof values / sizeof *values);
+}
+
+/* What a function makes of a model and of what `of` points to. */
+typedef attamba_status (*text_fn)(const attamba_model *, const void *of, char *, size_t, size_t *);
+
+static jbyteArray model_text(JNIEnv *env, jlong model, text_fn function, const void *of)
+{
+    size_t bytes = 0;
+    char *text;
+    jbyteArray array = NULL;
+
+    if (failed(env, function(model_of(model), of, NULL, 0, &bytes))) {
+        return NULL;
+    }
+    text = calloc(1, bytes + 1);
+    if (text != NULL && !failed(env, function(model_of(model), of, text, bytes + 1, NULL))) {
+        array = to_java(env, text, bytes);
+    }
+    free(text);
+    return array;
+}
+
+static attamba_status metadata(const attamba_model *model, const void *key, char *text, size_t capacity,
+                               size_t *length)
+{
+    return attamba_model_metadata(model, key, text, capacity, length);
+}
+
+NATIVE(jbyteArray, modelMetadata)(JNIEnv *env, jobject self, jlong model, jbyteArray key)
+{
+    char *utf8 = from_java(env, key, NULL);
+    jbyteArray array = utf8 == NULL ? NULL : model_text(env, model, metadata, utf8);
+
+    (void)self;
+    free(utf8);
+    return array;
+}
+
+struct tokens {
+    const uint32_t *tokens;
+    size_t count;
+    int32_t special;
+};
+
+static attamba_status detokenized(const attamba_model *model, const void *of, char *text, size_t capacity,
+                                  size_t *length)
+{
+    const struct tokens *all = of;
+    return attamba_model_detokenize(model, all->tokens, all->count, all->special, text, capacity,
+                                    length);
+}
+
+NATIVE(jbyteArray, detokenize)(JNIEnv *env, jobject self, jlong model, jintArray tokens, jboolean special)
+{
+    struct tokens all = {NULL, (size_t)(*env)->GetArrayLength(env, tokens), special};
+    jint *values = (*env)->GetIntArrayElements(env, tokens, NULL);
+    jbyteArray array = NULL;
+
+    (void)self;
+    if (values != NULL) {
+        all.tokens = (const uint32_t *)values;
+        array = model_text(env, model, detokenized, &all);
+        (*env)->ReleaseIntArrayElements(env, tokens, values, JNI_ABORT);
+    }
+    return array;
+}
+
+NATIVE(jfloatArray, embed)(JNIEnv *env, jobject self, jlong model, jbyteArray text, jint pooling)
+{
+    attamba_model_info info = {0};
+    size_t bytes = 0;
+    char *utf8 = from_java(env, text, &bytes);
+    float *vector = NULL;
+    jfloatArray array = NULL;
+
+    (void)self;
+    info.struct_size = sizeof info;
+    if (utf8 != NULL && !failed(env, attamba_model_get_info(model_of(model), &info))) {
+        vector = calloc((size_t)info.width + 1, sizeof *vector);
+    }
+    if (vector != NULL && !failed(env, attamba_model_embed(model_of(model), utf8, bytes, pooling, vector,
+                                                           info.width, NULL))) {
+        array = (*env)->NewFloatArray(env, (jsize)info.width);
+        if (array != NULL) {
+            (*env)->SetFloatArrayRegion(env, array, 0, (jsize)info.width, vector);
+        }
+    }
+    free(vector);
+    free(utf8);
+    return array;
 }
 
 NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray text, jboolean special)

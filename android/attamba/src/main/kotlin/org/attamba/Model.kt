@@ -25,6 +25,36 @@ public class Model private constructor(number: Long) : AutoCloseable {
     public val fileBytes: Long
         get() = Native.modelInfo(handle.get())[5]
 
+    /** Whether the file has a chat template that can be used. */
+    public val hasTemplate: Boolean
+        get() = Native.modelInfo(handle.get())[7] != 0L
+
+    /** Whether that template mentions tools. */
+    public val hasTools: Boolean
+        get() = Native.modelInfo(handle.get())[8] != 0L
+
+    /** Whether the model was made for [embed]. */
+    public val embeds: Boolean
+        get() = Native.modelInfo(handle.get())[9] != 0L
+
+    /**
+     * The value of a key of the file's metadata, as text: `general.architecture` for the family, any
+     * other key of the file, or `quantization`.
+     */
+    public fun metadata(key: String): String =
+        Native.modelMetadata(handle.get(), key.utf8()).utf8()
+
+    /**
+     * A text as a vector of length 1, to compare texts by; the log has a warning for a model that was
+     * not made for it. It takes time in proportion to the text: not for the main thread.
+     */
+    public fun embed(text: String, pooling: Pooling = Pooling.DEFAULT): FloatArray =
+        Native.embed(handle.get(), text.utf8(), pooling.code)
+
+    /** The text of tokens; with [special], special tokens give their names. */
+    public fun detokenize(tokens: IntArray, special: Boolean = false): String =
+        Native.detokenize(handle.get(), tokens, special).utf8()
+
     /** Tokenizes a text; with [special], names such as `<|im_start|>` become their tokens. */
     public fun tokenize(text: String, special: Boolean = false): IntArray =
         Native.tokenize(handle.get(), text.utf8(), special)

@@ -44,7 +44,16 @@ internal object Native {
 
     external fun modelEngine(model: Long): ByteArray
 
-    /** vocabulary, layers, context, chunk, window, size of the file in bytes */
+    external fun modelMetadata(model: Long, key: ByteArray): ByteArray
+
+    external fun detokenize(model: Long, tokens: IntArray, special: Boolean): ByteArray
+
+    external fun embed(model: Long, text: ByteArray, pooling: Int): FloatArray
+
+    /**
+     * vocabulary, layers, context, chunk, window, size of the file in bytes, width, whether it has a
+     * template, whether that has tools, whether it embeds
+     */
     external fun modelInfo(model: Long): LongArray
 
     external fun tokenize(model: Long, text: ByteArray, special: Boolean): IntArray

@@ -37,6 +37,16 @@ public enum class Kv(internal val code: Int) {
     I4(4),
 }
 
+/** How the hidden states of a text become one vector. */
+public enum class Pooling(internal val code: Int) {
+    /** As the model's file says; their mean if it says nothing. */
+    DEFAULT(0),
+    MEAN(1),
+
+    /** That of the last token. */
+    LAST(2),
+}
+
 /** What is evicted when a session's memory is full. */
 public enum class Policy(internal val code: Int) {
     /** The oldest chunk state. */
