@@ -543,6 +543,53 @@ typedef int32_t (*attamba_message_fn)(void *user,
                                       const char *text,
                                       size_t text_bytes);
 
+// A token and its log probability.
+typedef struct attamba_likely {
+    // The token.
+    uint32_t token;
+    // The natural logarithm of its probability, before any stage of the sampler.
+    float logprob;
+} attamba_likely;
+
+// A token that was generated.
+typedef struct attamba_token {
+    // sizeof(attamba_token) of the library. A function that was compiled with another header reads
+    // no more than this.
+    uint32_t struct_size;
+    // Number of entries in `top`.
+    uint32_t count;
+    // The token.
+    struct attamba_likely chosen;
+    // The most likely ones, most likely first.
+    const struct attamba_likely *top;
+} attamba_token;
+
+// Receives a token once the session has processed it, before its text, which may wait for that of
+// later tokens. The rules are those of attamba_text_fn.
+typedef void (*attamba_token_fn)(void *user, const struct attamba_token *token);
+
+// What attamba_session_run generates, and who gets it.
+typedef struct attamba_run {
+    // sizeof(attamba_run).
+    uint32_t struct_size;
+    // The most tokens.
+    uint32_t most;
+    // A message to answer in a chat, UTF-8; NULL to continue raw text.
+    const char *message;
+    // Bytes of `message`.
+    uint64_t bytes;
+    // Receives the text; may be NULL.
+    attamba_text_fn each;
+    // Receives the tokens; may be NULL.
+    attamba_token_fn token;
+    // Passed to both.
+    void *user;
+    // How many of the most likely tokens `token` gets.
+    uint32_t top;
+    // 0.
+    uint32_t reserved;
+} attamba_run;
+
 // Bytes that a model and a session take.
 typedef struct attamba_memory {
     // sizeof(attamba_memory).
@@ -953,6 +1000,16 @@ attamba_status attamba_session_generate(const struct attamba_session *session,
                                         attamba_text_fn each,
                                         void *user,
                                         attamba_finish *finish);
+
+// Answers a message as attamba_session_chat does, or continues raw text as attamba_session_generate
+// does, and also passes the tokens on, with their log probabilities. `*finish`, unless `finish` is
+// NULL, gets the reason why it ended.
+//
+// One thread at a time; cancel from any. Errors as those of attamba_session_chat and
+// attamba_session_generate.
+attamba_status attamba_session_run(const struct attamba_session *session,
+                                   const struct attamba_run *run,
+                                   attamba_finish *finish);
 
 // The logits of the last token that was processed: as many floats as the vocabulary has tokens,
 // none before the first token.

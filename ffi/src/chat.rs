@@ -2,11 +2,11 @@
 
 use crate::buffer::{self, Terminated};
 use crate::error::{Failure, Result};
-use crate::generate::{Finish, Sink, TextFn};
+use crate::generate::{Finish, Run, Sink, TextFn};
 use crate::guard;
 use crate::handle::SESSIONS;
 use crate::input;
-use crate::session::attamba_session;
+use crate::session::{Session, attamba_session};
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::Work;
@@ -163,24 +163,32 @@ pub unsafe extern "C" fn attamba_session_chat(
     finish: *mut Finish,
 ) -> Status {
     guard::on(&SESSIONS, session, |session| {
-        let mut sink = Sink::new(each, user)?;
+        let sink = Sink::new(each, user)?;
         // SAFETY: the caller gives that many bytes.
         let message = unsafe { input::text(message, bytes, "the message") }?;
-        let result = session.work(|work| {
-            let chat = work.chat(session.model.language()?)?;
-            // SAFETY: the caller's function, while the caller waits.
-            let mut each = |text: &str| unsafe { sink.push(text) };
-            Ok(chat.answer(message, most as usize, &mut each))
-        })?;
-        let why = match result {
-            Ok(finish) => finish.into(),
-            Err(Error::Cancelled) => Finish::Dropped,
-            Err(e) => return Err(e.into()),
-        };
+        let why = answered(session, message, &Run { most, ..Run::DEFAULT }, sink)?;
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(why, finish) };
         Ok(())
     })
+}
+
+/// Answers a message.
+pub fn answered(session: &Session, message: &str, run: &Run, mut sink: Sink) -> Result<Finish> {
+    let result = session.work(|work| {
+        let chat = work.chat(session.model.language()?)?;
+        run.watch(chat.sampler_mut());
+        // SAFETY: the caller's function, while the caller waits.
+        let mut each = |text: &str| unsafe { sink.push(text) };
+        let result = chat.answer(message, run.most as usize, &mut each);
+        chat.sampler_mut().watch(0, None);
+        Ok(result)
+    })?;
+    match result {
+        Ok(finish) => Ok(finish.into()),
+        Err(Error::Cancelled) => Ok(Finish::Dropped),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Removes the last message and its answer. `*undone`, unless `undone` is NULL, gets 1, or 0 if

@@ -1,14 +1,16 @@
 //! Raw text and tokens: feeding and generating.
 
 use crate::buffer::{self, Terminated};
+use crate::chat;
 use crate::error::{Failure, Result};
 use crate::guard;
 use crate::handle::SESSIONS;
 use crate::input;
-use crate::session::attamba_session;
+use crate::session::{Session, attamba_session};
 use crate::status::Status;
+use crate::versioned::{self, Versioned};
 use crate::work::Raw;
-use runtime::session;
+use runtime::{Candidate, Sampler, session};
 use std::ffi::{c_char, c_void};
 
 /// Receives text as it is generated: `bytes` bytes of UTF-8 at `text`, whole characters only,
@@ -52,9 +54,109 @@ impl From<session::Finish> for Finish {
     }
 }
 
+/// A token and its log probability.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Likely {
+    /// The token.
+    pub token: u32,
+    /// The natural logarithm of its probability, before any stage of the sampler.
+    pub logprob: f32,
+}
+
+/// A token that was generated.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Token {
+    /// sizeof(attamba_token) of the library. A function that was compiled with another header reads
+    /// no more than this.
+    pub struct_size: u32,
+    /// Number of entries in `top`.
+    pub count: u32,
+    /// The token.
+    pub chosen: Likely,
+    /// The most likely ones, most likely first.
+    pub top: *const Likely,
+}
+
+/// Receives a token once the session has processed it, before its text, which may wait for that of
+/// later tokens. The rules are those of attamba_text_fn.
+pub type TokenFn = Option<unsafe extern "C" fn(user: *mut c_void, token: *const Token)>;
+
+/// What attamba_session_run generates, and who gets it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// sizeof(attamba_run).
+    pub struct_size: u32,
+    /// The most tokens.
+    pub most: u32,
+    /// A message to answer in a chat, UTF-8; NULL to continue raw text.
+    pub message: *const c_char,
+    /// Bytes of `message`.
+    pub bytes: u64,
+    /// Receives the text; may be NULL.
+    pub each: TextFn,
+    /// Receives the tokens; may be NULL.
+    pub token: TokenFn,
+    /// Passed to both.
+    pub user: *mut c_void,
+    /// How many of the most likely tokens `token` gets.
+    pub top: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+// SAFETY: `repr(C)`, `u32` first, any bits are valid (a function pointer is only called as C's own),
+// pairs of 4 bytes and whole pointers.
+unsafe impl Versioned for Run {
+    const DEFAULT: Run = Run {
+        struct_size: size_of::<Run>() as u32,
+        most: 0,
+        message: std::ptr::null(),
+        bytes: 0,
+        each: None,
+        token: None,
+        user: std::ptr::null_mut(),
+        top: 0,
+        reserved: 0,
+    };
+}
+
+/// The caller's pointer, in a function that the session calls only on the thread of the call.
+struct User(*mut c_void);
+
+// SAFETY: it is used on the thread of the call alone, as [`Run::watch`] says.
+unsafe impl Send for User {}
+
+impl Run {
+    /// Has `sampler` pass tokens on, if they are wanted: until it is told otherwise, at the end of the
+    /// caller's call.
+    pub fn watch(&self, sampler: &mut Sampler) {
+        let Some(function) = self.token else { return };
+        let user = User(self.user);
+        let mut top = Vec::new();
+        let each = move |chosen: Candidate, best: &[Candidate]| {
+            let user = &user;
+            let likely = |c: &Candidate| Likely { token: c.token, logprob: c.logit };
+            top.clear();
+            top.extend(best.iter().map(likely));
+            let token = Token {
+                struct_size: size_of::<Token>() as u32,
+                count: top.len() as u32,
+                chosen: likely(&chosen),
+                top: top.as_ptr(),
+            };
+            // SAFETY: the caller's function, while the caller waits; the token is alive.
+            unsafe { function(user.0, &raw const token) };
+        };
+        sampler.watch(self.top as usize, Some(Box::new(each)));
+    }
+}
+
 /// A caller's function with its user pointer.
 pub struct Sink {
-    function: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32,
+    function: TextFn,
     user: *mut c_void,
     /// Whether it has returned 0.
     stopped: bool,
@@ -63,8 +165,15 @@ pub struct Sink {
 
 impl Sink {
     pub fn new(function: TextFn, user: *mut c_void) -> Result<Sink> {
-        let function = function.ok_or_else(|| Failure::argument("the text function is NULL"))?;
-        Ok(Sink { function, user, stopped: false, text: Terminated::default() })
+        match function {
+            Some(_) => Ok(Sink::of(function, user)),
+            None => Err(Failure::argument("the text function is NULL")),
+        }
+    }
+
+    /// One that may be missing.
+    pub fn of(function: TextFn, user: *mut c_void) -> Sink {
+        Sink { function, user, stopped: false, text: Terminated::default() }
     }
 
     /// Passes text on; returns whether to continue.
@@ -72,11 +181,11 @@ impl Sink {
     /// # Safety
     /// The caller of the exported function has given a function that can be called with its `user`.
     pub unsafe fn push(&mut self, text: &str) -> bool {
-        if text.is_empty() || self.stopped {
+        let Some(function) = self.function.filter(|_| !text.is_empty() && !self.stopped) else {
             return !self.stopped;
-        }
+        };
         // SAFETY: as the caller guarantees; the text is alive during the call.
-        let go_on = unsafe { (self.function)(self.user, self.text.of(text), text.len()) };
+        let go_on = unsafe { function(self.user, self.text.of(text), text.len()) };
         self.stopped = !input::boolean(go_on);
         !self.stopped
     }
@@ -148,24 +257,70 @@ pub unsafe extern "C" fn attamba_session_generate(
     finish: *mut Finish,
 ) -> Status {
     guard::on(&SESSIONS, session, |session| {
-        let mut sink = Sink::new(each, user)?;
-        let why = session.work(|work| {
-            let Raw { session: inner, sampler, .. } = work.raw()?;
-            if inner.position() == 0 {
-                return Err(Failure::new(Status::State, "nothing has been fed yet"));
-            }
-            let language = session.model.language()?;
-            let mut pieces = inner.pieces(sampler, language, most as usize);
-            for piece in pieces.by_ref() {
-                // SAFETY: the caller's function, while the caller waits.
-                if !unsafe { sink.push(&piece?) } {
+        let sink = Sink::new(each, user)?;
+        let why = generated(session, &Run { most, ..Run::DEFAULT }, sink)?;
+        // SAFETY: null, or a place for the answer.
+        unsafe { buffer::result(why, finish) };
+        Ok(())
+    })
+}
+
+/// Continues what has been fed.
+fn generated(session: &Session, run: &Run, mut sink: Sink) -> Result<Finish> {
+    session.work(|work| {
+        let Raw { session: inner, sampler, .. } = work.raw()?;
+        if inner.position() == 0 {
+            return Err(Failure::new(Status::State, "nothing has been fed yet"));
+        }
+        let language = session.model.language()?;
+        run.watch(sampler);
+        let mut pieces = inner.pieces(sampler, language, run.most as usize);
+        let mut result = Ok(());
+        for piece in pieces.by_ref() {
+            // SAFETY: the caller's function, while the caller waits.
+            match piece.map(|piece| unsafe { sink.push(&piece) }) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    result = Err(e);
                     break;
                 }
             }
-            Ok(pieces.finish().unwrap_or(session::Finish::Stopped))
-        })?;
+        }
+        let finish = pieces.finish().unwrap_or(session::Finish::Stopped);
+        drop(pieces);
+        sampler.watch(0, None);
+        result?;
+        Ok(finish.into())
+    })
+}
+
+/// Answers a message as attamba_session_chat does, or continues raw text as attamba_session_generate
+/// does, and also passes the tokens on, with their log probabilities. `*finish`, unless `finish` is
+/// NULL, gets the reason why it ended.
+///
+/// One thread at a time; cancel from any. Errors as those of attamba_session_chat and
+/// attamba_session_generate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_run(
+    session: *const attamba_session,
+    run: *const Run,
+    finish: *mut Finish,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller's struct is as long as it says.
+        let run: Run = unsafe { versioned::read(run) }?;
+        let sink = Sink::of(run.each, run.user);
+        let why = if run.message.is_null() {
+            generated(session, &run, sink)?
+        } else {
+            let bytes = usize::try_from(run.bytes).unwrap_or(usize::MAX);
+            // SAFETY: the caller gives that many bytes.
+            let message = unsafe { input::text(run.message, bytes, "the message") }?;
+            chat::answered(session, message, &run, sink)?
+        };
         // SAFETY: null, or a place for the answer.
-        unsafe { buffer::result(why.into(), finish) };
+        unsafe { buffer::result(why, finish) };
         Ok(())
     })
 }

@@ -115,6 +115,11 @@ impl Conversation {
         self.sampler.recall(&before.recent());
     }
 
+    /// The sampler, to be watched.
+    pub fn sampler_mut(&mut self) -> &mut Sampler {
+        &mut self.sampler
+    }
+
     /// Whether messages that spell special tokens, such as `<|im_end|>`, become these tokens from
     /// now on: see [`Chat::parse_special`]. Off by default.
     pub fn set_parse_special(&mut self, yes: bool) {

@@ -14,8 +14,10 @@ mod sampler;
 mod stage;
 mod truncation;
 mod typical;
+mod watch;
 mod xtc;
 
 pub use options::Sampling;
 pub use sampler::Sampler;
 pub use stage::Stage;
+pub use watch::Watcher;

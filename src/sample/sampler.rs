@@ -6,6 +6,7 @@ use super::history::History;
 use super::options::Sampling;
 use super::random::Random;
 use super::stage::Stage;
+use super::watch::{Watch, Watcher};
 use super::{penalties, truncation, typical, xtc};
 use crate::engine::{Candidate, TOP};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ pub struct Sampler {
     history: History,
     dry: Dry,
     candidates: Candidates,
+    watch: Watch,
 }
 
 impl Sampler {
@@ -44,6 +46,7 @@ impl Sampler {
             history: History::new(dry, window),
             dry: Dry::new(&sampling),
             candidates: Candidates::default(),
+            watch: Watch::default(),
             sampling,
         })
     }
@@ -90,6 +93,7 @@ impl Sampler {
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
         let token = self.choose(logits)?;
         self.accept(token);
+        self.report();
         Ok(token)
     }
 
@@ -97,7 +101,22 @@ impl Sampler {
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<u32> {
         self.candidates.fill(logits, &self.sampling.bias)?;
         self.run();
-        self.draw()
+        let token = self.draw()?;
+        self.watch.note(token, logits);
+        Ok(token)
+    }
+
+    /// From now on `each` gets every token that is generated, once it has been processed, and the
+    /// `top` most likely ones, most likely first. Their logits are log probabilities, those of the
+    /// model before the first stage. It takes all logits from a GPU. `None` ends it; a clone of the
+    /// sampler has no such function.
+    pub fn watch(&mut self, top: usize, each: Option<Watcher>) {
+        self.watch = each.map(|each| Watch::new(top, each)).unwrap_or_default();
+    }
+
+    /// Reports the last choice to who watches.
+    pub(crate) fn report(&mut self) {
+        self.watch.report();
     }
 
     /// The tokens that [`Sampler::sample`] would draw from, most likely first, with their
@@ -121,6 +140,7 @@ impl Sampler {
             stage => *stage == Stage::Dry,
         };
         self.sampling.bias.is_empty()
+            && !self.watch.is_on()
             && match self.chain.iter().find(|stage| !lowers(stage)) {
                 Some(Stage::TopK) => self.sampling.top_k <= TOP,
                 Some(Stage::Temperature) => self.sampling.temperature == 0.0,
@@ -247,6 +267,40 @@ mod tests {
         let xtc = Sampling { xtc_probability: 0.25, xtc_threshold: 0.3, ..plain() };
         let p = frequencies(&mut sampler(xtc), &logits);
         assert!((p[1] - 0.75 * 2.0 / 3.0).abs() < 0.02, "{p:?}");
+    }
+
+    #[test]
+    fn who_watches_gets_log_probabilities() {
+        use std::sync::{Arc, Mutex};
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let logits = [0.1f32, 0.4, 0.3, 0.2].map(|p| p.ln() + 3.0);
+        let mut s = sampler(Sampling { bias: vec![(0, 50.0)], ..Sampling::greedy() });
+        for top in [2, 0, 9] {
+            let seen = Arc::clone(&seen);
+            let each = move |chosen: Candidate, best: &[Candidate]| {
+                seen.lock().unwrap().push((chosen, best.to_vec()));
+            };
+            s.watch(top, Some(Box::new(each)));
+            assert_eq!(s.sample(&logits).unwrap(), 0);
+        }
+        let mut clone = s.clone();
+        s.watch(0, None);
+        s.sample(&logits).unwrap();
+        clone.sample(&logits).unwrap();
+        let seen = seen.lock().unwrap();
+        let (lengths, p): (Vec<_>, Vec<_>) = seen
+            .iter()
+            .map(|(chosen, best)| {
+                let best: Vec<_> = best.iter().map(|c| (c.token, c.logit.exp())).collect();
+                (best.len(), (chosen.token, chosen.logit.exp(), best))
+            })
+            .unzip();
+        assert_eq!(lengths, [2, 0, 4]);
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-6;
+        assert!(p.iter().all(|(token, p, _)| *token == 0 && near(*p, 0.1)), "{p:?}");
+        let order: Vec<u32> = p[2].2.iter().map(|(token, _)| *token).collect();
+        assert_eq!(order, [1, 2, 3, 0]);
+        assert!(near(p[0].2[0].1, 0.4) && near(p[0].2[1].1, 0.3), "{p:?}");
     }
 
     #[test]

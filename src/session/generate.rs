@@ -64,6 +64,7 @@ impl Generation {
                 session.follow(token, sampler)?;
                 // Every token that the session processes counts as recent, whoever wrote it.
                 sampler.accept(token);
+                sampler.report();
             }
             Ok((token, ends))
         });

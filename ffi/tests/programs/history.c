@@ -15,6 +15,31 @@ static int32_t terminated(void *user, const char *text, size_t bytes)
     return collect(user, text, bytes);
 }
 
+/* Tokens and what a caller wants to know of them. */
+struct seen {
+    struct text text;
+    uint32_t tokens[64];
+    size_t count;
+};
+
+static int32_t text_of(void *user, const char *text, size_t bytes)
+{
+    return terminated(&((struct seen *)user)->text, text, bytes);
+}
+
+static void token_of(void *user, const attamba_token *token)
+{
+    struct seen *seen = user;
+    CHECK(token->struct_size >= sizeof *token && token->count == 3);
+    CHECK(seen->count < 64);
+    seen->tokens[seen->count++] = token->chosen.token;
+    /* The most likely one is taken, and probabilities are in order. */
+    CHECK(token->chosen.token == token->top[0].token);
+    CHECK(token->chosen.logprob == token->top[0].logprob && token->chosen.logprob <= 0);
+    CHECK(token->top[0].logprob >= token->top[1].logprob);
+    CHECK(token->top[1].logprob >= token->top[2].logprob);
+}
+
 static attamba_message message(const char *role, const char *text)
 {
     attamba_message message = ATTAMBA_INIT(attamba_message);
@@ -90,6 +115,40 @@ int main(int argc, char **argv)
     CHECK(strstr(kept, stop) == NULL);
     stops[0] = "";
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_set_sampling(session, &sampling));
+
+    /* Tokens with their log probabilities. */
+    {
+        static struct seen seen;
+        attamba_run run = ATTAMBA_INIT(attamba_run);
+        char spelled[512];
+        run.most = 12;
+        run.each = text_of;
+        run.token = token_of;
+        run.user = &seen;
+        run.top = 3;
+        OK(attamba_sampling_init(&sampling));
+        sampling.temperature = 0;
+        OK(attamba_session_set_sampling(session, &sampling));
+        run.message = "Tell me a story.";
+        run.bytes = 16;
+        OK(attamba_session_run(session, &run, &finish));
+        CHECK(finish == ATTAMBA_FINISH_LIMIT && seen.count == 12);
+        OK(attamba_model_detokenize(model, seen.tokens, seen.count, 0, spelled, sizeof spelled, NULL));
+        CHECK(strcmp(spelled, seen.text.bytes) == 0);
+        run.message = NULL;
+        FAILS(ATTAMBA_STATUS_STATE, attamba_session_run(session, &run, &finish));
+        OK(attamba_session_reset(session));
+        OK(attamba_session_feed_text(session, "Once", 4, 0));
+        seen.count = 0;
+        run.each = NULL;
+        OK(attamba_session_run(session, &run, NULL));
+        CHECK(seen.count > 0);
+        /* Other calls do not report. */
+        seen.count = 0;
+        OK(attamba_session_generate(session, 4, terminated, &again, NULL));
+        CHECK(seen.count == 0);
+        again.length = 0;
+    }
 
     /* Each session has another seed, unless it is given one. */
     OK(attamba_session_open(model, &options, &other));

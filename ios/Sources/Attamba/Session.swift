@@ -16,22 +16,41 @@ public actor Session {
 
     /// Answers `message` with at most `most` tokens. A reader that stops reading, or whose task is
     /// cancelled, stops the engine within a few tokens; the chat continues from the partial answer.
+    /// `onToken`, if there is one, gets each token with the `top` most likely ones, on the thread that
+    /// computes.
     public nonisolated func chat(
         _ message: String,
-        most: UInt32 = 512
+        most: UInt32 = 512,
+        top: UInt32 = 0,
+        onToken: (@Sendable (Token) -> Void)? = nil
     ) -> AsyncThrowingStream<String, Error> {
-        stream { pointer, user, finish in
-            withUTF8(message) {
-                attamba_session_chat(pointer, $0, $1, most, Sink.push, user, finish)
+        stream(most, top, onToken) { pointer, run, finish in
+            withUTF8(message) { text, count in
+                run.message = text
+                run.bytes = UInt64(count)
+                return attamba_session_run(pointer, &run, finish)
             }
         }
     }
 
     /// Continues the text that was fed, with at most `most` tokens; a stream like that of `chat`.
-    public nonisolated func generate(most: UInt32 = 512) -> AsyncThrowingStream<String, Error> {
-        stream { pointer, user, finish in
-            attamba_session_generate(pointer, most, Sink.push, user, finish)
+    public nonisolated func generate(
+        most: UInt32 = 512,
+        top: UInt32 = 0,
+        onToken: (@Sendable (Token) -> Void)? = nil
+    ) -> AsyncThrowingStream<String, Error> {
+        stream(most, top, onToken) { pointer, run, finish in
+            attamba_session_run(pointer, &run, finish)
         }
+    }
+
+    /// A token that was generated.
+    public struct Token: Sendable {
+        public let id: UInt32
+        /// The natural logarithm of its probability, before any stage of the sampler.
+        public let logprob: Float
+        /// The most likely tokens with theirs, most likely first.
+        public let top: [(id: UInt32, logprob: Float)]
     }
 
     /// Why a text ended.
@@ -215,9 +234,12 @@ public actor Session {
     }
 
     private nonisolated func stream(
+        _ most: UInt32,
+        _ top: UInt32,
+        _ onToken: (@Sendable (Token) -> Void)?,
         _ call:
             @escaping @Sendable (
-                OpaquePointer?, UnsafeMutableRawPointer, UnsafeMutablePointer<attamba_finish>
+                OpaquePointer?, inout attamba_run, UnsafeMutablePointer<attamba_finish>
             ) -> attamba_status
     ) -> AsyncThrowingStream<String, Error> {
         let handle = self.handle
@@ -226,11 +248,17 @@ public actor Session {
                 do {
                     try await handle.work { pointer in
                         // Kept alive until the call returns; it is used on the calling thread.
-                        try withExtendedLifetime(Sink(continuation)) { sink in
+                        try withExtendedLifetime(Sink(continuation, onToken)) { sink in
                             var finish = ATTAMBA_FINISH_ENDED
                             handle.finish = nil
-                            let user = Unmanaged.passUnretained(sink).toOpaque()
-                            try check(call(pointer, user, &finish))
+                            var run = attamba_run()
+                            run.struct_size = UInt32(MemoryLayout<attamba_run>.size)
+                            run.most = most
+                            run.each = Sink.push
+                            run.token = onToken == nil ? nil : Sink.token
+                            run.user = Unmanaged.passUnretained(sink).toOpaque()
+                            run.top = top
+                            try check(call(pointer, &run, &finish))
                             handle.finish = Finish(rawValue: Int32(finish.rawValue))
                         }
                     }
@@ -263,9 +291,24 @@ private func withMessages<T>(
 /// Receives the text of a call and passes it to the reader of a stream.
 private final class Sink {
     private let continuation: AsyncThrowingStream<String, Error>.Continuation
+    private let onToken: (@Sendable (Session.Token) -> Void)?
 
-    init(_ continuation: AsyncThrowingStream<String, Error>.Continuation) {
+    init(
+        _ continuation: AsyncThrowingStream<String, Error>.Continuation,
+        _ onToken: (@Sendable (Session.Token) -> Void)?
+    ) {
         self.continuation = continuation
+        self.onToken = onToken
+    }
+
+    static let token: attamba_token_fn = { user, token in
+        let sink = Unmanaged<Sink>.fromOpaque(user!).takeUnretainedValue()
+        let token = token!.pointee
+        let top = UnsafeBufferPointer(start: token.top, count: Int(token.count))
+        sink.onToken?(
+            Session.Token(
+                id: token.chosen.token, logprob: token.chosen.logprob,
+                top: top.map { (id: $0.token, logprob: $0.logprob) }))
     }
 
     static let push: attamba_text_fn = { user, text, count in

@@ -177,6 +177,16 @@ final class AttambaTests: XCTestCase {
         }
         XCTAssertEqual(session.finish, .stopText)
         XCTAssertEqual(ended, whole.components(separatedBy: stop)[0])
+        let count = Count()
+        for try await _ in session.chat(
+            "And then?", most: 6, top: 2,
+            onToken: { token in
+                XCTAssertEqual(token.top.count, 2)
+                XCTAssertLessThanOrEqual(token.logprob, 0)
+                count.add()
+            })
+        {}
+        XCTAssertGreaterThan(count.value, 0)
         let given = try await session.seed()
         XCTAssertEqual(given, 7)
         try await session.setSampling(nil)
@@ -254,5 +264,23 @@ final class AttambaTests: XCTestCase {
             XCTAssertFalse(piece.isEmpty)
             XCTAssertEqual(String(decoding: Array(piece.utf8), as: UTF8.self), piece)
         }
+    }
+}
+
+/// Counts on any thread.
+private final class Count: @unchecked Sendable {
+    private let lock = NSLock()
+    private var count = 0
+
+    var value: Int {
+        lock.lock()
+        defer { lock.unlock() }
+        return count
+    }
+
+    func add() {
+        lock.lock()
+        defer { lock.unlock() }
+        count += 1
     }
 }

@@ -39,6 +39,7 @@ import org.attamba.Pooling
 import org.attamba.Sampling
 import org.attamba.Session
 import org.attamba.SessionOptions
+import org.attamba.Token
 import org.attamba.android.MemoryPressure
 import org.attamba.android.openAsset
 import org.attamba.android.openUri
@@ -272,6 +273,10 @@ private class HostTest(private val file: File, private val folder: File) {
         session.setSampling(greedy.sampling!!.copy(stop = listOf("ünever", stop)))
         assertEquals(limit.substringBefore(stop), session.text("Tell me a story."))
         assertEquals(Session.Finish.STOP_TEXT, session.finish)
+        val tokens = mutableListOf<Token>()
+        session.chat("And then?", 6, top = 2) { synchronized(tokens) { tokens += it } }.toList()
+        assertTrue(tokens.isNotEmpty() && tokens.all { it.top.size == 2 && it.logprob <= 0 })
+        assertTrue(tokens.all { it.top[0].second >= it.top[1].second })
         session.setSampling(Sampling(seed = 7))
         assertEquals(7, session.seed)
         session.setSampling(null)

@@ -19,6 +19,7 @@
 static jclass exception_class;
 static jmethodID exception_new;
 static jmethodID on_text;
+static jmethodID on_token;
 static jmethodID on_progress;
 static jmethodID on_message;
 static jmethodID on_adapter;
@@ -50,11 +51,12 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
     exception_class = (*env)->NewGlobalRef(env, class);
     exception_new = (*env)->GetMethodID(env, class, "<init>", "(I[B)V");
     on_text = method(env, "org/attamba/TextSink", "onText", "([B)Z");
+    on_token = method(env, "org/attamba/TokenSink", "onToken", "(IF[I[F)V");
     on_progress = method(env, "org/attamba/Progress", "onProgress", "(F)Z");
     on_message = method(env, "org/attamba/Messages", "onMessage", "([B[B)V");
     on_adapter = method(env, "org/attamba/Adapters", "onAdapter", "(I[B)V");
-    if (exception_class == NULL || exception_new == NULL || on_text == NULL || on_progress == NULL ||
-        on_message == NULL || on_adapter == NULL) {
+    if (exception_class == NULL || exception_new == NULL || on_text == NULL || on_token == NULL ||
+        on_progress == NULL || on_message == NULL || on_adapter == NULL) {
         return JNI_ERR;
     }
     return JNI_VERSION_1_6;
@@ -196,11 +198,17 @@ struct callback {
     jobject function;
 };
 
+/* The functions of a call that generates. */
+struct generating {
+    struct callback text;
+    struct callback token;
+};
+
 static int32_t hand_text(void *user, const char *text, size_t bytes)
 {
-    struct callback *callback = user;
+    struct callback *callback = &((struct generating *)user)->text;
     JNIEnv *env = callback->env;
-    jbyteArray array = to_java(env, text, bytes);
+    jbyteArray array = (*env)->ExceptionCheck(env) ? NULL : to_java(env, text, bytes);
     jboolean go_on = JNI_FALSE;
 
     if (array != NULL) {
@@ -209,6 +217,35 @@ static int32_t hand_text(void *user, const char *text, size_t bytes)
     }
     /* An exception stops the text, and is thrown when the call returns. */
     return go_on && !(*env)->ExceptionCheck(env);
+}
+
+static void hand_token(void *user, const attamba_token *token)
+{
+    struct callback *callback = &((struct generating *)user)->token;
+    JNIEnv *env = callback->env;
+    jsize count = (jsize)token->count, i;
+    jintArray ids;
+    jfloatArray logprobs;
+
+    /* After an exception the text stops at its next piece. */
+    if ((*env)->ExceptionCheck(env)) {
+        return;
+    }
+    ids = (*env)->NewIntArray(env, count);
+    logprobs = ids == NULL ? NULL : (*env)->NewFloatArray(env, count);
+    for (i = 0; logprobs != NULL && i < count && !(*env)->ExceptionCheck(env); i++) {
+        jint id = (jint)token->top[i].token;
+        (*env)->SetIntArrayRegion(env, ids, i, 1, &id);
+        if (!(*env)->ExceptionCheck(env)) {
+            (*env)->SetFloatArrayRegion(env, logprobs, i, 1, &token->top[i].logprob);
+        }
+    }
+    if (!(*env)->ExceptionCheck(env)) {
+        (*env)->CallVoidMethod(env, callback->function, on_token, (jint)token->chosen.token,
+                               (jfloat)token->chosen.logprob, ids, logprobs);
+    }
+    (*env)->DeleteLocalRef(env, ids);
+    (*env)->DeleteLocalRef(env, logprobs);
 }
 
 static int32_t hand_progress(void *user, float done)
@@ -846,20 +883,28 @@ NATIVE(jlong, sessionCount)(JNIEnv *env, jobject self, jlong session, jobjectArr
     return (jlong)tokens;
 }
 
-NATIVE(jint, sessionChat)(JNIEnv *env, jobject self, jlong session, jbyteArray message, jint most,
-                          jobject each)
+NATIVE(jint, sessionRun)(JNIEnv *env, jobject self, jlong session, jbyteArray message, jint most,
+                         jobject each, jint top, jobject tokens)
 {
-    struct callback callback = {env, each};
+    struct generating generating = {{env, each}, {env, tokens}};
+    attamba_run run = {0};
     attamba_finish finish = ATTAMBA_FINISH_ENDED;
     size_t bytes = 0;
-    char *utf8 = from_java(env, message, &bytes);
+    char *utf8 = message == NULL ? NULL : from_java(env, message, &bytes);
 
     (void)self;
-    if (utf8 != NULL) {
-        failed(env, attamba_session_chat(session_of(session), utf8, bytes, (uint32_t)most, hand_text,
-                                         &callback, &finish));
-        free(utf8);
+    run.struct_size = sizeof run;
+    run.most = (uint32_t)most;
+    run.message = utf8;
+    run.bytes = bytes;
+    run.each = hand_text;
+    run.token = tokens == NULL ? NULL : hand_token;
+    run.user = &generating;
+    run.top = (uint32_t)top;
+    if (!(*env)->ExceptionCheck(env)) {
+        failed(env, attamba_session_run(session_of(session), &run, &finish));
     }
+    free(utf8);
     return finish;
 }
 
@@ -904,17 +949,6 @@ NATIVE(void, sessionFeedTokens)(JNIEnv *env, jobject self, jlong session, jintAr
         (*env)->ReleaseIntArrayElements(env, tokens, values, JNI_ABORT);
         failed(env, status);
     }
-}
-
-NATIVE(jint, sessionGenerate)(JNIEnv *env, jobject self, jlong session, jint most, jobject each)
-{
-    struct callback callback = {env, each};
-    attamba_finish finish = ATTAMBA_FINISH_ENDED;
-
-    (void)self;
-    failed(env, attamba_session_generate(session_of(session), (uint32_t)most, hand_text, &callback,
-                                         &finish));
-    return finish;
 }
 
 NATIVE(jlong, sessionFork)(JNIEnv *env, jobject self, jlong session)

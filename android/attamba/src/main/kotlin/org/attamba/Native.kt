@@ -118,7 +118,15 @@ internal object Native {
 
     external fun sessionCount(session: Long, messages: Array<ByteArray>): Long
 
-    external fun sessionChat(session: Long, message: ByteArray, most: Int, each: TextSink): Int
+    /** Answers a message, or without one continues raw text. */
+    external fun sessionRun(
+        session: Long,
+        message: ByteArray?,
+        most: Int,
+        each: TextSink,
+        top: Int,
+        tokens: TokenSink?,
+    ): Int
 
     external fun sessionUndo(session: Long): Boolean
 
@@ -127,8 +135,6 @@ internal object Native {
     external fun sessionFeed(session: Long, text: ByteArray, special: Boolean)
 
     external fun sessionFeedTokens(session: Long, tokens: IntArray)
-
-    external fun sessionGenerate(session: Long, most: Int, each: TextSink): Int
 
     external fun sessionFork(session: Long): Long
 
@@ -159,6 +165,11 @@ public fun interface Progress {
 /** Receives UTF-8 text, whole characters only; returns whether to continue. */
 internal fun interface TextSink {
     fun onText(utf8: ByteArray): Boolean
+}
+
+/** Receives a token, its log probability, and those of the most likely ones. */
+internal fun interface TokenSink {
+    fun onToken(token: Int, logprob: Float, top: IntArray, logprobs: FloatArray)
 }
 
 internal fun interface Messages {

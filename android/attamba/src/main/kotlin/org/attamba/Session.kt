@@ -43,20 +43,40 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /**
      * Answers [message] with at most [most] tokens. Nothing happens until the flow is collected; a
      * collector that is cancelled, or ends early, stops the engine within a few tokens. The chat
-     * continues from the partial answer.
+     * continues from the partial answer. [onToken], if there is one, gets each token with the [top]
+     * most likely ones, on the thread that computes.
      */
-    public fun chat(message: String, most: Int = DEFAULT_MOST): Flow<String> =
-        text { sink -> Native.sessionChat(handle.get(), message.utf8(), most, sink) }
+    public fun chat(
+        message: String,
+        most: Int = DEFAULT_MOST,
+        top: Int = 0,
+        onToken: ((Token) -> Unit)? = null,
+    ): Flow<String> = text(message.utf8(), most, top, onToken)
 
     /** Continues the text that was fed, with at most [most] tokens; a flow like that of [chat]. */
-    public fun generate(most: Int = DEFAULT_MOST): Flow<String> =
-        text { sink -> Native.sessionGenerate(handle.get(), most, sink) }
+    public fun generate(
+        most: Int = DEFAULT_MOST,
+        top: Int = 0,
+        onToken: ((Token) -> Unit)? = null,
+    ): Flow<String> = text(null, most, top, onToken)
 
-    private fun text(call: (TextSink) -> Int): Flow<String> =
-        textFlow(handle) { sink ->
-            finish = null
-            finish = Finish.entries[call(sink)]
+    private fun text(
+        message: ByteArray?,
+        most: Int,
+        top: Int,
+        onToken: ((Token) -> Unit)?,
+    ): Flow<String> {
+        val tokens = onToken?.let { each ->
+            TokenSink { token, logprob, ids, logprobs ->
+                each(Token(token, logprob, ids.zip(logprobs.toTypedArray())))
+            }
         }
+        return textFlow(handle) { sink ->
+            finish = null
+            val code = Native.sessionRun(handle.get(), message, most, sink, top, tokens)
+            finish = Finish.entries[code]
+        }
+    }
 
     /**
      * Discards what was before and starts a chat with [messages], role and text, which are processed
@@ -174,6 +194,15 @@ public class Session internal constructor(number: Long) : AutoCloseable {
         const val DEFAULT_MOST = 512
     }
 }
+
+/** A token that was generated. */
+public data class Token(
+    val id: Int,
+    /** The natural logarithm of its probability, before any stage of the sampler. */
+    val logprob: Float,
+    /** The most likely tokens with theirs, most likely first. */
+    val top: List<Pair<Int, Float>>,
+)
 
 /** A session's state at some moment. */
 public class Snapshot internal constructor(number: Long) : AutoCloseable {
