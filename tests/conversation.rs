@@ -428,6 +428,31 @@ fn a_template_may_refuse_messages_and_the_chat_stays() {
     assert_eq!((chat.messages(), chat.session().position()), (&messages[..], position));
 }
 
+#[test]
+fn checkpoints_stay_within_their_limit() {
+    let fixture = Fixture::new();
+    let mut chat = fixture.chat(None);
+    for turn in 0..4 {
+        answer(&mut chat, &format!("Number {turn}."));
+    }
+    let all = chat.checkpoint_bytes();
+    chat.set_most_checkpoints(all / 2);
+    let half = chat.checkpoint_bytes();
+    assert!((1..=all / 2).contains(&half), "{half} of {all}");
+    for turn in 0..4 {
+        answer(&mut chat, &format!("Number {turn}."));
+        assert!(chat.checkpoint_bytes() <= all / 2);
+    }
+    assert_eq!(chat.fork().unwrap().checkpoint_bytes(), 0);
+    chat.set_most_checkpoints(0);
+    answer(&mut chat, "One more.");
+    assert_eq!(chat.checkpoint_bytes(), 0);
+    let want = chat.messages()[..chat.messages().len() - 2].to_vec();
+    assert!(chat.undo().unwrap());
+    assert_eq!(chat.messages(), &want[..]);
+    assert!(!answer(&mut chat, "One more.").is_empty());
+}
+
 /// What ends an answer is in neither the answer nor the chat, in whatever tokens it came.
 #[test]
 fn a_stop_text_is_removed_from_the_answer_and_from_the_chat() {

@@ -483,6 +483,9 @@ typedef struct attamba_session_options {
     uint32_t near_tokens;
     // Tokens that heads see if they see far; 0 for the training context.
     uint64_t horizon;
+    // The most bytes of the snapshots that a chat keeps in order to go back; 0 for 32 MiB. With fewer
+    // than one takes it keeps none, and undoing a message processes the chat again.
+    uint64_t checkpoint_bytes;
 } attamba_session_options;
 
 // State of a session, and the speed of its last answer.
@@ -606,7 +609,7 @@ typedef struct attamba_memory {
     // The session's scratch buffers.
     uint64_t scratch;
     // Snapshots that a chat keeps in order to go back; in an estimate the maximum that they can
-    // take, never more than 32 MiB.
+    // take, never more than `checkpoint_bytes`.
     uint64_t checkpoints;
     // Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are
     // released once they are uploaded, except those of the embedding.
@@ -879,7 +882,7 @@ attamba_status attamba_session_reach(const struct attamba_session *session,
 attamba_status attamba_session_save(const struct attamba_session *session, const char *path);
 
 // Resumes the session that was saved at `path`, with the budget that it had; nothing is computed
-// again. Of `options` the engine, the sampling and `parse_special` are used.
+// again. Of `options` the engine, the sampling, `parse_special` and `checkpoint_bytes` are used.
 //
 // `*session` gets the handle, to be closed with attamba_session_close, or NULL on an error.
 //

@@ -36,7 +36,7 @@ pub struct Memory {
     /// The session's scratch buffers.
     pub scratch: u64,
     /// Snapshots that a chat keeps in order to go back; in an estimate the maximum that they can
-    /// take, never more than 32 MiB.
+    /// take, never more than `checkpoint_bytes`.
     pub checkpoints: u64,
     /// Weights on the GPU, shared by all sessions; 0 with the CPU engine. Pages of the file are
     /// released once they are uploaded, except those of the embedding.
@@ -117,7 +117,10 @@ unsafe fn estimate(
             copied: found.weights.copied,
             state: found.session.state,
             scratch: found.session.scratch,
-            checkpoints: found.checkpoints,
+            checkpoints: options
+                .settings()
+                .checkpoints
+                .map_or(found.checkpoints, |most| most.min(found.checkpoints)),
             device: found.weights.device,
             ..Memory::DEFAULT
         };

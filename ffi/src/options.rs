@@ -5,7 +5,7 @@ use crate::input;
 use crate::model::Model;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
-use crate::work::{AsChat, Raw, Samplers};
+use crate::work::{AsChat, Raw, Samplers, Settings};
 use runtime::sample::{self, Sampler, Sampling as Options};
 use runtime::session::{self, Budget as Bound, Session};
 use runtime::{EngineKind, EngineOptions, Eviction, KvType};
@@ -160,6 +160,9 @@ pub struct SessionOptions {
     pub near_tokens: u32,
     /// Tokens that heads see if they see far; 0 for the training context.
     pub horizon: u64,
+    /// The most bytes of the snapshots that a chat keeps in order to go back; 0 for 32 MiB. With fewer
+    /// than one takes it keeps none, and undoing a message processes the chat again.
+    pub checkpoint_bytes: u64,
 }
 
 // SAFETY: as above.
@@ -178,15 +181,23 @@ unsafe impl Versioned for SessionOptions {
         far_heads: 0,
         near_tokens: 0,
         horizon: 0,
+        checkpoint_bytes: 0,
     };
 }
 
 impl SessionOptions {
     /// The contents of a session that has not begun anything.
     pub fn raw(&self, session: Session, samplers: Samplers) -> Raw {
-        let parse_special = input::boolean(self.parse_special);
-        let as_chat = AsChat { sampler: samplers.chat, parse_special };
+        let as_chat = AsChat { sampler: samplers.chat, settings: self.settings() };
         Raw { session, sampler: samplers.raw, as_chat }
+    }
+
+    /// The settings of a chat.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            parse_special: input::boolean(self.parse_special),
+            checkpoints: (self.checkpoint_bytes != 0).then_some(self.checkpoint_bytes),
+        }
     }
 
     /// The requested session options.

@@ -10,7 +10,7 @@ use crate::model::{Model, attamba_model};
 use crate::options::{Engine, Sampling, SessionOptions};
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
-use crate::work::{Chat, Samplers, Work, broken};
+use crate::work::{Samplers, Work, broken};
 use runtime::conversation::Conversation;
 use runtime::session::Control;
 use std::ffi::c_char;
@@ -351,7 +351,7 @@ pub unsafe extern "C" fn attamba_session_save(
 }
 
 /// Resumes the session that was saved at `path`, with the budget that it had; nothing is computed
-/// again. Of `options` the engine, the sampling and `parse_special` are used.
+/// again. Of `options` the engine, the sampling, `parse_special` and `checkpoint_bytes` are used.
 ///
 /// `*session` gets the handle, to be closed with attamba_session_close, or NULL on an error.
 ///
@@ -379,9 +379,8 @@ pub unsafe extern "C" fn attamba_session_load(
             } else {
                 let language = model.language()?.clone();
                 let Samplers { raw, chat } = samplers;
-                let mut talk = Conversation::from_saved(loaded, &note, chat, language)?;
-                talk.set_parse_special(input::boolean(options.parse_special));
-                Work::Chat(Box::new(Chat { talk, raw }))
+                let talk = Conversation::from_saved(loaded, &note, chat, language)?;
+                Work::Chat(Box::new(options.settings().chat(talk, raw)))
             };
             buffer::result(Session::new(Arc::clone(model), work)?.publish(), session);
         }

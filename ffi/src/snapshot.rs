@@ -6,7 +6,7 @@ use crate::guard;
 use crate::handle::{Handle, LastError, SESSIONS, SNAPSHOTS};
 use crate::session::{Session, attamba_session, check_place};
 use crate::status::Status;
-use crate::work::{Chat, Raw, Work, broken};
+use crate::work::{Raw, Work, broken};
 use runtime::{conversation, session};
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn attamba_session_fork(
                 }
                 Work::Chat(chat) => {
                     let (talk, raw) = (chat.talk.fork()?, chat.raw.clone());
-                    Work::Chat(Box::new(Chat { talk, raw }))
+                    Work::Chat(Box::new(chat.settings.chat(talk, raw)))
                 }
                 Work::Nothing => return Err(broken()),
             })

@@ -29,14 +29,32 @@ pub struct Chat {
     pub talk: Conversation,
     /// How tokens would be chosen for raw text.
     pub raw: Sampler,
+    pub settings: Settings,
+}
+
+/// Settings of a chat.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// Whether messages that spell special tokens become these.
+    pub parse_special: bool,
+    /// The most bytes of snapshots; `None` for the default.
+    pub checkpoints: Option<u64>,
+}
+
+impl Settings {
+    /// A chat with these settings.
+    pub fn chat(self, mut talk: Conversation, raw: Sampler) -> Chat {
+        talk.set_parse_special(self.parse_special);
+        self.checkpoints.into_iter().for_each(|bytes| talk.set_most_checkpoints(bytes));
+        Chat { talk, raw, settings: self }
+    }
 }
 
 /// What a chat starts with.
 #[derive(Clone)]
 pub struct AsChat {
     pub sampler: Sampler,
-    /// Whether messages that spell special tokens become these.
-    pub parse_special: bool,
+    pub settings: Settings,
 }
 
 /// How tokens are chosen: for raw text, and in a chat.
@@ -56,8 +74,8 @@ impl Work {
     /// Whether messages that spell special tokens become these.
     pub fn parse_special(&self) -> Result<bool> {
         match self {
-            Work::Raw(raw) => Ok(raw.as_chat.parse_special),
-            Work::Chat(chat) => Ok(chat.talk.parse_special()),
+            Work::Raw(raw) => Ok(raw.as_chat.settings.parse_special),
+            Work::Chat(chat) => Ok(chat.settings.parse_special),
             Work::Nothing => Err(broken()),
         }
     }
@@ -114,9 +132,9 @@ impl Work {
     /// A new chat with an instruction, whatever was there before.
     pub fn begin_chat(&mut self, language: &Language, instruction: Option<String>) -> Result<()> {
         let Raw { session, sampler: raw, as_chat } = self.take()?;
-        let mut talk = Conversation::new(session, as_chat.sampler, language.clone(), instruction);
-        talk.set_parse_special(as_chat.parse_special);
-        *self = Work::Chat(Box::new(Chat { talk, raw }));
+        let AsChat { sampler, settings } = as_chat;
+        let talk = Conversation::new(session, sampler, language.clone(), instruction);
+        *self = Work::Chat(Box::new(settings.chat(talk, raw)));
         Ok(())
     }
 
@@ -169,10 +187,9 @@ impl Work {
         match std::mem::replace(self, Work::Nothing) {
             Work::Raw(raw) => Ok(*raw),
             Work::Chat(chat) => {
-                let Chat { talk, raw } = *chat;
-                let parse_special = talk.parse_special();
+                let Chat { talk, raw, settings } = *chat;
                 let (session, sampler) = talk.into_parts();
-                Ok(Raw { session, sampler: raw, as_chat: AsChat { sampler, parse_special } })
+                Ok(Raw { session, sampler: raw, as_chat: AsChat { sampler, settings } })
             }
             Work::Nothing => Err(broken()),
         }

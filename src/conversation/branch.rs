@@ -1,7 +1,6 @@
 //! A chat at some point in time, kept in memory: to return to, or to continue from twice.
 
 use super::Conversation;
-use super::checkpoints::Checkpoints;
 use super::fed::Fed;
 use crate::error::Result;
 use crate::session;
@@ -65,7 +64,7 @@ impl Conversation {
             messages: self.messages.clone(),
             fed: Fed::new(self.fed.whole()),
             proofs: self.proofs,
-            checkpoints: Checkpoints::default(),
+            checkpoints: self.checkpoints.empty(),
             most_text: self.most_text,
             parse_special: self.parse_special,
             prompt: self.prompt,

@@ -126,11 +126,6 @@ impl Conversation {
         self.parse_special = yes;
     }
 
-    /// The value of [`Conversation::set_parse_special`].
-    pub fn parse_special(&self) -> bool {
-        self.parse_special
-    }
-
     /// The messages so far, including the instruction; of a very long chat without the oldest ones:
     /// see [`Conversation::set_most_text`].
     pub fn messages(&self) -> &[Message] {
@@ -140,6 +135,13 @@ impl Conversation {
     /// Token count and time of the last prompt and of the last answer.
     pub fn speed(&self) -> (Speed, Speed) {
         (self.prompt, self.answer)
+    }
+
+    /// Keeps snapshots of at most `bytes` bytes in order to go back, from now on; by default 32 MiB.
+    /// With fewer than one takes, none: then an undo processes the chat again.
+    pub fn set_most_checkpoints(&mut self, bytes: u64) {
+        self.checkpoints.set_most_bytes(bytes);
+        self.set_history();
     }
 
     /// Bytes that snapshots hold, in addition to the session.

@@ -150,6 +150,25 @@ int main(int argc, char **argv)
         again.length = 0;
     }
 
+    /* Snapshots of earlier turns have a limit, which the estimate knows. */
+    {
+        attamba_memory memory = ATTAMBA_INIT(attamba_memory);
+        OK(attamba_estimate(argv[1], NULL, &options, &memory));
+        CHECK(memory.checkpoints > 1000);
+        options.checkpoint_bytes = 1000;
+        OK(attamba_estimate(argv[1], NULL, &options, &memory));
+        CHECK(memory.checkpoints == 1000);
+        OK(attamba_session_open(model, &options, &other));
+        OK(attamba_session_chat(other, "Hi", 2, 4, collect, &again, NULL));
+        OK(attamba_session_chat(other, "Hi", 2, 4, collect, &again, NULL));
+        OK(attamba_session_get_memory(other, &memory));
+        CHECK(memory.checkpoints == 0);
+        OK(attamba_session_undo(other, NULL));
+        OK(attamba_session_close(other));
+        options.checkpoint_bytes = 0;
+        again.length = 0;
+    }
+
     /* Each session has another seed, unless it is given one. */
     OK(attamba_session_open(model, &options, &other));
     OK(attamba_session_get_info(other, &info));

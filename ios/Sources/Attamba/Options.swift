@@ -118,6 +118,9 @@ public struct SessionOptions: Sendable {
     public var nearTokens: UInt32 = 0
     /// Tokens that heads see if they see far; 0 for the context that the model was trained with.
     public var horizon: UInt64 = 0
+    /// The most bytes of the snapshots that a chat keeps in order to go back; 0 for 32 MiB. With fewer
+    /// than one takes it keeps none, and `undo` processes the chat again.
+    public var checkpointBytes: UInt64 = 0
 
     public init(budget: Budget = .context) {
         self.budget = budget
@@ -140,6 +143,7 @@ public struct SessionOptions: Sendable {
             options.far_heads = farHeads.map { $0 == 0 ? -1 : $0 } ?? 0
             options.near_tokens = nearTokens
             options.horizon = horizon
+            options.checkpoint_bytes = checkpointBytes
             return try body(&options)
         }
         guard let sampling else {

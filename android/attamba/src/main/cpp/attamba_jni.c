@@ -559,7 +559,7 @@ NATIVE(jintArray, tokenize)(JNIEnv *env, jobject self, jlong model, jbyteArray t
 }
 
 /* How many numbers SessionOptions has, and of Sampling how many whole ones and how many others. */
-enum { OPTIONS = 11, WHOLE = 5, FLOATS = 11, STAGES = ATTAMBA_STAGE_TEMPERATURE + 1 };
+enum { OPTIONS = 12, WHOLE = 5, FLOATS = 11, STAGES = ATTAMBA_STAGE_TEMPERATURE + 1 };
 
 /* What the options of a session point to. */
 struct sampling {
@@ -597,6 +597,7 @@ static int session_options(JNIEnv *env, jlongArray numbers, attamba_session_opti
     options->far_heads = (int32_t)n[8];
     options->near_tokens = (uint32_t)n[9];
     options->horizon = (uint64_t)n[10];
+    options->checkpoint_bytes = (uint64_t)n[11];
     return 1;
 }
 

@@ -108,6 +108,11 @@ public data class SessionOptions(
     val nearTokens: Int = 0,
     /** Tokens that heads see if they see far; 0 for the context that the model was trained with. */
     val horizon: Long = 0,
+    /**
+     * The most bytes of the snapshots that a chat keeps in order to go back; 0 for 32 MiB. With fewer
+     * than one takes it keeps none, and [Session.undo] processes the chat again.
+     */
+    val checkpointBytes: Long = 0,
 ) {
     /** Then, if there is a [sampling], its whole numbers and its stages. */
     internal fun numbers(): LongArray =
@@ -124,6 +129,7 @@ public data class SessionOptions(
             if (farHeads == 0) -1 else farHeads?.toLong() ?: 0,
             nearTokens.toLong(),
             horizon,
+            checkpointBytes,
         ) + (sampling?.whole() ?: longArrayOf())
 }
 
