@@ -55,6 +55,10 @@ if [[ -n $all ]]; then
     run --quiet --features gpu --tests
 fi
 
+echo "== instructions of the kernels"
+install_missing gcc qemu-user
+python3 benches/arm/count.py --check
+
 echo "== libattamba.so"
 /usr/bin/cargo build --package attamba-ffi --profile dist --target "$target"
 library=$CARGO_TARGET_DIR/$target/dist

@@ -5,8 +5,9 @@
 
 Prints executed instructions per multiply-add under qemu, on a processor with the dot product extension and on one with
 8-bit matrix products as well. A figure is the difference between runs with more and with fewer rounds, so what a
-program does besides cancels out. With --check a figure that is higher than the one in limits.json is an error; --write
-writes that file. Needs gcc, qemu-user (the dynamic one, which loads plugins), and what scripts/test-aarch64.sh needs.
+program does besides cancels out. Then come the inner loops of the kernels (loops.py): calls and stack accesses in them.
+With --check a call, or a figure that is higher than the one in limits.json, is an error; --write writes that file. Needs
+gcc, qemu-user (the dynamic one, which loads plugins), and what scripts/test-aarch64.sh needs.
 """
 
 import argparse
@@ -17,10 +18,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import loops
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "aarch64-deb"
 TRIPLE = "aarch64-unknown-linux-gnu"
+PROGRAM = TARGET / TRIPLE / "release/examples/product"
 LIMITS = HERE / "limits.json"
 
 SETS = ["NEON dotprod", "NEON i8mm"]
@@ -45,8 +49,7 @@ def build() -> Path:
 
 
 def executed(plugin: Path, *args: object) -> int:
-    program = TARGET / TRIPLE / "release/examples/product"
-    command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu", "max", "-plugin", plugin, program]
+    command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu", "max", "-plugin", plugin, PROGRAM]
     run = subprocess.run(command + [str(a) for a in args], capture_output=True, text=True)
     counted = re.search(r"executed (\d+)", run.stderr)
     if run.returncode or not counted:
@@ -76,9 +79,17 @@ def main() -> None:
     for form in FORMATS:
         cells = [figures[f"{form}, {what}, {name}"] for what in ("decode", "prefill") for name in SETS]
         print(f"| {form} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
+    print("\n| kernel | calls in inner loops | most stack accesses of one |\n|---|--:|--:|")
+    inside = loops.report(PROGRAM)
+    for name, (calls, stack) in inside.items():
+        print(f"| {name} | {calls} | {stack} |")
+        figures[f"{name}, stack accesses"] = stack
     if chosen.write:
         LIMITS.write_text(json.dumps(figures, indent=2) + "\n")
     if chosen.check:
+        calling = [name for name, (calls, _) in inside.items() if calls]
+        if calling or not inside:
+            sys.exit(f"calls in the inner loops of {calling}" if inside else "no kernel found in the program")
         limits = json.loads(LIMITS.read_text())
         worse = [f"{k}: {figures[k]} instead of {limits[k]}" for k in limits if figures[k] > SLACK * limits[k]]
         if worse:

@@ -2,7 +2,7 @@
 //! a panel in cache, four values of each row side by side, and multiplied with all the tokens.
 
 use super::super::buffer::Buffer;
-use super::super::simd::{LANES, Simd};
+use super::super::simd::{LANES, Products, Simd};
 use super::activations::{Activations, BLOCK};
 use super::formats::{self, Format};
 use crate::error::Result;
@@ -13,7 +13,7 @@ pub(in crate::engine::cpu) const PANEL: usize = LANES;
 
 /// A thread's buffer for one panel.
 pub(in crate::engine::cpu) struct Panel {
-    /// Groups of 16 values of the 16 rows as [`Simd::pack`] writes them, `[cols / 16]`; or plain
+    /// Groups of 16 values of the 16 rows as [`Products::pack`] writes them, `[cols / 16]`; or plain
     /// f32, `[cols][16]`.
     q: Buffer<u32>,
     /// `[cols / 16][16]`
@@ -62,7 +62,7 @@ pub(in crate::engine::cpu) struct Target {
 /// `w` must hold the rows in format `dtype`, each of `x.cols()` values; `target` must be valid for
 /// every token; nobody else may touch that part of the target or the panel.
 #[inline(always)]
-pub(super) unsafe fn matmul<S: Simd>(
+pub(super) unsafe fn matmul<S: Products>(
     dtype: DType,
     w: *const u8,
     rows: usize,
@@ -89,7 +89,7 @@ pub(super) unsafe fn matmul<S: Simd>(
 }
 
 #[inline(always)]
-unsafe fn packed<S: Simd, T: Format>(
+unsafe fn packed<S: Products, T: Format>(
     w: *const u8,
     rows: usize,
     x: &Activations,
@@ -127,7 +127,12 @@ const AHEAD: usize = 512;
 
 /// Fills the panel; rows beyond `rows` have zero scales.
 #[inline(always)]
-unsafe fn unpack<S: Simd, T: Format>(w: *const u8, rows: usize, cols: usize, panel: &mut Panel) {
+unsafe fn unpack<S: Products, T: Format>(
+    w: *const u8,
+    rows: usize,
+    cols: usize,
+    panel: &mut Panel,
+) {
     let groups = T::LEN / T::GROUP;
     let stride = cols / T::LEN * T::BYTES;
     let packed: &mut [u8] = bytemuck::cast_slice_mut(panel.q.as_mut_slice());
@@ -168,7 +173,7 @@ unsafe fn unpack<S: Simd, T: Format>(w: *const u8, rows: usize, cols: usize, pan
 
 /// Products of the panel with `N` tokens from `first` on.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Format, const N: usize>(
+unsafe fn tile<S: Products, T: Format, const N: usize>(
     x: &Activations,
     first: usize,
     rows: usize,

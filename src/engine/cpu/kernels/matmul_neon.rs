@@ -1,11 +1,9 @@
 //! Matrix times many vectors for arm64 machines with byte products, written out: tiles of eight rows
 //! and four tokens, whose sums fit the registers together with what they are made from. As in
-//! `matvec_neon.rs`, both halves of the activations go through one chain of sums, which fit for the
-//! same reason: 32 * 128 * 64 = 2^18 a lane from the high bytes, and 2^25 after the shift.
-//!
-//! With 8-bit matrix products a sum holds two rows and two tokens.
+//! `matvec_neon.rs`, whose account of the sums holds, both halves of the activations go through one
+//! chain of sums, or are the columns of 8-bit matrix products.
 
-use super::super::simd::neon::{Bytes, Neon, sdot_lane, smmla};
+use super::super::simd::neon::{Bytes, Neon, both_bytes, sdot_lane, smmla, zip_halves};
 use super::activations::{Activations, BLOCK, Row};
 use super::formats::Format;
 use super::matmul::{self, PANEL, Panel, Target};
@@ -85,11 +83,10 @@ unsafe fn packed<T: Unpack, const I8MM: bool>(
                 scale: scale.as_mut_ptr().add(first / ROWS * groups),
                 min: min.as_mut_ptr().add(if T::MIN { first / ROWS * groups } else { 0 }),
             };
-            for r in 0..ROWS {
-                match r < rows {
-                    true => unpack::<T, I8MM>(w.add((first + r) * stride), cols, half, r),
-                    false => nothing::<T>(cols, half, r),
-                }
+            for r in [0, 4] {
+                // The values of rows that do not exist are those of the last one.
+                let w = std::array::from_fn(|i| w.add((first + (r + i).min(rows - 1)) * stride));
+                unpack::<T, I8MM>(w, rows.saturating_sub(r), cols, half, r);
             }
             let out = Target { out: target.out.add(first), ..target };
             for token in (0..tokens).step_by(TOKENS) {
@@ -101,10 +98,7 @@ unsafe fn packed<T: Unpack, const I8MM: bool>(
                     x.row(token + 2.min(count - 1)),
                     x.row(token + 3.min(count - 1)),
                 ];
-                let sums = match I8MM {
-                    true => tile_by_matrix::<T>(half, x_rows, cols / BLOCK),
-                    false => tile_by_dot::<T>(half, x_rows, cols / BLOCK),
-                };
+                let sums = tile::<T, I8MM>(half, x_rows, cols / BLOCK);
                 for (t, sums) in sums[..count].iter().enumerate() {
                     deliver(*sums, rows, out.out.add((token + t) * out.stride), out.add);
                 }
@@ -113,54 +107,79 @@ unsafe fn packed<T: Unpack, const I8MM: bool>(
     }
 }
 
-/// Row `r` of the half: its values, scales and minima.
+/// Rows `r` to `r + 3` of the half: their values, scales and minima. Of rows from `rows` on these are
+/// zero.
 #[inline(always)]
-unsafe fn unpack<T: Unpack, const I8MM: bool>(w: *const u8, cols: usize, half: Half, r: usize) {
+unsafe fn unpack<T: Unpack, const I8MM: bool>(
+    mut w: [*const u8; 4],
+    rows: usize,
+    cols: usize,
+    half: Half,
+    r: usize,
+) {
     let groups = T::LEN / T::GROUP;
     for b in 0..cols / T::LEN {
         unsafe {
-            let block = w.add(b * T::BYTES);
-            let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
-            T::scales(block, &mut scale, &mut min);
-            for g in 0..groups {
-                let at = (b * groups + g) * ROWS + r;
-                half.scale.add(at).write(scale[g]);
-                if T::MIN {
-                    half.min.add(at).write(min[g]);
+            for i in 0..4 {
+                let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
+                if i < rows {
+                    T::scales(w[i], &mut scale, &mut min);
+                }
+                for g in 0..groups {
+                    let at = (b * groups + g) * ROWS + r + i;
+                    half.scale.add(at).write(scale[g]);
+                    if T::MIN {
+                        half.min.add(at).write(min[g]);
+                    }
                 }
             }
             for i in 0..T::LEN / BLOCK {
-                let values = T::values(block, i);
-                let to = half.q.add((b * T::LEN + i * BLOCK) * ROWS);
-                for (k, values) in values.into_iter().enumerate() {
-                    let to = to.add(k * STEP * ROWS);
+                let four = [
+                    T::values(w[0], i),
+                    T::values(w[1], i),
+                    T::values(w[2], i),
+                    T::values(w[3], i),
+                ];
+                for k in 0..2 {
+                    let to = half.q.add((b * T::LEN + i * BLOCK + k * STEP) * ROWS);
                     // As many values of a row as an instruction takes, then those of the next.
+                    let rows = [four[0][k], four[1][k], four[2][k], four[3][k]];
                     if I8MM {
-                        vst1_s8(to.add(8 * r), vget_low_s8(values));
-                        vst1_s8(to.add(8 * (ROWS + r)), vget_high_s8(values));
+                        let [first, second] =
+                            [zip_halves(rows[0], rows[1]), zip_halves(rows[2], rows[3])];
+                        for (n, part) in [first[0], second[0]].into_iter().enumerate() {
+                            vst1q_s8(to.add(8 * r + 16 * n), part);
+                        }
+                        for (n, part) in [first[1], second[1]].into_iter().enumerate() {
+                            vst1q_s8(to.add(8 * (ROWS + r) + 16 * n), part);
+                        }
                     } else {
-                        let (to, values) = (to.cast::<i32>(), vreinterpretq_s32_s8(values));
-                        vst1q_lane_s32::<0>(to.add(r), values);
-                        vst1q_lane_s32::<1>(to.add(ROWS + r), values);
-                        vst1q_lane_s32::<2>(to.add(2 * ROWS + r), values);
-                        vst1q_lane_s32::<3>(to.add(3 * ROWS + r), values);
+                        for (n, part) in transposed(rows).into_iter().enumerate() {
+                            vst1q_s8(to.add(4 * (ROWS * n + r)), part);
+                        }
                     }
                 }
+            }
+            for w in &mut w {
+                *w = w.add(T::BYTES);
             }
         }
     }
 }
 
-/// Row `r` of the half does not exist: its products are zero, whatever its values.
+/// Four registers of four parts each: all first parts, all second ones, ...
 #[inline(always)]
-unsafe fn nothing<T: Format>(cols: usize, half: Half, r: usize) {
-    for g in 0..cols / T::GROUP {
-        unsafe {
-            half.scale.add(g * ROWS + r).write(0.0);
-            if T::MIN {
-                half.min.add(g * ROWS + r).write(0.0);
-            }
-        }
+unsafe fn transposed(rows: [int8x16_t; 4]) -> [int8x16_t; 4] {
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| vreinterpretq_s32_s8(row));
+        let [ac, bd] = [vzip1q_s32(a, c), vzip1q_s32(b, d)];
+        let [ac_upper, bd_upper] = [vzip2q_s32(a, c), vzip2q_s32(b, d)];
+        [
+            vreinterpretq_s8_s32(vzip1q_s32(ac, bd)),
+            vreinterpretq_s8_s32(vzip2q_s32(ac, bd)),
+            vreinterpretq_s8_s32(vzip1q_s32(ac_upper, bd_upper)),
+            vreinterpretq_s8_s32(vzip2q_s32(ac_upper, bd_upper)),
+        ]
     }
 }
 
@@ -168,7 +187,7 @@ unsafe fn nothing<T: Format>(cols: usize, half: Half, r: usize) {
 type Sums = [[float32x4_t; 2]; TOKENS];
 
 #[inline(always)]
-unsafe fn tile_by_dot<T: Format>(half: Half, x: [Row; TOKENS], blocks: usize) -> Sums {
+unsafe fn tile<T: Format, const I8MM: bool>(half: Half, x: [Row; TOKENS], blocks: usize) -> Sums {
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 2]; TOKENS];
         let mut q: *const i8 = half.q;
@@ -176,13 +195,10 @@ unsafe fn tile_by_dot<T: Format>(half: Half, x: [Row; TOKENS], blocks: usize) ->
         for b in 0..blocks {
             let a: [*const i8; TOKENS] = std::array::from_fn(|t| x[t].q.add(b * BLOCK).cast());
             for g in 0..BLOCK / T::GROUP {
-                let mut dots = [[vdupq_n_s32(0); 2]; TOKENS];
-                // Written out twice: a loop would be one.
-                add_dots::<T>(&mut dots, q, later(a, T::GROUP * g));
-                for dots in &mut dots {
-                    *dots = [vshlq_n_s32::<7>(dots[0]), vshlq_n_s32::<7>(dots[1])];
-                }
-                add_dots::<T>(&mut dots, q, later(a, BLOCK + T::GROUP * g));
+                let dots = match I8MM {
+                    true => products::<T>(q, later(a, 2 * T::GROUP * g)),
+                    false => dots::<T>(q, later(a, T::GROUP * g)),
+                };
                 q = q.add(T::GROUP * ROWS);
                 let scales = [vld1q_f32(scale), vld1q_f32(scale.add(4))];
                 scale = scale.add(ROWS);
@@ -206,6 +222,22 @@ unsafe fn tile_by_dot<T: Format>(half: Half, x: [Row; TOKENS], blocks: usize) ->
             }
         }
         sums
+    }
+}
+
+/// A group of eight rows with four tokens, whose high bytes are at `a` and whose low ones are a block
+/// later. Both go through one chain of sums.
+#[inline(always)]
+unsafe fn dots<T: Format>(q: *const i8, a: [*const i8; TOKENS]) -> [[int32x4_t; 2]; TOKENS] {
+    unsafe {
+        let mut dots = [[vdupq_n_s32(0); 2]; TOKENS];
+        // Written out twice: a loop would be one.
+        add_dots::<T>(&mut dots, q, a);
+        for dots in &mut dots {
+            *dots = [vshlq_n_s32::<7>(dots[0]), vshlq_n_s32::<7>(dots[1])];
+        }
+        add_dots::<T>(&mut dots, q, later(a, BLOCK));
+        dots
     }
 }
 
@@ -238,84 +270,35 @@ unsafe fn add_dots<T: Format>(
     }
 }
 
-/// [`add_dots`] with products of 2x8 matrices.
+/// The same with products of 2x8 matrices: two rows of weights with eight high bytes and eight low
+/// bytes of a token.
 #[inline(always)]
-unsafe fn add_products<T: Format>(
-    dots: &mut [[int32x4_t; 2]; 4],
-    q: *const i8,
-    a: [*const i8; TOKENS],
-) {
-    for s in 0..T::GROUP / STEP {
-        unsafe {
-            let q = q.add(STEP * ROWS * s);
-            // The first eight values of two tokens, and the second eight.
-            let mut pairs = [[vdupq_n_s8(0); 2]; 2];
-            for i in 0..2 {
-                let one = vreinterpretq_s64_s8(vld1q_s8(a[2 * i].add(STEP * s)));
-                let other = vreinterpretq_s64_s8(vld1q_s8(a[2 * i + 1].add(STEP * s)));
-                pairs[0][i] = vreinterpretq_s8_s64(vzip1q_s64(one, other));
-                pairs[1][i] = vreinterpretq_s8_s64(vzip2q_s64(one, other));
-            }
-            for k in 0..2 {
-                for r in 0..4 {
-                    let w = vld1q_s8(q.add(64 * k + 16 * r));
-                    for i in 0..2 {
-                        dots[r][i] = smmla(dots[r][i], w, pairs[k][i]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// [`tile_by_dot`] with products of 2x8 matrices: two rows of weights with two tokens.
-#[inline(always)]
-unsafe fn tile_by_matrix<T: Format>(half: Half, x: [Row; TOKENS], blocks: usize) -> Sums {
+unsafe fn products<T: Format>(q: *const i8, a: [*const i8; TOKENS]) -> [[int32x4_t; 2]; TOKENS] {
     unsafe {
-        // Of two rows and two tokens: row by row, in it token by token.
-        let mut sums = [[vdupq_n_f32(0.0); 2]; 4];
-        let mut q: *const i8 = half.q;
-        let (mut scale, mut min): (*const f32, *const f32) = (half.scale, half.min);
-        for b in 0..blocks {
-            let a: [*const i8; TOKENS] = std::array::from_fn(|t| x[t].q.add(b * BLOCK).cast());
-            for g in 0..BLOCK / T::GROUP {
-                let mut dots = [[vdupq_n_s32(0); 2]; 4];
-                add_products::<T>(&mut dots, q, later(a, T::GROUP * g));
-                for dots in &mut dots {
-                    *dots = [vshlq_n_s32::<7>(dots[0]), vshlq_n_s32::<7>(dots[1])];
-                }
-                add_products::<T>(&mut dots, q, later(a, BLOCK + T::GROUP * g));
-                q = q.add(T::GROUP * ROWS);
-                let scales = twice(scale);
-                scale = scale.add(ROWS);
-                for i in 0..2 {
-                    let own = two_of(x[2 * i].scale.add(b), x[2 * i + 1].scale.add(b));
+        let mut sums = [[vdupq_n_s32(0); 4]; TOKENS];
+        // Written out, which the compiler would leave a loop.
+        macro_rules! eight_values {
+            ($($s:literal)+) => {$(
+                let q = q.add(8 * ROWS * $s);
+                let w = [vld1q_s8(q), vld1q_s8(q.add(16)), vld1q_s8(q.add(32)), vld1q_s8(q.add(48))];
+                for t in 0..TOKENS {
+                    let a = vld1q_s8(a[t].add(16 * $s));
                     for r in 0..4 {
-                        let scale = vmulq_f32(scales[r], own);
-                        sums[r][i] = vfmaq_f32(sums[r][i], vcvtq_f32_s32(dots[r][i]), scale);
+                        sums[t][r] = smmla(sums[t][r], w[r], a);
                     }
                 }
-            }
-            if T::MIN {
-                let mins = twice(min);
-                min = min.add(ROWS);
-                for i in 0..2 {
-                    let own = two_of(x[2 * i].sum.add(b), x[2 * i + 1].sum.add(b));
-                    for r in 0..4 {
-                        sums[r][i] = vfmaq_f32(sums[r][i], mins[r], own);
-                    }
-                }
-            }
+            )+};
         }
-        let mut by_token = [[vdupq_n_f32(0.0); 2]; TOKENS];
-        for i in 0..2 {
-            for r in 0..2 {
-                let [a, b] = [sums[2 * r][i], sums[2 * r + 1][i]];
-                by_token[2 * i][r] = vuzp1q_f32(a, b);
-                by_token[2 * i + 1][r] = vuzp2q_f32(a, b);
-            }
+        eight_values!(0 1);
+        if T::GROUP == 32 {
+            eight_values!(2 3);
         }
-        by_token
+        let mut joined = [[vdupq_n_s32(0); 2]; TOKENS];
+        for t in 0..TOKENS {
+            let [a, b, c, d] = sums[t];
+            joined[t] = [both_bytes(a, b), both_bytes(c, d)];
+        }
+        joined
     }
 }
 
@@ -323,24 +306,6 @@ unsafe fn tile_by_matrix<T: Format>(half: Half, x: [Row; TOKENS], blocks: usize)
 #[inline(always)]
 unsafe fn later(a: [*const i8; TOKENS], bytes: usize) -> [*const i8; TOKENS] {
     unsafe { [a[0].add(bytes), a[1].add(bytes), a[2].add(bytes), a[3].add(bytes)] }
-}
-
-/// Eight numbers, each twice.
-#[inline(always)]
-unsafe fn twice(p: *const f32) -> [float32x4_t; 4] {
-    unsafe {
-        let [a, b] = [vld1q_f32(p), vld1q_f32(p.add(4))];
-        [vzip1q_f32(a, a), vzip2q_f32(a, a), vzip1q_f32(b, b), vzip2q_f32(b, b)]
-    }
-}
-
-/// Two numbers, twice.
-#[inline(always)]
-unsafe fn two_of(a: *const f32, b: *const f32) -> float32x4_t {
-    unsafe {
-        let two = vld1_lane_f32::<1>(b, vld1_dup_f32(a));
-        vcombine_f32(two, two)
-    }
 }
 
 /// Stores or adds the sums of a token's first `rows` rows.

@@ -1,7 +1,7 @@
 //! Matrix times vector: the kernel of decode. Weights are read once, in the layout of the file,
 //! four rows at a time so that the activations stay in registers.
 
-use super::super::simd::{LANES, Simd, two};
+use super::super::simd::{LANES, Products, Simd, two};
 use super::activations::{BLOCK, Row};
 use super::formats::{self, Format, k_scales};
 use crate::quant::DType;
@@ -15,7 +15,7 @@ const ROWS: usize = 4;
 /// `w` must hold `out.len()` rows of `cols` values in format `dtype`; `x` must hold `cols`
 /// activations, quantized if the format is.
 #[inline(always)]
-pub(super) unsafe fn matvec<S: Simd>(
+pub(super) unsafe fn matvec<S: Products>(
     dtype: DType,
     w: *const u8,
     cols: usize,
@@ -40,7 +40,7 @@ pub(super) unsafe fn matvec<S: Simd>(
 }
 
 /// A format with its own dot product.
-pub(super) trait Dot {
+pub(super) trait Dot<S: Simd> {
     /// Bytes of a row of `cols` values.
     fn row_bytes(cols: usize) -> usize;
 
@@ -48,26 +48,26 @@ pub(super) trait Dot {
     ///
     /// # Safety
     /// As [`matvec`].
-    unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R];
+    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R];
 }
 
 /// [`matvec`] for one format.
 #[inline(always)]
-pub(super) unsafe fn rows<S: Simd, D: Dot>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
+pub(super) unsafe fn rows<S: Simd, D: Dot<S>>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
     let stride = D::row_bytes(cols);
     let row = |r: usize| unsafe { w.add(r * stride) };
     let mut fours = out.chunks_exact_mut(ROWS);
     let mut r = 0;
     for four in &mut fours {
         unsafe {
-            let products = D::dot::<S, ROWS>([row(r), row(r + 1), row(r + 2), row(r + 3)], cols, x);
+            let products = D::dot::<ROWS>([row(r), row(r + 1), row(r + 2), row(r + 3)], cols, x);
             four.copy_from_slice(&S::sum4(products));
         }
         r += ROWS;
     }
     for one in fours.into_remainder() {
         unsafe {
-            let [product] = D::dot::<S, 1>([row(r)], cols, x);
+            let [product] = D::dot::<1>([row(r)], cols, x);
             *one = S::sum(product);
         }
         r += 1;
@@ -114,14 +114,14 @@ impl Plain for Bf16 {
     }
 }
 
-impl<P: Plain> Dot for P {
+impl<S: Simd, P: Plain> Dot<S> for P {
     #[inline(always)]
     fn row_bytes(cols: usize) -> usize {
         cols * P::BYTES
     }
 
     #[inline(always)]
-    unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
+    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
             // Two sums per row, so that one addition need not wait for the other.
             let mut sums = [[S::splat(0.0); R]; 2];
@@ -157,18 +157,18 @@ impl<P: Plain> Dot for P {
 trait Blocks: Format {
     /// Offset of the weights in a block.
     const WEIGHTS: usize;
-    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W;
-    unsafe fn one<S: Simd>(p: *const u8) -> S::W;
+    unsafe fn two<S: Products>(p0: *const u8, p1: *const u8) -> S::W;
+    unsafe fn one<S: Products>(p: *const u8) -> S::W;
 }
 
 impl Blocks for formats::Q8_0 {
     const WEIGHTS: usize = 2;
     #[inline(always)]
-    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W {
+    unsafe fn two<S: Products>(p0: *const u8, p1: *const u8) -> S::W {
         unsafe { S::halves(p0.cast(), p1.cast()) }
     }
     #[inline(always)]
-    unsafe fn one<S: Simd>(p: *const u8) -> S::W {
+    unsafe fn one<S: Products>(p: *const u8) -> S::W {
         unsafe { S::half(p.cast()) }
     }
 }
@@ -176,11 +176,11 @@ impl Blocks for formats::Q8_0 {
 impl Blocks for formats::Q4_0 {
     const WEIGHTS: usize = 2;
     #[inline(always)]
-    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W {
+    unsafe fn two<S: Products>(p0: *const u8, p1: *const u8) -> S::W {
         unsafe { S::nibbles_of_two(p0, p1) }
     }
     #[inline(always)]
-    unsafe fn one<S: Simd>(p: *const u8) -> S::W {
+    unsafe fn one<S: Products>(p: *const u8) -> S::W {
         unsafe { S::nibbles_of_one(p) }
     }
 }
@@ -188,17 +188,17 @@ impl Blocks for formats::Q4_0 {
 impl Blocks for formats::Q4_1 {
     const WEIGHTS: usize = 4;
     #[inline(always)]
-    unsafe fn two<S: Simd>(p0: *const u8, p1: *const u8) -> S::W {
+    unsafe fn two<S: Products>(p0: *const u8, p1: *const u8) -> S::W {
         unsafe { S::nibbles_of_two(p0, p1) }
     }
     #[inline(always)]
-    unsafe fn one<S: Simd>(p: *const u8) -> S::W {
+    unsafe fn one<S: Products>(p: *const u8) -> S::W {
         unsafe { S::nibbles_of_one(p) }
     }
 }
 
 /// What a step needs to know about the activations, independent of the row.
-struct Inputs<S: Simd> {
+struct Inputs<S: Products> {
     a: S::A,
     /// The excess of each product, negated.
     excess: S::I,
@@ -206,7 +206,7 @@ struct Inputs<S: Simd> {
     total: S::F,
 }
 
-impl<S: Simd> Inputs<S> {
+impl<S: Products> Inputs<S> {
     #[inline(always)]
     unsafe fn new<T: Blocks>(a: S::A, scale: S::F) -> Inputs<S> {
         unsafe {
@@ -233,7 +233,7 @@ impl<S: Simd> Inputs<S> {
 
 /// Four blocks per step: their scales are converted together.
 #[inline(always)]
-unsafe fn dot_blocks<S: Simd, T: Blocks, const R: usize>(
+unsafe fn dot_blocks<S: Products, T: Blocks, const R: usize>(
     w: [*const u8; R],
     cols: usize,
     x: Row,
@@ -286,13 +286,13 @@ unsafe fn dot_blocks<S: Simd, T: Blocks, const R: usize>(
 
 macro_rules! dot_by_blocks {
     ($($format:ty),+) => {$(
-        impl Dot for $format {
+        impl<S: Products> Dot<S> for $format {
             #[inline(always)]
             fn row_bytes(cols: usize) -> usize {
                 cols / BLOCK * Self::BYTES
             }
             #[inline(always)]
-            unsafe fn dot<S: Simd, const R: usize>(
+            unsafe fn dot<const R: usize>(
                 w: [*const u8; R],
                 cols: usize,
                 x: Row,
@@ -315,20 +315,20 @@ unsafe fn prefetch_block<S: Simd, const R: usize>(w: [*const u8; R], bytes: usiz
     }
 }
 
-impl Dot for formats::Q4K {
+impl<S: Products> Dot<S> for formats::Q4K {
     #[inline(always)]
     fn row_bytes(cols: usize) -> usize {
         cols / Self::LEN * Self::BYTES
     }
 
     #[inline(always)]
-    unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
+    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         const GROUPS: usize = 8;
         unsafe {
             let mut sums = [S::splat(0.0); R];
             for b in 0..cols / Self::LEN {
                 let p = w.map(|w| w.add(b * Self::BYTES));
-                prefetch_block::<S, R>(p, Self::BYTES, Self::row_bytes(cols));
+                prefetch_block::<S, R>(p, Self::BYTES, <Self as Dot<S>>::row_bytes(cols));
                 let groups = b * GROUPS;
                 let mut scale = [[0f32; GROUPS]; R];
                 for r in 0..R {
@@ -355,19 +355,19 @@ impl Dot for formats::Q4K {
     }
 }
 
-impl Dot for formats::Q6K {
+impl<S: Products> Dot<S> for formats::Q6K {
     #[inline(always)]
     fn row_bytes(cols: usize) -> usize {
         cols / Self::LEN * Self::BYTES
     }
 
     #[inline(always)]
-    unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
+    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
             let mut sums = [S::splat(0.0); R];
             for b in 0..cols / Self::LEN {
                 let p = w.map(|w| w.add(b * Self::BYTES));
-                prefetch_block::<S, R>(p, Self::BYTES, Self::row_bytes(cols));
+                prefetch_block::<S, R>(p, Self::BYTES, <Self as Dot<S>>::row_bytes(cols));
                 let scales = p.map(|p| {
                     let bytes = p.add(192).cast::<[i8; 16]>().read();
                     bytes.map(i16::from)
@@ -397,14 +397,14 @@ impl Dot for formats::Q6K {
 /// Formats without a fast path: blocks are unpacked one by one.
 pub(super) struct Unpacked<T>(std::marker::PhantomData<T>);
 
-impl<T: Format> Dot for Unpacked<T> {
+impl<S: Products, T: Format> Dot<S> for Unpacked<T> {
     #[inline(always)]
     fn row_bytes(cols: usize) -> usize {
         cols / T::LEN * T::BYTES
     }
 
     #[inline(always)]
-    unsafe fn dot<S: Simd, const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
+    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
             let mut sums = [S::splat(0.0); R];
             for b in 0..cols / T::LEN {

@@ -1,25 +1,25 @@
 //! Matrix times vector for arm64 machines with byte products, written out for the formats that
 //! models come in. What the general kernel loses here are registers: its steps of sixteen lanes and
 //! four blocks spill, and half of its instructions move numbers about. These take a weight in half
-//! an instruction (`benches/arm`).
+//! an instruction, or in less (`benches/arm`).
 //!
-//! Both halves of the activations go through one chain of sums: products with the high bytes, times
-//! 128, plus products with the low ones. Formats with blocks of 32 take four rows at a time, which
-//! share the activations and keep four independent chains; those with blocks of 256 have as many
-//! chains in a row of their own.
+//! With the dot product extension both halves of the activations go through one chain of sums:
+//! products with the high bytes, times 128, plus products with the low ones. With 8-bit matrix
+//! products an instruction multiplies eight weights of two rows by eight high bytes and eight low
+//! ones, so the second half costs nothing. Formats with blocks of 32 take four rows at a time, those
+//! with blocks of 256 two, which share the activations.
 //!
-//! Sums fit: those of the high bytes are at most 8 * 128 * 64 = 2^16 a lane before the shift, and
-//! 2^23 after it; [`Q6K`] has its own account.
+//! Sums fit: those of the high bytes are at most 32 * 128 * 64 = 2^18 a lane, and 2^25 when
+//! multiplied by 128; [`Q6K`] has its own account.
 
-use super::super::simd::neon::{Bytes, Neon, f16_low, half, prefetch, sdot, sri_2};
+use super::super::simd::neon::{
+    Bytes, Neon, both_bytes, f16_low, half, prefetch, sdot, smmla, sri_2, zip_halves,
+};
 use super::activations::{BLOCK, Row};
-use super::matvec::{Bf16, F16, F32, Unpacked, rows};
-use super::{formats, unpack_neon};
+use super::matvec::{Bf16, F16, F32, rows};
+use super::unpack_neon;
 use crate::quant::DType;
 use std::arch::aarch64::*;
-
-/// Rows that share the activations.
-const ROWS: usize = 4;
 
 /// [`matvec`](super::matvec::matvec), whose contract holds, with [`Bytes`].
 #[inline(always)]
@@ -32,17 +32,17 @@ pub(super) unsafe fn matvec<const I8MM: bool>(
 ) {
     unsafe {
         match dtype {
-            DType::Q8_0 => four_by_four::<Q8_0>(w, cols, x, out),
-            DType::Q4_0 => four_by_four::<Q4_0>(w, cols, x, out),
-            DType::Q4_1 => four_by_four::<Q4_1>(w, cols, x, out),
-            DType::Q4_K => one_by_one::<Q4K>(w, cols, x, out),
-            DType::Q5_K => one_by_one::<Q5K>(w, cols, x, out),
-            DType::Q6_K => one_by_one::<Q6K>(w, cols, x, out),
+            DType::Q8_0 => four_by_four::<Q8_0, I8MM>(w, cols, x, out),
+            DType::Q4_0 => four_by_four::<Q4_0, I8MM>(w, cols, x, out),
+            DType::Q4_1 => four_by_four::<Q4_1, I8MM>(w, cols, x, out),
+            DType::Q4_K => two_by_two::<Q4K, I8MM>(w, cols, x, out),
+            DType::Q5_K => two_by_two::<Q5K, I8MM>(w, cols, x, out),
+            DType::Q6_K => two_by_two::<Q6K, I8MM>(w, cols, x, out),
             DType::F32 => rows::<Neon<Bytes<I8MM>>, F32>(w, cols, x, out),
             DType::F16 => rows::<Neon<Bytes<I8MM>>, F16>(w, cols, x, out),
             DType::BF16 => rows::<Neon<Bytes<I8MM>>, Bf16>(w, cols, x, out),
-            DType::Q5_0 => rows::<Neon<Bytes<I8MM>>, Unpacked<formats::Q5_0>>(w, cols, x, out),
-            DType::Q5_1 => rows::<Neon<Bytes<I8MM>>, Unpacked<formats::Q5_1>>(w, cols, x, out),
+            DType::Q5_0 => four_by_four::<Q5_0, I8MM>(w, cols, x, out),
+            DType::Q5_1 => four_by_four::<Q5_1, I8MM>(w, cols, x, out),
         }
     }
 }
@@ -105,106 +105,254 @@ impl Block for Q4_1 {
     }
 }
 
+struct Q5_0;
+impl Block for Q5_0 {
+    const BYTES: usize = 22;
+    /// q - 16: a fifth bit that is not set makes a nibble negative.
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> [int8x16_t; 2] {
+        unsafe {
+            let [low, high] = unpack_neon::nibbles(vld1q_u8(p.add(6)));
+            let fifth = fifth_bits(p.add(2));
+            let below = |set| vbicq_u8(vdupq_n_u8(0xf0), set);
+            [
+                vreinterpretq_s8_u8(vorrq_u8(low, below(fifth[0]))),
+                vreinterpretq_s8_u8(vorrq_u8(high, below(fifth[1]))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(products: int32x4_t) -> float32x4_t {
+        unsafe { vcvtq_f32_s32(products) }
+    }
+}
+
+struct Q5_1;
+impl Block for Q5_1 {
+    const BYTES: usize = 24;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> [int8x16_t; 2] {
+        unsafe {
+            let [low, high] = unpack_neon::nibbles(vld1q_u8(p.add(8)));
+            let fifth = fifth_bits(p.add(4));
+            let bit = |set| vandq_u8(set, vdupq_n_u8(0x10));
+            [
+                vreinterpretq_s8_u8(vorrq_u8(low, bit(fifth[0]))),
+                vreinterpretq_s8_u8(vorrq_u8(high, bit(fifth[1]))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(products: int32x4_t) -> float32x4_t {
+        unsafe { vcvtq_f32_s32(products) }
+    }
+}
+
+/// The 32 bits at `p`, each as a byte of ones or zeros.
+#[inline(always)]
+unsafe fn fifth_bits(p: *const u8) -> [uint8x16_t; 2] {
+    const BYTE: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
+    const BIT: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+    unsafe {
+        let word = vreinterpretq_u8_u32(vdupq_n_u32(p.cast::<u32>().read_unaligned()));
+        let (byte, bit) = (vld1q_u8(BYTE.as_ptr()), vld1q_u8(BIT.as_ptr()));
+        let next = vaddq_u8(byte, vdupq_n_u8(2));
+        [vtstq_u8(vqtbl1q_u8(word, byte), bit), vtstq_u8(vqtbl1q_u8(word, next), bit)]
+    }
+}
+
 /// Rows of a format with blocks of 32. The last rows are computed with others next to them, which
 /// are then computed twice.
 #[inline(always)]
-unsafe fn four_by_four<T: Block>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
+unsafe fn four_by_four<T: Block, const I8MM: bool>(
+    w: *const u8,
+    cols: usize,
+    x: Row,
+    out: &mut [f32],
+) {
     let blocks = cols / BLOCK;
     let stride = blocks * T::BYTES;
     let mut r = 0;
-    for out in out.chunks_mut(ROWS) {
+    for out in out.chunks_mut(4) {
         unsafe {
-            let w: [_; ROWS] = std::array::from_fn(|i| w.add((r + i.min(out.len() - 1)) * stride));
-            let sums =
-                std::mem::transmute::<float32x4_t, [f32; ROWS]>(four_rows::<T>(w, blocks, x));
+            let w: [_; 4] = std::array::from_fn(|i| w.add((r + i.min(out.len() - 1)) * stride));
+            let sums = four_rows::<T, I8MM>(w, blocks, x);
+            let sums = std::mem::transmute::<float32x4_t, [f32; 4]>(sums);
             out.copy_from_slice(&sums[..out.len()]);
         }
-        r += ROWS;
+        r += 4;
     }
 }
 
 #[inline(always)]
-unsafe fn four_rows<T: Block>(mut w: [*const u8; ROWS], blocks: usize, x: Row) -> float32x4_t {
+unsafe fn four_rows<T: Block, const I8MM: bool>(
+    mut w: [*const u8; 4],
+    blocks: usize,
+    x: Row,
+) -> float32x4_t {
     unsafe {
-        let mut sums = [vdupq_n_f32(0.0); ROWS];
-        let mut mins = vdupq_n_f32(0.0);
-        let mut ahead = w[0].wrapping_add(ROWS * blocks * T::BYTES);
+        let mut sums = Sums { products: [vdupq_n_f32(0.0); 4], mins: vdupq_n_f32(0.0) };
+        let mut ahead = w[0].wrapping_add(4 * blocks * T::BYTES);
         let mut b = 0;
         while b + 2 <= blocks {
             // The next four rows, which follow these.
-            for line in (0..2 * ROWS * T::BYTES).step_by(64) {
+            for line in (0..2 * 4 * T::BYTES).step_by(64) {
                 prefetch(ahead.wrapping_add(line));
             }
-            ahead = ahead.wrapping_add(2 * ROWS * T::BYTES);
-            add_block::<T>(w, x, b, &mut sums, &mut mins);
-            add_block::<T>(after(w, T::BYTES), x, b + 1, &mut sums, &mut mins);
+            ahead = ahead.wrapping_add(2 * 4 * T::BYTES);
+            sums.add::<T, I8MM>(w, x, b);
+            sums.add::<T, I8MM>(after(w, T::BYTES), x, b + 1);
             w = after(w, 2 * T::BYTES);
             b += 2;
         }
         if b < blocks {
-            add_block::<T>(w, x, b, &mut sums, &mut mins);
+            sums.add::<T, I8MM>(w, x, b);
         }
-        let pairs = [vpaddq_f32(sums[0], sums[1]), vpaddq_f32(sums[2], sums[3])];
-        vaddq_f32(vpaddq_f32(pairs[0], pairs[1]), mins)
+        let [a, b, c, d] = sums.products;
+        let products = if I8MM { a } else { vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)) };
+        vaddq_f32(products, sums.mins)
     }
 }
 
-/// Adds the products of block `b` of the activations with those at `w` to the lanes of `sums`, and
-/// the minima of each row to a lane of `mins`.
-#[inline(always)]
-unsafe fn add_block<T: Block>(
-    w: [*const u8; ROWS],
-    x: Row,
-    b: usize,
-    sums: &mut [float32x4_t; ROWS],
-    mins: &mut float32x4_t,
-) {
-    unsafe {
-        let a: *const i8 = x.q.add(BLOCK * b).cast();
-        let high = [vld1q_s8(a), vld1q_s8(a.add(16))];
-        let low = [vld1q_s8(a.add(32)), vld1q_s8(a.add(48))];
-        // All rows step by step, so that no instruction needs the result of the one before.
-        let mut q = [[vdupq_n_s8(0); 2]; ROWS];
-        for r in 0..ROWS {
-            q[r] = T::weights(w[r]);
+/// Sums of four rows.
+struct Sums {
+    /// Of each row, in lanes that are yet to be added; with matrix products the first has a lane
+    /// for each row.
+    products: [float32x4_t; 4],
+    /// A lane for each row.
+    mins: float32x4_t,
+}
+
+impl Sums {
+    /// Adds the products of block `b` of the activations with those at `w`.
+    #[inline(always)]
+    unsafe fn add<T: Block, const I8MM: bool>(&mut self, w: [*const u8; 4], x: Row, b: usize) {
+        unsafe {
+            let a: *const i8 = x.q.add(BLOCK * b).cast();
+            let a = [vld1q_s8(a), vld1q_s8(a.add(16)), vld1q_s8(a.add(32)), vld1q_s8(a.add(48))];
+            let mut q = [[vdupq_n_s8(0); 2]; 4];
+            for r in 0..4 {
+                q[r] = T::weights(w[r]);
+            }
+            let scales = vmulq_n_f32(halves(w), *x.scale.add(b));
+            let sums = &mut self.products;
+            if I8MM {
+                let two = [two_products(q[0], q[1], a), two_products(q[2], q[3], a)];
+                sums[0] = vfmaq_f32(sums[0], T::sum(both_bytes(two[0], two[1])), scales);
+            } else {
+                let dots = four_products(q, a);
+                sums[0] = vfmaq_laneq_f32::<0>(sums[0], T::sum(dots[0]), scales);
+                sums[1] = vfmaq_laneq_f32::<1>(sums[1], T::sum(dots[1]), scales);
+                sums[2] = vfmaq_laneq_f32::<2>(sums[2], T::sum(dots[2]), scales);
+                sums[3] = vfmaq_laneq_f32::<3>(sums[3], T::sum(dots[3]), scales);
+            }
+            if T::MIN {
+                self.mins = vfmaq_n_f32(self.mins, halves(after(w, 2)), *x.sum.add(b));
+            }
         }
-        let mut dots = [vdupq_n_s32(0); ROWS];
+    }
+}
+
+/// Products of 32 weights of four rows with high bytes and low bytes. All rows step by step, so that
+/// no instruction needs the result of the one before.
+#[inline(always)]
+unsafe fn four_products(q: [[int8x16_t; 2]; 4], a: [int8x16_t; 4]) -> [int32x4_t; 4] {
+    unsafe {
+        let mut dots = [vdupq_n_s32(0); 4];
         for i in 0..2 {
-            for r in 0..ROWS {
-                dots[r] = sdot(dots[r], q[r][i], high[i]);
+            for r in 0..4 {
+                dots[r] = sdot(dots[r], q[r][i], a[i]);
             }
         }
         for dot in &mut dots {
             *dot = vshlq_n_s32::<7>(*dot);
         }
         for i in 0..2 {
-            for r in 0..ROWS {
-                dots[r] = sdot(dots[r], q[r][i], low[i]);
+            for r in 0..4 {
+                dots[r] = sdot(dots[r], q[r][i], a[2 + i]);
             }
         }
-        let scales = vmulq_n_f32(halves(w), *x.scale.add(b));
-        sums[0] = vfmaq_laneq_f32::<0>(sums[0], T::sum(dots[0]), scales);
-        sums[1] = vfmaq_laneq_f32::<1>(sums[1], T::sum(dots[1]), scales);
-        sums[2] = vfmaq_laneq_f32::<2>(sums[2], T::sum(dots[2]), scales);
-        sums[3] = vfmaq_laneq_f32::<3>(sums[3], T::sum(dots[3]), scales);
-        if T::MIN {
-            *mins = vfmaq_n_f32(*mins, halves(after(w, 2)), *x.sum.add(b));
-        }
+        dots
+    }
+}
+
+/// Products of 32 weights of two rows, whose activations are eight high bytes and eight low ones,
+/// four times: those of one row, high and low, then those of the other.
+#[inline(always)]
+unsafe fn two_products(one: [int8x16_t; 2], other: [int8x16_t; 2], a: [int8x16_t; 4]) -> int32x4_t {
+    unsafe {
+        let sum = sixteen(vdupq_n_s32(0), one[0], other[0], [a[0], a[1]]);
+        sixteen(sum, one[1], other[1], [a[2], a[3]])
+    }
+}
+
+/// [`two_products`] of sixteen weights, added.
+#[inline(always)]
+unsafe fn sixteen(
+    sum: int32x4_t,
+    one: int8x16_t,
+    other: int8x16_t,
+    a: [int8x16_t; 2],
+) -> int32x4_t {
+    unsafe {
+        let [lower, upper] = zip_halves(one, other);
+        smmla(smmla(sum, lower, a[0]), upper, a[1])
     }
 }
 
 /// `bytes` later in each row.
 #[inline(always)]
-unsafe fn after(w: [*const u8; ROWS], bytes: usize) -> [*const u8; ROWS] {
+unsafe fn after(w: [*const u8; 4], bytes: usize) -> [*const u8; 4] {
     unsafe { [w[0].add(bytes), w[1].add(bytes), w[2].add(bytes), w[3].add(bytes)] }
 }
 
-/// A format with blocks of 256.
+/// A format with blocks of 256: eight groups of 32.
 trait Super {
     const BYTES: usize;
+    /// Whether the dot products of a row leave no registers for those of another.
+    const ALONE: bool = false;
 
-    /// Adds the products of the block at `p` to the lanes of `sums`.
-    unsafe fn add(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]);
+    /// The scales of a block's groups.
+    type Scales: Copy;
+
+    /// Reads them, and adds the minima to `sums`.
+    unsafe fn scales(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) -> Self::Scales;
+
+    /// The weights of groups `2 * j` and `2 * j + 1`, as integers.
+    unsafe fn weights(p: *const u8, j: usize) -> [[int8x16_t; 2]; 2];
+
+    /// Adds their products with the activations to `sums`.
+    unsafe fn add(
+        q: [[int8x16_t; 2]; 2],
+        a: [[int8x16_t; 4]; 2],
+        scales: &Self::Scales,
+        j: usize,
+        sums: &mut [float32x4_t; 2],
+    );
+
+    /// Adds the products of two rows to the lanes of `sum`: of one row, of the other, and again.
+    unsafe fn add_two(
+        q: [[[int8x16_t; 2]; 2]; 2],
+        a: [[int8x16_t; 4]; 2],
+        scales: &[Self::Scales; 2],
+        j: usize,
+        sum: &mut float32x4_t,
+    );
+}
+
+/// A block written out for `j` from 0 to 3, which the compiler would leave a loop.
+macro_rules! four_times {
+    (|$j:ident| $block:block) => {
+        let $j = 0usize;
+        $block
+        let $j = 1usize;
+        $block
+        let $j = 2usize;
+        $block
+        let $j = 3usize;
+        $block
+    };
 }
 
 /// The activations of 256 values.
@@ -217,31 +365,140 @@ struct Inputs {
     sum: [float32x4_t; 2],
 }
 
-#[inline(always)]
-unsafe fn one_by_one<T: Super>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
-    let mut w = w;
-    for out in out {
+impl Inputs {
+    #[inline(always)]
+    unsafe fn new(x: Row, b: usize) -> Inputs {
         unsafe {
-            let mut sums = [vdupq_n_f32(0.0); 2];
-            for b in 0..cols / 256 {
-                let eight = |p: *const f32| [vld1q_f32(p.add(8 * b)), vld1q_f32(p.add(8 * b + 4))];
-                let q = x.q.cast::<i8>().add(512 * b);
-                T::add(w, &Inputs { q, scale: eight(x.scale), sum: eight(x.sum) }, &mut sums);
-                w = w.add(T::BYTES);
-            }
-            *out = vaddvq_f32(vaddq_f32(sums[0], sums[1]));
+            let eight = |p: *const f32| [vld1q_f32(p.add(8 * b)), vld1q_f32(p.add(8 * b + 4))];
+            Inputs { q: x.q.cast::<i8>().add(512 * b), scale: eight(x.scale), sum: eight(x.sum) }
+        }
+    }
+
+    /// Those of groups `2 * j` and `2 * j + 1`.
+    #[inline(always)]
+    unsafe fn two_groups(&self, j: usize) -> [[int8x16_t; 4]; 2] {
+        unsafe {
+            let a = |i: usize| vld1q_s8(self.q.add(128 * j + 16 * i));
+            [[a(0), a(1), a(2), a(3)], [a(4), a(5), a(6), a(7)]]
         }
     }
 }
 
-impl Inputs {
-    /// Both halves of the dot product of 16 weights with activations `32 * group + 16 * i` and on.
-    #[inline(always)]
-    unsafe fn dot(&self, dot: int32x4_t, q: [int8x16_t; 2], group: usize) -> int32x4_t {
+#[inline(always)]
+unsafe fn two_by_two<T: Super, const I8MM: bool>(
+    w: *const u8,
+    cols: usize,
+    x: Row,
+    out: &mut [f32],
+) {
+    let blocks = cols / 256;
+    let stride = blocks * T::BYTES;
+    let mut r = 0;
+    let mut pairs = out.chunks_exact_mut(2);
+    for pair in &mut pairs {
         unsafe {
-            let a = |i: usize| vld1q_s8(self.q.add(64 * group + 16 * i));
-            let dot = sdot(sdot(dot, q[0], a(0)), q[1], a(1));
-            sdot(sdot(vshlq_n_s32::<7>(dot), q[0], a(2)), q[1], a(3))
+            let w = [w.add(r * stride), w.add((r + 1) * stride)];
+            pair.copy_from_slice(&match (I8MM, T::ALONE) {
+                (true, _) => two_rows_by_matrix::<T>(w, blocks, x),
+                (_, false) => rows_by_dot::<T, 2>(w, blocks, x),
+                _ => {
+                    let [one] = rows_by_dot::<T, 1>([w[0]], blocks, x);
+                    let [other] = rows_by_dot::<T, 1>([w[1]], blocks, x);
+                    [one, other]
+                }
+            });
+        }
+        r += 2;
+    }
+    if let [last] = pairs.into_remainder() {
+        unsafe {
+            let w = w.add(r * stride);
+            [*last] = match I8MM {
+                true => [two_rows_by_matrix::<T>([w, w], blocks, x)[0]],
+                false => rows_by_dot::<T, 1>([w], blocks, x),
+            };
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn rows_by_dot<T: Super, const R: usize>(
+    mut w: [*const u8; R],
+    blocks: usize,
+    x: Row,
+) -> [f32; R] {
+    unsafe {
+        let mut sums = [[vdupq_n_f32(0.0); 2]; R];
+        for b in 0..blocks {
+            let inputs = Inputs::new(x, b);
+            let mut scales: [T::Scales; R] = [T::scales(w[0], &inputs, &mut sums[0]); R];
+            for r in 1..R {
+                scales[r] = T::scales(w[r], &inputs, &mut sums[r]);
+            }
+            four_times!(|j| {
+                let a = inputs.two_groups(j);
+                for r in 0..R {
+                    T::add(T::weights(w[r], j), a, &scales[r], j, &mut sums[r]);
+                }
+            });
+            for w in &mut w {
+                *w = w.add(T::BYTES);
+            }
+        }
+        let mut out = [0.0; R];
+        for r in 0..R {
+            out[r] = vaddvq_f32(vaddq_f32(sums[r][0], sums[r][1]));
+        }
+        out
+    }
+}
+
+#[inline(always)]
+unsafe fn two_rows_by_matrix<T: Super>(mut w: [*const u8; 2], blocks: usize, x: Row) -> [f32; 2] {
+    unsafe {
+        let mut sum = vdupq_n_f32(0.0);
+        let mut mins = [[vdupq_n_f32(0.0); 2]; 2];
+        for b in 0..blocks {
+            let inputs = Inputs::new(x, b);
+            let scales =
+                [T::scales(w[0], &inputs, &mut mins[0]), T::scales(w[1], &inputs, &mut mins[1])];
+            four_times!(|j| {
+                let q = [T::weights(w[0], j), T::weights(w[1], j)];
+                T::add_two(q, inputs.two_groups(j), &scales, j, &mut sum);
+            });
+            w = [w[0].add(T::BYTES), w[1].add(T::BYTES)];
+        }
+        let mins = [vaddq_f32(mins[0][0], mins[0][1]), vaddq_f32(mins[1][0], mins[1][1])];
+        let mins = vpaddq_f32(mins[0], mins[1]);
+        let sums = vadd_f32(vget_low_f32(sum), vget_high_f32(sum));
+        let sums = vadd_f32(sums, vpadd_f32(vget_low_f32(mins), vget_high_f32(mins)));
+        std::mem::transmute::<float32x2_t, [f32; 2]>(sums)
+    }
+}
+
+/// Both halves of the dot product of 32 weights.
+#[inline(always)]
+unsafe fn dot(q: [int8x16_t; 2], a: [int8x16_t; 4]) -> int32x4_t {
+    unsafe {
+        let high = sdot(sdot(vdupq_n_s32(0), q[0], a[0]), q[1], a[1]);
+        sdot(sdot(vshlq_n_s32::<7>(high), q[0], a[2]), q[1], a[3])
+    }
+}
+
+/// `sum + product * scales[lane]`, where the lane is a constant once everything is inlined.
+#[inline(always)]
+unsafe fn add_lane(
+    sum: float32x4_t,
+    product: float32x4_t,
+    scales: float32x4_t,
+    lane: usize,
+) -> float32x4_t {
+    unsafe {
+        match lane {
+            0 => vfmaq_laneq_f32::<0>(sum, product, scales),
+            1 => vfmaq_laneq_f32::<1>(sum, product, scales),
+            2 => vfmaq_laneq_f32::<2>(sum, product, scales),
+            _ => vfmaq_laneq_f32::<3>(sum, product, scales),
         }
     }
 }
@@ -272,33 +529,63 @@ unsafe fn eight_groups(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) ->
     }
 }
 
+/// What formats with [`eight_groups`] have in common.
+macro_rules! eight_groups {
+    () => {
+        type Scales = [float32x4_t; 2];
+
+        #[inline(always)]
+        unsafe fn scales(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) -> Self::Scales {
+            unsafe { eight_groups(p, x, sums) }
+        }
+        #[inline(always)]
+        unsafe fn add(
+            q: [[int8x16_t; 2]; 2],
+            a: [[int8x16_t; 4]; 2],
+            scales: &Self::Scales,
+            j: usize,
+            sums: &mut [float32x4_t; 2],
+        ) {
+            for i in 0..2 {
+                unsafe {
+                    let product = vcvtq_f32_s32(dot(q[i], a[i]));
+                    sums[i] = add_lane(sums[i], product, scales[j / 2], 2 * (j % 2) + i);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn add_two(
+            q: [[[int8x16_t; 2]; 2]; 2],
+            a: [[int8x16_t; 4]; 2],
+            scales: &[Self::Scales; 2],
+            j: usize,
+            sum: &mut float32x4_t,
+        ) {
+            unsafe {
+                let products =
+                    [two_products(q[0][0], q[1][0], a[0]), two_products(q[0][1], q[1][1], a[1])];
+                let products = vcvtq_f32_s32(both_bytes(products[0], products[1]));
+                let [one, other] = [scales[0][j / 2], scales[1][j / 2]];
+                let scales =
+                    if j % 2 == 0 { vzip1q_f32(one, other) } else { vzip2q_f32(one, other) };
+                *sum = vfmaq_f32(*sum, products, scales);
+            }
+        }
+    };
+}
+
 struct Q4K;
 impl Super for Q4K {
     const BYTES: usize = 144;
+    eight_groups!();
+
     #[inline(always)]
-    unsafe fn add(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) {
+    unsafe fn weights(p: *const u8, j: usize) -> [[int8x16_t; 2]; 2] {
         unsafe {
-            let scales = eight_groups(p, x, sums);
-            let zero = vdupq_n_s32(0);
-            // Two groups in each 32 bytes.
-            macro_rules! two_groups {
-                ($j:literal, $lane:literal) => {
-                    let two = p.add(16 + 32 * $j);
-                    let [low_0, high_0] = nibbles(vld1q_u8(two));
-                    let [low_1, high_1] = nibbles(vld1q_u8(two.add(16)));
-                    let products = [
-                        vcvtq_f32_s32(x.dot(zero, [low_0, low_1], 2 * $j)),
-                        vcvtq_f32_s32(x.dot(zero, [high_0, high_1], 2 * $j + 1)),
-                    ];
-                    let scales = scales[$j / 2];
-                    sums[0] = vfmaq_laneq_f32::<$lane>(sums[0], products[0], scales);
-                    sums[1] = vfmaq_laneq_f32::<{ $lane + 1 }>(sums[1], products[1], scales);
-                };
-            }
-            two_groups!(0, 0);
-            two_groups!(1, 2);
-            two_groups!(2, 0);
-            two_groups!(3, 2);
+            let two = p.add(16 + 32 * j);
+            let [low_0, high_0] = nibbles(vld1q_u8(two));
+            let [low_1, high_1] = nibbles(vld1q_u8(two.add(16)));
+            [[low_0, low_1], [high_0, high_1]]
         }
     }
 }
@@ -306,106 +593,147 @@ impl Super for Q4K {
 struct Q5K;
 impl Super for Q5K {
     const BYTES: usize = 176;
+    eight_groups!();
+
     #[inline(always)]
-    unsafe fn add(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) {
-        unsafe {
-            let scales = eight_groups(p, x, sums);
-            let zero = vdupq_n_s32(0);
-            let fifth = [vld1q_u8(p.add(16)), vld1q_u8(p.add(32))];
-            // Two groups in each 32 bytes; the fifth bits of group i are bits i.
-            macro_rules! two_groups {
-                ($j:literal, $lane:literal, $low:expr, $high:expr) => {
-                    let two = p.add(48 + 32 * $j);
-                    let (mut low, mut high) = ([vdupq_n_s8(0); 2], [vdupq_n_s8(0); 2]);
-                    for i in 0..2 {
-                        let four = nibbles(vld1q_u8(two.add(16 * i)));
-                        let bit = |v| vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(0x10)));
-                        low[i] = vorrq_s8(four[0], bit($low(fifth[i])));
-                        high[i] = vorrq_s8(four[1], bit($high(fifth[i])));
-                    }
-                    let products = [
-                        vcvtq_f32_s32(x.dot(zero, low, 2 * $j)),
-                        vcvtq_f32_s32(x.dot(zero, high, 2 * $j + 1)),
-                    ];
-                    let scales = scales[$j / 2];
-                    sums[0] = vfmaq_laneq_f32::<$lane>(sums[0], products[0], scales);
-                    sums[1] = vfmaq_laneq_f32::<{ $lane + 1 }>(sums[1], products[1], scales);
+    unsafe fn weights(p: *const u8, j: usize) -> [[int8x16_t; 2]; 2] {
+        let mut q = [[unsafe { vdupq_n_s8(0) }; 2]; 2];
+        for i in 0..2 {
+            unsafe {
+                // The fifth bits of group g are bits g; they go to bit 4.
+                let fifth = vld1q_u8(p.add(16 + 16 * i));
+                let (low, high) = match j {
+                    0 => (vshlq_n_u8::<4>(fifth), vshlq_n_u8::<3>(fifth)),
+                    1 => (vshlq_n_u8::<2>(fifth), vshlq_n_u8::<1>(fifth)),
+                    2 => (fifth, vshrq_n_u8::<1>(fifth)),
+                    _ => (vshrq_n_u8::<2>(fifth), vshrq_n_u8::<3>(fifth)),
                 };
+                let four = nibbles(vld1q_u8(p.add(48 + 32 * j + 16 * i)));
+                let bit = |v| vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(0x10)));
+                q[0][i] = vorrq_s8(four[0], bit(low));
+                q[1][i] = vorrq_s8(four[1], bit(high));
             }
-            two_groups!(0, 0, |v| vshlq_n_u8::<4>(v), |v| vshlq_n_u8::<3>(v));
-            two_groups!(1, 2, |v| vshlq_n_u8::<2>(v), |v| vshlq_n_u8::<1>(v));
-            two_groups!(2, 0, |v| v, |v| vshrq_n_u8::<1>(v));
-            two_groups!(3, 2, |v| vshrq_n_u8::<2>(v), |v| vshrq_n_u8::<3>(v));
         }
+        q
     }
 }
 
+/// Groups of 16 with an 8-bit scale, by which sums are multiplied as integers. They are those of
+/// 4 (q - 32), so the sum of 16 products is at most 16 * 128 * 8191 < 2^24, and 2^31 with its
+/// scale; where the sum is spread over four lanes a lane has a quarter of that.
 struct Q6K;
+
+/// Of Q6_K.
+#[derive(Clone, Copy)]
+struct SixteenScales {
+    /// 8 bits each.
+    bytes: int8x16_t,
+    /// For each 32: the block's scale times that of the activations.
+    d: [float32x4_t; 2],
+}
+
 impl Super for Q6K {
     const BYTES: usize = 210;
-    /// Groups of 16 with an 8-bit scale, by which sums are multiplied as integers: 4 (q - 32) with
-    /// the high bytes is at most 128 * 64 * 4 products * 128 < 2^22 * 128, and two such sums with
-    /// their low bytes and scales at most 2 * 4 * 128 * 8191 * 128 < 2^31.
+    const ALONE: bool = true;
+    type Scales = SixteenScales;
+
     #[inline(always)]
-    unsafe fn add(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) {
+    unsafe fn scales(p: *const u8, x: &Inputs, _: &mut [float32x4_t; 2]) -> SixteenScales {
         unsafe {
-            let bytes = vld1q_s8(p.add(192).cast());
-            let [low, high] = [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)];
-            let scales = [
-                vmovl_s16(vget_low_s16(low)),
-                vmovl_high_s16(low),
-                vmovl_s16(vget_low_s16(high)),
-                vmovl_high_s16(high),
-            ];
             let d = half(p.add(208).cast());
-            half_of_q6_k(p, x, 0, [scales[0], scales[1]], vmulq_n_f32(x.scale[0], d), sums);
-            half_of_q6_k(p, x, 1, [scales[2], scales[3]], vmulq_n_f32(x.scale[1], d), sums);
+            SixteenScales {
+                bytes: vld1q_s8(p.add(192).cast()),
+                d: [vmulq_n_f32(x.scale[0], d), vmulq_n_f32(x.scale[1], d)],
+            }
         }
     }
-}
-
-/// The first or the second 128 values of a block, by the scales of eight groups and those of four
-/// blocks of activations.
-#[inline(always)]
-unsafe fn half_of_q6_k(
-    p: *const u8,
-    x: &Inputs,
-    half: usize,
-    scales: [int32x4_t; 2],
-    d: float32x4_t,
-    sums: &mut [float32x4_t; 2],
-) {
-    unsafe {
-        // Of each pair of bits the upper one is inverted, which makes it the sign of q - 32.
-        let pairs = p.add(128 + 32 * half);
-        let pairs = [vld1q_u8(pairs), vld1q_u8(pairs.add(16))];
-        let pairs = [veorq_u8(pairs[0], vdupq_n_u8(0xaa)), veorq_u8(pairs[1], vdupq_n_u8(0xaa))];
-        macro_rules! group {
-            ($g:literal, $upper:expr, $lower:expr, $lane:literal) => {
-                let four = p.add(64 * half + 32 * ($g % 2));
+    #[inline(always)]
+    unsafe fn weights(p: *const u8, j: usize) -> [[int8x16_t; 2]; 2] {
+        let mut q = [[unsafe { vdupq_n_s8(0) }; 2]; 2];
+        for i in 0..2 {
+            unsafe {
+                // Of each pair of bits the upper one is inverted, which makes it the sign of q - 32.
+                let pairs = vld1q_u8(p.add(128 + 32 * (j / 2) + 16 * i));
+                let pairs = veorq_u8(pairs, vdupq_n_u8(0xaa));
+                let four = |g: usize| vld1q_u8(p.add(64 * (j / 2) + 32 * g + 16 * i));
                 // The pair of bits, then the four, then two zeros.
-                let q = [
-                    vreinterpretq_s8_u8(sri_2($upper(pairs[0]), $lower(vld1q_u8(four)))),
-                    vreinterpretq_s8_u8(sri_2($upper(pairs[1]), $lower(vld1q_u8(four.add(16))))),
-                ];
-                let a = x.q.add(64 * (4 * half + $g));
-                let zero = vdupq_n_s32(0);
-                let dots = [sdot(zero, q[0], vld1q_s8(a)), sdot(zero, q[1], vld1q_s8(a.add(16)))];
-                let dots = [
-                    sdot(vshlq_n_s32::<7>(dots[0]), q[0], vld1q_s8(a.add(32))),
-                    sdot(vshlq_n_s32::<7>(dots[1]), q[1], vld1q_s8(a.add(48))),
-                ];
-                let product = vmulq_laneq_s32::<$lane>(dots[0], scales[$g / 2]);
-                let product = vmlaq_laneq_s32::<{ $lane + 1 }>(product, dots[1], scales[$g / 2]);
-                let product = vcvtq_n_f32_s32::<2>(product);
-                sums[$g % 2] = vfmaq_laneq_f32::<$g>(sums[$g % 2], product, d);
-            };
+                let [one, other] = if j % 2 == 0 {
+                    [
+                        sri_2(vshlq_n_u8::<6>(pairs), vshlq_n_u8::<4>(four(0))),
+                        sri_2(vshlq_n_u8::<4>(pairs), vshlq_n_u8::<4>(four(1))),
+                    ]
+                } else {
+                    let upper = |v| vandq_u8(v, vdupq_n_u8(0xf0));
+                    [sri_2(vshlq_n_u8::<2>(pairs), upper(four(0))), sri_2(pairs, upper(four(1)))]
+                };
+                q[0][i] = vreinterpretq_s8_u8(one);
+                q[1][i] = vreinterpretq_s8_u8(other);
+            }
         }
-        let high = |v| vandq_u8(v, vdupq_n_u8(0xf0));
-        group!(0, |v| vshlq_n_u8::<6>(v), |v| vshlq_n_u8::<4>(v), 0);
-        group!(1, |v| vshlq_n_u8::<4>(v), |v| vshlq_n_u8::<4>(v), 2);
-        group!(2, |v| vshlq_n_u8::<2>(v), high, 0);
-        group!(3, |v| v, high, 2);
+        q
+    }
+    #[inline(always)]
+    unsafe fn add(
+        q: [[int8x16_t; 2]; 2],
+        a: [[int8x16_t; 4]; 2],
+        scales: &SixteenScales,
+        j: usize,
+        sums: &mut [float32x4_t; 2],
+    ) {
+        unsafe {
+            let [low, high] = [vmovl_s8(vget_low_s8(scales.bytes)), vmovl_high_s8(scales.bytes)];
+            let four = match j {
+                0 => vmovl_s16(vget_low_s16(low)),
+                1 => vmovl_high_s16(low),
+                2 => vmovl_s16(vget_low_s16(high)),
+                _ => vmovl_high_s16(high),
+            };
+            let mut pairs = [vdupq_n_s32(0); 2];
+            for i in 0..2 {
+                let (q, a, zero) = (q[i], a[i], vdupq_n_s32(0));
+                let dots = [sdot(zero, q[0], a[0]), sdot(zero, q[1], a[1])];
+                let dots = [
+                    sdot(vshlq_n_s32::<7>(dots[0]), q[0], a[2]),
+                    sdot(vshlq_n_s32::<7>(dots[1]), q[1], a[3]),
+                ];
+                pairs[i] = vpaddq_s32(dots[0], dots[1]);
+            }
+            let products = vmulq_s32(vpaddq_s32(pairs[0], pairs[1]), four);
+            let d = scales.d[j / 2];
+            let d = if j % 2 == 0 { vzip1q_f32(d, d) } else { vzip2q_f32(d, d) };
+            sums[j % 2] = vfmaq_f32(sums[j % 2], vcvtq_n_f32_s32::<2>(products), d);
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_two(
+        q: [[[int8x16_t; 2]; 2]; 2],
+        a: [[int8x16_t; 4]; 2],
+        scales: &[SixteenScales; 2],
+        j: usize,
+        sum: &mut float32x4_t,
+    ) {
+        unsafe {
+            let [one, other] = [scales[0].bytes, scales[1].bytes];
+            // Of the four groups of 16: of one row, of the other.
+            let both = if j < 2 { vzip1q_s8(one, other) } else { vzip2q_s8(one, other) };
+            let eight = if j % 2 == 0 { vmovl_s8(vget_low_s8(both)) } else { vmovl_high_s8(both) };
+            let fours = [vmovl_s16(vget_low_s16(eight)), vmovl_high_s16(eight)];
+            let [one, other] = [scales[0].d[j / 2], scales[1].d[j / 2]];
+            let d = if j % 2 == 0 { vzip1q_f32(one, other) } else { vzip2q_f32(one, other) };
+            for i in 0..2 {
+                let zero = vdupq_n_s32(0);
+                let sums = both_bytes(
+                    sixteen(zero, q[0][i][0], q[1][i][0], [a[i][0], a[i][1]]),
+                    sixteen(zero, q[0][i][1], q[1][i][1], [a[i][2], a[i][3]]),
+                );
+                let products = vcvtq_n_f32_s32::<2>(vmulq_s32(sums, fours[i]));
+                let d = match i {
+                    0 => vcombine_f32(vget_low_f32(d), vget_low_f32(d)),
+                    _ => vcombine_f32(vget_high_f32(d), vget_high_f32(d)),
+                };
+                *sum = vfmaq_f32(*sum, products, d);
+            }
+        }
     }
 }
 

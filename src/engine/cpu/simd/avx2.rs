@@ -1,6 +1,6 @@
 //! [`Simd`] with AVX2, FMA and F16C, two registers for sixteen lanes; with or without AVX-VNNI.
 
-use super::Simd;
+use super::{Products, Simd};
 use std::arch::x86_64::*;
 
 /// The features that [`Avx2`] needs.
@@ -38,11 +38,6 @@ macro_rules! lanewise {
 impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F = F;
     type I = I;
-    type W = W;
-    type A = A;
-
-    const TILE: usize = 3;
-    const GROUP_BYTES: usize = 512;
 
     lanewise! {
         add(a, b): F = _mm256_add_ps;
@@ -137,18 +132,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn pair(p: *const f32) -> F {
-        unsafe { [_mm256_set1_ps(p.read_unaligned()), _mm256_set1_ps(p.add(1).read_unaligned())] }
-    }
-    #[inline(always)]
-    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
-        unsafe {
-            let bits = |i: usize| u64::from(p[i].read_unaligned()) << (16 * i);
-            let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
-            std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
-        }
-    }
-    #[inline(always)]
     unsafe fn round(v: F) -> I {
         unsafe { two!(|x| _mm256_cvtps_epi32(x); v[0], v[1]) }
     }
@@ -162,20 +145,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn splat_i(x: i32) -> I {
-        unsafe { [_mm256_set1_epi32(x); 2] }
-    }
-    #[inline(always)]
     unsafe fn to_f32(v: I) -> F {
         unsafe { two!(|x| _mm256_cvtepi32_ps(x); v[0], v[1]) }
-    }
-    #[inline(always)]
-    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
-        // The shift intrinsic wants a signed constant; a variable count costs the same.
-        unsafe {
-            let count = _mm_cvtsi32_si128(BITS as i32);
-            two!(|x| _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_sll_epi32(x, count)); v[0], v[1])
-        }
     }
     #[inline(always)]
     unsafe fn sum_i(v: I) -> i32 {
@@ -185,6 +156,53 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             let four = _mm_add_epi32(_mm256_castsi256_si128(eight), high);
             let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
             _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        unsafe {
+            for (i, v) in [low, high].into_iter().enumerate() {
+                // Packing works within 128-bit lanes and leaves the middle two quarters swapped.
+                let packed = _mm256_packs_epi32(v[0], v[1]);
+                let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+                _mm256_storeu_si256(p.add(16 * i).cast(), ordered);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
+        unsafe {
+            let bits = |i: usize| u64::from(p[i].read_unaligned()) << (16 * i);
+            let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
+            std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
+        }
+    }
+}
+
+impl<const VNNI: bool> Products for Avx2<VNNI> {
+    type W = W;
+    type A = A;
+
+    const TILE: usize = 3;
+    const GROUP_BYTES: usize = 512;
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        unsafe { [_mm256_set1_ps(p.read_unaligned()), _mm256_set1_ps(p.add(1).read_unaligned())] }
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        // The shift intrinsic wants a signed constant; a variable count costs the same.
+        unsafe {
+            let count = _mm_cvtsi32_si128(BITS as i32);
+            two!(|x| _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_sll_epi32(x, count)); v[0], v[1])
         }
     }
     #[inline(always)]
@@ -229,17 +247,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
-        unsafe {
-            for (i, v) in [low, high].into_iter().enumerate() {
-                // Packing works within 128-bit lanes and leaves the middle two quarters swapped.
-                let packed = _mm256_packs_epi32(v[0], v[1]);
-                let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
-                _mm256_storeu_si256(p.add(16 * i).cast(), ordered);
-            }
-        }
-    }
-    #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {
         unsafe { two!(|p| two!(|p| _mm256_loadu_si256(p.cast()); p, p.add(32)); p, p.add(16)) }
     }
@@ -279,10 +286,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
                 dot::<VNNI>(first, scaled(w[1][block], scales[2 * block + 1]), a[1][block])
             }; 0, 1)
         }
-    }
-    #[inline(always)]
-    unsafe fn prefetch(p: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[inline(always)]
     unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {

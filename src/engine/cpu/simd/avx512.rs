@@ -1,6 +1,6 @@
 //! [`Simd`] with AVX-512 (F, BW, VL) and VNNI: one register for sixteen lanes.
 
-use super::{LANES, Simd};
+use super::{LANES, Products, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -27,11 +27,6 @@ type A = [__m512i; 2];
 impl Simd for Avx512 {
     type F = F;
     type I = I;
-    type W = W;
-    type A = A;
-
-    const TILE: usize = 8;
-    const GROUP_BYTES: usize = 512;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
@@ -126,22 +121,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn pair(p: *const f32) -> F {
-        unsafe {
-            let two = _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned()));
-            let index = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
-            _mm512_permutexvar_ps(index, two)
-        }
-    }
-    #[inline(always)]
-    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
-        unsafe {
-            let bits = |i: usize| u64::from(p[i].read_unaligned()) << (16 * i);
-            let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
-            std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
-        }
-    }
-    #[inline(always)]
     unsafe fn round(v: F) -> I {
         unsafe { _mm512_cvtps_epi32(v) }
     }
@@ -153,20 +132,74 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn splat_i(x: i32) -> I {
-        unsafe { _mm512_set1_epi32(x) }
-    }
-    #[inline(always)]
     unsafe fn to_f32(v: I) -> F {
         unsafe { _mm512_cvtepi32_ps(v) }
     }
     #[inline(always)]
-    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
-        unsafe { _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<BITS>(v)) }
-    }
-    #[inline(always)]
     unsafe fn sum_i(v: I) -> i32 {
         unsafe { _mm512_reduce_add_epi32(v) }
+    }
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        unsafe {
+            _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(low));
+            _mm256_storeu_si256(p.add(16).cast(), _mm512_cvtepi32_epi16(high));
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_n(p: *const f32, n: usize) -> F {
+        unsafe { _mm512_maskz_loadu_ps(mask(n), p) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_n(p: *const u16, n: usize) -> F {
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_n(p: *mut f32, v: F, n: usize) {
+        unsafe { _mm512_mask_storeu_ps(p, mask(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16_n(p: *mut u16, v: F, n: usize) {
+        unsafe {
+            let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v);
+            _mm256_mask_storeu_epi16(p.cast(), mask(n), half);
+        }
+    }
+    #[inline(always)]
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
+        unsafe {
+            let bits = |i: usize| u64::from(p[i].read_unaligned()) << (16 * i);
+            let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
+            std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
+        }
+    }
+}
+
+impl Products for Avx512 {
+    type W = W;
+    type A = A;
+
+    const TILE: usize = 8;
+    const GROUP_BYTES: usize = 512;
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        unsafe {
+            let two = _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned()));
+            let index = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+            _mm512_permutexvar_ps(index, two)
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        unsafe { _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<BITS>(v)) }
     }
     #[inline(always)]
     unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
@@ -214,13 +247,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
-        unsafe {
-            _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(low));
-            _mm256_storeu_si256(p.add(16).cast(), _mm512_cvtepi32_epi16(high));
-        }
-    }
-    #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {
         unsafe {
             two!(|p| {
@@ -254,10 +280,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn prefetch(p: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-    #[inline(always)]
     unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
         unsafe {
             let wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(q.cast()));
@@ -282,25 +304,6 @@ impl Simd for Avx512 {
                     acc[t] = dpwssd(acc[t], weights, _mm512_set1_epi32(pair));
                 }
             }
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_n(p: *const f32, n: usize) -> F {
-        unsafe { _mm512_maskz_loadu_ps(mask(n), p) }
-    }
-    #[inline(always)]
-    unsafe fn load_f16_n(p: *const u16, n: usize) -> F {
-        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn store_n(p: *mut f32, v: F, n: usize) {
-        unsafe { _mm512_mask_storeu_ps(p, mask(n), v) }
-    }
-    #[inline(always)]
-    unsafe fn store_f16_n(p: *mut u16, v: F, n: usize) {
-        unsafe {
-            let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v);
-            _mm256_mask_storeu_epi16(p.cast(), mask(n), half);
         }
     }
 }

@@ -51,16 +51,6 @@ pub(super) trait Simd: Copy + 'static {
     type F: Copy;
     /// 16 i32.
     type I: Copy;
-    /// 64 weights, i8, of two blocks of 32, in the form that [`Simd::dot`] wants.
-    type W: Copy;
-    /// 64 activations, up to [`ACTIVATION_MAX`] either way, of the same blocks.
-    type A: Copy;
-
-    /// Tokens whose sums fit the registers in the panel product: 2, 3, 4 or 8.
-    const TILE: usize;
-
-    /// Bytes of 16 values of 16 rows in a panel.
-    const GROUP_BYTES: usize;
 
     unsafe fn splat(x: f32) -> Self::F;
     unsafe fn load(p: *const f32) -> Self::F;
@@ -89,65 +79,19 @@ pub(super) trait Simd: Copy + 'static {
         unsafe { [Self::sum(v[0]), Self::sum(v[1]), Self::sum(v[2]), Self::sum(v[3])] }
     }
 
-    /// `p[0]` in the lower eight lanes, `p[1]` in the upper.
-    unsafe fn pair(p: *const f32) -> Self::F;
-    /// Four f16 from four places.
-    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4];
-
     /// The nearest integers, for lanes within ±2^22.
     unsafe fn round(v: Self::F) -> Self::I;
     /// 2 to the power of each lane, for -126..=127.
     unsafe fn exp2(v: Self::I) -> Self::F;
-
-    unsafe fn splat_i(x: i32) -> Self::I;
     unsafe fn to_f32(v: Self::I) -> Self::F;
-    /// `-(v << BITS)`
-    unsafe fn negated_shift<const BITS: u32>(v: Self::I) -> Self::I;
     /// The sum of the lanes.
     unsafe fn sum_i(v: Self::I) -> i32;
 
-    /// 32 weights from `p0`, 32 from `p1`.
-    unsafe fn halves(p0: *const i8, p1: *const i8) -> Self::W;
-    /// 32 weights, then zeros.
-    unsafe fn half(p: *const i8) -> Self::W;
-    /// Of 16 bytes at `p0` the lower nibbles, then the upper ones; then the same of `p1`.
-    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> Self::W;
-    /// Of 16 bytes the lower nibbles, then the upper ones, then zeros.
-    unsafe fn nibbles_of_one(p: *const u8) -> Self::W;
-    /// Of 32 bytes the lower nibbles, then the upper ones.
-    unsafe fn nibbles_of_half(p: *const u8) -> Self::W;
-    /// Of half a Q6_K block, 64 bytes of lower bits and 32 of upper ones: its 128 weights, -32..=31.
-    unsafe fn six_bits(low: *const u8, high: *const u8) -> [Self::W; 2];
-
     /// Writes a block of 32 activations in the order that suits the machine: 64 bytes.
     unsafe fn store_activations(p: *mut i16, low: Self::I, high: Self::I);
-    /// Two blocks.
-    unsafe fn activations(p: *const i16) -> Self::A;
-    /// One block, then zeros.
-    unsafe fn half_activations(p: *const i16) -> Self::A;
-    /// The sums of activations, those of the first block in the lower eight lanes, those of the
-    /// second in the upper.
-    unsafe fn lane_sums(a: Self::A) -> Self::I;
-    /// Accumulates products of weights and activations: those of the first block into the lower
-    /// eight lanes, those of the second into the upper.
-    unsafe fn dot(acc: Self::I, w: Self::W, a: Self::A) -> Self::I;
-    /// The same starting from zero, with each 16 weights multiplied by one of four numbers, each
-    /// within ±128 and weights within ±32 (so that the products fit 16 bits).
-    unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
 
     /// Prefetches the cache line at `p`, which need not be valid.
     unsafe fn prefetch(p: *const u8);
-
-    /// Writes 16 i8 weights of a row to a group of a panel.
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
-    /// Adds the products of a group with the activations of `N` tokens to the lanes, one per row of
-    /// the panel: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
-    unsafe fn dot_group<const N: usize>(
-        acc: &mut [Self::I; N],
-        group: *const u8,
-        a: [*const i16; N],
-        half: usize,
-    );
 
     /// The first `n` lanes, 1..=16; zeros after them.
     #[inline(always)]
@@ -242,4 +186,67 @@ pub(super) trait Simd: Copy + 'static {
             Self::mul(e, Self::exp2(n))
         }
     }
+    /// Four f16 from four places.
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4];
+}
+
+/// [`Simd`] with products of integers, for the kernels of matrix products that are written once.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) trait Products: Simd {
+    /// 64 weights, i8, of two blocks of 32, in the form that [`Products::dot`] wants.
+    type W: Copy;
+    /// 64 activations, up to [`ACTIVATION_MAX`] either way, of the same blocks.
+    type A: Copy;
+
+    /// Tokens whose sums fit the registers in the panel product: 2, 3, 4 or 8.
+    const TILE: usize;
+
+    /// Bytes of 16 values of 16 rows in a panel.
+    const GROUP_BYTES: usize;
+
+    /// `p[0]` in the lower eight lanes, `p[1]` in the upper.
+    unsafe fn pair(p: *const f32) -> Self::F;
+
+    unsafe fn splat_i(x: i32) -> Self::I;
+    /// `-(v << BITS)`
+    unsafe fn negated_shift<const BITS: u32>(v: Self::I) -> Self::I;
+
+    /// 32 weights from `p0`, 32 from `p1`.
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> Self::W;
+    /// 32 weights, then zeros.
+    unsafe fn half(p: *const i8) -> Self::W;
+    /// Of 16 bytes at `p0` the lower nibbles, then the upper ones; then the same of `p1`.
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> Self::W;
+    /// Of 16 bytes the lower nibbles, then the upper ones, then zeros.
+    unsafe fn nibbles_of_one(p: *const u8) -> Self::W;
+    /// Of 32 bytes the lower nibbles, then the upper ones.
+    unsafe fn nibbles_of_half(p: *const u8) -> Self::W;
+    /// Of half a Q6_K block, 64 bytes of lower bits and 32 of upper ones: its 128 weights, -32..=31.
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [Self::W; 2];
+    /// Two blocks.
+    unsafe fn activations(p: *const i16) -> Self::A;
+    /// One block, then zeros.
+    unsafe fn half_activations(p: *const i16) -> Self::A;
+    /// The sums of activations, those of the first block in the lower eight lanes, those of the
+    /// second in the upper.
+    unsafe fn lane_sums(a: Self::A) -> Self::I;
+    /// Accumulates products of weights and activations: those of the first block into the lower
+    /// eight lanes, those of the second into the upper.
+    unsafe fn dot(acc: Self::I, w: Self::W, a: Self::A) -> Self::I;
+    /// The same starting from zero, with each 16 weights multiplied by one of four numbers, each
+    /// within ±128 and weights within ±32 (so that the products fit 16 bits).
+    unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
+
+    /// Writes 16 i8 weights of a row to a group of a panel.
+    unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
+    /// Adds the products of a group with the activations of `N` tokens to the lanes, one per row of
+    /// the panel: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [Self::I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    );
 }

@@ -5,7 +5,7 @@
 //! Rust's intrinsics for the extensions, and those for f16, are not stable in the oldest compiler
 //! that builds this crate, so a few single instructions are inline assembly.
 
-use super::{ACTIVATION_MAX, Simd};
+use super::{ACTIVATION_MAX, Products, Simd};
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 use std::marker::PhantomData;
@@ -34,23 +34,8 @@ type I = [int32x4_t; 4];
 type W = [int8x16_t; 4];
 
 /// The part of [`Simd`] that differs by extension; its items are documented there.
-pub(crate) trait Products: Copy + 'static {
-    type A: Copy;
-    const TILE: usize;
-    const GROUP_BYTES: usize;
-
+pub(crate) trait Order: Copy + 'static {
     unsafe fn store_activations(p: *mut i16, low: I, high: I);
-    unsafe fn activations(p: *const i16) -> Self::A;
-    unsafe fn half_activations(p: *const i16) -> Self::A;
-    unsafe fn lane_sums(a: Self::A) -> I;
-    unsafe fn dot(acc: I, w: W, a: Self::A) -> I;
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
-    unsafe fn dot_group<const N: usize>(
-        acc: &mut [I; N],
-        group: *const u8,
-        a: [*const i16; N],
-        half: usize,
-    );
 }
 
 macro_rules! lanewise {
@@ -64,14 +49,9 @@ macro_rules! lanewise {
     )+};
 }
 
-impl<P: Products> Simd for Neon<P> {
+impl<P: Order> Simd for Neon<P> {
     type F = F;
     type I = I;
-    type W = W;
-    type A = P::A;
-
-    const TILE: usize = P::TILE;
-    const GROUP_BYTES: usize = P::GROUP_BYTES;
 
     lanewise! {
         add(a, b): F = vaddq_f32;
@@ -159,24 +139,6 @@ impl<P: Products> Simd for Neon<P> {
         }
     }
     #[inline(always)]
-    unsafe fn pair(p: *const f32) -> F {
-        unsafe {
-            let a = vdupq_n_f32(p.read_unaligned());
-            let b = vdupq_n_f32(p.add(1).read_unaligned());
-            [a, a, b, b]
-        }
-    }
-    #[inline(always)]
-    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
-        unsafe {
-            let four = vdupq_n_u16(p[0].read_unaligned());
-            let four = vsetq_lane_u16::<1>(p[1].read_unaligned(), four);
-            let four = vsetq_lane_u16::<2>(p[2].read_unaligned(), four);
-            let four = vsetq_lane_u16::<3>(p[3].read_unaligned(), four);
-            std::mem::transmute::<float32x4_t, [f32; 4]>(f16_low(four))
-        }
-    }
-    #[inline(always)]
     unsafe fn round(v: F) -> I {
         unsafe { v.map(|x| vcvtnq_s32_f32(x)) }
     }
@@ -190,123 +152,30 @@ impl<P: Products> Simd for Neon<P> {
         }
     }
     #[inline(always)]
-    unsafe fn splat_i(x: i32) -> I {
-        unsafe { [vdupq_n_s32(x); 4] }
-    }
-    #[inline(always)]
     unsafe fn to_f32(v: I) -> F {
         unsafe { v.map(|x| vcvtq_f32_s32(x)) }
-    }
-    #[inline(always)]
-    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
-        // The shift intrinsic wants a signed constant; the compiler sees that this is one.
-        unsafe { v.map(|x| vnegq_s32(vshlq_s32(x, vdupq_n_s32(BITS as i32)))) }
     }
     #[inline(always)]
     unsafe fn sum_i(v: I) -> i32 {
         unsafe { vaddvq_s32(vaddq_s32(vaddq_s32(v[0], v[1]), vaddq_s32(v[2], v[3]))) }
     }
     #[inline(always)]
-    unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
-        unsafe { [vld1q_s8(p0), vld1q_s8(p0.add(16)), vld1q_s8(p1), vld1q_s8(p1.add(16))] }
-    }
-    #[inline(always)]
-    unsafe fn half(p: *const i8) -> W {
-        unsafe { [vld1q_s8(p), vld1q_s8(p.add(16)), vdupq_n_s8(0), vdupq_n_s8(0)] }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> W {
-        unsafe {
-            let ([a, b], [c, d]) = (split_nibbles(p0), split_nibbles(p1));
-            [a, b, c, d]
-        }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_one(p: *const u8) -> W {
-        unsafe {
-            let [low, high] = split_nibbles(p);
-            [low, high, vdupq_n_s8(0), vdupq_n_s8(0)]
-        }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_of_half(p: *const u8) -> W {
-        unsafe {
-            let ([a, c], [b, d]) = (split_nibbles(p), split_nibbles(p.add(16)));
-            [a, b, c, d]
-        }
-    }
-    #[inline(always)]
-    unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
-        unsafe {
-            let mut weights = [[vdupq_n_s8(0); 4]; 2];
-            let upper = [vld1q_u8(high), vld1q_u8(high.add(16))];
-            for i in 0..4 {
-                let [first, second] = split_nibbles(low.add(16 * i));
-                // Bits 0-1 and 2-3 belong to the first 64 values, 4-5 and 6-7 to the others; all
-                // go to bits 4-5 of their value.
-                let upper = upper[i % 2];
-                let [of_first, of_second] = match i / 2 {
-                    0 => [vshlq_n_u8::<4>(upper), upper],
-                    _ => [vshlq_n_u8::<2>(upper), vshrq_n_u8::<2>(upper)],
-                };
-                for (half, low, upper) in [(0, first, of_first), (1, second, of_second)] {
-                    let upper = vreinterpretq_s8_u8(vandq_u8(upper, vdupq_n_u8(0x30)));
-                    weights[half][i] = vsubq_s8(vorrq_s8(low, upper), vdupq_n_s8(32));
-                }
-            }
-            weights
-        }
-    }
-    #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe { P::store_activations(p, low, high) }
-    }
-    #[inline(always)]
-    unsafe fn activations(p: *const i16) -> P::A {
-        unsafe { P::activations(p) }
-    }
-    #[inline(always)]
-    unsafe fn half_activations(p: *const i16) -> P::A {
-        unsafe { P::half_activations(p) }
-    }
-    #[inline(always)]
-    unsafe fn lane_sums(a: P::A) -> I {
-        unsafe { P::lane_sums(a) }
-    }
-    #[inline(always)]
-    unsafe fn dot(acc: I, w: W, a: P::A) -> I {
-        unsafe { P::dot(acc, w, a) }
-    }
-    #[inline(always)]
-    unsafe fn dot_scaled(w: W, scales: *const i16, a: P::A) -> I {
-        unsafe {
-            // A lane adds four products, so this is at most 4 * 32 * 8191 * 128 < 2^27.
-            let sums = P::dot([vdupq_n_s32(0); 4], w, a);
-            let four = vmovl_s16(vld1_s16(scales));
-            [
-                vmulq_laneq_s32::<0>(sums[0], four),
-                vmulq_laneq_s32::<1>(sums[1], four),
-                vmulq_laneq_s32::<2>(sums[2], four),
-                vmulq_laneq_s32::<3>(sums[3], four),
-            ]
-        }
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
         prefetch(p);
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
-        unsafe { P::pack(q, row, group) }
-    }
-    #[inline(always)]
-    unsafe fn dot_group<const N: usize>(
-        acc: &mut [I; N],
-        group: *const u8,
-        a: [*const i16; N],
-        half: usize,
-    ) {
-        unsafe { P::dot_group(acc, group, a, half) }
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
+        unsafe {
+            let four = vdupq_n_u16(p[0].read_unaligned());
+            let four = vsetq_lane_u16::<1>(p[1].read_unaligned(), four);
+            let four = vsetq_lane_u16::<2>(p[2].read_unaligned(), four);
+            let four = vsetq_lane_u16::<3>(p[3].read_unaligned(), four);
+            std::mem::transmute::<float32x4_t, [f32; 4]>(f16_low(four))
+        }
     }
 }
 
@@ -317,14 +186,7 @@ impl<P: Products> Simd for Neon<P> {
 #[derive(Clone, Copy)]
 pub(crate) struct Widening;
 
-impl Products for Widening {
-    /// Values 8 i to 8 i + 7 in register i.
-    type A = [int16x8_t; 8];
-
-    // 16 registers of sums, 8 of activations, 3 of weights.
-    const TILE: usize = 4;
-    const GROUP_BYTES: usize = 256;
-
+impl Order for Widening {
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe {
@@ -334,6 +196,15 @@ impl Products for Widening {
             }
         }
     }
+}
+
+impl Products for Neon<Widening> {
+    /// Values 8 i to 8 i + 7 in register i.
+    type A = [int16x8_t; 8];
+
+    // 16 registers of sums, 8 of activations, 3 of weights.
+    const TILE: usize = 4;
+    const GROUP_BYTES: usize = 256;
     #[inline(always)]
     unsafe fn activations(p: *const i16) -> Self::A {
         unsafe {
@@ -410,6 +281,89 @@ impl Products for Widening {
         eight!(0: 0 1 2 3 4 5 6 7);
         eight!(8: 0 1 2 3 4 5 6 7);
     }
+    type W = W;
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        unsafe {
+            let a = vdupq_n_f32(p.read_unaligned());
+            let b = vdupq_n_f32(p.add(1).read_unaligned());
+            [a, a, b, b]
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        unsafe { [vdupq_n_s32(x); 4] }
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        // The shift intrinsic wants a signed constant; the compiler sees that this is one.
+        unsafe { v.map(|x| vnegq_s32(vshlq_s32(x, vdupq_n_s32(BITS as i32)))) }
+    }
+    #[inline(always)]
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
+        unsafe { [vld1q_s8(p0), vld1q_s8(p0.add(16)), vld1q_s8(p1), vld1q_s8(p1.add(16))] }
+    }
+    #[inline(always)]
+    unsafe fn half(p: *const i8) -> W {
+        unsafe { [vld1q_s8(p), vld1q_s8(p.add(16)), vdupq_n_s8(0), vdupq_n_s8(0)] }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> W {
+        unsafe {
+            let ([a, b], [c, d]) = (split_nibbles(p0), split_nibbles(p1));
+            [a, b, c, d]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_one(p: *const u8) -> W {
+        unsafe {
+            let [low, high] = split_nibbles(p);
+            [low, high, vdupq_n_s8(0), vdupq_n_s8(0)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_half(p: *const u8) -> W {
+        unsafe {
+            let ([a, c], [b, d]) = (split_nibbles(p), split_nibbles(p.add(16)));
+            [a, b, c, d]
+        }
+    }
+    #[inline(always)]
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
+        unsafe {
+            let mut weights = [[vdupq_n_s8(0); 4]; 2];
+            let upper = [vld1q_u8(high), vld1q_u8(high.add(16))];
+            for i in 0..4 {
+                let [first, second] = split_nibbles(low.add(16 * i));
+                // Bits 0-1 and 2-3 belong to the first 64 values, 4-5 and 6-7 to the others; all
+                // go to bits 4-5 of their value.
+                let upper = upper[i % 2];
+                let [of_first, of_second] = match i / 2 {
+                    0 => [vshlq_n_u8::<4>(upper), upper],
+                    _ => [vshlq_n_u8::<2>(upper), vshrq_n_u8::<2>(upper)],
+                };
+                for (half, low, upper) in [(0, first, of_first), (1, second, of_second)] {
+                    let upper = vreinterpretq_s8_u8(vandq_u8(upper, vdupq_n_u8(0x30)));
+                    weights[half][i] = vsubq_s8(vorrq_s8(low, upper), vdupq_n_s8(32));
+                }
+            }
+            weights
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_scaled(w: W, scales: *const i16, a: Self::A) -> I {
+        unsafe {
+            // A lane adds four products, so this is at most 4 * 32 * 8191 * 128 < 2^27.
+            let sums = Self::dot([vdupq_n_s32(0); 4], w, a);
+            let four = vmovl_s16(vld1_s16(scales));
+            [
+                vmulq_laneq_s32::<0>(sums[0], four),
+                vmulq_laneq_s32::<1>(sums[1], four),
+                vmulq_laneq_s32::<2>(sums[2], four),
+                vmulq_laneq_s32::<3>(sums[3], four),
+            ]
+        }
+    }
 }
 
 /// For machines with byte products: an activation is `128 * high + low`, -64 <= high <= 64 and -64
@@ -426,14 +380,7 @@ pub(crate) struct Bytes<const I8MM: bool>;
 const SPLIT: i32 = 7;
 const _: () = assert!((ACTIVATION_MAX + 64) >> SPLIT <= 64);
 
-impl<const I8MM: bool> Products for Bytes<I8MM> {
-    /// High bytes of 64 values, low bytes.
-    type A = [[int8x16_t; 4]; 2];
-
-    // 24 registers of sums, 6 of activations, 1 of weights.
-    const TILE: usize = 3;
-    const GROUP_BYTES: usize = 256;
-
+impl<const I8MM: bool> Order for Bytes<I8MM> {
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe {
@@ -443,138 +390,16 @@ impl<const I8MM: bool> Products for Bytes<I8MM> {
                 let [high_a, high_b] = [vrshrq_n_s16::<SPLIT>(a), vrshrq_n_s16::<SPLIT>(b)];
                 let low_a = vsubq_s16(a, vshlq_n_s16::<SPLIT>(high_a));
                 let low_b = vsubq_s16(b, vshlq_n_s16::<SPLIT>(high_b));
-                let p = p.cast::<i8>().add(at);
-                vst1q_s8(p, vcombine_s8(vmovn_s16(high_a), vmovn_s16(high_b)));
-                vst1q_s8(p.add(32), vcombine_s8(vmovn_s16(low_a), vmovn_s16(low_b)));
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn activations(p: *const i16) -> Self::A {
-        unsafe {
-            let at = |i: usize| vld1q_s8(p.cast::<i8>().add(16 * i));
-            [[at(0), at(1), at(4), at(5)], [at(2), at(3), at(6), at(7)]]
-        }
-    }
-    #[inline(always)]
-    unsafe fn half_activations(p: *const i16) -> Self::A {
-        unsafe {
-            let at = |i: usize| vld1q_s8(p.cast::<i8>().add(16 * i));
-            let zero = vdupq_n_s8(0);
-            [[at(0), at(1), zero, zero], [at(2), at(3), zero, zero]]
-        }
-    }
-    #[inline(always)]
-    unsafe fn lane_sums(a: Self::A) -> I {
-        unsafe { Self::dot([vdupq_n_s32(0); 4], [vdupq_n_s8(1); 4], a) }
-    }
-    #[inline(always)]
-    unsafe fn dot(acc: I, w: W, a: Self::A) -> I {
-        let mut acc = acc;
-        for i in 0..4 {
-            unsafe {
-                let high = sdot(vdupq_n_s32(0), w[i], a[0][i]);
-                acc[i] = vaddq_s32(sdot(acc[i], w[i], a[1][i]), vshlq_n_s32::<SPLIT>(high));
-            }
-        }
-        acc
-    }
-    #[inline(always)]
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
-        // SAFETY: 16 values, and the places of row `row` in the group.
-        unsafe {
-            if I8MM {
-                // Eight values of a row, eight of the next.
-                for k in 0..2 {
-                    let eight = q.add(8 * k).cast::<[u8; 8]>().read();
-                    group.add(128 * k + 8 * row).cast::<[u8; 8]>().write(eight);
+                let [high_a, high_b] = [vmovn_s16(high_a), vmovn_s16(high_b)];
+                let [low_a, low_b] = [vmovn_s16(low_a), vmovn_s16(low_b)];
+                let p = p.cast::<i8>();
+                if I8MM {
+                    vst1q_s8(p.add(2 * at), vcombine_s8(high_a, low_a));
+                    vst1q_s8(p.add(2 * at + 16), vcombine_s8(high_b, low_b));
+                } else {
+                    vst1q_s8(p.add(at), vcombine_s8(high_a, high_b));
+                    vst1q_s8(p.add(at + 32), vcombine_s8(low_a, low_b));
                 }
-            } else {
-                // Four values of each row.
-                for k in 0..4 {
-                    let four = q.add(4 * k).cast::<[u8; 4]>().read();
-                    group.add(64 * k + 4 * row).cast::<[u8; 4]>().write(four);
-                }
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn dot_group<const N: usize>(
-        acc: &mut [I; N],
-        group: *const u8,
-        a: [*const i16; N],
-        half: usize,
-    ) {
-        unsafe {
-            let mut values = [[vdupq_n_s8(0); 2]; N];
-            for t in 0..N {
-                let p = a[t].cast::<i8>().add(16 * half);
-                values[t] = [vld1q_s8(p), vld1q_s8(p.add(32))];
-            }
-            match I8MM {
-                true => group_by_matrix(acc, group, values),
-                false => group_by_dot(acc, group, values),
-            }
-        }
-    }
-}
-
-/// [`Simd::dot_group`] with dot products; `a` holds the high bytes and the low ones.
-#[inline(always)]
-unsafe fn group_by_dot<const N: usize>(acc: &mut [I; N], group: *const u8, a: [[int8x16_t; 2]; N]) {
-    unsafe {
-        let mut high = [[vdupq_n_s32(0); 4]; N];
-        // The lane is a constant of the instruction.
-        macro_rules! four_values {
-            ($($lane:literal)+) => {$(
-                for i in 0..4 {
-                    let w = vld1q_s8(group.add(64 * $lane + 16 * i).cast());
-                    for t in 0..N {
-                        high[t][i] = sdot_lane::<$lane>(high[t][i], w, a[t][0]);
-                        acc[t][i] = sdot_lane::<$lane>(acc[t][i], w, a[t][1]);
-                    }
-                }
-            )+};
-        }
-        four_values!(0 1 2 3);
-        for t in 0..N {
-            for i in 0..4 {
-                acc[t][i] = vaddq_s32(acc[t][i], vshlq_n_s32::<SPLIT>(high[t][i]));
-            }
-        }
-    }
-}
-
-/// [`Simd::dot_group`] with products of 2x8 matrices: two rows of weights with the high and the low
-/// bytes of eight activations.
-#[inline(always)]
-unsafe fn group_by_matrix<const N: usize>(
-    acc: &mut [I; N],
-    group: *const u8,
-    a: [[int8x16_t; 2]; N],
-) {
-    unsafe {
-        // Row 2 i times high and low, row 2 i + 1 times high and low.
-        let mut products = [[vdupq_n_s32(0); 8]; N];
-        for k in 0..2 {
-            let mut matrix = [vdupq_n_s8(0); N];
-            for t in 0..N {
-                let [high, low] = a[t].map(|x| vreinterpretq_s64_s8(x));
-                let both = if k == 0 { vzip1q_s64(high, low) } else { vzip2q_s64(high, low) };
-                matrix[t] = vreinterpretq_s8_s64(both);
-            }
-            for i in 0..8 {
-                let w = vld1q_s8(group.add(128 * k + 16 * i).cast());
-                for (products, matrix) in products.iter_mut().zip(matrix) {
-                    products[i] = smmla(products[i], w, matrix);
-                }
-            }
-        }
-        for t in 0..N {
-            for i in 0..4 {
-                let [a, b] = [products[t][2 * i], products[t][2 * i + 1]];
-                let high = vshlq_n_s32::<SPLIT>(vuzp1q_s32(a, b));
-                acc[t][i] = vaddq_s32(acc[t][i], vaddq_s32(high, vuzp2q_s32(a, b)));
             }
         }
     }
@@ -683,6 +508,33 @@ pub(in crate::engine::cpu) fn sdot(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -
             options(pure, nomem, nostack, preserves_flags));
     }
     acc
+}
+
+/// Of two products of matrices with high bytes and low ones ([`smmla`]): four sums of both.
+#[inline(always)]
+pub(in crate::engine::cpu) fn both_bytes(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    // SAFETY: registers in, a register out; every machine with NEON has the instructions. In
+    // assembly, since the compiler makes a shift and an addition of the product.
+    unsafe {
+        let mut sums = vuzp2q_s32(a, b);
+        asm!("mla {:v}.4s, {:v}.4s, {:v}.4s", inout(vreg) sums, in(vreg) vuzp1q_s32(a, b),
+            in(vreg) vdupq_n_s32(1 << SPLIT), options(pure, nomem, nostack, preserves_flags));
+        sums
+    }
+}
+
+/// The lower eight bytes of two registers, and the upper ones. The compiler makes two instructions
+/// of the intrinsic.
+#[inline(always)]
+pub(in crate::engine::cpu) fn zip_halves(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
+    let (lower, upper);
+    // SAFETY: registers in, registers out; every machine with NEON has the instructions.
+    unsafe {
+        asm!("zip1 {lower:v}.2d, {a:v}.2d, {b:v}.2d", "zip2 {upper:v}.2d, {a:v}.2d, {b:v}.2d",
+            lower = out(vreg) lower, upper = lateout(vreg) upper, a = in(vreg) a, b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    [lower, upper]
 }
 
 /// Keeps the upper two bits of each byte and puts the upper six of another below them. The compiler

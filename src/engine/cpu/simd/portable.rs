@@ -1,7 +1,7 @@
 //! [`Simd`] in plain Rust: the reference for the others, and the fallback for machines without
 //! them.
 
-use super::{LANES, Simd};
+use super::{LANES, Products, Simd};
 use half::{bf16, f16};
 
 #[derive(Clone, Copy)]
@@ -20,11 +20,6 @@ fn each(f: impl Fn(usize) -> f32) -> F {
 impl Simd for Portable {
     type F = F;
     type I = I;
-    type W = W;
-    type A = A;
-
-    const TILE: usize = 2;
-    const GROUP_BYTES: usize = 256;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
@@ -101,14 +96,6 @@ impl Simd for Portable {
         v.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
     #[inline(always)]
-    unsafe fn pair(p: *const f32) -> F {
-        each(|i| unsafe { p.add(i / 8).read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
-        p.map(|p| f16::from_bits(unsafe { p.read_unaligned() }).to_f32())
-    }
-    #[inline(always)]
     unsafe fn round(v: F) -> I {
         // Adding 1.5 * 2^23 leaves the integer, rounded to nearest, in the low bits.
         const MAGIC: f32 = 12_582_912.0;
@@ -119,20 +106,44 @@ impl Simd for Portable {
         each(|i| f32::from_bits(((v[i] + 127) << 23) as u32))
     }
     #[inline(always)]
-    unsafe fn splat_i(x: i32) -> I {
-        [x; LANES]
-    }
-    #[inline(always)]
     unsafe fn to_f32(v: I) -> F {
         each(|i| v[i] as f32)
     }
     #[inline(always)]
-    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
-        std::array::from_fn(|i| -(v[i] << BITS))
-    }
-    #[inline(always)]
     unsafe fn sum_i(v: I) -> i32 {
         v.iter().sum()
+    }
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        let values: [i16; 32] =
+            std::array::from_fn(|i| if i < 16 { low[i] as i16 } else { high[i - 16] as i16 });
+        unsafe { p.cast::<[i16; 32]>().write_unaligned(values) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
+    #[inline(always)]
+    unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
+        p.map(|p| f16::from_bits(unsafe { p.read_unaligned() }).to_f32())
+    }
+}
+
+impl Products for Portable {
+    type W = W;
+    type A = A;
+
+    const TILE: usize = 2;
+    const GROUP_BYTES: usize = 256;
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        each(|i| unsafe { p.add(i / 8).read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        [x; LANES]
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        std::array::from_fn(|i| -(v[i] << BITS))
     }
     #[inline(always)]
     unsafe fn halves(p0: *const i8, p1: *const i8) -> W {
@@ -179,12 +190,6 @@ impl Simd for Portable {
         })
     }
     #[inline(always)]
-    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
-        let values: [i16; 32] =
-            std::array::from_fn(|i| if i < 16 { low[i] as i16 } else { high[i - 16] as i16 });
-        unsafe { p.cast::<[i16; 32]>().write_unaligned(values) }
-    }
-    #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {
         unsafe { p.cast::<A>().read_unaligned() }
     }
@@ -210,8 +215,6 @@ impl Simd for Portable {
         let sums = unsafe { Self::dot([0; LANES], w, a) };
         std::array::from_fn(|lane| sums[lane] * i32::from(scales[lane / 4]))
     }
-    #[inline(always)]
-    unsafe fn prefetch(_: *const u8) {}
     #[inline(always)]
     unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
         for k in 0..4 {
