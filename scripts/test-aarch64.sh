@@ -57,7 +57,7 @@ fi
 
 echo "== instructions of the kernels"
 install_missing gcc qemu-user
-python3 benches/arm/count.py --check
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR%/aarch64-deb} python3 benches/arm/count.py --check
 
 echo "== libattamba.so"
 /usr/bin/cargo build --package attamba-ffi --profile dist --target "$target"

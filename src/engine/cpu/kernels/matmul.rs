@@ -139,24 +139,19 @@ unsafe fn unpack<S: Products, T: Format>(
     let packed = &mut packed[..cols / LANES * S::GROUP_BYTES];
     let all_scale = panel.scale.as_mut_slice();
     let all_min = panel.min.as_mut_slice();
+    // A block of each row; those of rows that do not exist stay zero.
+    let mut q = [[0u8; 256]; PANEL];
     for b in 0..cols / T::LEN {
         let in_block = T::LEN / LANES;
         let packed = &mut packed[b * in_block * S::GROUP_BYTES..][..in_block * S::GROUP_BYTES];
         let scale_out = &mut all_scale[b * groups * PANEL..][..groups * PANEL];
-        for r in 0..PANEL {
-            let (mut q, mut scale, mut min) = ([0u8; 256], [0f32; 16], [0f32; 16]);
+        for (r, q) in q.iter_mut().enumerate() {
+            let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
             if r < rows {
                 unsafe {
                     let block = w.add(r * stride + b * T::BYTES);
                     S::prefetch(block.wrapping_add(AHEAD));
                     T::unpack(block, &mut q[..T::LEN], &mut scale[..groups], &mut min[..groups]);
-                }
-            }
-            for g in 0..in_block {
-                // SAFETY: 16 of the block's values, and a group within the panel.
-                unsafe {
-                    let group = packed.as_mut_ptr().add(g * S::GROUP_BYTES);
-                    S::pack(q.as_ptr().add(g * LANES).cast(), r, group);
                 }
             }
             for g in 0..groups {
@@ -166,6 +161,16 @@ unsafe fn unpack<S: Products, T: Format>(
                 for g in 0..groups {
                     all_min[(b * groups + g) * PANEL + r] = min[g];
                 }
+            }
+        }
+        for (g, group) in packed.chunks_exact_mut(S::GROUP_BYTES).enumerate() {
+            // SAFETY: 16 of the values of each row, and a group of the panel.
+            unsafe {
+                S::pack(
+                    q.as_ptr().cast::<i8>().add(g * LANES),
+                    size_of_val(&q[0]),
+                    group.as_mut_ptr(),
+                );
             }
         }
     }

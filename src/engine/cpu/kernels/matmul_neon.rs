@@ -279,8 +279,9 @@ unsafe fn products<T: Format>(q: *const i8, a: [*const i8; TOKENS]) -> [[int32x4
         // Written out, which the compiler would leave a loop.
         macro_rules! eight_values {
             ($($s:literal)+) => {$(
-                let q = q.add(8 * ROWS * $s);
-                let w = [vld1q_s8(q), vld1q_s8(q.add(16)), vld1q_s8(q.add(32)), vld1q_s8(q.add(48))];
+                let eight = q.add(8 * ROWS * $s);
+                let (low, high) = (vld1q_s8_x2(eight), vld1q_s8_x2(eight.add(32)));
+                let w = [low.0, low.1, high.0, high.1];
                 for t in 0..TOKENS {
                     let a = vld1q_s8(a[t].add(16 * $s));
                     for r in 0..4 {

@@ -288,12 +288,41 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
-        unsafe {
-            let wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(q.cast()));
-            let pairs = std::mem::transmute::<__m256i, [u32; 8]>(wide);
-            for (k, pair) in pairs.into_iter().enumerate() {
-                group.add(k * 64 + row * 4).cast::<u32>().write_unaligned(pair);
+    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
+        for half in 0..2 {
+            unsafe {
+                // Rows r and r + 4 of eight.
+                let q = q.add(8 * half * stride);
+                let rows = |r: usize| {
+                    let p = q.add(r * stride);
+                    let v = _mm256_castsi128_si256(_mm_loadu_si128(p.cast()));
+                    let other = _mm_loadu_si128(p.add(4 * stride).cast());
+                    _mm256_inserti128_si256::<1>(v, other)
+                };
+                let rows = [rows(0), rows(1), rows(2), rows(3)];
+                // Four values of all rows, four times.
+                let [a, b] = [
+                    _mm256_unpacklo_epi32(rows[0], rows[1]),
+                    _mm256_unpacklo_epi32(rows[2], rows[3]),
+                ];
+                let [c, d] = [
+                    _mm256_unpackhi_epi32(rows[0], rows[1]),
+                    _mm256_unpackhi_epi32(rows[2], rows[3]),
+                ];
+                let fours = [
+                    _mm256_unpacklo_epi64(a, b),
+                    _mm256_unpackhi_epi64(a, b),
+                    _mm256_unpacklo_epi64(c, d),
+                    _mm256_unpackhi_epi64(c, d),
+                ];
+                let orders = widened_pairs().map(|order| _mm256_broadcastsi128_si256(order));
+                for (k, four) in fours.into_iter().enumerate() {
+                    for (i, order) in orders.into_iter().enumerate() {
+                        let pair = _mm256_srai_epi16::<8>(_mm256_shuffle_epi8(four, order));
+                        let to = group.add(128 * k + 64 * i + 32 * half);
+                        _mm256_storeu_si256(to.cast(), pair);
+                    }
+                }
             }
         }
     }
@@ -315,6 +344,19 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
                 }
             }
         }
+    }
+}
+
+/// For a shuffle that moves the first two of each four bytes to the upper halves of 16 bits, and one
+/// for the other two.
+#[inline(always)]
+pub(super) fn widened_pairs() -> [__m128i; 2] {
+    // SAFETY: numbers to a register; every machine of this architecture has the instruction.
+    unsafe {
+        [
+            _mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13),
+            _mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15),
+        ]
     }
 }
 

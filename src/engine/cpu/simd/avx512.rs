@@ -1,5 +1,6 @@
 //! [`Simd`] with AVX-512 (F, BW, VL) and VNNI: one register for sixteen lanes.
 
+use super::avx2::widened_pairs;
 use super::{LANES, Products, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -280,12 +281,35 @@ impl Products for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
+    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
         unsafe {
-            let wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(q.cast()));
-            let pairs = std::mem::transmute::<__m256i, [u32; 8]>(wide);
-            for (k, pair) in pairs.into_iter().enumerate() {
-                group.add(k * 64 + row * 4).cast::<u32>().write_unaligned(pair);
+            // Rows r, r + 4, r + 8 and r + 12.
+            let rows = |r: usize| {
+                let p = q.add(r * stride);
+                let v = _mm512_castsi128_si512(_mm_loadu_si128(p.cast()));
+                let v = _mm512_inserti32x4::<1>(v, _mm_loadu_si128(p.add(4 * stride).cast()));
+                let v = _mm512_inserti32x4::<2>(v, _mm_loadu_si128(p.add(8 * stride).cast()));
+                _mm512_inserti32x4::<3>(v, _mm_loadu_si128(p.add(12 * stride).cast()))
+            };
+            let rows = [rows(0), rows(1), rows(2), rows(3)];
+            // Four values of all rows, four times.
+            let [a, b] =
+                [_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3])];
+            let [c, d] =
+                [_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3])];
+            let fours = [
+                _mm512_unpacklo_epi64(a, b),
+                _mm512_unpackhi_epi64(a, b),
+                _mm512_unpacklo_epi64(c, d),
+                _mm512_unpackhi_epi64(c, d),
+            ];
+            for (k, four) in fours.into_iter().enumerate() {
+                let [first, second] = widened_pairs().map(|order| {
+                    let pair = _mm512_shuffle_epi8(four, _mm512_broadcast_i32x4(order));
+                    _mm512_srai_epi16::<8>(pair)
+                });
+                _mm512_storeu_si512(group.add(128 * k).cast(), first);
+                _mm512_storeu_si512(group.add(128 * k + 64).cast(), second);
             }
         }
     }

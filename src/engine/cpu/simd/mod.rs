@@ -239,8 +239,9 @@ pub(super) trait Products: Simd {
     /// within ±128 and weights within ±32 (so that the products fit 16 bits).
     unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
 
-    /// Writes 16 i8 weights of a row to a group of a panel.
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8);
+    /// Writes 16 i8 weights of each of 16 rows, which are `stride` bytes apart, as a group of a
+    /// panel.
+    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8);
     /// Adds the products of a group with the activations of `N` tokens to the lanes, one per row of
     /// the panel: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
     unsafe fn dot_group<const N: usize>(

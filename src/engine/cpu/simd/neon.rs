@@ -246,9 +246,14 @@ impl Products for Neon<Widening> {
     }
     /// Value by value: a byte of each row.
     #[inline(always)]
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
-        for k in 0..16 {
-            unsafe { group.add(16 * k + row).cast::<i8>().write(q.add(k).read()) };
+    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
+        for row in 0..16 {
+            for k in 0..16 {
+                unsafe {
+                    let value = q.add(row * stride + k).read();
+                    group.add(16 * k + row).cast::<i8>().write(value);
+                }
+            }
         }
     }
     #[inline(always)]

@@ -216,12 +216,14 @@ impl Products for Portable {
         std::array::from_fn(|lane| sums[lane] * i32::from(scales[lane / 4]))
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, row: usize, group: *mut u8) {
-        for k in 0..4 {
-            // SAFETY: 16 values, and row `row` of each of the group's four steps.
-            unsafe {
-                let four = q.add(4 * k).cast::<[u8; 4]>().read();
-                group.add(k * 64 + row * 4).cast::<[u8; 4]>().write(four);
+    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
+        for row in 0..LANES {
+            for k in 0..4 {
+                // SAFETY: 16 values of each row, and its part of the group's four steps.
+                unsafe {
+                    let four = q.add(row * stride + 4 * k).cast::<[u8; 4]>().read();
+                    group.add(k * 64 + row * 4).cast::<[u8; 4]>().write(four);
+                }
             }
         }
     }
