@@ -917,22 +917,25 @@ fn resident() -> u64 {
 fn closed_sessions_leave_no_memory_behind() {
     let _turn = alone();
     let engine = Sizes { d: 256, ffn: 1024, ..Sizes::default() }.engine(1, 1);
-    let before = resident();
-    let mut open = Vec::new();
-    let mut others: Vec<Box<[u8]>> = Vec::new();
-    for _ in 0..20 {
-        let mut session = Session::open(&engine, states(2000)).unwrap();
-        session.feed(&[1; 600]).unwrap();
-        open.push(session);
-        others.push(vec![1; 1000].into());
+    // Large ones, and small ones, whose buffers are small as well.
+    for (count, states) in [(20, states(2000)), (30, states(100))] {
+        let before = resident();
+        let mut open = Vec::new();
+        let mut others: Vec<Box<[u8]>> = Vec::new();
+        for _ in 0..count {
+            let mut session = Session::open(&engine, states).unwrap();
+            session.feed(&[1; 600]).unwrap();
+            open.push(session);
+            others.push(vec![1; 1000].into());
+        }
+        let held: u64 = open.iter().map(|s| s.memory().state + s.memory().scratch).sum();
+        let during = resident() - before;
+        assert!(during > held / 4 && during > 16 << 20, "{during} of {held}");
+        drop(open);
+        let after = resident().saturating_sub(before);
+        assert!(after < during / 20, "{after} bytes stay of {during}");
+        drop(others);
     }
-    let held: u64 = open.iter().map(|s| s.memory().state + s.memory().scratch).sum();
-    let during = resident() - before;
-    assert!(during > held / 4 && during > 16 << 20, "{during} of {held}");
-    drop(open);
-    let after = resident().saturating_sub(before);
-    assert!(after < during / 8, "{after} bytes stay of {during}");
-    drop(others);
 }
 
 /// Feeds a million tokens in pieces of all sizes. After `full` tokens rings hold a number of states

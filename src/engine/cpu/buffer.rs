@@ -16,8 +16,10 @@ pub(super) struct Buffer<T: Pod> {
 }
 
 /// From this many bytes on a buffer has pages of its own, which the system gets back as soon as the
-/// session is closed. An allocator may keep them for long.
-const OWN_PAGES: usize = 128 << 10;
+/// session is closed. An allocator may keep them for long. At least four pages, so that little is
+/// lost to their ends: they have 16 KiB on Apple's systems, and may have on Android.
+const OWN_PAGES: usize =
+    if cfg!(any(target_vendor = "apple", target_os = "android")) { 64 << 10 } else { 16 << 10 };
 
 // SAFETY: a buffer owns plain data; what threads do with its parts is the contract of `part`.
 unsafe impl<T: Pod + Send> Send for Buffer<T> {}
