@@ -107,9 +107,9 @@ pub enum Error {
         model: String,
     },
     /// The system has no more memory.
-    #[error("out of memory: {bytes} bytes for {what}")]
+    #[error("out of memory: {} for {what}", amount(*bytes))]
     OutOfMemory {
-        /// Bytes requested.
+        /// Bytes requested; the largest number for more than that.
         bytes: u64,
         /// What they were for.
         what: &'static str,
@@ -201,3 +201,11 @@ impl Error {
 
 /// The library's result type.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// A number of bytes in a message. Sums that can't be represented saturate.
+fn amount(bytes: u64) -> String {
+    match bytes {
+        u64::MAX => "more bytes than can be counted".to_owned(),
+        bytes => format!("{bytes} bytes"),
+    }
+}

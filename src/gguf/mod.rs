@@ -261,10 +261,8 @@ impl Gguf {
 fn at_path(path: &Path, open: impl FnOnce(&File) -> Result<Gguf>) -> Result<Gguf> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
     let file = File::open(path).map_err(io)?;
-    let kind = file.metadata().map_err(io)?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "a directory" } else { "a pipe or a device, not a file" };
-        return Err(Error::gguf(path.display().to_string(), format!("is {what}")));
+    if let Some(kind) = source::other_kind(file.metadata().map_err(io)?.file_type()) {
+        return Err(Error::gguf(path.display().to_string(), format!("is {kind}")));
     }
     open(&file).map_err(|e| match e {
         Error::Io { error, .. } => io(error),

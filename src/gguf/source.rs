@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use memmap2::{Mmap, MmapMut, MmapOptions};
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -74,7 +74,11 @@ impl Source {
 
 /// Resolves `length` (by default all) bytes from `offset` on, which the file must have.
 fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
-    let size = file.metadata().map_err(failed)?.len();
+    let metadata = file.metadata().map_err(failed)?;
+    if let Some(kind) = other_kind(metadata.file_type()) {
+        return Err(Error::gguf("the file", format!("is {kind}")));
+    }
+    let size = metadata.len();
     let length = length.unwrap_or(size.saturating_sub(offset));
     let inside = offset.checked_add(length).is_some_and(|end| end <= size);
     if !inside {
@@ -93,6 +97,25 @@ fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
             "the file",
             format!("of {length} bytes does not fit this machine's address space"),
         )),
+    }
+}
+
+/// What it is, if not a file that has bytes in places.
+pub(super) fn other_kind(kind: FileType) -> Option<&'static str> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return Some("a pipe");
+        }
+        if kind.is_socket() {
+            return Some("a socket");
+        }
+    }
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => None,
+        (_, true) => Some("a directory"),
+        _ => Some("a device"),
     }
 }
 

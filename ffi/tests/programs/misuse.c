@@ -1,12 +1,22 @@
 /* Wrong use of every function: an error code and a sentence, never more. */
 #include "check.h"
 
+#include <unistd.h>
+
 static int32_t ignore(void *user, const char *text, size_t bytes)
 {
     (void)user;
     (void)text;
     (void)bytes;
     return 1;
+}
+
+/* Whether the last message contains a text. */
+static int says(const char *text)
+{
+    char message[512] = "";
+    OK(attamba_error_message(NULL, message, sizeof message, NULL));
+    return strstr(message, text) != NULL;
 }
 
 static int32_t ignore_message(void *user, const char *role, size_t role_bytes, const char *text,
@@ -32,6 +42,10 @@ static void no_session(attamba_session *session)
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_reset(session));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_set_sampling(session, NULL));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_cancel(session));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_clear_cancel(session));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_begin(session, NULL, 0));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_count(session, NULL, 0, NULL));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_run(session, NULL, NULL));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_pause(session));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_resume(session));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_get_info(session, &info));
@@ -66,6 +80,9 @@ static void no_model(attamba_model *model)
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_tokenize(model, "x", 1, 0, NULL, 0, NULL));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_token_bytes(model, 0, NULL, 0, NULL));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_token_is_end(model, 0, &ends));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_metadata(model, "x", NULL, 0, NULL));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_detokenize(model, NULL, 0, 0, NULL, 0, NULL));
+    FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_embed(model, "x", 1, 0, NULL, 0, NULL));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_open(model, NULL, &session));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_session_load(model, "x", NULL, &session));
     FAILS(ATTAMBA_STATUS_CLOSED, attamba_model_close(model));
@@ -102,6 +119,7 @@ static void bad_arguments(attamba_model *model, attamba_session *session, const 
     options.budget_kind = ATTAMBA_BUDGET_STATES;
     options.budget = UINT64_MAX;
     FAILS(ATTAMBA_STATUS_MEMORY, attamba_session_open(model, &options, &out));
+    CHECK(says("more bytes than can be counted"));
     options.budget = 8;
     options.kv = -1;
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_open(model, &options, &out));
@@ -187,6 +205,7 @@ int main(int argc, char **argv)
     attamba_memory memory = {sizeof memory};
     attamba_model_options loading = {sizeof loading};
     attamba_session_options options = {sizeof options};
+    int pipes[2];
 
     CHECK(argc == 3);
     no_model(NULL);
@@ -203,6 +222,9 @@ int main(int argc, char **argv)
     FAILS(ATTAMBA_STATUS_FILE, attamba_model_open(argv[0], NULL, &model));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_model_open_fd(-1, 0, 0, NULL, &model));
     FAILS(ATTAMBA_STATUS_IO, attamba_model_open_fd(9999, 0, 0, NULL, &model));
+    CHECK(pipe(pipes) == 0);
+    FAILS(ATTAMBA_STATUS_FILE, attamba_model_open_fd(pipes[0], 0, 0, NULL, &model));
+    CHECK(says("is a pipe"));
     FAILS(ATTAMBA_STATUS_FILE, attamba_estimate(argv[0], NULL, NULL, &memory));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate(argv[1], NULL, NULL, NULL));
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_estimate_fd(-1, 0, 0, NULL, NULL, &memory));
