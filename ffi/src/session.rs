@@ -307,8 +307,8 @@ pub unsafe extern "C" fn attamba_session_get_info(
     })
 }
 
-/// A sentence for people about what the session remembers, such as `13 of 90 heads see the last 8,192
-/// tokens, the others the last 746; 22.9 MiB`. `buffer`, `capacity` and `length` as in
+/// A sentence for people about what the session remembers, such as `14 of 90 heads see the last 8,192
+/// tokens, the others the last 2,798; 22.5 MiB in int4`. `buffer`, `capacity` and `length` as in
 /// attamba_error_message.
 ///
 /// One thread at a time.

@@ -45,7 +45,7 @@ impl Options {
         Ok(match (self.budget, wish) {
             (Budget::Bytes(bytes), Some(wish)) => match wish.within(spec, bytes)? {
                 Some(geometry) => geometry,
-                None => Geometry { kv: wish.kv[1].0, ..like }.filled(spec, bytes)?,
+                None => Geometry { kv: wish.shortest().0, ..like }.filled(spec, bytes)?,
             },
             (Budget::Bytes(bytes), None) => like.filled(spec, bytes)?,
             (_, Some(wish)) if self.chooses_heads() => wish.unbounded(spec),
@@ -99,7 +99,9 @@ impl Options {
                 format!("is {far}; the model's profile lists {known}"),
             ));
         }
-        let kv = [KvType::F16, KvType::I8].map(|kv| {
+        let four_bits = spec.layers.iter().all(|layer| KvType::I4.stores(layer.head_dim));
+        let shortest = if four_bits { KvType::I4 } else { KvType::I8 };
+        let kv = [KvType::F16, KvType::I8, shortest].map(|kv| {
             let near = self.kv.unwrap_or(kv);
             (near, self.far_kv.unwrap_or(near))
         });
@@ -221,6 +223,13 @@ pub(super) mod tests {
         spec
     }
 
+    /// The same with heads wide enough for four bits.
+    fn with_wide_heads(window: usize, chunk: usize) -> ModelSpec {
+        let mut spec = with_profile(window, chunk);
+        spec.layers.iter_mut().for_each(|layer| layer.head_dim = 32);
+        spec
+    }
+
     /// Heads that see far, tokens that these and the others see, and the types.
     fn seen(geometry: Geometry) -> (usize, usize, usize, KvType) {
         let Geometry { ring, kv, far, .. } = geometry;
@@ -250,6 +259,37 @@ pub(super) mod tests {
         assert_eq!(geometry((3 * 1000 + 9 * 100) * int8 - 1), (2, 1000, 189, KvType::I8));
         assert_eq!(geometry((1000 + 11 * 100) * int8), (1, 1000, 100, KvType::I8));
         assert_eq!(geometry((1000 + 11 * 100) * int8 - 1), (0, 0, 174, KvType::I8));
+    }
+
+    #[test]
+    fn what_does_not_fit_in_eight_bits_is_kept_in_four() {
+        let mut spec = with_wide_heads(0, 1);
+        spec.layers.iter_mut().for_each(|layer| layer.ssm = None);
+        // Keys and values of a token in one head.
+        let (half, int8, int4) = (2 * 2 * 32, 2 * (32 + 4), 2 * (16 + 2));
+        let windows = 12 * half;
+        let of = |bytes: u64, options: Options| {
+            let geometry = Options { budget: Budget::Bytes(windows + bytes), ..options };
+            let geometry = geometry.geometry(&spec).unwrap();
+            assert!(geometry.state_bytes(&spec) <= windows + bytes);
+            seen(geometry)
+        };
+        let geometry = |bytes: u64| of(bytes, Options::default());
+        assert_eq!(geometry(12 * 1000 * half), (0, 0, 1000, KvType::F16));
+        assert_eq!(geometry(12 * 1000 * int8), (0, 0, 1000, KvType::I8));
+        assert_eq!(geometry(12 * 1000 * int8 - 1), (3, 1000, 999, KvType::I8));
+        // Four near windows in eight bits are worth more than more tokens in four.
+        assert_eq!(geometry((3 * 1000 + 9 * 400) * int8), (3, 1000, 400, KvType::I8));
+        assert_eq!(geometry((3 * 1000 + 9 * 400) * int8 - 1), (0, 0, 1000, KvType::I4));
+        assert_eq!(geometry(12 * 1000 * int4), (0, 0, 1000, KvType::I4));
+        assert_eq!(geometry(12 * 1000 * int4 - 1), (3, 1000, 999, KvType::I4));
+        assert_eq!(geometry((3 * 1000 + 9 * 100) * int4), (3, 1000, 100, KvType::I4));
+        assert_eq!(geometry((1000 + 11 * 100) * int4 - 1), (0, 0, 174, KvType::I4));
+        // Unless other types are asked for.
+        let int8_only = Options { kv: Some(KvType::I8), ..Options::default() };
+        assert_eq!(of((3 * 1000 + 9 * 100) * int8, int8_only), (3, 1000, 100, KvType::I8));
+        let far = Options { far_kv: Some(KvType::I8), ..Options::default() };
+        assert_eq!(of(3 * 1000 * int8 + 9 * 100 * int4, far), (3, 1000, 100, KvType::I8));
     }
 
     #[test]
@@ -308,8 +348,9 @@ pub(super) mod tests {
             window in 0usize..40,
             chunk in 1usize..9,
             near in 1u64..300,
+            wide: bool,
         ) {
-            let spec = with_profile(window, chunk);
+            let spec = if wide { with_wide_heads(window, chunk) } else { with_profile(window, chunk) };
             let geometry = |bytes| {
                 let budget = Budget::Bytes(bytes);
                 Options { budget, near: Some(near), ..Options::default() }.geometry(&spec)
@@ -320,10 +361,13 @@ pub(super) mod tests {
             // At least one token of every head.
             prop_assert!(some.ring >= 1);
             let larger = geometry(bytes + more).unwrap();
-            // All heads see the horizon; else more of them see it; else the others see more.
+            // More heads see far; else the others see more, up to four near windows, from where on more
+            // bits may be worth more than more tokens.
+            let enough = states(4 * near, chunk);
             let rank = |geometry: Geometry| match geometry.far {
-                None => (if geometry.ring >= states(1000, chunk) { 12 } else { 0 }, geometry.ring),
-                Some(far) => (far.heads, geometry.ring),
+                None if geometry.ring >= states(1000, chunk) => (3, enough),
+                None => (0, geometry.ring.min(enough)),
+                Some(far) => (far.heads, geometry.ring.min(enough)),
             };
             prop_assert!(rank(some) <= rank(larger), "{some}, then {larger}");
         }

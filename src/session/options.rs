@@ -48,8 +48,10 @@ impl Options {
         self
     }
 
-    /// How keys and values are stored. By default in half precision, or in int8 where only that
-    /// fits a budget in bytes and some heads are to see far.
+    /// How keys and values are stored. By default in half precision, or in fewer bits where only
+    /// these fit a budget in bytes and some heads are to see far: in int8 if heads that
+    /// see near then see four times what the profile wants, else in four bits if the model's heads
+    /// have one of their widths.
     #[must_use]
     pub fn with_kv(mut self, kv: impl Into<Option<KvType>>) -> Options {
         self.kv = kv.into();

@@ -25,7 +25,7 @@ pub struct Heads {
 
 /// How far the KV heads of a session see. Its text is a sentence for a user:
 ///
-/// `13 of 90 heads see the last 8,192 tokens, the others the last 746; 22.9 MiB`
+/// `14 of 90 heads see the last 8,192 tokens, the others the last 2,798; 22.5 MiB in int4`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reach {
@@ -98,7 +98,14 @@ impl Display for Reach {
         if *eviction == Eviction::Thin && all > 0 {
             write!(f, ", and of those before fewer and fewer")?;
         }
-        write!(f, "; {}", size(*bytes))
+        write!(f, "; {}", size(*bytes))?;
+        match far {
+            Some(far) if near.count > 0 && far.kv != near.kv => {
+                write!(f, " in {} and {}", far.kv, near.kv)
+            }
+            Some(far) => write!(f, " in {}", far.kv),
+            None => write!(f, " in {}", near.kv),
+        }
     }
 }
 
@@ -139,11 +146,11 @@ mod tests {
     use super::*;
     use crate::session::Budget;
 
-    /// The sentence without the bytes that it ends with.
+    /// The sentence without the bytes and the type that it ends with.
     fn said(spec: &ModelSpec, options: Options) -> String {
         let geometry = options.geometry(spec).unwrap();
         let text = Reach::new(spec, &geometry).to_string();
-        let end = format!("; {}", size(geometry.state_bytes(spec)));
+        let end = format!("; {} in f16", size(geometry.state_bytes(spec)));
         text.strip_suffix(&end).expect(&end).to_owned()
     }
 
@@ -153,11 +160,14 @@ mod tests {
         spec.layers.iter_mut().for_each(|layer| layer.ssm = None);
         let options = Options { near: Some(1234), horizon: Some(1_000_000), ..Options::default() };
         let text = Reach::new(&spec, &options.geometry(&spec).unwrap()).to_string();
-        assert!(text.ends_with("; 183.8 MiB"), "{text}");
+        assert!(text.ends_with("; 183.8 MiB in f16"), "{text}");
         assert_eq!(
             said(&spec, options),
             "3 of 12 heads see the last 1,000,000 tokens, the others the last 1,234"
         );
+        let kv = Options { far_kv: Some(KvType::I8), ..options };
+        let text = Reach::new(&spec, &kv.geometry(&spec).unwrap()).to_string();
+        assert!(text.ends_with(" MiB in int8 and f16"), "{text}");
         let equal = Options { near: Some(999), horizon: Some(999), ..options };
         assert_eq!(said(&spec, equal), "all heads see the last 999 tokens");
         let ring = Options { budget: Budget::States(0), ..Options::default() };

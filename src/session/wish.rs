@@ -3,11 +3,16 @@
 //! A few KV heads of a model fetch what lies far back; the others look at what is near. So those few
 //! keep states of a long text and the others of a shorter one, in as few bytes per state as it
 //! takes. Measured with SmolLM2 (`benches/README.md`): a head that sees near needs some five hundred
-//! tokens, and a head that sees far is given up before the others get less.
+//! tokens, and a head that sees far is given up before the others get less. Four bits cost half a
+//! percent of perplexity, which is less than what a window of a few of these lengths costs, and more
+//! than what a longer one does.
 
 use crate::engine::{Far, Geometry, KvType};
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
+
+/// With a near window of this many times [`Wish::near`], bits are worth more than more tokens.
+const ENOUGH: u64 = 4;
 
 /// What a session by head should be like.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +20,8 @@ pub(super) struct Wish {
     /// Like the session, except for the rings.
     pub like: Geometry,
     /// The types of keys and values of heads that see near and of those that see far, to be tried in
-    /// this order; at least one.
-    pub kv: [(KvType, KvType); 2],
+    /// this order, each with fewer bytes than the one before or equal to it.
+    pub kv: [(KvType, KvType); 3],
     /// How many heads see far, at most; exactly as many if `exactly`.
     pub far: usize,
     pub exactly: bool,
@@ -42,39 +47,52 @@ impl Wish {
         Geometry { ring, kv: kv.0, far, ..self.like }
     }
 
+    /// The types that take the fewest bytes.
+    pub fn shortest(&self) -> (KvType, KvType) {
+        let [.., last] = self.kv;
+        last
+    }
+
     /// The geometry without regard to bytes.
     pub fn unbounded(&self, spec: &ModelSpec) -> Geometry {
         let near = states(self.near.min(self.horizon), self.like.chunk);
         self.geometry(spec, self.kv[0], self.far, near)
     }
 
-    /// The geometry that `bytes` allow. All heads see the horizon where that fits, in the first of
-    /// the types if it does; else as many heads see far as leave the others [`Wish::near`] tokens,
-    /// and what is left over makes the others see further. None if no head can see far.
+    /// The geometry that `bytes` allow. All heads see the horizon where that fits in the first or the
+    /// second of the types; else as many heads see far as leave the others [`Wish::near`] tokens, and
+    /// what is left over makes the others see further. That is in the second of the types if the
+    /// others then see [`ENOUGH`] times that, else in the last. None if no head can see far.
     ///
     /// # Errors
     /// [`Error::Budget`] if that many heads that see far were demanded and don't fit.
     pub fn within(&self, spec: &ModelSpec, bytes: u64) -> Result<Option<Geometry>> {
         let chunk = self.like.chunk;
         let most = states(self.horizon, chunk);
-        for kv in self.kv {
+        let [half, int8, _] = self.kv;
+        for kv in [half, int8] {
             let all = self.geometry(spec, kv, self.far, most);
             if all.state_bytes(spec) <= bytes {
                 return Ok(Some(all));
             }
         }
-        let kv = self.kv[1];
-        let least = if self.exactly { 1 } else { states(self.near.min(self.horizon), chunk) };
-        let fewest = if self.exactly { self.far } else { 1 };
-        for far in (fewest..=self.far).rev() {
+        let partly = |kv, far, least| {
             let smallest = self.geometry(spec, kv, far, least);
-            let Some(spare) = bytes.checked_sub(smallest.state_bytes(spec)) else { continue };
+            let spare = bytes.checked_sub(smallest.state_bytes(spec))?;
             let more = spare.checked_div(smallest.bytes_of_a_state(spec)).unwrap_or(0);
             let ring = least.saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
-            return Ok(Some(self.geometry(spec, kv, far, ring.min(most))));
+            Some(self.geometry(spec, kv, far, ring.min(most)))
+        };
+        let enough = states(self.near.saturating_mul(ENOUGH).min(self.horizon), chunk);
+        if let found @ Some(_) = partly(int8, self.far, enough) {
+            return Ok(found);
         }
-        if !self.exactly {
-            return Ok(None);
+        let kv = self.shortest();
+        let least = if self.exactly { 1 } else { states(self.near.min(self.horizon), chunk) };
+        let fewest = if self.exactly { self.far } else { 1 };
+        let found = (fewest..=self.far).rev().find_map(|far| partly(kv, far, least));
+        if found.is_some() || !self.exactly {
+            return Ok(found);
         }
         let needed = self.geometry(spec, kv, self.far, least).state_bytes(spec);
         Err(Error::Budget {

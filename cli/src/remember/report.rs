@@ -2,7 +2,7 @@
 
 use super::measure::{Asked, DEPTHS, Measured};
 use super::policy::{Kind, Policy};
-use crate::common::{printable, size};
+use crate::common::printable;
 use crate::facts::{self, needle::Outcome};
 use serde::Serialize;
 
@@ -95,12 +95,11 @@ impl Row {
 impl std::fmt::Display for Row {
     /// A row of the table.
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let sees = self.sees.rsplit_once("; ").map_or(&*self.sees, |(sees, _)| sees);
+        let (sees, state) = self.sees.rsplit_once("; ").unwrap_or((&*self.sees, ""));
         write!(
             f,
-            "| {} | {sees} | {} | {:.2} | {:.3} | {:.2} | {} | {:.1} |",
+            "| {} | {sees} | {state} | {:.2} | {:.3} | {:.2} | {} | {:.1} |",
             self.name,
-            size(self.state_bytes),
             self.late_perplexity,
             self.late_ratio,
             self.early_perplexity,

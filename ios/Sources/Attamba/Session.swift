@@ -227,8 +227,8 @@ public actor Session {
         try Memory { try check(attamba_session_get_memory(handle.pointer, $0)) }
     }
 
-    /// What the session remembers, in a sentence for people: `13 of 90 heads see the last 8,192 tokens,
-    /// the others the last 746; 22.9 MiB`.
+    /// What the session remembers, in a sentence for people: `14 of 90 heads see the last 8,192 tokens,
+    /// the others the last 2,798; 22.5 MiB in int4`.
     public func reach() throws -> String {
         try text { try check(attamba_session_reach(handle.pointer, $0, $1, $2)) }
     }

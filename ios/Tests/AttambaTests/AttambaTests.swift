@@ -222,7 +222,7 @@ final class AttambaTests: XCTestCase {
         let session = try model.session(options)
         let before = try session.memory()
         let reach = try await session.reach()
-        let sentence = "^all heads see the last [0-9,]+ tokens; [0-9.]+ [KM]iB$"
+        let sentence = "^all heads see the last [0-9,]+ tokens; [0-9.]+ [KM]iB in f16$"
         XCTAssertNotNil(reach.range(of: sentence, options: .regularExpression), reach)
         let path = try XCTUnwrap(ProcessInfo.processInfo.environment["ATTAMBA_MODEL"])
         XCTAssertEqual(try Model.estimate(path: path, options: options).state, before.state)

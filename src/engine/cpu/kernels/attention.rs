@@ -132,7 +132,7 @@ impl Rowed for Nibbles {
         let none = std::ptr::null();
         let mut plain = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
         unsafe {
-            let values = keys.add(TILE * WIDEST);
+            let values = keys.add(TILE * width);
             let mut rows = [std::ptr::null(); TILE];
             rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.k.cast());
             unpack::<S>(&rows[..tile.len()], width, keys);

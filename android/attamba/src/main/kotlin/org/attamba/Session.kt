@@ -166,8 +166,8 @@ public class Session internal constructor(number: Long) : AutoCloseable {
         get() = Memory(Native.sessionMemory(handle.get()))
 
     /**
-     * What the session remembers, in a sentence for people: `13 of 90 heads see the last 8,192 tokens,
-     * the others the last 746; 22.9 MiB`.
+     * What the session remembers, in a sentence for people: `14 of 90 heads see the last 8,192 tokens,
+     * the others the last 2,798; 22.5 MiB in int4`.
      */
     public val reach: String
         get() = Native.sessionReach(handle.get()).utf8()
