@@ -130,7 +130,7 @@ class Library:
         row = pick.choice(kinds if "child" in kinds[0]["tags"] else free or kinds)
         tags = row["tags"].split()
         he = pick.choice(["he", "she"]) if row["he"] == "any" else row["he"]
-        if {"folk", "grown", "tale"} & set(tags):
+        if {"folk", "grown", "tale"} & set(tags) and "ghost" not in tags:
             names = "girls" if he == "she" else "boys"
         else:
             names = f"{he}_{'things' if {'machine', 'thing'} & set(tags) else 'animals'}"
