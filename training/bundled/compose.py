@@ -2,9 +2,9 @@
 
     python training/bundled/compose.py --count 100000 --out chat.jsonl [--taught taught.jsonl]
 
-Each has one to six requests or remarks of the user, with their answers. Conversation n depends on the seed and n alone.
-`--taught` adds the answers of a teacher (prompts.py) that pass the filter of taught.py. What is printed at the end says how
-varied the text is.
+Each has one to six requests or remarks of the user, with their answers. Conversation n depends on the seed and n
+alone. `--taught` adds the answers of a teacher (prompts.py) that pass the filter of taught.py. What is printed at the
+end says how varied the text is.
 """
 
 import argparse
@@ -14,21 +14,39 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from grammar import tidy
+import taught
+from grammar import vowel
 from stories import Library, Story
 from talk import Talk
+from taught import words
 
 STORIES = 0.66  # of the conversations begin with a story, perhaps after a greeting
-GREETED = 0.25
+GREETED, ACCEPTED = 0.25, 0.5  # of the conversations begin with a greeting; of the stories offered are taken
 SLOPPY, MISSPELT = 0.3, 0.06
+STRANGE = 0.03  # of the requests are for a story that there is not
 OTHERS = {"hello": 0.2, "me": 0.22, "feelings": 0.13, "unknown": 0.22, "animals": 0.11, "facts": 0.12}
-# How a request speaks: of any story, of the hero, of what happens, of a topic, with a thing or a friend, for a short one.
-REQUESTS = {"any": 0.16, "hero": 0.4, "happens": 0.18, "about": 0.13, "with": 0.05, "short": 0.08}
-AFTER = {"praise": 0.3, "question": 0.24, "another": 0.24, "then": 0.05, "change": 0.07, "shorter": 0.05, "truth": 0.03, "dislike": 0.02}
+# How a request speaks: of any story, of the hero, of what happens, of a topic, of a thing in it.
+REQUESTS = {"any": 0.16, "hero": 0.44, "happens": 0.2, "about": 0.15, "with": 0.05}
+THINGS = ("thing", "food", "treasure", "fruit")
+SHORT = 0.08  # of the stories are very short
+AFTER = {
+    "praise": 0.3,
+    "question": 0.24,
+    "another": 0.24,
+    "change": 0.07,
+    "shorter": 0.05,
+    "and_then": 0.05,
+    "feedback": 0.03,
+    "dislike": 0.02,
+}
+
+
+def has(story: Story, word: str) -> bool:
+    return word in story.text
 
 
 def article(noun: str) -> str:
-    return tidy(f"a {noun}").lower()[:2].strip() + f" {noun}"
+    return f"{'an' if vowel(noun) else 'a'} {noun}"
 
 
 class Composer:
@@ -37,7 +55,7 @@ class Composer:
         self.library, self.talk = Library(), Talk()
         self.long = [plot for plot in self.library.plots if not plot.short]
         self.short = [plot for plot in self.library.plots if plot.short]
-        self.told: set[str] = set()
+        self.kinds = {plot.title: {row["kind"] for row in self.library.heroes(plot)} for plot in self.library.plots}
 
     def say(self, name: str, story: Story | None, pick: random.Random, **slots) -> str:
         known = {"hero": {}, **(story.slots if story else {}), **slots}
@@ -46,103 +64,116 @@ class Composer:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def who(self, story: Story, pick: random.Random) -> str:
-        hero = story.hero
-        kind = hero["kind"]
-        named = f"{kind} {pick.choice(['named', 'called', 'named', 'with the name'])} {hero['']}"
-        told_mood = story.has(f"{hero['mood']} {kind}") or story.has(f"was {hero['mood']}.")
-        forms = [kind] * 5 + [named] * 3 + ([f"{hero['mood']} {kind}"] * 2 + [f"{hero['mood']} {named}"] if told_mood else [])
-        friend = story.slots.get("friend")
+        """The hero, in a way that the story bears out."""
+        hero, friend = story.hero, story.slots.get("friend")
+        kind, name = hero["kind"], hero[""]
+        child = "child" in hero["tags"]
+        if isinstance(friend, dict) and pick.random() < 0.15:
+            if child and "child" in friend["tags"]:
+                both = f"two {hero['kinds']}" if kind == friend["kind"] else f"a {kind} and a {friend['kind']}"
+                return pick.choice([both, f"{name} and {friend['']}"])
+            if has(story, f" {friend['kind']}"):
+                return f"{article(kind)} and {article(friend['kind'])}"
+        named = f"{kind} {pick.choice(['named', 'called', 'named', 'with the name'])} {name}"
+        forms = [kind] * 5 + [named] * 3
+        if has(story, f"{hero['mood']} {kind}") or has(story, f"was {hero['mood']}."):
+            forms += [f"{hero['mood']} {kind}"] * 2 + [f"{hero['mood']} {named}"]
         chosen = article(pick.choice(forms))
-        if isinstance(friend, dict) and story.has(f" {friend['kind']}") and pick.random() < 0.15:
-            return f"{article(kind)} and {article(friend['kind'])}" if friend["kind"] != kind else f"two {hero['kinds']}"
-        return f"{hero['']} the {kind}" if pick.random() < 0.07 else chosen
+        return pick.choice([name, f"{name} the {kind}"]) if pick.random() < 0.1 else chosen
 
     def request(self, story: Story, pick: random.Random) -> str:
         plot, slots = story.plot, story.slots
-        kinds = {key: weight for key, weight in REQUESTS.items() if key not in ("short",) and (key != "happens" or plot.happens)}
-        things = [
-            value
-            for name, value in slots.items()
-            if name in ("thing", "food", "toy", "treasure", "fruit") and isinstance(value, str) and story.has(value)
-        ]
-        if not things:
-            kinds.pop("with")
+        if plot.short and pick.random() < 0.5:
+            return self.say("ask_short", story, pick, about=self.who(story, pick))
+        things = [thing for name in THINGS if isinstance(thing := slots.get(name), str) and has(story, f" {thing}")]
+        kinds = REQUESTS if things else {kind: weight for kind, weight in REQUESTS.items() if kind != "with"}
         kind = pick.choices(list(kinds), list(kinds.values()))[0]
-        if plot.short:
-            if pick.random() < 0.5:
-                return self.say("ask_short", story, pick, about=self.who(story, pick))
-            kind = "hero"
         if kind == "any":
             return self.say("ask_any", story, pick)
         if kind == "hero" and pick.random() < 0.2:
             return self.say("ask_kind", story, pick)
-        about = {
-            "hero": lambda: self.who(story, pick),
-            "happens": lambda: f"{self.who(story, pick)} {self.library.grammar.expand_plain(pick.choice(plot.happens), slots, pick)}",
-            "about": lambda: self.topic(story, pick),
-            "with": lambda: f"{self.who(story, pick)} and {article(pick.choice(things))}",
-        }[kind]()
-        return self.say("ask_with" if kind == "with" and pick.random() < 0.5 else "ask_about", story, pick, about=about)
+        if kind == "about":
+            about = self.written(pick.choice(plot.about), story, pick)
+            if about.startswith(("a ", "an ")) and story.hero["kind"] not in about and pick.random() < 0.3:
+                about = f"{article(story.hero['kind'])} and {about}"
+        else:
+            about = self.who(story, pick)
+        if kind == "happens":
+            about += f" {self.written(pick.choice(plot.happens), story, pick)}"
+        if kind == "with":
+            about += f" and {article(pick.choice(things))}"
+            return self.say(pick.choice(["ask_with", "ask_about"]), story, pick, about=about)
+        return self.say("ask_about", story, pick, about=about)
 
-    def topic(self, story: Story, pick: random.Random) -> str:
-        topic = self.library.grammar.expand_plain(pick.choice(story.plot.about), story.slots, pick)
-        return f"{article(story.hero['kind'])} and {topic}" if pick.random() < 0.25 and story.hero["kind"] not in topic else topic
+    def written(self, parts: list, story: Story, pick: random.Random) -> str:
+        return self.library.grammar.expand_plain(parts, story.slots, pick)
+
+    def unknown(self, story: Story, pick: random.Random) -> list[str]:
+        """A request for a story that there is not, and another one instead."""
+        about = article(self.talk.grammar.expand_plain(self.talk.grammar.lists["strange"], {}, pick))
+        other = article(story.hero["kind"])
+        preface = self.say("no_such_story", story, pick, about=about, other=other)
+        return [self.say("ask_about", story, pick, about=about), f"{preface}\n\n{story.text}"]
 
     # -- conversations ------------------------------------------------------------------------------------------------
 
-    def story(self, pick: random.Random, short: bool = False) -> Story:
-        plots = self.short if self.short and (short or pick.random() < REQUESTS["short"]) else self.long
-        return self.library.tell(pick.choice(plots), str(pick.random()))
+    def story(self, pick: random.Random, kind: str | None = None, short: bool = False) -> Story:
+        plots = self.short if short or pick.random() < SHORT else self.long
+        if kind:
+            plots = [plot for plot in self.long if kind in self.kinds[plot.title]]
+        return self.library.tell(pick.choice(plots), str(pick.random()), kind)
 
-    def after(self, story: Story, pick: random.Random) -> tuple[list, Story | None]:
+    def told(self, pick: random.Random) -> tuple[list[str], Story]:
+        story = self.story(pick)
+        if pick.random() < STRANGE:
+            return self.unknown(story, pick), story
+        return [self.request(story, pick), story.text], story
+
+    def after(self, story: Story, pick: random.Random) -> tuple[list[str], Story | None]:
         """What is said after a story; and the story that was told in it, if there was one."""
         kind = pick.choices(list(AFTER), list(AFTER.values()))[0]
-        answer = None
-        if kind == "praise":
-            turns = [self.say("praise", story, pick), self.say("praise_answer", story, pick)]
-            if turns[1].endswith("?") and pick.random() < 0.75:
-                if pick.random() < 0.6:
-                    answer = self.story(pick)
-                    turns += [self.say("yes", story, pick), answer.text]
-                else:
-                    turns += [self.say("no", story, pick), self.say("no_answer", story, pick)]
-        elif kind == "question":
-            turns = list(self.asked(story, pick))
-        elif kind == "another":
-            answer = self.story(pick)
+        if kind == "question":
+            return list(self.asked(story, pick)), None
+        if kind == "another":
             if pick.random() < 0.5:
-                turns = [self.say("ask_another", story, pick), answer.text]
-            else:
-                turns = [self.request(answer, pick), answer.text]
-        elif kind == "shorter" and self.short:
-            answer = self.story(pick, short=True)
-            turns = [self.say("ask_shorter", story, pick), answer.text]
-        elif kind == "change":
-            others = [row["kind"] for row in self.library.heroes(story.plot) if row["kind"] != story.hero["kind"]]
+                return self.told(pick)
+            told = self.story(pick)
+            return [self.say("ask_another", story, pick), told.text], told
+        if kind == "shorter":
+            told = self.story(pick, short=True)
+            return [self.say("ask_shorter", story, pick), told.text], told
+        if kind == "change":
+            others = sorted(self.kinds[story.plot.title] - {story.hero["kind"]})
             if not others:
                 return self.after(story, pick)
-            answer = self.library.tell(story.plot, story.seed, pick.choice(others))
-            turns = [self.say("ask_change", answer, pick), answer.text]
-        elif kind == "truth":
-            turns = [self.say("feedback", story, pick), self.say("feedback_answer", story, pick)]
-        elif kind == "dislike":
-            turns = [self.say("dislike", story, pick), self.say("dislike_answer", story, pick)]
-        else:
-            turns = [self.say("and_then", story, pick), self.say("and_then_answer", story, pick)]
-        return turns, answer
+            told = self.library.tell(story.plot, story.seed, pick.choice(others))
+            return [self.say("ask_change", told, pick), told.text], told
+        turns = [self.say(kind, story, pick), self.say(f"{kind}_answer", story, pick)]
+        if kind == "praise" and turns[1].endswith("?") and pick.random() < 0.75:
+            if pick.random() < 0.4:
+                return [*turns, self.say("no", story, pick), self.say("no_answer", story, pick)], None
+            told = self.story(pick)
+            return [*turns, self.say("yes", story, pick), told.text], told
+        return turns, None
 
-    def asked(self, story: Story, pick: random.Random):
+    def asked(self, story: Story, pick: random.Random) -> tuple[str, str]:
+        """A question about the story with its answer."""
         friend = story.slots.get("friend")
         general = ["hero_name", "hero_name", "hero_kind"]
-        if isinstance(friend, dict) and story.has(friend[""]) and story.has(friend["kind"]):
+        if isinstance(friend, dict) and has(story, friend[""]) and has(story, friend["kind"]):
             general.append("friend_kind")
-        questions = [q for q in self.library.question(story, pick)]
+        questions = list(self.library.question(story, pick))
         if questions and pick.random() < 0.65:
-            yield from pick.choice(questions)
-        else:
-            name = pick.choice(general)
-            yield self.say(name, story, pick)
-            yield self.say(f"{name}_answer", story, pick)
+            return pick.choice(questions)
+        name = pick.choice(general)
+        return self.say(name, story, pick), self.say(f"{name}_answer", story, pick)
+
+    def offered(self, text: str) -> str | None:
+        """The kind of hero that `text` offers a story about; "" if it offers any story."""
+        offer = re.search(r"(?:story|you one|hear one)( about (?:an? )?([a-z]+))?\?$", text)
+        if not offer:
+            return None
+        return "" if not offer[1] else offer[2] if any(offer[2] in kinds for kinds in self.kinds.values()) else None
 
     def turns(self, number: int) -> list[list[str]]:
         pick = random.Random(f"{self.seed} {number}")
@@ -150,21 +181,23 @@ class Composer:
         rounds = pick.choices([1, 2, 3, 4, 5], [40, 25, 18, 11, 6])[0]
         if pick.random() < GREETED:
             turns += self.talk.draw("hello" if pick.random() < 0.7 else "me", pick)[:2]
-        story = None
-        telling = pick.random() < STORIES
-        while rounds > 0:
-            rounds -= 1
+        story, telling = None, pick.random() < STORIES
+        for _ in range(rounds):
+            texts, told = [], None
+            kind = self.offered(turns[-1][1]) if turns and not story else None
             if story:
-                texts, next_story = self.after(story, pick)
-                turns += [[role, text] for role, text in zip(["user", "assistant"] * 3, texts, strict=False)]
-                story = next_story or (story if pick.random() < 0.6 else None)
-                if texts[-1].startswith(("Goodbye", "See you", "Until")):
-                    break
+                texts, told = self.after(story, pick)
+                story = told or (story if pick.random() < 0.6 else None)
+            elif kind is not None and pick.random() < ACCEPTED:
+                story = self.story(pick, kind or None)
+                texts = [self.say("yes", story, pick), story.text]
             elif telling or pick.random() < 0.25:
-                story, telling = self.story(pick), pick.random() < 0.5
-                turns += [["user", self.request(story, pick)], ["assistant", story.text]]
+                (texts, story), telling = self.told(pick), pick.random() < 0.5
             else:
-                turns += self.talk.draw(pick.choices(list(OTHERS), list(OTHERS.values()))[0], pick)
+                texts = [text for _, text in self.talk.draw(pick.choices(list(OTHERS), list(OTHERS.values()))[0], pick)]
+            turns += [[role, text] for role, text in zip(["user", "assistant"] * 3, texts, strict=False)]
+            if turns[-1][1].startswith(("Goodbye", "See you", "Until")):
+                break
         return self.typed(turns[:12], pick)
 
     def typed(self, turns: list, pick: random.Random) -> list[list[str]]:
@@ -191,25 +224,24 @@ def mistake(text: str, pick: random.Random) -> str:
 
 
 def figures(rows: list[dict], often: int) -> str:
-    """Counts of all that was composed; `often` is how many times a sequence of 8 words may occur until it is frequent."""
-    words, spoken, stories, sequences = Counter(), Counter(), set(), Counter()
+    """Counts of all that was composed; a sequence of 8 words that occurs more than `often` times is frequent."""
+    known, spoken, sequences, stories = set(), Counter(), Counter(), []
     for row in rows:
         for role, text in row["turns"]:
-            tokens = re.findall(r"[a-z']+", text.lower())
-            spoken[role] += len(tokens)
-            words.update(tokens)
+            found = words(text)
+            spoken[role] += len(found)
+            known.update(found)
             if role == "assistant":
-                if len(tokens) > 60:
-                    stories.add(text)
-                sequences.update(tuple(tokens[at : at + 8]) for at in range(len(tokens) - 7))
-    total = sequences.total()
-    frequent = sum(count for count in sequences.values() if count > often)
+                sequences.update(map(hash, taught.sequences(found, 8)))  # a number takes less memory than words
+                if len(found) > 60:
+                    stories.append(hash(text))
+    frequent = sum(count for count in sequences.values() if count > often) / max(1, sequences.total())
     return "\n".join(
         [
             f"{len(rows)} conversations, {sum(len(row['turns']) for row in rows)} turns",
-            f"{spoken['assistant']} words in answers, {spoken['user']} in requests, {len(words)} different",
-            f"{sum(1 for row in rows for role, text in row['turns'] if len(text) > 300)} stories, {len(stories)} different",
-            f"{100 * frequent / max(1, total):.1f} % of the sequences of 8 words occur more than {often} times; {len(sequences)} different",
+            f"{spoken['assistant']} words in answers, {spoken['user']} of the user, {len(known)} different",
+            f"{len(stories)} stories, {len(set(stories))} different",
+            f"{len(sequences)} different sequences of 8 words; {100 * frequent:.1f} % occur more than {often} times",
         ]
     )
 
@@ -219,15 +251,23 @@ def main():
     parser.add_argument("--count", type=int, required=True, help="conversations")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--taught", type=Path, help="answers of a teacher, JSON lines")
     parser.add_argument("--often", type=int, default=100, help="a sequence of words is frequent beyond this")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     composer = Composer(chosen.seed)
     rows = [{"turns": composer.turns(number)} for number in range(chosen.first, chosen.first + chosen.count)]
+    print(figures(rows, chosen.often))
+    if chosen.taught:
+        plain, dropped = {word for row in rows for _, text in row["turns"] for word in words(text)}, Counter()
+        kept = list(taught.good(taught.read(chosen.taught), plain, dropped))
+        rows += [{"turns": composer.typed(turns, random.Random(str(turns)))} for turns in kept]
+        faults = ", ".join(f"{count} {fault}" for fault, count in dropped.most_common())
+        print(f"{len(kept)} of the teacher's answers are kept; left out: {faults}")
+    random.Random(chosen.seed).shuffle(rows)
     with chosen.out.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    print(figures(rows, chosen.often))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,9 @@ def value(slot: Slot, slots: Mapping) -> str:
     found = slots.get(name)
     found = found.get(attribute) if isinstance(found, Mapping) else None if attribute else found
     if found is None:
-        raise GrammarError(f"{slot.where}: there is no slot ${slot.name}{'.' if slot.attribute else ''}{slot.attribute or ''}")
+        raise GrammarError(
+            f"{slot.where}: there is no slot ${slot.name}{slot.attribute and '.' + slot.attribute or ''}"
+        )
     return found[:1].upper() + found[1:] if slot.name[0].isupper() else found
 
 
@@ -125,8 +127,8 @@ def tidy(text: str) -> str:
 
 
 def vowel(word: str) -> bool:
-    word = word.lower()
-    return word.startswith(("hour", "honest")) or (word[0] in "aeiou" and not word.startswith(("one", "once", "uni", "use")))
+    like_a_consonant = word.lower().startswith(("one", "once", "uni", "use"))
+    return word.lower().startswith(("hour", "honest")) or (word[0] in "aeiouAEIOU" and not like_a_consonant)
 
 
 def entries(path: Path) -> Iterator[tuple[str, dict[str, list[tuple[str, int]]]]]:

@@ -1,22 +1,26 @@
-"""Stories for small children from the plots in plots/*.txt, and the facts about each that a listener may ask for.
+"""Stories for small children from the plots in plots/*.txt, and what a listener may ask about each.
 
-The head of a plot says who may be its hero (`who`, tags of plots/kinds.txt), which requests it answers (`happens`: a story
-about somebody who ...; `about`: its topics), and questions about it (`q: question? = answer`). Everything else in the head
-is a slot of the text: a text that is expanded once, or a character, as in `friend: @land`.
+The head of a plot says who may be its hero (`who`, kinds and tags of plots/kinds.txt), which requests it answers
+(`happens`: a story about somebody who ...; `about`: its topics), and questions about it (`q: question? = answer`).
+Everything else in the head is a slot: a text that is expanded once, or a character, as in `friend: @land`.
 """
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from grammar import Grammar, GrammarError, entries, parse
 
 PLOTS = Path(__file__).parent / "plots"
+SHARED = ("words.txt", "kinds.txt")
 NOT_SLOTS = {"", "who", "happens", "about", "q", "short"}
+HEAD = {"mood": parse("<good_mood>")}  # what every hero has, unless the plot says otherwise
 PRONOUNS = {"he": ("he", "him", "his", "himself"), "she": ("she", "her", "her", "herself")}
-ALIASES = {"anyone": ("folk", "land", "fantasy"), "land": ("land",)}
+ANYONE = ("folk", "land", "fantasy", "flyer")
+AT_HOME = ("child", "sea", "bug", "bird", "land", "fantasy", "thing")  # whom `@same` draws from: the hero's first tag
+WITH_PEOPLES_NAMES = {"folk", "grown", "tale"}
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -44,134 +48,136 @@ class Plot:
     file: str
     fields: Mapping[str, list[tuple[str, int]]]
 
-    def parsed(self, key: str) -> list[list]:
+    def _parsed(self, key: str) -> list[list]:
         return [parse(text, self.file, line) for text, line in self.fields.get(key, [])]
 
     @cached_property
     def body(self) -> list:
-        return self.parsed("")[0]
+        return self._parsed("")[0]
 
     @cached_property
     def happens(self) -> list[list]:
-        return self.parsed("happens")
+        return self._parsed("happens")
 
     @cached_property
     def about(self) -> list[list]:
-        return self.parsed("about")
+        return self._parsed("about")
 
     @cached_property
     def questions(self) -> list[tuple[list, list]]:
-        asked = [(text.split(" = ", 1), line) for text, line in self.fields.get("q", [])]
-        return [(parse(q, self.file, line), parse(a, self.file, line)) for (q, a), line in asked]
+        pairs = [(text.split(" = ", 1), line) for text, line in self.fields.get("q", [])]
+        return [(parse(asked, self.file, line), parse(answer, self.file, line)) for (asked, answer), line in pairs]
 
     @cached_property
-    def slots(self) -> list[tuple[str, list | str]]:
-        """In the order of the head, since one may use another; a character is given as its tags."""
-        given = [(name, text, line) for name, texts in self.fields.items() for text, line in texts]
-        given = [each for each in given if each[0] not in NOT_SLOTS]
-        return [
-            (name, [text] if text[0] == "@" else parse(text, self.file, line))
-            for name, text, line in sorted(given, key=lambda each: each[2])
-        ]
+    def slots(self) -> dict[str, list]:
+        """In the order of the head, since one may use those before it."""
+        return {name: self._parsed(name)[0] for name in self.fields if name not in NOT_SLOTS}
+
+    @property
+    def who(self) -> str:
+        return " ".join(text for text, _ in self.fields["who"])
 
     @property
     def short(self) -> bool:
         return "short" in self.fields
 
 
-@dataclass
+@dataclass(frozen=True)
 class Story:
     plot: Plot
     seed: str
-    hero: dict
-    slots: dict
+    slots: Mapping
     text: str
 
-    def has(self, word: str) -> bool:
-        return word in self.text
+    @property
+    def hero(self) -> Mapping:
+        return self.slots["hero"]
 
 
-@dataclass
 class Library:
     """All plots and all that they share."""
 
-    folder: Path = PLOTS
-    grammar: Grammar = field(init=False)
-
-    def __post_init__(self):
-        self.grammar = Grammar(lists(self.folder / "words.txt"))
-        self.kinds = table(self.folder / "kinds.txt")
+    def __init__(self, folder: Path = PLOTS):
+        self.grammar = Grammar(lists(folder / "words.txt"))
+        self.kinds = table(folder / "kinds.txt")
         self.plots = [
             Plot(title, path.name, fields)
-            for path in sorted(self.folder.glob("*.txt"))
-            if path.name not in ("words.txt", "kinds.txt")
+            for path in sorted(folder.glob("*.txt"))
+            if path.name not in SHARED
             for title, fields in entries(path)
         ]
+        self._known: dict[str, list[dict]] = {}
 
     def of(self, wanted: str) -> list[dict]:
-        """The kinds that a list of tags and names admits: `pet farm -cow bear`."""
-        words = [tag for word in wanted.split() for tag in ALIASES.get(word, (word,))]
-        barred = {word[1:] for word in words if word[0] == "-"}
-        known = {tag for row in self.kinds for tag in (row["kind"], *row["tags"].split())}
-        if unknown := {word.lstrip("-") for word in words} - known:
-            raise GrammarError(f"no such kind or tag: {', '.join(sorted(unknown))}")
-        return [
-            row
-            for row in self.kinds
-            if {row["kind"], *row["tags"].split()} & set(words) and not {row["kind"], *row["tags"].split()} & barred
-        ]
+        """The kinds that a list of kinds and tags admits: `anyone -owl` or `pet farm bear`."""
+        if wanted not in self._known:
+            words = [tag for word in wanted.split() for tag in (ANYONE if word == "anyone" else [word])]
+            barred, admitted = (
+                {word[1:] for word in words if word[0] == "-"},
+                {word for word in words if word[0] != "-"},
+            )
+            marks = [{row["kind"], *row["tags"].split()} for row in self.kinds]
+            if unknown := (barred | admitted) - set().union(*marks):
+                raise GrammarError(f"no such kind or tag: {', '.join(sorted(unknown))}")
+            self._known[wanted] = [
+                row for row, mark in zip(self.kinds, marks, strict=True) if mark & admitted and not mark & barred
+            ]
+        return self._known[wanted]
 
     def heroes(self, plot: Plot) -> list[dict]:
-        return self.of(" ".join(text for text, _ in plot.fields["who"]))
-
-    def character(self, kinds: list[dict], pick: random.Random, taken: list[dict]) -> dict:
-        """One of `kinds`; unlike those that are taken, unless it is a child, whose kind two may share."""
-        free = [row for row in kinds if row["kind"] not in {each["kind"] for each in taken}]
-        row = pick.choice(kinds if "child" in kinds[0]["tags"] else free or kinds)
-        tags = row["tags"].split()
-        he = pick.choice(["he", "she"]) if row["he"] == "any" else row["he"]
-        if {"folk", "grown", "tale"} & set(tags) and "ghost" not in tags:
-            names = "girls" if he == "she" else "boys"
-        else:
-            names = f"{he}_{'things' if {'machine', 'thing'} & set(tags) else 'animals'}"
-        while "elder" not in tags:
-            name = self.grammar.expand(self.grammar.lists[names], {}, pick)
-            if name not in {each[""] for each in taken}:
-                break
-        else:
-            name = row["kind"].capitalize()
-        pronouns = zip(("he", "him", "his", "himself"), PRONOUNS[he], strict=True)
-        return {"": name, "name": name, "kind": row["kind"], "kinds": row["kinds"], "tags": row["tags"], **dict(pronouns)}
+        return self.of(plot.who)
 
     def tell(self, plot: Plot, seed: str, kind: str | None = None) -> Story:
-        """The story of `plot` that belongs to `seed`; with `kind`, another hero in the same story."""
-        given, seed = seed, f"{plot.title} {seed}"
-        cast, body = random.Random(f"{seed} cast"), random.Random(f"{seed} text")
-        kinds = [row for row in self.heroes(plot) if kind in (None, row["kind"])]
-        row = cast.choice(kinds)
-        hero = self.character([row], random.Random(f"{seed} hero"), [])
-        taken, slots = [hero], {"hero": hero}
-        settings = {"mood": "<good_mood>", "home": f"<home_{row['home']}>"}
-        for name, parts in [*((name, parse(text)) for name, text in settings.items()), *plot.slots]:
-            choose = random.Random(f"{seed} {name}")
-            text = parts[0] if isinstance(parts[0], str) and parts[0][0] == "@" else self.grammar.expand_plain(parts, slots, choose)
+        """The story of `plot` that belongs to `seed`; with `kind`, the same of another hero."""
+
+        def chance(what: str) -> random.Random:
+            return random.Random(f"{plot.title} {seed} {what}")
+
+        row = chance("kind").choice([row for row in self.heroes(plot) if kind in (None, row["kind"])])
+        hero = self._character(row, chance("hero"), [])
+        slots = {"hero": hero}
+        home = {"home": parse(f"<home_{row['home']}>")}
+        for name, parts in {**HEAD, **home, **plot.slots}.items():
+            text = self.grammar.expand_plain(parts, slots, chance(name))
             if text[0] == "@":
-                wanted = self.same(row) if text == "@same" else text.replace("@", "")
-                made = self.character(self.of(wanted), choose, taken)
-                taken.append(made)
-                slots[name] = made
-            elif name in settings:
+                slots[name] = self._other(text, list(slots.values()), chance(name))
+            elif name in HEAD or name in home:
                 hero[name] = text
             else:
                 slots[name] = text
-        return Story(plot, given, hero, slots, self.grammar.expand(plot.body, slots, body))
+        return Story(plot, seed, slots, self.grammar.expand(plot.body, slots, chance("text")))
 
-    def same(self, row: dict) -> str:
-        """Who is at home where the hero is."""
-        tags = row["tags"].split()
-        return next((tag for tag in ("folk", "sea", "bug", "bird", "land", "fantasy", "thing") if tag in tags), tags[0]).replace(
-            "folk", "child"
-        )
+    def _character(self, row: dict, pick: random.Random, names: list[str]) -> dict:
+        """Somebody of the kind `row`, with none of `names`."""
+        tags = set(row["tags"].split())
+        he = pick.choice(["he", "she"]) if row["he"] == "any" else row["he"]
+        if "elder" in tags:
+            name = row["kind"].capitalize()
+        else:
+            sort = "boys girls" if tags & WITH_PEOPLES_NAMES else "he_things she_things" if "thing" in tags else ""
+            named = self.grammar.lists[(sort or "he_animals she_animals").split()[he == "she"]]
+            name = self.grammar.expand(named, {}, pick)
+            while name in names:
+                name = self.grammar.expand(named, {}, pick)
+        pronouns = dict(zip(PRONOUNS["he"], PRONOUNS[he], strict=True))
+        return {"": name, "kind": row["kind"], "kinds": row["kinds"], "tags": row["tags"], **pronouns}
+
+    def _other(self, wanted: str, slots: list, pick: random.Random) -> dict:
+        """Another character: of another kind than those that are there, except for children."""
+        there = [slot for slot in slots if isinstance(slot, Mapping)]
+        hero = there[0]
+        if wanted == "@same":
+            tags = hero["tags"].split()
+            wanted = next((tag for tag in AT_HOME if tag in tags or (tag == "child" and "folk" in tags)), tags[0])
+        rows = self.of(wanted.replace("@", ""))
+        others = [row for row in rows if row["kind"] not in {each["kind"] for each in there}]
+        row = pick.choice(rows if "child" in rows[0]["tags"] else others or rows)
+        made = self._character(row, pick, [each[""] for each in there])
+        # Ways to mention it first: Rex the dog; his friend Rex.
+        child = {"child", "elder"} & set(row["tags"].split())
+        made["full"] = made[""] if child else f"{made['']} the {row['kind']}"
+        made["new"] = f"{hero['his']} friend {made[pick.choice(['', '', 'full'])]}"
+        return made
 
     def question(self, story: Story, pick: random.Random) -> Iterator[tuple[str, str]]:
         """What may be asked about the story, with the answers."""

@@ -1,8 +1,8 @@
-"""Small talk, simple questions and honest ignorance from talk/*.txt: entries of `u` (the user) and `a` (the answer) in turn.
+"""Small talk, simple questions and honest ignorance from talk/*.txt: entries of `u` (the user) and `a` (the answer).
 
-`weight` says how often an entry is drawn among those of its file. Everything else in the head is a slot: a text, or a row of
-a table in talk/tables, as in `animal: @animals` or `fact: @facts.color` (the rows whose `kind` is color). A row that has - for
-what an entry speaks of is not drawn for it.
+`weight` says how often an entry is drawn among those of its file. Everything else in the head is a slot: a text, or a
+row of a table in talk/tables, as in `animal: @animals` or `fact: @facts.color` (the rows whose `kind` is color). A row
+that has - for what an entry speaks of is not drawn for it.
 """
 
 import random
@@ -38,7 +38,9 @@ class Entry:
 
     @cached_property
     def used(self) -> set[tuple[str, str]]:
-        return {(s.name.lower(), s.attribute or "") for _, parts in self.turns for s in slots_of(parts) if isinstance(s, Slot)}
+        """The slots that it speaks of, with the attribute."""
+        parts = [part for _, text in self.turns for part in slots_of(text)]
+        return {(part.name.lower(), part.attribute or "") for part in parts if isinstance(part, Slot)}
 
 
 class Talk:
@@ -57,7 +59,7 @@ class Talk:
                 self.entries[path.stem] = [entry(title, path.name, fields) for title, fields in entries(path)]
 
     def rows(self, name: str, wanted: str, used: set[tuple[str, str]]) -> list[dict[str, str]]:
-        """The rows of `@table` or `@table.kind` that have all that is spoken of; "" is the first column but the kind."""
+        """The rows of `@table` or `@table.kind` that have all that is spoken of; "" is what the row is about."""
         name_of_table, _, kind = wanted[1:].partition(".")
         rows = []
         for row in self.tables[name_of_table]:
