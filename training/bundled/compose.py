@@ -23,6 +23,7 @@ from taught import words
 STORIES = 0.66  # of the conversations begin with a story, perhaps after a greeting
 GREETED, ACCEPTED = 0.25, 0.5  # of the conversations begin with a greeting; of the stories offered are taken
 SLOPPY, MISSPELT = 0.3, 0.06
+POLITE = 0.08  # of the requests begin with a greeting or the like
 STRANGE = 0.03  # of the requests are for a story that there is not
 OTHERS = {"hello": 0.2, "me": 0.22, "feelings": 0.13, "unknown": 0.22, "animals": 0.11, "facts": 0.12}
 # How a request speaks: of any story, of the hero, of what happens, of a topic, of a thing in it.
@@ -82,6 +83,10 @@ class Composer:
         return pick.choice([name, f"{name} the {kind}"]) if pick.random() < 0.1 else chosen
 
     def request(self, story: Story, pick: random.Random) -> str:
+        asked = self.wish(story, pick)
+        return f"{self.say('before_request', story, pick)} {asked}" if pick.random() < POLITE else asked
+
+    def wish(self, story: Story, pick: random.Random) -> str:
         plot, slots = story.plot, story.slots
         if plot.short and pick.random() < 0.5:
             return self.say("ask_short", story, pick, about=self.who(story, pick))

@@ -112,9 +112,8 @@ def value(slot: Slot, slots: Mapping) -> str:
     found = slots.get(name)
     found = found.get(attribute) if isinstance(found, Mapping) else None if attribute else found
     if found is None:
-        raise GrammarError(
-            f"{slot.where}: there is no slot ${slot.name}{slot.attribute and '.' + slot.attribute or ''}"
-        )
+        asked = f"{slot.name}.{slot.attribute}" if slot.attribute else slot.name
+        raise GrammarError(f"{slot.where}: there is no slot ${asked}")
     return found[:1].upper() + found[1:] if slot.name[0].isupper() else found
 
 

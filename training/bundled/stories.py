@@ -19,6 +19,8 @@ NOT_SLOTS = {"", "who", "happens", "about", "q", "short"}
 HEAD = {"mood": parse("<good_mood>")}  # what every hero has, unless the plot says otherwise
 PRONOUNS = {"he": ("he", "him", "his", "himself"), "she": ("she", "her", "her", "herself")}
 ANYONE = ("folk", "land", "fantasy", "flyer")
+# Whom people ask for: these are drawn so many times as often as the others.
+ASKED_FOR = {"girl": 5, "boy": 5, "dog": 4, "cat": 4, "princess": 3, "dragon": 3, "robot": 2, "bear": 2, "rabbit": 2}
 AT_HOME = ("child", "sea", "bug", "bird", "land", "fantasy", "thing")  # whom `@same` draws from: the hero's first tag
 WITH_PEOPLES_NAMES = {"folk", "grown", "tale"}
 
@@ -133,7 +135,8 @@ class Library:
         def chance(what: str) -> random.Random:
             return random.Random(f"{plot.title} {seed} {what}")
 
-        row = chance("kind").choice([row for row in self.heroes(plot) if kind in (None, row["kind"])])
+        rows = [row for row in self.heroes(plot) if kind in (None, row["kind"])]
+        row = chance("kind").choices(rows, [ASKED_FOR.get(row["kind"], 1) for row in rows])[0]
         hero = self._character(row, chance("hero"), [])
         slots = {"hero": hero}
         home = {"home": parse(f"<home_{row['home']}>")}

@@ -203,3 +203,11 @@ def test_files_are_written(modules, tmp_path, monkeypatch, capsys):
     assert len(written) == 21
     assert sum("short paragraph" in text for turns in written for _, text in turns) == 0
     assert "1 of the teacher's answers are kept" in capsys.readouterr().out
+
+
+def test_nothing_is_written_in_vain(library):
+    """Every slot of a plot is used in it."""
+    for plot in library.plots:
+        written = " ".join(text for texts in plot.fields.values() for text, _ in texts)
+        for name in plot.slots.keys() - {"mood", "home"}:
+            assert re.search(rf"\$[{name[0]}{name[0].upper()}]{name[1:]}\b", written), (plot.title, name)
