@@ -84,13 +84,19 @@ class Composer:
 
     def request(self, story: Story, pick: random.Random) -> str:
         asked = self.wish(story, pick)
-        return f"{self.say('before_request', story, pick)} {asked}" if pick.random() < POLITE else asked
+        if pick.random() >= POLITE:
+            return asked
+        before = self.say("before_request", story, pick)
+        if before[-1] not in ".!" and not asked.startswith("I "):
+            asked = asked[0].lower() + asked[1:]
+        return f"{before} {asked}"
 
     def wish(self, story: Story, pick: random.Random) -> str:
         plot, slots = story.plot, story.slots
         if plot.short and pick.random() < 0.5:
             return self.say("ask_short", story, pick, about=self.who(story, pick))
         things = [thing for name in THINGS if isinstance(thing := slots.get(name), str) and has(story, f" {thing}")]
+        things = [thing for thing in things if not thing.endswith("s")]
         kinds = REQUESTS if things else {kind: weight for kind, weight in REQUESTS.items() if kind != "with"}
         kind = pick.choices(list(kinds), list(kinds.values()))[0]
         if kind == "any":
