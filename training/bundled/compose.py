@@ -56,6 +56,7 @@ class Composer:
         self.library, self.talk = Library(), Talk()
         self.long = [plot for plot in self.library.plots if not plot.short]
         self.short = [plot for plot in self.library.plots if plot.short]
+        self.heard: set[str] = set()  # titles of the plots in the conversation at hand
         self.kinds = {plot.title: {row["kind"] for row in self.library.heroes(plot)} for plot in self.library.plots}
 
     def say(self, name: str, story: Story | None, pick: random.Random, **slots) -> str:
@@ -132,7 +133,9 @@ class Composer:
         plots = self.short if short or pick.random() < SHORT else self.long
         if kind:
             plots = [plot for plot in self.long if kind in self.kinds[plot.title]]
-        return self.library.tell(pick.choice(plots), str(pick.random()), kind)
+        plot = pick.choice([plot for plot in plots if plot.title not in self.heard] or plots)
+        self.heard.add(plot.title)
+        return self.library.tell(plot, str(pick.random()), kind)
 
     def told(self, pick: random.Random) -> tuple[list[str], Story]:
         story = self.story(pick)
@@ -189,6 +192,7 @@ class Composer:
     def turns(self, number: int) -> list[list[str]]:
         pick = random.Random(f"{self.seed} {number}")
         turns: list[list[str]] = []
+        self.heard = set()
         rounds = pick.choices([1, 2, 3, 4, 5], [40, 25, 18, 11, 6])[0]
         if pick.random() < GREETED:
             turns += self.talk.draw("hello" if pick.random() < 0.7 else "me", pick)[:2]

@@ -179,6 +179,13 @@ def test_conversations_take_turns_and_depend_on_their_number_alone(composer, mod
     assert modules["compose"].Composer(seed=2).turns(7) != composer.turns(7)
 
 
+def test_no_plot_is_told_twice_in_a_conversation(composer):
+    for number in range(50):
+        composer.turns(number)
+        told = [composer.story(random.Random(f"{number} {n}")).plot.title for n in range(5)]
+        assert len(set(told)) == 5
+
+
 def test_an_offer_that_is_taken_is_kept(composer):
     assert composer.offered("Hello! Would you like a story?") == ""
     assert composer.offered("A cow eats grass. Shall I tell you a story about a cow?") == "cow"
