@@ -46,7 +46,7 @@ fn main() -> Outcome<()> {
     if let Some(temperature) = rest.get(2) {
         sampling.temperature = temperature.parse()?;
     }
-    sampling.seed = rest.get(3).map_or(Ok(0), |s| s.parse())?;
+    sampling.seed = Some(rest.get(3).map_or(Ok(0), |s| s.parse())?);
     let engine = Engine::cpu(model, &EngineOptions::default())?;
     let mut desks = (0..sessions)
         .map(|_| Desk::new(&engine, &sampling, tokens))
@@ -136,7 +136,7 @@ impl Desk {
             .and_then(|list| list.iter().map(|said| said.as_str().map(str::to_owned)).collect());
         let say = say.filter(|say| !say.is_empty()).ok_or("`say` must be a list of texts")?;
         let mut sampling = self.sampling.clone();
-        sampling.seed = mixed(sampling.seed, &prompt["id"].to_string());
+        sampling.seed = sampling.seed.map(|seed| mixed(seed, &prompt["id"].to_string()));
         let system = Some(text("system")).filter(|system| !system.is_empty());
         self.answering = Some(Answering {
             id: prompt["id"].clone(),
