@@ -35,6 +35,8 @@ pub struct Session {
     /// Its memory when the last call ended.
     memory: Mutex<Memory>,
     error: LastError,
+    /// In a child process a call that was in progress in its parent never ends.
+    process: u32,
 }
 
 impl Handle for Session {
@@ -55,6 +57,7 @@ impl Session {
             work: Mutex::new(Some(work)),
             worker: Mutex::default(),
             error: LastError::default(),
+            process: std::process::id(),
         })
     }
 
@@ -124,6 +127,7 @@ impl Session {
                     *poisoned.into_inner() = None;
                     return;
                 }
+                Err(TryLockError::WouldBlock) if self.process != std::process::id() => return,
                 // A call that was only just beginning has not seen the first cancel.
                 Err(TryLockError::WouldBlock) => self.control.cancel(),
             }

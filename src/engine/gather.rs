@@ -30,6 +30,8 @@ unsafe impl Send for Waiting {}
 struct Queue {
     waiting: Vec<Waiting>,
     computing: bool,
+    /// Where those threads are. A child process has none of them.
+    process: u32,
     /// Sessions that are likely to come: those of the last pass, and those that came meanwhile.
     expected: usize,
     /// How long the last pass took.
@@ -66,6 +68,9 @@ impl Gathering {
         let mut request = Request { state, token, row, done: false };
         let own = Waiting((&raw mut request).cast());
         let mut queue = self.lock();
+        if queue.computing && queue.process != std::process::id() {
+            *queue = Queue::default();
+        }
         queue.waiting.push(own);
         self.arrived.notify_one();
         loop {
@@ -96,6 +101,7 @@ impl Gathering {
         mut queue: MutexGuard<'a, Queue>,
     ) -> MutexGuard<'a, Queue> {
         queue.computing = true;
+        queue.process = std::process::id();
         let until = Instant::now() + queue.took / 4;
         while queue.waiting.len() < queue.expected {
             let left = until.saturating_duration_since(Instant::now());

@@ -15,7 +15,7 @@ use std::{hint, sync, thread};
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 use sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use sync::{Arc, Condvar, Mutex, MutexGuard};
 use thread::JoinHandle;
@@ -103,10 +103,16 @@ impl Pool {
     /// Runs `task(index, thread)` for all indices below `tasks`, each once, and returns when all
     /// are done. The thread number is below [`Pool::threads`], and no two run at once with the same.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
-        let _turn = lock(&self.turn);
+        let alone = || (0..tasks).for_each(|index| task(index, 0));
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            // Taken by a thread that the parent process has: it never ends here.
+            Err(TryLockError::WouldBlock) if self.process != std::process::id() => return alone(),
+            Err(TryLockError::WouldBlock) => lock(&self.turn),
+        };
         if tasks <= 1 || self.workers.is_empty() {
-            (0..tasks).for_each(|index| task(index, 0));
-            return;
+            return alone();
         }
         let next = AtomicUsize::new(0);
         let region = Region { task, tasks, next, failed: AtomicBool::new(false) };
