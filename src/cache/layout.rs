@@ -89,6 +89,7 @@ pub enum RingKind {
 
 impl RingKind {
     /// All of them, by their numbers.
+    #[cfg(feature = "gpu")]
     pub const ALL: [RingKind; 3] = [RingKind::Plain, RingKind::Short, RingKind::Nibbles];
 }
 
