@@ -15,12 +15,27 @@ pub(super) trait Format {
     /// Whether groups have a minimum.
     const MIN: bool = false;
 
-    /// Writes the `LEN` values and their scales and minima.
+    /// Writes the `LEN` values. Blocks of 32 begin with their scale, and with [`Format::MIN`] their
+    /// minimum, in f16.
     ///
     /// # Safety
-    /// `block` must be valid for `BYTES`, `q` for `LEN`, `scale` and `min` for `LEN / GROUP`
-    /// entries.
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]);
+    /// `block` must be valid for `BYTES`, `q` for `LEN` entries.
+    unsafe fn unpack(block: *const u8, q: &mut [u8]);
+
+    /// Writes the scales and minima.
+    ///
+    /// # Safety
+    /// `block` must be valid for `BYTES`, `scale` and `min` for `LEN / GROUP` entries.
+    #[inline(always)]
+    unsafe fn scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
+        assert!(Self::LEN == 32, "other blocks have scales of their own");
+        unsafe {
+            scale[0] = half_at(block);
+            if Self::MIN {
+                min[0] = half_at(block.add(2));
+            }
+        }
+    }
 }
 
 /// The f16 at `p`.
@@ -92,9 +107,8 @@ impl Format for Q8_0 {
     const GROUP: usize = 32;
     const OFFSET: i32 = 0;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            scale[0] = half_at(block);
             q.copy_from_slice(&array::<32>(block.add(2)));
         }
     }
@@ -107,9 +121,8 @@ impl Format for Q4_0 {
     const GROUP: usize = 32;
     const OFFSET: i32 = 8;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            scale[0] = half_at(block);
             nibbles(array(block.add(2)), q);
         }
     }
@@ -123,10 +136,8 @@ impl Format for Q4_1 {
     const OFFSET: i32 = 0;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            scale[0] = half_at(block);
-            min[0] = half_at(block.add(2));
             nibbles(array(block.add(4)), q);
         }
     }
@@ -139,9 +150,8 @@ impl Format for Q5_0 {
     const GROUP: usize = 32;
     const OFFSET: i32 = 16;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            scale[0] = half_at(block);
             five_bits(array(block.add(6)), array(block.add(2)), q);
         }
     }
@@ -155,10 +165,8 @@ impl Format for Q5_1 {
     const OFFSET: i32 = 0;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            scale[0] = half_at(block);
-            min[0] = half_at(block.add(2));
             five_bits(array(block.add(8)), array(block.add(4)), q);
         }
     }
@@ -184,9 +192,12 @@ impl Format for Q4K {
     const OFFSET: i32 = 0;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+    unsafe fn scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
+        unsafe { k_scales(block, scale, min) };
+    }
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            k_scales(block, scale, min);
             for (j, q) in q.chunks_exact_mut(64).enumerate() {
                 let bytes = array::<32>(block.add(16 + 32 * j));
                 for i in 0..32 {
@@ -206,9 +217,12 @@ impl Format for Q5K {
     const OFFSET: i32 = 0;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], min: &mut [f32]) {
+    unsafe fn scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
+        unsafe { k_scales(block, scale, min) };
+    }
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
-            k_scales(block, scale, min);
             let high = array::<32>(block.add(16));
             for (j, q) in q.chunks_exact_mut(64).enumerate() {
                 let low = array::<32>(block.add(48 + 32 * j));
@@ -228,13 +242,18 @@ impl Format for Q6K {
     const GROUP: usize = 16;
     const OFFSET: i32 = 32;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8], scale: &mut [f32], _: &mut [f32]) {
+    unsafe fn scales(block: *const u8, scale: &mut [f32], _: &mut [f32]) {
         unsafe {
             let d = half_at(block.add(208));
             let scales = array::<16>(block.add(192));
             for j in 0..16 {
                 scale[j] = d * f32::from(scales[j] as i8);
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
+        unsafe {
             for (j, q) in q.chunks_exact_mut(128).enumerate() {
                 let low = array::<64>(block.add(64 * j));
                 let high = array::<32>(block.add(128 + 32 * j));

@@ -145,21 +145,39 @@ unsafe fn unpack<S: Products, T: Format>(
         let in_block = T::LEN / LANES;
         let packed = &mut packed[b * in_block * S::GROUP_BYTES..][..in_block * S::GROUP_BYTES];
         let scale_out = &mut all_scale[b * groups * PANEL..][..groups * PANEL];
-        for (r, q) in q.iter_mut().enumerate() {
-            let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
-            if r < rows {
-                unsafe {
-                    let block = w.add(r * stride + b * T::BYTES);
-                    S::prefetch(block.wrapping_add(AHEAD));
-                    T::unpack(block, &mut q[..T::LEN], &mut scale[..groups], &mut min[..groups]);
+        let block = |r: usize| unsafe { w.add(r * stride + b * T::BYTES) };
+        for (r, q) in q[..rows].iter_mut().enumerate() {
+            unsafe {
+                S::prefetch(block(r).wrapping_add(AHEAD));
+                T::unpack(block(r), &mut q[..T::LEN]);
+            }
+        }
+        let min_out = match T::MIN {
+            true => &mut all_min[b * groups * PANEL..][..groups * PANEL],
+            false => &mut [],
+        };
+        if T::LEN == 32 {
+            // All rows' together.
+            let (mut scales, mut mins) = ([0u16; PANEL], [0u16; PANEL]);
+            for (r, (scale, min)) in scales.iter_mut().zip(&mut mins).take(rows).enumerate() {
+                [*scale, *min] = unsafe { block(r).cast::<[u16; 2]>().read_unaligned() };
+            }
+            for (out, halves) in [(scale_out, scales), (min_out, mins)] {
+                if let Some(out) = out.first_chunk_mut::<PANEL>() {
+                    unsafe { S::store(out.as_mut_ptr(), S::load_f16(halves.as_ptr())) };
                 }
             }
-            for g in 0..groups {
-                scale_out[g * PANEL + r] = scale[g];
-            }
-            if T::MIN {
+        } else {
+            for r in 0..PANEL {
+                let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
+                if r < rows {
+                    unsafe { T::scales(block(r), &mut scale, &mut min) };
+                }
                 for g in 0..groups {
-                    all_min[(b * groups + g) * PANEL + r] = min[g];
+                    scale_out[g * PANEL + r] = scale[g];
+                    if T::MIN {
+                        min_out[g * PANEL + r] = min[g];
+                    }
                 }
             }
         }

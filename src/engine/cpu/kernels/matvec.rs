@@ -412,7 +412,8 @@ impl<S: Products, T: Format> Dot<S> for Unpacked<T> {
                     let mut q = [0u8; 256];
                     let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
                     let block = w[r].add(b * T::BYTES);
-                    T::unpack(block, &mut q[..T::LEN], &mut scale, &mut min);
+                    T::unpack(block, &mut q[..T::LEN]);
+                    T::scales(block, &mut scale, &mut min);
                     for g in 0..T::LEN / BLOCK {
                         let at = b * T::LEN / BLOCK + g;
                         let a = S::half_activations(x.q.add(at * BLOCK));

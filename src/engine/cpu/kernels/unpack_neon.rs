@@ -1,6 +1,6 @@
 //! Blocks of weights taken apart in registers.
 
-use super::formats::{self, Format, half_at, k_scales};
+use super::formats::{self, Format};
 use std::arch::aarch64::*;
 
 pub(super) use formats::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
@@ -9,19 +9,12 @@ pub(super) use formats::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 pub(super) trait Unpack: Format {
     /// Values `32 * i` to `32 * i + 31` of a block, less [`Format::OFFSET`].
     unsafe fn values(block: *const u8, i: usize) -> [int8x16_t; 2];
-
-    /// The block's scales and minima.
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], min: &mut [f32; 16]);
 }
 
 impl Unpack for Q8_0 {
     #[inline(always)]
     unsafe fn values(block: *const u8, _: usize) -> [int8x16_t; 2] {
         unsafe { [vld1q_s8(block.add(2).cast()), vld1q_s8(block.add(18).cast())] }
-    }
-    #[inline(always)]
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], _: &mut [f32; 16]) {
-        scale[0] = unsafe { half_at(block) };
     }
 }
 
@@ -33,20 +26,12 @@ impl Unpack for Q4_0 {
             less::<8>([low, high])
         }
     }
-    #[inline(always)]
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], _: &mut [f32; 16]) {
-        scale[0] = unsafe { half_at(block) };
-    }
 }
 
 impl Unpack for Q4_1 {
     #[inline(always)]
     unsafe fn values(block: *const u8, _: usize) -> [int8x16_t; 2] {
         unsafe { less::<0>(nibbles(vld1q_u8(block.add(4)))) }
-    }
-    #[inline(always)]
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], min: &mut [f32; 16]) {
-        (scale[0], min[0]) = unsafe { (half_at(block), half_at(block.add(2))) };
     }
 }
 
@@ -56,20 +41,14 @@ macro_rules! by_memory {
         impl Unpack for $format {
             #[inline(always)]
             unsafe fn values(block: *const u8, _: usize) -> [int8x16_t; 2] {
-                let (mut q, mut ignored) = ([0u8; 32], [[0f32; 1]; 2]);
-                let [scale, min] = &mut ignored;
+                let mut q = [0u8; 32];
                 unsafe {
-                    Self::unpack(block, &mut q, scale, min);
+                    Self::unpack(block, &mut q);
                     less::<{ <$format>::OFFSET as u8 }>([
                         vld1q_u8(q.as_ptr()),
                         vld1q_u8(q.as_ptr().add(16)),
                     ])
                 }
-            }
-            #[inline(always)]
-            unsafe fn scales(block: *const u8, scale: &mut [f32; 16], min: &mut [f32; 16]) {
-                let mut ignored = [0u8; 32];
-                unsafe { Self::unpack(block, &mut ignored, scale, min) };
             }
         }
     )+};
@@ -80,10 +59,6 @@ impl Unpack for Q4K {
     #[inline(always)]
     unsafe fn values(block: *const u8, i: usize) -> [int8x16_t; 2] {
         unsafe { less::<0>(group(block.add(16), i)) }
-    }
-    #[inline(always)]
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], min: &mut [f32; 16]) {
-        unsafe { k_scales(block, scale, min) };
     }
 }
 
@@ -102,10 +77,6 @@ impl Unpack for Q5K {
             less::<0>(q)
         }
     }
-    #[inline(always)]
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], min: &mut [f32; 16]) {
-        unsafe { k_scales(block, scale, min) };
-    }
 }
 
 impl Unpack for Q6K {
@@ -123,15 +94,6 @@ impl Unpack for Q6K {
                 q[k] = vorrq_u8(four, vshlq_n_u8::<4>(vandq_u8(bits, vdupq_n_u8(3))));
             }
             less::<32>(q)
-        }
-    }
-    #[inline(always)]
-    unsafe fn scales(block: *const u8, scale: &mut [f32; 16], _: &mut [f32; 16]) {
-        unsafe {
-            let d = half_at(block.add(208));
-            for (j, scale) in scale.iter_mut().enumerate() {
-                *scale = d * f32::from(block.add(192 + j).cast::<i8>().read());
-            }
         }
     }
 }
