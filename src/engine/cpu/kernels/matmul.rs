@@ -291,11 +291,7 @@ pub(super) unsafe fn plain<S: Simd>(
                     let values = match dtype {
                         DType::F32 => S::load_n(p.cast(), n),
                         DType::F16 => S::load_f16_n(p.cast(), n),
-                        _ => {
-                            let mut raw = [0u16; LANES];
-                            std::ptr::copy_nonoverlapping(p.cast(), raw.as_mut_ptr(), n);
-                            S::load_bf16(raw.as_ptr())
-                        }
+                        _ => S::load_bf16_n(p.cast(), n),
                     };
                     S::store(lanes.as_mut_ptr(), values);
                 }

@@ -103,14 +103,7 @@ impl Plain for Bf16 {
     const BYTES: usize = 2;
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const u8, n: usize) -> S::F {
-        if n == LANES {
-            return unsafe { S::load_bf16(p.cast()) };
-        }
-        let mut lanes = [0u16; LANES];
-        unsafe {
-            std::ptr::copy_nonoverlapping(p.cast(), lanes.as_mut_ptr(), n);
-            S::load_bf16(lanes.as_ptr())
-        }
+        unsafe { S::load_bf16_n(p.cast(), n) }
     }
 }
 

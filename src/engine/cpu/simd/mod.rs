@@ -40,6 +40,16 @@ pub(super) const ACTIVATION_MAX: i32 = 8191;
 /// Lanes of [`Simd::F`] and [`Simd::I`].
 pub(super) const LANES: usize = 16;
 
+/// Copies `n` values, byte by byte, since neither place need be aligned.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `n` values, and they must not overlap.
+#[inline(always)]
+unsafe fn copy<T>(from: *const T, to: *mut T, n: usize) {
+    // SAFETY: passed on.
+    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), n * size_of::<T>()) };
+}
+
 /// Operations on 16 lanes.
 ///
 /// # Safety
@@ -102,7 +112,7 @@ pub(super) trait Simd: Copy + 'static {
         let mut lanes = [0f32; LANES];
         // SAFETY: the caller vouches for n readable values, and n is at most 16.
         unsafe {
-            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            copy(p, lanes.as_mut_ptr(), n);
             Self::load(lanes.as_ptr())
         }
     }
@@ -116,8 +126,22 @@ pub(super) trait Simd: Copy + 'static {
         let mut lanes = [0u16; LANES];
         // SAFETY: as above.
         unsafe {
-            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            copy(p, lanes.as_mut_ptr(), n);
             Self::load_f16(lanes.as_ptr())
+        }
+    }
+
+    /// As [`Simd::load_n`], for bf16.
+    #[inline(always)]
+    unsafe fn load_bf16_n(p: *const u16, n: usize) -> Self::F {
+        if n == LANES {
+            return unsafe { Self::load_bf16(p) };
+        }
+        let mut lanes = [0u16; LANES];
+        // SAFETY: as above.
+        unsafe {
+            copy(p, lanes.as_mut_ptr(), n);
+            Self::load_bf16(lanes.as_ptr())
         }
     }
 
@@ -130,7 +154,7 @@ pub(super) trait Simd: Copy + 'static {
         let mut lanes = [0i8; LANES];
         // SAFETY: as above.
         unsafe {
-            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            copy(p, lanes.as_mut_ptr(), n);
             Self::load_i8(lanes.as_ptr())
         }
     }
@@ -145,7 +169,7 @@ pub(super) trait Simd: Copy + 'static {
         // SAFETY: the caller vouches for n writable values, and n is at most 16.
         unsafe {
             Self::store(lanes.as_mut_ptr(), v);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+            copy(lanes.as_ptr(), p, n);
         }
     }
 
@@ -159,7 +183,7 @@ pub(super) trait Simd: Copy + 'static {
         // SAFETY: as above.
         unsafe {
             Self::store_f16(lanes.as_mut_ptr(), v);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+            copy(lanes.as_ptr(), p, n);
         }
     }
 
