@@ -73,7 +73,6 @@ pub struct RotaryTable {
 }
 
 /// Which values of a head form a pair.
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "families may need any of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
     /// `2j` and `2j + 1`
@@ -256,6 +255,14 @@ impl ModelSpec {
     /// The maximum of a size over all layers.
     pub fn most(&self, size: impl Fn(&LayerSpec) -> usize) -> usize {
         self.layers.iter().map(size).max().unwrap_or(0)
+    }
+
+    /// The same, rotating [`Pairs::HalfSplit`] wherever it rotates.
+    pub fn half_split(mut self) -> ModelSpec {
+        for rotation in self.layers.iter_mut().flat_map(|layer| &mut layer.rotation) {
+            rotation.pairs = Pairs::HalfSplit;
+        }
+        self
     }
 
     /// Whether no layer has mixers, so that keys and values are those of single tokens.

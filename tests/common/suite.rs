@@ -136,13 +136,18 @@ pub fn suite() -> &'static [Case] {
     })
 }
 
+/// A file of numbers.
+pub fn read_floats(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+}
+
 pub fn read_case(folder: &Path, case: &Value) -> Case {
     let kind = case["kind"].as_str().unwrap().to_owned();
     let families = if kind.starts_with("toy") { &[TOY] } else { FAMILIES };
     let path = |name: &Value| -> PathBuf { folder.join(name.as_str().unwrap()) };
     let runs = case["runs"].as_array().unwrap().iter().map(|run| {
-        let bytes = std::fs::read(path(&run["logits"])).unwrap();
-        let logits = bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        let logits = read_floats(&path(&run["logits"]));
         let number = |value: &Value| value.as_u64().map(|n| n as usize);
         let far = Some([number(&run["far"][0]), number(&run["far"][1])]);
         let far = far.and_then(|[heads, ring]| Some([heads?, ring?]));

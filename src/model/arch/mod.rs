@@ -5,6 +5,8 @@ pub mod attamba;
 mod keys;
 mod llama;
 mod names;
+mod qwen2;
+mod qwen3;
 
 pub use keys::Keys;
 pub use names::Names;
@@ -26,7 +28,7 @@ pub struct Family {
 }
 
 /// Every family, in alphabetical order.
-pub static FAMILIES: &[Family] = &[attamba::FAMILY, llama::FAMILY];
+pub static FAMILIES: &[Family] = &[attamba::FAMILY, llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY];
 
 /// The family of `gguf` among `families`, and the description of its model.
 pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Family, ModelSpec)> {
@@ -36,7 +38,7 @@ pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Famil
         let known: Vec<&str> = families.iter().map(|family| family.name).collect();
         return Err(Error::unsupported(
             "architecture",
-            format!("{:?}; supported: {}", keys::beginning(name), known.join(" and ")),
+            format!("{:?}; supported: {}", keys::beginning(name), known.join(", ")),
         ));
     };
     let keys = Keys::new(gguf, family.name);

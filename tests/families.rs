@@ -1,0 +1,162 @@
+//! Public families: small random models of them, compared with the logits that `transformers`
+//! computes. `families/families.py` makes the models and, where transformers is installed, judges
+//! the logits that are kept beside it.
+
+mod common;
+
+use attamba::session::{Budget, Options, Session};
+use attamba::{Engine, EngineOptions, KvType, Model};
+use common::python::run_python;
+use common::suite::{Error, Split, feed, read_floats};
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// Relative error allowed.
+const BOUND: f64 = 1e-4;
+
+/// A model of a family.
+struct Case {
+    name: String,
+    tokens: Vec<u32>,
+    /// `[tokens][vocab]`
+    logits: Vec<f32>,
+    /// Relative error of `spec/reference.py`.
+    reference: f64,
+    /// With matrices in F32 and in F16.
+    models: [Arc<Model>; 2],
+}
+
+/// The models, made by the first test that needs them and kept for later runs.
+fn cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(|| {
+        let [script, spec] = ["tests/families/families.py", "spec/reference.py"]
+            .map(|file| Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        let mut hasher = DefaultHasher::new();
+        [&script, &spec].map(|file| std::fs::read(file).unwrap()).hash(&mut hasher);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("families-{:016x}", hasher.finish()));
+        let list = folder.join("families.json");
+        if !list.exists() {
+            std::fs::create_dir_all(&folder).unwrap();
+            run_python(
+                "import runpy, sys; sys.argv = sys.argv[1:]; sys.dont_write_bytecode = True; \
+                 runpy.run_path(sys.argv[0], run_name='__main__')",
+                &[&script, Path::new("write"), &folder].map(|path| path.to_str().unwrap()),
+            );
+        }
+        let cases: Value = serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap();
+        cases.as_array().unwrap().iter().map(|case| read(&folder, case)).collect()
+    })
+}
+
+fn read(folder: &Path, case: &Value) -> Case {
+    let name = case["name"].as_str().unwrap().to_owned();
+    let tokens = case["tokens"].as_array().unwrap();
+    Case {
+        tokens: tokens.iter().map(|t| t.as_u64().unwrap() as u32).collect(),
+        logits: read_floats(&PathBuf::from(case["logits"].as_str().unwrap())),
+        reference: case["reference"].as_f64().unwrap(),
+        models: ["F32", "F16"].map(|dtype| {
+            let model = Model::read(folder.join(format!("{name}-{dtype}.gguf")));
+            Arc::new(model.unwrap_or_else(|e| panic!("{name}: {e}")))
+        }),
+        name,
+    }
+}
+
+fn case(name: &str) -> &'static Case {
+    cases().iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no case {name}"))
+}
+
+fn options() -> Options {
+    Options::default().with_budget(Budget::States(64)).with_kv(KvType::F32)
+}
+
+fn engine(model: &Arc<Model>, threads: usize) -> Engine {
+    Engine::cpu(Arc::clone(model), &EngineOptions::default().with_threads(threads)).unwrap()
+}
+
+impl Case {
+    fn compare(&self, engine: &Engine, split: Split) {
+        let got = feed(engine, options(), &self.tokens, split);
+        let error = Error::of(&got, &self.logits, self.logits.len() / self.tokens.len());
+        println!("{}, {split:?}: {error:?}", self.name);
+        assert!(error.within(BOUND), "{}, {split:?}: {error:?}", self.name);
+    }
+}
+
+fn cpu(name: &str) {
+    let case = case(name);
+    case.models.iter().for_each(|model| case.compare(&engine(model, 2), Split::Whole));
+}
+
+fn any_split(name: &str) {
+    let case = case(name);
+    let engine = engine(&case.models[0], 1);
+    for split in [Split::Ones, Split::Blocks(7), Split::Pieces(3)] {
+        case.compare(&engine, split);
+    }
+}
+
+/// A session that is saved in the middle and goes on, on the same engine and on another.
+fn save_and_resume(name: &str) {
+    let case = case(name);
+    let (first, rest) = case.tokens.split_at(case.tokens.len() / 2);
+    let [before, after] = [1, 2].map(|threads| engine(&case.models[1], threads));
+    let mut session = Session::open(&before, options()).unwrap();
+    session.feed(first).unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("families-{name}.session"));
+    session.save(&file, b"").unwrap();
+    session.feed(rest).unwrap();
+    for engine in [before, after] {
+        let (mut resumed, _) = Session::resume(&engine, &file).unwrap();
+        assert_eq!(resumed.position(), first.len() as u64);
+        resumed.feed(rest).unwrap();
+        assert_eq!(resumed.logits().unwrap(), session.logits().unwrap());
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+fn reference(name: &str) {
+    let error = case(name).reference;
+    assert!(error < 1e-5, "{name}: {error}");
+}
+
+macro_rules! families {
+    ($($name:ident)*) => {
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+
+        $(mod $name {
+            #[test]
+            fn reference() {
+                super::reference(stringify!($name));
+            }
+
+            #[test]
+            fn cpu() {
+                super::cpu(stringify!($name));
+            }
+
+            #[test]
+            fn any_split() {
+                super::any_split(stringify!($name));
+            }
+
+            #[test]
+            fn save_and_resume() {
+                super::save_and_resume(stringify!($name));
+            }
+        })*
+    };
+}
+
+families! { llama qwen2 qwen3 }
+
+#[test]
+fn every_model_is_tested() {
+    let made: Vec<&str> = cases().iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(made, TESTED);
+}

@@ -1,0 +1,208 @@
+"""Small random models of public families: their files, and the logits that `transformers` computes for them.
+
+    families.py write FOLDER         a GGUF file of each, with matrices in F32 and in F16; and FOLDER/families.json, with
+                                     how far the logits of spec/reference.py are from those kept
+    families.py judge [--write]      compares logits/ with what transformers computes now, or replaces it
+
+The first needs numpy and gguf, the second also torch and transformers. Weights are drawn by the one generator of numpy
+whose numbers never change and are rounded to half precision, so that both files hold the same model and its logits can be
+kept. Names of tensors and keys are those of the package gguf, orders of rows and what is added to norms those of
+llama.cpp's converter.
+"""
+
+import json
+import math
+import os
+import sys
+
+# The matrices are far too small for more threads.
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+
+import gguf  # noqa: E402
+import numpy as np  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOKENS = 48
+COMMON = dict(vocab_size=61, hidden_size=60, intermediate_size=75, num_hidden_layers=3, num_attention_heads=6,
+              num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=False,
+              pad_token_id=None, bos_token_id=None, eos_token_id=None)
+
+
+def rope(theta=10000.0, rope_type="default", **more):
+    return dict(rope_theta=theta, rope_type=rope_type, **more)
+
+
+class Family:
+    """A model: the class of its configuration in transformers with its arguments, and how it is written."""
+
+    def __init__(self, transformers, arch, rope_parameters=None, *, permuted=False, biases="", keys=lambda w, c: None,
+                 tensors=lambda c: {}, head_norms=False, norms=("input_layernorm", "post_attention_layernorm"),
+                 gain=0.0, fused=False, **config):
+        self.transformers, self.arch = transformers, arch
+        self.config = dict(COMMON, rope_parameters=rope_parameters or rope(), **config)
+        # Whether the converter reorders rows of queries and keys, so that a pair of values are neighbors.
+        self.permuted = permuted
+        # Which of q, k, v and o have biases; which norms a layer has; what the converter adds to their weights.
+        self.biases, self.head_norms, self.norms, self.gain = biases, head_norms, norms, gain
+        # Whether q, k and v are one matrix, and gate and up.
+        self.fused = fused
+        # What the family's file has beyond the keys and tensors of all.
+        self.keys, self.tensors = keys, tensors
+
+    def shapes(self):
+        c = self.config
+        d, ffn, layers = c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"]
+        head = c.get("head_dim", d // c["num_attention_heads"])
+        q, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
+        yield "model.embed_tokens.weight", (c["vocab_size"], d)
+        for layer in range(layers):
+            p = f"model.layers.{layer}."
+            rows = dict(qkv=q + 2 * kv, o=d) if self.fused else dict(q=q, k=kv, v=kv, o=d)
+            for side, n in rows.items():
+                yield p + f"self_attn.{side}_proj.weight", (n, q if side == "o" else d)
+                if side in self.biases:
+                    yield p + f"self_attn.{side}_proj.bias", (n,)
+            for side in "qk" if self.head_norms else "":
+                yield p + f"self_attn.{side}_norm.weight", (head,)
+            for side, n in dict(gate_up=2 * ffn).items() if self.fused else dict(gate=ffn, up=ffn).items():
+                yield p + f"mlp.{side}_proj.weight", (n, d)
+            yield p + "mlp.down_proj.weight", (d, ffn)
+            for norm in self.norms:
+                yield p + norm + ".weight", (d,)
+        yield "model.norm.weight", (d,)
+        if not c["tie_word_embeddings"]:
+            yield "lm_head.weight", (c["vocab_size"], d)
+
+    def weights(self):
+        """Names and values as transformers has them."""
+        rng = np.random.RandomState(20241125)
+        out = {}
+        for name, shape in self.shapes():
+            x = rng.standard_normal(shape)
+            if "norm" in name:
+                x = 0.2 * x + 1 - self.gain
+            elif name.endswith("bias"):
+                x = 0.5 * x
+            elif "embed" not in name:
+                # Attention that looks at some tokens more than at others.
+                x *= (2 if any(s in name for s in ("q_proj", "k_proj", "qkv", "lm_head")) else 1) / math.sqrt(shape[-1])
+            out[name] = x.astype(np.float16).astype(np.float32)
+        return out
+
+    def tokens(self):
+        return [int(t) for t in np.random.RandomState(17).randint(self.config["vocab_size"], size=TOKENS)]
+
+    def write(self, path, dtype):
+        c = self.config
+        w = gguf.GGUFWriter(path, self.arch)
+        arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == self.arch)
+        names = gguf.get_tensor_name_map(arch, c["num_hidden_layers"])
+        w.add_name(self.transformers)
+        w.add_vocab_size(c["vocab_size"])
+        w.add_tokenizer_model("no_vocab")
+        w.add_block_count(c["num_hidden_layers"])
+        w.add_context_length(c["max_position_embeddings"])
+        w.add_embedding_length(c["hidden_size"])
+        w.add_feed_forward_length(c["intermediate_size"])
+        w.add_head_count(c["num_attention_heads"])
+        w.add_head_count_kv(c["num_key_value_heads"])
+        w.add_layer_norm_rms_eps(c["rms_norm_eps"])
+        rope = c["rope_parameters"].get("full_attention", c["rope_parameters"])
+        w.add_rope_freq_base(rope["rope_theta"])
+        if "head_dim" in c:
+            w.add_key_length(c["head_dim"])
+            w.add_value_length(c["head_dim"])
+        self.keys(w, c)
+        for name, x in list(self.weights().items()) + list(self.tensors(c).items()):
+            if "norm" in name:
+                x = x + np.float32(self.gain)
+            if self.permuted and any(f"{side}_proj" in name for side in "qk"):
+                heads = c["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
+                x = x.reshape(heads, 2, len(x) // heads // 2, *x.shape[1:]).swapaxes(1, 2).reshape(x.shape)
+            name = names.get_name(name, try_suffixes=(".weight", ".bias")) or name
+            w.add_tensor(name, x.astype(dtype if x.ndim == 2 else np.float32))
+        w.write_header_to_file()
+        w.write_kv_data_to_file()
+        w.write_tensors_to_file()
+        w.close()
+
+    def logits(self):
+        """What transformers computes."""
+        import torch
+        import transformers
+
+        config = getattr(transformers, self.transformers + "Config")(**self.config)
+        name = self.transformers.removesuffix("Text") + "ForCausalLM"
+        model = getattr(transformers, name)._from_config(config, attn_implementation="eager").eval()
+        weights = {name: torch.from_numpy(x) for name, x in self.weights().items()}
+        if self.config["tie_word_embeddings"]:
+            weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+        model.load_state_dict(weights)
+        with torch.no_grad():
+            return model(torch.tensor([self.tokens()]), use_cache=False).logits[0].numpy()
+
+
+def head_width(c):
+    return c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])
+
+
+def rotated(w, c):
+    w.add_rope_dimension_count(head_width(c))
+
+
+LLAMA = dict(permuted=True, keys=rotated)
+
+FAMILIES = {
+    "llama": Family("Llama", "llama", **LLAMA),
+    "qwen2": Family("Qwen2", "qwen2", rope(1e6), biases="qkv", tie_word_embeddings=True),
+    "qwen3": Family("Qwen3", "qwen3", rope(1e6), head_dim=14, head_norms=True),
+}
+
+
+def kept(name):
+    return os.path.join(HERE, "logits", name + ".f32")
+
+
+def relative_error(got, want):
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+def write(folder):
+    sys.path.insert(0, os.path.join(HERE, "../../spec"))
+    import reference
+
+    cases = []
+    for name, family in FAMILIES.items():
+        files = [os.path.join(folder, f"{name}-{dtype}.gguf") for dtype in ("F32", "F16")]
+        for file, dtype in zip(files, (np.float32, np.float16)):
+            family.write(file, dtype)
+        got = reference.logits(files[0], family.tokens())
+        error = relative_error(got, np.fromfile(kept(name), "<f4").reshape(got.shape))
+        cases.append(dict(name=name, tokens=family.tokens(), logits=kept(name), reference=error))
+    part = os.path.join(folder, "families.json.part")
+    with open(part, "w") as out:
+        json.dump(cases, out)
+    os.replace(part, os.path.join(folder, "families.json"))
+
+
+def judge(replace):
+    bad = 0
+    for name, family in FAMILIES.items():
+        want = family.logits().astype("<f4")
+        if replace:
+            want.tofile(kept(name))
+        got = np.fromfile(kept(name), "<f4").reshape(want.shape)
+        error = relative_error(got, want)
+        bad += not error < 1e-5
+        print(f"{name:12} relative error {error:.1e}, spread {want.std():.2f}")
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["write", folder]:
+            write(folder)
+        case ["judge", *rest]:
+            judge(rest == ["--write"])
+        case _:
+            sys.exit(__doc__)
