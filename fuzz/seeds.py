@@ -75,7 +75,7 @@ def tokenizers():
     merge_lines = "t h\nth e\nr e\nh e\nĠ t\nĠt he"
     for number, words_of in enumerate(TEXTS):
         yield f"llama-{number}", switches(1, 0) + sections(llama, "", words_of)
-        for pre in range(5):
+        for pre in range(8):
             yield f"gpt2-{pre}-{number}", switches(2, pre) + sections(gpt2, merge_lines, words_of)
         yield f"gpt2-bare-{number}", switches(2, 0b111000) + sections(gpt2, merge_lines, words_of)
 

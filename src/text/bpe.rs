@@ -6,10 +6,13 @@
 use super::bytelevel;
 use super::index::Index;
 use super::merge::Merger;
+use super::nfc::nfc;
+use super::pre::Words;
 use super::pretokenize::Pretokenizer;
 use super::vocabulary::{Kind, Vocabulary, twice};
 use crate::error::{Error, Result};
 use crate::room;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Marks a byte without a token.
@@ -18,6 +21,7 @@ const NONE: u32 = u32::MAX;
 /// The encoder. Twenty bytes per merge, and little else, stay in memory.
 pub(super) struct Bpe {
     cut: Pretokenizer,
+    nfc: bool,
     /// The token of each byte.
     bytes: [u32; 256],
     /// Two neighbors to (rank, token of both together).
@@ -27,13 +31,11 @@ pub(super) struct Bpe {
 }
 
 impl Bpe {
-    /// Reads the merges, best first, against a vocabulary of bytes. With `ignore_merges`, a word
-    /// that is a token becomes this token whatever the merges would make of it.
+    /// Reads the merges, best first, against a vocabulary of bytes.
     pub(super) fn new<'a>(
         vocabulary: &Vocabulary,
-        cut: Pretokenizer,
+        words: Words,
         merges: impl ExactSizeIterator<Item = Option<(&'a str, &'a str)>>,
-        ignore_merges: bool,
     ) -> Result<Bpe> {
         let index = index(vocabulary)?;
         let text = |id| vocabulary.text(id);
@@ -73,7 +75,8 @@ impl Bpe {
             // Of equal merges the last one counts, as in the `tokenizers` package.
             pairs.insert((a, b), (rank as u32, both));
         }
-        Ok(Bpe { cut, bytes, pairs, whole: ignore_merges.then_some(index) })
+        let Words { cut, nfc, ignore_merges } = words;
+        Ok(Bpe { cut, nfc, bytes, pairs, whole: ignore_merges.then_some(index) })
     }
 
     /// Whether every byte has a token, so that any text can be encoded and decoded back.
@@ -89,7 +92,8 @@ impl Bpe {
         merger: &mut Merger<'_>,
         tokens: &mut Vec<u32>,
     ) {
-        self.cut.cut(text, &mut |word| {
+        let text = if self.nfc { nfc(text) } else { Cow::Borrowed(text) };
+        self.cut.cut(&text, &mut |word| {
             if merger.stopped() {
                 return;
             }

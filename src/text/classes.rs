@@ -38,19 +38,46 @@ pub(super) fn is_punctuation(c: char) -> bool {
     has(&PUNCTUATION, c)
 }
 
+/// The case of a letter or mark, for pre-tokenizers that split words where it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    /// General categories Lu and Lt.
+    Upper,
+    /// General category Ll.
+    Lower,
+    /// Letters without case and marks: general categories Lm, Lo and M.
+    Either,
+}
+
+/// The case of `c`; none unless it is a letter or a mark.
+pub(super) fn case(c: char) -> Option<Case> {
+    match c {
+        'A'..='Z' => Some(Case::Upper),
+        'a'..='z' => Some(Case::Lower),
+        _ if c.is_ascii() => None,
+        _ if has(&UPPER, c) => Some(Case::Upper),
+        _ if has(&LOWER, c) => Some(Case::Lower),
+        _ if has(&CASELESS, c) => Some(Case::Either),
+        _ => None,
+    }
+}
+
 /// Sorted, ends included.
 type Ranges = Vec<(char, char)>;
 
 static LETTERS: LazyLock<Ranges> = LazyLock::new(|| ranges(r"\p{L}"));
 static NUMBERS: LazyLock<Ranges> = LazyLock::new(|| ranges(r"\p{N}"));
 static PUNCTUATION: LazyLock<Ranges> = LazyLock::new(|| ranges(r"\p{P}"));
+static UPPER: LazyLock<Ranges> = LazyLock::new(|| ranges(r"[\p{Lu}\p{Lt}]"));
+static LOWER: LazyLock<Ranges> = LazyLock::new(|| ranges(r"\p{Ll}"));
+static CASELESS: LazyLock<Ranges> = LazyLock::new(|| ranges(r"[\p{Lm}\p{Lo}\p{M}]"));
 
 fn ranges(class: &str) -> Ranges {
     match regex_syntax::parse(class).map(|hir| hir.into_kind()) {
         Ok(HirKind::Class(Set::Unicode(set))) => {
             set.iter().map(|range| (range.start(), range.end())).collect()
         }
-        // Not one of the three above.
+        // Not one of those above.
         _ => Ranges::new(),
     }
 }
@@ -81,6 +108,8 @@ mod tests {
     fn the_tables_are_those_of_the_regex_crate() {
         let (l, n, s, p) =
             (matched(r"\p{L}+"), matched(r"\p{N}+"), matched(r"\s+"), matched(r"\p{P}+"));
+        let upper = matched(r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+");
+        let lower = matched(r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]+");
         for (i, c) in ('\0'..=char::MAX).enumerate() {
             let want = match (l[i], n[i], s[i]) {
                 (true, _, _) => Class::Letter,
@@ -90,6 +119,13 @@ mod tests {
             };
             assert_eq!(class(c), want, "{c:?} (U+{:04X})", u32::from(c));
             assert_eq!(is_punctuation(c), p[i], "{c:?} (U+{:04X})", u32::from(c));
+            let want = match (upper[i], lower[i]) {
+                (true, true) => Some(Case::Either),
+                (true, false) => Some(Case::Upper),
+                (false, true) => Some(Case::Lower),
+                (false, false) => None,
+            };
+            assert_eq!(case(c), want, "{c:?} (U+{:04X})", u32::from(c));
         }
     }
 }

@@ -12,6 +12,7 @@ impl<'a> TextSource<'a> {
         let mut source = TextSource {
             huggingface_json,
             model: gguf.str("tokenizer.ggml.model")?,
+            architecture: gguf.str("general.architecture")?,
             pre: gguf.str("tokenizer.ggml.pre")?,
             bos: gguf.u32("tokenizer.ggml.bos_token_id")?,
             eos: gguf.u32("tokenizer.ggml.eos_token_id")?,

@@ -3,7 +3,7 @@
 use super::added::Added;
 use super::bpe::Bpe;
 use super::bytelevel;
-use super::pretokenize::Pretokenizer;
+use super::pre;
 use super::source::TextSource;
 use super::spm::{SPACE, Spm};
 use super::tokenizer::{Encoder, Parts};
@@ -25,7 +25,7 @@ pub(super) fn read(source: &TextSource, model: &str) -> Result<Parts> {
 }
 
 fn byte_level(source: &TextSource) -> Result<Parts> {
-    let cut = Pretokenizer::by_name(source.pre)?;
+    let (words, add_bos) = pre::by_name(source.pre)?;
     let vocabulary = vocabulary(source, |token, kind, into| match bytelevel::bytes(token) {
         Some(bytes) if kind == Kind::Normal => into.push(bytes, kind),
         // A token that is not spelled in the byte alphabet is its own text and no merge produces
@@ -46,10 +46,8 @@ fn byte_level(source: &TextSource) -> Result<Parts> {
         let at = after_first + merge[after_first..].find(' ')?;
         Some((&merge[..at], &merge[at + 1..]))
     });
-    // Existing Llama 3 files rely on both without saying so.
-    let llama3 = cut == Pretokenizer::Llama3;
-    let encoder = Encoder::Bpe(Bpe::new(&vocabulary, cut, merges, llama3)?);
-    Ok(Parts { added: Added::new(&vocabulary), vocabulary, encoder, add_bos: llama3 })
+    let encoder = Encoder::Bpe(Bpe::new(&vocabulary, words, merges)?);
+    Ok(Parts { added: Added::new(&vocabulary), vocabulary, encoder, add_bos })
 }
 
 fn sentencepiece(source: &TextSource) -> Result<Parts> {
@@ -74,7 +72,14 @@ fn sentencepiece(source: &TextSource) -> Result<Parts> {
     let unknown = source.unknown.or_else(|| vocabulary.of_kind(&[Kind::Unknown]).next());
     let prefix = source.add_space_prefix.unwrap_or(true);
     let encoder = Encoder::Spm(Spm::new(&vocabulary, &source.scores, unknown, prefix)?);
-    Ok(Parts { added: Added::new(&vocabulary), vocabulary, encoder, add_bos: true })
+    let mut added = Added::new(&vocabulary);
+    if source.architecture == Some("phi3") || source.pre == Some("phi-3") {
+        // The file does not say so, but the tokenizer.json of these models does.
+        added = added.stripping(&vocabulary, |token| {
+            ![&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&token)
+        });
+    }
+    Ok(Parts { added, vocabulary, encoder, add_bos: true })
 }
 
 /// All tokens by id; `push` adds one to the vocabulary.

@@ -1,6 +1,6 @@
 //! Builds a tokenizer from a tokenizer.json.
 //!
-//! Byte-level BPE without a normalizer, with a pre-tokenizer that this runtime knows, gets the same
+//! Byte-level BPE without a normalizer or with NFC, with a pre-tokenizer that this runtime knows, gets the same
 //! compact encoder as GGUF arrays: it is several times as fast, takes a fraction of the memory for
 //! a long text, and reports a contradiction as a readable error. Every other file is left to the
 //! `tokenizers` crate.
@@ -10,11 +10,12 @@ use super::bpe::Bpe;
 use super::bytelevel;
 use super::demands;
 use super::hub::Hub;
+use super::pre::Words;
 use super::pretokenize::Pretokenizer;
 use super::tokenizer::{Encoder, Parts};
 use super::vocabulary::{Kind, MAX_TOKENS, Vocabulary};
 use crate::error::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Reads a tokenizer.json. `bos` is the token to look for at the start of its post-processor.
 pub(super) fn read(text: &str, bos: Option<u32>) -> Result<Parts> {
@@ -44,14 +45,16 @@ fn byte_level(json: &Value) -> Result<Option<Parts>> {
         && ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"]
             .into_iter()
             .all(off)
-        && json["normalizer"].is_null()
         && json["decoder"]["type"] == "ByteLevel";
-    let (true, Some(cut), Value::Object(vocab), Value::Array(merges)) =
-        (plain, pretokenizer(&json["pre_tokenizer"]), &model["vocab"], &model["merges"])
+    let (true, Some(nfc), Some(cut)) =
+        (plain, normalizer(&json["normalizer"]), pretokenizer(&json["pre_tokenizer"]))
     else {
         return Ok(None);
     };
-    let Some(added) = added(&json["added_tokens"], vocab) else { return Ok(None) };
+    let (Value::Object(vocab), Value::Array(merges)) = (&model["vocab"], &model["merges"]) else {
+        return Ok(None);
+    };
+    let Some(added) = added(&json["added_tokens"], vocab, nfc) else { return Ok(None) };
 
     let vocabulary = vocabulary(vocab, &added)?;
     let merges = merges.iter().map(|merge| match merge {
@@ -63,8 +66,8 @@ fn byte_level(json: &Value) -> Result<Option<Parts>> {
         },
         _ => None,
     });
-    let ignore_merges = model["ignore_merges"] == true;
-    let bpe = Bpe::new(&vocabulary, cut, merges, ignore_merges)?;
+    let words = Words { cut, nfc, ignore_merges: model["ignore_merges"] == true };
+    let bpe = Bpe::new(&vocabulary, words, merges)?;
     if !bpe.spells_all() && !off("unk_token") {
         return Ok(None);
     }
@@ -72,13 +75,50 @@ fn byte_level(json: &Value) -> Result<Option<Parts>> {
     Ok(Some(Parts { added: Added::new(&vocabulary), vocabulary, encoder, add_bos: false }))
 }
 
+/// Whether the file normalizes a text to NFC; `None` if it does anything else to it.
+fn normalizer(value: &Value) -> Option<bool> {
+    let nothing = value["type"] == "Sequence" && value["normalizers"] == Value::Array(Vec::new());
+    match value.is_null() || nothing {
+        true => Some(false),
+        false => (value["type"] == "NFC").then_some(true),
+    }
+}
+
 /// The pre-tokenizer that the file describes, if it is one of ours.
 fn pretokenizer(value: &Value) -> Option<Pretokenizer> {
-    /// The regular expression of Llama 3, as its files have it.
-    const LLAMA3: &str = concat!(
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    );
+    /// The regular expressions, as public files have them.
+    const BY_REGEX: [(&str, Pretokenizer); 4] = [
+        (
+            concat!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+                r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            ),
+            Pretokenizer::Llama3,
+        ),
+        (
+            concat!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+                r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            ),
+            Pretokenizer::Qwen2,
+        ),
+        (
+            concat!(
+                r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+                r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+                r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            ),
+            Pretokenizer::Gpt4o,
+        ),
+        (
+            concat!(
+                r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+                r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+                r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            ),
+            Pretokenizer::Tekken,
+        ),
+    ];
     let byte_level = |value: &Value, regex: bool| {
         value["type"] == "ByteLevel"
             && value["add_prefix_space"] == false
@@ -99,21 +139,25 @@ fn pretokenizer(value: &Value) -> Option<Pretokenizer> {
         {
             Some(Pretokenizer::Smollm)
         }
-        [split, last]
-            if split["type"] == "Split"
-                && split["pattern"]["Regex"] == LLAMA3
-                && split["behavior"] == "Isolated"
-                && split["invert"] == false
-                && byte_level(last, false) =>
-        {
-            Some(Pretokenizer::Llama3)
+        [split, last] if split["type"] == "Split" && byte_level(last, false) => {
+            // They match every character, so that nothing is left to be removed.
+            let how = (&split["behavior"], &split["invert"]);
+            let same = how == (&json!("Isolated"), &json!(false))
+                || how == (&json!("Removed"), &json!(true));
+            let regex = split["pattern"]["Regex"].as_str().filter(|_| same)?;
+            BY_REGEX.iter().find(|(known, _)| *known == regex).map(|&(_, cut)| cut)
         }
         _ => None,
     }
 }
 
-/// The added tokens with their ids, unless one requires more than a literal match.
-fn added<'a>(list: &'a Value, vocab: &Map<String, Value>) -> Option<Vec<(&'a str, u64, Kind)>> {
+/// The added tokens with their ids, unless one requires more than a literal match; if the text is
+/// `normalized`, in the text before that.
+fn added<'a>(
+    list: &'a Value,
+    vocab: &Map<String, Value>,
+    normalized: bool,
+) -> Option<Vec<(&'a str, u64, Kind)>> {
     let list = match list {
         Value::Null => &[][..],
         other => other.as_array()?,
@@ -126,6 +170,7 @@ fn added<'a>(list: &'a Value, vocab: &Map<String, Value>) -> Option<Vec<(&'a str
         if flags.iter().any(|&flag| token[flag] != false)
             // Matching tokens both before and after normalization would take two searches.
             || token["normalized"] != list[0]["normalized"]
+            || (normalized && token["normalized"] != false)
         {
             return None;
         }

@@ -27,6 +27,8 @@ mod json;
 mod language;
 mod marks;
 mod merge;
+mod nfc;
+mod pre;
 mod pretokenize;
 pub(crate) mod source;
 mod spm;

@@ -4,10 +4,9 @@
 //! out as scanners, which read every character once or twice, allocate nothing and can't hit a
 //! backtracking limit on a megabyte of spaces.
 
-use super::classes::{Class, class, is_punctuation};
-use crate::error::{Error, Result};
+use super::classes::{Case, Class, case, class, is_punctuation};
 
-/// A pre-tokenizer, named as in `tokenizer.ggml.pre`.
+/// A pre-tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pretokenizer {
     /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
@@ -17,31 +16,29 @@ pub(super) enum Pretokenizer {
     /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|`
     /// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
     Llama3,
+    /// As Llama 3, with each `\p{N}` alone.
+    Qwen2,
+    /// `[^\r\n\p{L}\p{N}]?U*L+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|`
+    /// `[^\r\n\p{L}\p{N}]?U+L*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}|`
+    /// ` ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+    /// where U is `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]` and L is `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`.
+    Gpt4o,
+    /// As GPT-4o, with each `\p{N}` alone and without the contractions.
+    Tekken,
     /// `[\p{P}\$\+<=>\^~\|]+`, then GPT-2, then `\p{N}+`, then `[0-9][0-9][0-9]`, each on what
     /// the one before left.
     Default,
 }
 
 impl Pretokenizer {
-    /// By its name in the file. Files from before the key existed have none.
-    pub(super) fn by_name(name: Option<&str>) -> Result<Pretokenizer> {
-        match name {
-            None | Some("default") => Ok(Pretokenizer::Default),
-            Some("gpt-2") => Ok(Pretokenizer::Gpt2),
-            Some("smollm") => Ok(Pretokenizer::Smollm),
-            Some("llama-bpe" | "llama3" | "llama-v3") => Ok(Pretokenizer::Llama3),
-            Some(other) => Err(Error::tokenizer(
-                format!("the pre-tokenizer {other:?}"),
-                "is not known; smollm, llama-bpe, gpt-2 and default are",
-            )),
-        }
-    }
-
     /// Calls `word` with each piece of `text` in order.
     pub(super) fn cut<'a>(self, text: &'a str, word: &mut impl FnMut(&'a str)) {
         match self {
             Pretokenizer::Gpt2 => pieces(text, gpt2, word),
-            Pretokenizer::Llama3 => pieces(text, llama3, word),
+            Pretokenizer::Llama3 => pieces(text, |t| llama3(t, 3), word),
+            Pretokenizer::Qwen2 => pieces(text, |t| llama3(t, 1), word),
+            Pretokenizer::Gpt4o => pieces(text, gpt4o, word),
+            Pretokenizer::Tekken => pieces(text, tekken, word),
             Pretokenizer::Smollm => pieces(text, digit_or_not, &mut |part| {
                 if part.starts_with(|c| class(c) == Class::Number) {
                     word(part);
@@ -107,30 +104,72 @@ fn gpt2(text: &str) -> usize {
     }
 }
 
-fn llama3(text: &str) -> usize {
+fn llama3(text: &str, most_digits: usize) -> usize {
     if let Some(end) = contraction(text) {
         return end;
     }
-    let mut chars = text.chars();
-    let (head, next) = (chars.next().unwrap_or_default(), chars.next());
-    let kind = class(head);
-    let lead = head.len_utf8();
-    let is = |kind| move |c| class(c) == kind;
+    let lead = lead(text);
+    match run(&text[lead..], |c| class(c) == Class::Letter) {
+        0 => no_word(text, most_digits, &['\r', '\n']),
+        letters => lead + letters,
+    }
+}
 
-    if kind == Class::Letter {
-        return run(text, is(Class::Letter));
+fn gpt4o(text: &str) -> usize {
+    match cased_word(text) {
+        Some(end) => end + contraction(&text[end..]).unwrap_or(0),
+        None => no_word(text, 3, &['\r', '\n', '/']),
     }
-    if kind != Class::Number && !matches!(head, '\r' | '\n') && next.is_some_and(is(Class::Letter))
-    {
-        return lead + run(&text[lead..], is(Class::Letter));
+}
+
+fn tekken(text: &str) -> usize {
+    cased_word(text).unwrap_or_else(|| no_word(text, 1, &['\r', '\n', '/']))
+}
+
+/// Bytes of the one character that may precede the letters of a word: `[^\r\n\p{L}\p{N}]?`.
+fn lead(text: &str) -> usize {
+    let may = |c| !matches!(c, '\r' | '\n') && matches!(class(c), Class::Space | Class::Other);
+    text.chars().next().filter(|&c| may(c)).map_or(0, char::len_utf8)
+}
+
+/// The word at the start, of at most one change from upper to lower case: the first two
+/// alternatives of [`Pretokenizer::Gpt4o`].
+fn cased_word(text: &str) -> Option<usize> {
+    let lead = lead(text);
+    // A mark may be what precedes the letters, or the first of them.
+    capitalized(&text[lead..])
+        .map(|end| lead + end)
+        .or_else(|| capitalized(text))
+        .or_else(|| Some(lead + run(&text[lead..], is_upper)).filter(|&end| end > lead))
+}
+
+fn is_upper(c: char) -> bool {
+    matches!(case(c), Some(Case::Upper | Case::Either))
+}
+
+/// `U*L+`: capitals, and then at least one letter that is not a capital.
+fn capitalized(text: &str) -> Option<usize> {
+    let is_lower = |c| matches!(case(c), Some(Case::Lower | Case::Either));
+    let upper = run(text, is_upper);
+    match run(&text[upper..], is_lower) {
+        // The last of them that may count as lower case.
+        0 => text[..upper].rfind(is_lower).map(|at| at + first(&text[at..])),
+        lower => Some(upper + lower),
     }
-    if kind == Class::Number {
-        return text.chars().take(3).take_while(|&c| class(c) == kind).map(char::len_utf8).sum();
+}
+
+/// The piece at the start of what is no word: up to `most_digits` numbers, other characters with
+/// the `tail` that may follow them, or whitespace.
+fn no_word(text: &str, most_digits: usize, tail: &[char]) -> usize {
+    let is = |kind| move |c| class(c) == kind;
+    if text.starts_with(is(Class::Number)) {
+        let numbers = text.chars().take(most_digits).take_while(|&c| class(c) == Class::Number);
+        return numbers.map(char::len_utf8).sum();
     }
     let body = text.strip_prefix(' ').unwrap_or(text);
     if body.starts_with(is(Class::Other)) {
         let others = text.len() - body.len() + run(body, is(Class::Other));
-        return others + run(&text[others..], |c| matches!(c, '\r' | '\n'));
+        return others + run(&text[others..], |c| tail.contains(&c));
     }
     let blank = &text[..run(text, char::is_whitespace)];
     match blank.rfind(['\r', '\n']) {
@@ -200,13 +239,30 @@ mod tests {
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
         r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     );
+    const QWEN2: &str = concat!(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    );
+    const GPT4O: &str = concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+        r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    );
+    const TEKKEN: &str = concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
+        r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    );
 
     /// Each pre-tokenizer by its regular expressions, to be applied one after the other.
     static JUDGES: LazyLock<Vec<(Pretokenizer, Vec<SysRegex>)>> = LazyLock::new(|| {
-        let all: [(Pretokenizer, &[&str]); 4] = [
+        let all: [(Pretokenizer, &[&str]); 7] = [
             (Pretokenizer::Gpt2, &[GPT2]),
             (Pretokenizer::Smollm, &[r"\p{N}", GPT2]),
             (Pretokenizer::Llama3, &[LLAMA3]),
+            (Pretokenizer::Qwen2, &[QWEN2]),
+            (Pretokenizer::Gpt4o, &[GPT4O]),
+            (Pretokenizer::Tekken, &[TEKKEN]),
             (
                 Pretokenizer::Default,
                 &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"],
@@ -238,9 +294,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
         fn scanners_cut_as_the_regular_expressions_do(
-            text in "([ ]{0,3}('[sStTrRvVmMlLdD]|[a-zA-ZéſKß中أ]{0,3}|[0-9٣½Ⅷ]{0,7}|\
+            text in "([ ]{0,3}('[sStTrRvVmMlLdDeE]{1,2}|[a-zA-ZéÉſKßǅʰ中أ\u{301}\u{94d}]{0,5}|[0-9٣½Ⅷ]{0,7}|\
                      [\\t\\n\\r \u{a0}\u{3000}\u{85}]{0,3}|\
-                     ['.,!?$+<=>^~|`_\u{301}\u{200d}😀«»…€]{0,3}|\\PC|\\pC)){0,8}"
+                     ['.,!?/$+<=>^~|`_\u{301}\u{200d}😀«»…€]{0,3}|\\PC|\\pC)){0,8}"
         ) {
             for (pretokenizer, regexes) in JUDGES.iter() {
                 let (hand, regex) = (by_hand(*pretokenizer, &text), by_regex(regexes, &text));

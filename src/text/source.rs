@@ -10,6 +10,8 @@ pub struct TextSource<'a> {
     pub huggingface_json: Option<&'a str>,
     /// `tokenizer.ggml.model`: `llama` (SentencePiece BPE) or `gpt2` (byte-level BPE).
     pub model: Option<&'a str>,
+    /// `general.architecture`: the special tokens of `phi3` take the whitespace after them.
+    pub architecture: Option<&'a str>,
     /// `tokenizer.ggml.pre`: how `gpt2` splits a text into words before merging.
     pub pre: Option<&'a str>,
     /// `tokenizer.ggml.tokens`, by id.

@@ -165,8 +165,8 @@ impl Tokenizer {
         added.fragments(vocabulary, text, true, |fragment| {
             match fragment {
                 Fragment::Text(t) => at += t.len(),
-                Fragment::Token(id) => {
-                    let end = at + vocabulary.text(id).len();
+                Fragment::Token(id, t) => {
+                    let end = at + t.len();
                     if vocabulary.kind(id).is_some_and(Kind::is_special) {
                         each(done, at, Some(id))?;
                         done = end;
@@ -195,7 +195,7 @@ impl Tokenizer {
         let Parts { vocabulary, added, encoder, .. } = &self.parts;
         added.fragments(vocabulary, text, special, |fragment| {
             match (fragment, encoder) {
-                (Fragment::Token(id), _) => tokens.push(id),
+                (Fragment::Token(id, _), _) => tokens.push(id),
                 (Fragment::Text(t), Encoder::Bpe(e)) => {
                     e.encode(vocabulary, t, merger, tokens);
                 }

@@ -5,7 +5,8 @@ standard output. A request has the texts and one of
 
 - "huggingface": a whole tokenizer.json;
 - "byte_level": tokens, types, merges and the name of a pre-tokenizer, as a GGUF file has them;
-- "sentencepiece": settings to train a small model with, and the text to train it on.
+- "sentencepiece": settings to train a small model with, and the text to train it on;
+- "pieces": tokens, types and scores of a sentencepiece model, as a GGUF file has them.
 
 The answer has the ids of each text, with the text of special tokens read as tokens ("special")
 and as text ("plain"), and for sentencepiece the model.
@@ -13,6 +14,7 @@ and as text ("plain"), and for sentencepiece the model.
 
 import io
 import json
+import struct
 import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
@@ -25,6 +27,13 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+REST = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+LEAD = r"[^\r\n\p{L}\p{N}]?"
+GPT4O = f"{LEAD}{UPPER}*{LOWER}+{SHORT}|{LEAD}{UPPER}+{LOWER}*{SHORT}|" + r"\p{N}{1,3}" + REST
+TEKKEN = f"{LEAD}{UPPER}*{LOWER}+|{LEAD}{UPPER}+{LOWER}*|" + r"\p{N}" + REST
 
 
 def split(expression):
@@ -38,6 +47,10 @@ PRETOKENIZERS = {
         [pre.Digits(individual_digits=True), pre.ByteLevel(add_prefix_space=False, use_regex=True)]
     ),
     "llama-bpe": pre.Sequence([split(LLAMA3), BYTES]),
+    "qwen2": pre.Sequence([split(QWEN2), BYTES]),
+    "deepseek-r1-qwen": pre.Sequence([split(QWEN2), BYTES]),
+    "gpt-4o": pre.Sequence([split(GPT4O), BYTES]),
+    "tekken": pre.Sequence([split(TEKKEN), BYTES]),
     "default": pre.Sequence(
         [split(r"[\p{P}\$\+<=>\^~\|]+"), split(GPT2), split(r"\p{N}+"), split(r"[0-9][0-9][0-9]"), BYTES]
     ),
@@ -53,10 +66,17 @@ def both_ways(tokenizer, texts):
     return out
 
 
-def add(tokenizer, tokens, types):
+def add(tokenizer, tokens, types, strip=False):
+    """Adds all that are not plain text; as Phi-3 has them, with the whitespace after most of them."""
+    without = ("<unk>", "<s>", "<|endoftext|>")
     added = [
         # A piece of spaces is found where the normalizer has written them as the piece does.
-        AddedToken(t, special=k in (CONTROL, UNKNOWN), normalized="\u2581" in t)
+        AddedToken(
+            t,
+            special=k in (CONTROL, UNKNOWN),
+            normalized="\u2581" in t,
+            rstrip=strip and k == CONTROL and t not in without,
+        )
         for t, k in zip(tokens, types)
         if k in (CONTROL, UNKNOWN, USER_DEFINED)
     ]
@@ -74,9 +94,11 @@ def byte_level(request):
         models.BPE(
             vocab={t: i for i, t in enumerate(file["tokens"])},
             merges=[tuple(m.split(" ")) for m in file["merges"]],
-            ignore_merges=file["pre"] == "llama-bpe",
+            ignore_merges=file["pre"] in ("llama-bpe", "tekken"),
         )
     )
+    if file["pre"] == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = PRETOKENIZERS[file["pre"]]
     tokenizer.decoder = decoders.ByteLevel()
     add(tokenizer, file["tokens"], file["types"])
@@ -115,8 +137,47 @@ def sentencepiece(request):
     }
     # With special tokens, what counts is the tokenizer.json that such a model is published with.
     if settings.get("byte_fallback") and "unused" not in request:
-        answer["special"] = both_ways(published(answer, settings), texts)["special"]
+        tokenizer = published(answer, settings, request.get("strip", False))
+        answer["special"] = both_ways(tokenizer, texts)["special"]
     return answer
+
+
+def pieces(request):
+    import sentencepiece as spm
+
+    file, texts = request["pieces"], request["texts"]
+    sp = spm.SentencePieceProcessor(model_proto=proto_of(file))
+    answer = {"plain": [sp.encode(t) for t in texts]}
+    settings = {"add_dummy_prefix": file["prefix"]}
+    answer["special"] = both_ways(published(file, settings), texts)["special"]
+    return answer
+
+
+def proto_of(file):
+    """The sentencepiece model of these arrays: BPE with byte fallback, nothing normalized."""
+
+    def varint(number):
+        out = bytearray()
+        while number >= 0x80:
+            out.append(number & 0x7F | 0x80)
+            number >>= 7
+        return bytes(out) + bytes([number])
+
+    def number(field, value):
+        return varint(field << 3) + varint(value)
+
+    def message(field, body):
+        return varint(field << 3 | 2) + varint(len(body)) + body
+
+    out = bytearray()
+    for token, kind, score in zip(file["tokens"], file["types"], file["scores"]):
+        token = token.replace(" ", "\u2581") if kind != CONTROL else token
+        piece = message(1, token.encode()) + b"\x15" + struct.pack("<f", score) + number(3, kind)
+        out += message(1, piece)
+    bpe, flag = 2, lambda field, value: number(field, int(value))
+    out += message(2, number(3, bpe) + flag(35, True))
+    out += message(3, message(1, b"identity") + flag(3, file["prefix"]) + flag(4, False) + flag(5, True))
+    return bytes(out)
 
 
 def kind(sp, settings, i):
@@ -167,7 +228,7 @@ def with_unused(proto, normal, every):
     return bytes(out)
 
 
-def published(model, settings):
+def published(model, settings, strip=False):
     """The model as converted by the `transformers` package."""
     tokens, scores, types = model["tokens"], model["scores"], model["types"]
     vocab = {t: i for i, t in enumerate(tokens)}
@@ -185,14 +246,14 @@ def published(model, settings):
     if settings.get("add_dummy_prefix", True):
         steps.insert(0, normalizers.Prepend("\u2581"))
     tokenizer.normalizer = normalizers.Sequence(steps)
-    add(tokenizer, tokens, types)
+    add(tokenizer, tokens, types, strip)
     return tokenizer
 
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         request = json.load(file)
-    kind = next(k for k in (huggingface, byte_level, sentencepiece) if k.__name__ in request)
+    kind = next(k for k in (huggingface, byte_level, sentencepiece, pieces) if k.__name__ in request)
     sys.stdout.write(json.dumps(kind(request)))
 
 
