@@ -153,7 +153,10 @@ macro_rules! families {
     };
 }
 
-families! { llama qwen2 qwen3 }
+families! {
+    llama llama_biases llama_yarn llama_factors mistral gemma3 gemma3_linear granite phi3 phi3_long
+    qwen2 qwen3 smollm3 exaone4
+}
 
 #[test]
 fn every_model_is_tested() {

@@ -24,13 +24,14 @@ impl Rotary {
             let factor = factors.map_or(1.0, |f| f64::from(f[j]));
             base.powf(-2.0 * j as f64 / width) / factor
         });
+        let magnitude = f64::from(table.magnitude);
         match table.scaling {
-            Scaling::None => Rotary { frequencies: plain.collect(), magnitude: 1.0 },
+            Scaling::None => Rotary { frequencies: plain.collect(), magnitude },
             Scaling::Linear { factor } => Rotary {
                 frequencies: plain.map(|frequency| frequency / f64::from(factor)).collect(),
-                magnitude: 1.0,
+                magnitude,
             },
-            Scaling::Yarn { factor, original, fast, slow, magnitude } => {
+            Scaling::Yarn { factor, original, fast, slow } => {
                 // The pair that completes this many turns within the original training context.
                 let pair = |turns: f32| {
                     let length = original as f64 / (f64::from(turns) * TAU);
@@ -45,7 +46,7 @@ impl Rotary {
                 });
                 Rotary {
                     frequencies: scaled.collect(),
-                    magnitude: f64::from(magnitude) * (1.0 + 0.1 * factor.ln()),
+                    magnitude: magnitude * (1.0 + 0.1 * factor.ln()),
                 }
             }
         }

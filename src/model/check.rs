@@ -28,6 +28,10 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     if let Some(cap) = spec.logit_cap.filter(|cap| !cap.is_finite() || *cap <= 0.0) {
         return Err(Error::model("the cap of logits", format!("is {cap}")));
     }
+    let scale = spec.logit_scale;
+    if !scale.is_finite() || scale <= 0.0 {
+        return Err(Error::model("the scale of logits", format!("is {scale}")));
+    }
     spec.rotary.iter().try_for_each(rotary)?;
     spec.layers.iter().try_for_each(|l| layer(spec, l))?;
     alike(&spec.layers)?;
@@ -60,6 +64,10 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
             "heads",
             format!("of width {head_dim}; the width must be even and at most {MAX_HEAD_DIM}"),
         ));
+    }
+    let scale = layer.attention_scale;
+    if !scale.is_finite() || scale <= 0.0 {
+        return Err(Error::model("the scale of attention", format!("is {scale}")));
     }
     if let Some(rotation) = layer.rotation {
         let width = spec.rotary.get(rotation.table).map(|table| table.width);

@@ -54,8 +54,6 @@ pub enum Scaling {
         fast: f32,
         /// Rotations below which it is divided by the full factor.
         slow: f32,
-        /// Queries and keys are both multiplied by this times `1 + 0.1 ln factor`.
-        magnitude: f32,
     },
 }
 
@@ -68,6 +66,9 @@ pub struct RotaryTable {
     pub base: f32,
     /// How these frequencies are scaled.
     pub scaling: Scaling,
+    /// Queries and keys are both multiplied by this, and in [`Scaling::Yarn`] by `1 + 0.1 ln factor`
+    /// too.
+    pub magnitude: f32,
     /// Tensor of `[width / 2]` divisors of the frequencies, as Llama 3 has them.
     pub factors: Option<&'static str>,
 }
@@ -91,7 +92,6 @@ pub struct Rotation {
 }
 
 /// The activation applied to the gate of a feed-forward network.
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "families may need any of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x / (1 + e^-x)`
@@ -137,6 +137,8 @@ pub struct LayerSpec {
     pub biases: Biases,
     /// Whether each query and key head is normalized before it is rotated.
     pub qk_norm: bool,
+    /// What products of queries and keys are multiplied by.
+    pub attention_scale: f32,
     /// The rotation of queries and keys; none in a layer without positional encoding.
     pub rotation: Option<Rotation>,
     /// Norms around attention.
@@ -165,6 +167,7 @@ impl LayerSpec {
             window: None,
             biases: Biases::default(),
             qk_norm: false,
+            attention_scale: 1.0 / (head_dim as f32).sqrt(),
             rotation: Some(Rotation { table: 0, pairs: Pairs::Interleaved }),
             attention_norms: norms,
             ffn_norms: norms,
@@ -237,10 +240,14 @@ pub struct ModelSpec {
     pub eps: f32,
     /// Factor applied to embeddings.
     pub embedding_scale: f32,
+    /// Factor applied to logits.
+    pub logit_scale: f32,
     /// If set, logits are `cap * tanh(logit / cap)`.
     pub logit_cap: Option<f32>,
     /// Whether the embedding doubles as the output head.
     pub tied_head: bool,
+    /// Tensors that a file may have although nothing is computed with them.
+    pub unused: Vec<&'static str>,
     /// The rotary tables that layers refer to.
     pub rotary: Vec<RotaryTable>,
     /// The layers in order, at least one.

@@ -21,12 +21,15 @@ pub struct Matrix {
     pub cols: usize,
     gguf: Arc<Gguf>,
     tensor: usize,
+    /// Its first row among those of the tensor, which may hold several matrices.
+    first: usize,
 }
 
 impl Matrix {
     /// The rows, one after the other.
     pub fn bytes(&self) -> &[u8] {
-        self.tensor().data()
+        let stride = self.row_bytes();
+        &self.tensor().data()[self.first * stride..][..self.rows * stride]
     }
 
     /// Bytes of a row.
@@ -38,7 +41,8 @@ impl Matrix {
     #[cfg(feature = "gpu")]
     pub fn release(&self, rows: std::ops::Range<usize>) {
         let stride = self.row_bytes();
-        self.tensor().release_part(rows.start * stride..rows.end * stride);
+        let (start, end) = (self.first + rows.start, self.first + rows.end);
+        self.tensor().release_part(start * stride..end * stride);
     }
 
     /// The entry of the tensor table.
@@ -90,6 +94,12 @@ pub struct Projection {
     pub w: Matrix,
     /// `b`, `[rows of W]`
     pub bias: Option<Vec<f32>>,
+}
+
+impl Projection {
+    fn plain(w: Matrix) -> Projection {
+        Projection { w, bias: None }
+    }
 }
 
 /// The attention of a layer.
@@ -161,7 +171,7 @@ pub struct Weights {
     pub embedding: Matrix,
     /// The layers in order.
     pub layers: Vec<Layer>,
-    /// `[d]`
+    /// `[d]`, with the scale of logits in it.
     pub output_norm: Vec<f32>,
     /// `[V, d]`; the embedding again if the file has no separate head.
     pub head: Matrix,
@@ -179,11 +189,14 @@ impl Weights {
             true => embedding.clone(),
             false => finder.matrix("output.weight", vocab, d)?,
         };
-        let output_norm = finder.vector("output_norm.weight", &[d])?;
+        let mut output_norm = finder.vector("output_norm.weight", &[d])?;
+        // The logits of a scaled input are scaled logits.
+        output_norm.iter_mut().for_each(|gain| *gain *= spec.logit_scale);
         let factors = spec.rotary.iter().map(|table| finder.rotary_factors(table));
         let rotary_factors = factors.collect::<Result<_>>()?;
         let layers = spec.layers.iter().enumerate();
         let layers = layers.map(|(i, layer)| finder.layer(i, d, layer)).collect::<Result<_>>()?;
+        finder.taken.extend(spec.unused.iter().map(|&name| name.to_owned()));
         finder.refuse_the_rest()?;
         Ok(Weights { embedding, layers, output_norm, head, rotary_factors })
     }
@@ -219,9 +232,25 @@ impl Finder<'_> {
     }
 
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
-        let tensor = self.tensor(name, &[rows, cols])?;
+        let [matrix] = self.matrices(name, [rows], cols)?;
+        Ok(matrix)
+    }
+
+    /// Matrices of so many `rows` each, one after the other in one tensor.
+    fn matrices<const N: usize>(
+        &mut self,
+        name: &str,
+        rows: [usize; N],
+        cols: usize,
+    ) -> Result<[Matrix; N]> {
+        let tensor = self.tensor(name, &[rows.iter().sum(), cols])?;
         let dtype = self.gguf.tensor_at(tensor).dtype()?;
-        Ok(Matrix { dtype, rows, cols, gguf: Arc::clone(self.gguf), tensor })
+        let mut next = 0;
+        Ok(rows.map(|rows| {
+            let first = next;
+            next += rows;
+            Matrix { dtype, rows, cols, gguf: Arc::clone(self.gguf), tensor, first }
+        }))
     }
 
     fn vector(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
@@ -250,12 +279,29 @@ impl Finder<'_> {
         let (q_dim, kv_dim, biases) = (spec.q_dim(), spec.kv_dim(), spec.biases);
         let name = |part: &str| format!("blk.{index}.{part}");
         let weight = |part: &str| format!("blk.{index}.{part}.weight");
-        let kv = match spec.projected_kv {
-            true => Some([
-                self.projection(&name(names.k), kv_dim, d, biases.k)?,
-                self.projection(&name(names.v), kv_dim, d, biases.v)?,
-            ]),
-            false => None,
+        let (q, kv) = match names.qkv {
+            Some(qkv) => {
+                let [q, k, v] = self.matrices(&weight(qkv), [q_dim, kv_dim, kv_dim], d)?;
+                (Projection::plain(q), Some([Projection::plain(k), Projection::plain(v)]))
+            }
+            None => {
+                let q = self.projection(&name(names.q), q_dim, d, biases.q)?;
+                let kv = match spec.projected_kv {
+                    true => Some([
+                        self.projection(&name(names.k), kv_dim, d, biases.k)?,
+                        self.projection(&name(names.v), kv_dim, d, biases.v)?,
+                    ]),
+                    false => None,
+                };
+                (q, kv)
+            }
+        };
+        let [ffn_gate, ffn_up] = match names.gate_up {
+            Some(gate_up) => self.matrices(&weight(gate_up), [spec.ffn, spec.ffn], d)?,
+            None => [
+                self.matrix(&weight(names.gate), spec.ffn, d)?,
+                self.matrix(&weight(names.up), spec.ffn, d)?,
+            ],
         };
         let mixers = match &spec.ssm {
             Some(ssm) => {
@@ -280,7 +326,7 @@ impl Finder<'_> {
         Ok(Layer {
             attention: Attention {
                 norm: before,
-                q: self.projection(&name(names.q), q_dim, d, biases.q)?,
+                q,
                 kv,
                 mixers,
                 head_norms,
@@ -288,8 +334,8 @@ impl Finder<'_> {
                 post_norm: after,
             },
             ffn_norm: ffn_before,
-            ffn_gate: self.matrix(&weight(names.gate), spec.ffn, d)?,
-            ffn_up: self.matrix(&weight(names.up), spec.ffn, d)?,
+            ffn_gate,
+            ffn_up,
             ffn_down: self.matrix(&weight(names.down), d, spec.ffn)?,
             ffn_post_norm: ffn_after,
         })

@@ -156,8 +156,10 @@ pub(super) mod tests {
             context: 1000,
             eps: 1e-5,
             embedding_scale: 1.0,
+            logit_scale: 1.0,
             logit_cap: None,
             tied_head: false,
+            unused: Vec::new(),
             rotary: Vec::new(),
             layers: vec![layer; 3],
             chunks: ChunkSpec {

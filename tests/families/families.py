@@ -150,12 +150,89 @@ def rotated(w, c):
     w.add_rope_dimension_count(head_width(c))
 
 
+def linear(w, c):
+    w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    w.add_rope_scaling_factor(c["rope_parameters"]["factor"])
+
+
+def yarn(w, c):
+    w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    w.add_rope_scaling_factor(c["rope_parameters"]["factor"])
+    w.add_rope_scaling_orig_ctx_len(c["rope_parameters"]["original_max_position_embeddings"])
+
+
+def windows(w, c):
+    w.add_sliding_window(c["sliding_window"])
+
+
+def granite(w, c):
+    rotated(w, c)
+    w.add_embedding_scale(c["embedding_multiplier"])
+    w.add_residual_scale(c["residual_multiplier"])
+    w.add_attention_scale(c["attention_multiplier"])
+    w.add_logit_scale(c["logits_scaling"])
+
+
+def phi3(w, c):
+    rotated(w, c)
+    w.add_sliding_window(c.get("sliding_window") or 0)
+    original = c["original_max_position_embeddings"]
+    w.add_rope_scaling_orig_ctx_len(original)
+    longer = c["max_position_embeddings"] / original
+    if longer > 1:
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(longer) / math.log(original)))
+
+
+def phi3_factors(c):
+    rope = c["rope_parameters"]
+    return {f"rope_factors_{length}.weight": np.array(rope[f"{length}_factor"], np.float32) for length in ("long", "short")}
+
+
+LLAMA3 = rope(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+
+
+def llama3_factors(c):
+    """Divisors of the frequencies: none of those that turn often in the first training's context, `factor` of those that
+    turn less than once, a blend in between."""
+    rope, width = c["rope_parameters"], head_width(c)
+    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
+    turns = rope["original_max_position_embeddings"] / (2 * math.pi * rope["rope_theta"] ** (np.arange(0, width, 2) / width))
+    smooth = np.clip((turns - low) / (high - low), 0, 1)
+    return {"rope_freqs.weight": (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)}
+
+
+GEMMA_NORMS = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+EXAONE_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
 LLAMA = dict(permuted=True, keys=rotated)
 
 FAMILIES = {
     "llama": Family("Llama", "llama", **LLAMA),
+    "llama_biases": Family("Llama", "llama", rope(rope_type="linear", factor=3.0), biases="qkvo", attention_bias=True,
+                           permuted=True, keys=linear),
+    "llama_yarn": Family("Llama", "llama", rope(rope_type="yarn", factor=4.0, original_max_position_embeddings=16),
+                         permuted=True, keys=yarn, tie_word_embeddings=True),
+    "llama_factors": Family("Llama", "llama", LLAMA3, permuted=True, keys=rotated, tensors=llama3_factors, head_dim=14),
+    "mistral": Family("Mistral", "llama", permuted=True, keys=windows, sliding_window=9),
+    "gemma3": Family("Gemma3Text", "gemma3", dict(full_attention=rope(1e6), sliding_attention=rope(1e4)), gain=1.0,
+                     keys=windows, norms=GEMMA_NORMS, head_norms=True, head_dim=14, num_hidden_layers=7, sliding_window=9,
+                     query_pre_attn_scalar=14, tie_word_embeddings=True),
+    "gemma3_linear": Family("Gemma3Text", "gemma3", dict(full_attention=rope(1e6, "linear", factor=8.0),
+                                                         sliding_attention=rope(1e4)), gain=1.0,
+                            keys=lambda w, c: (windows(w, c), linear(w, dict(c, rope_parameters=c["rope_parameters"]
+                                                                             ["full_attention"]))),
+                            norms=GEMMA_NORMS, head_norms=True, head_dim=8, num_hidden_layers=6, sliding_window=20,
+                            query_pre_attn_scalar=8, num_key_value_heads=1, tie_word_embeddings=True),
+    "granite": Family("Granite", "granite", permuted=True, keys=granite, embedding_multiplier=12.0, residual_multiplier=0.22,
+                      attention_multiplier=0.2, logits_scaling=6.0, tie_word_embeddings=True),
+    "phi3": Family("Phi3", "phi3", keys=phi3, fused=True, sliding_window=11, original_max_position_embeddings=128),
+    "phi3_long": Family("Phi3", "phi3", rope(rope_type="longrope", original_max_position_embeddings=32, partial_rotary_factor=1.0,
+                                             long_factor=[1.0, 1.4, 3.0, 9.0, 30.0], short_factor=[1.0, 1.1, 1.2, 1.5, 2.0]),
+                        keys=phi3, tensors=phi3_factors, fused=True, original_max_position_embeddings=32),
     "qwen2": Family("Qwen2", "qwen2", rope(1e6), biases="qkv", tie_word_embeddings=True),
     "qwen3": Family("Qwen3", "qwen3", rope(1e6), head_dim=14, head_norms=True),
+    "smollm3": Family("SmolLM3", "smollm3", rope(2e6), permuted=True, keys=rotated, num_hidden_layers=5),
+    "exaone4": Family("Exaone4", "exaone4", permuted=False, keys=windows, norms=EXAONE_NORMS, head_norms=True, head_dim=10,
+                      num_hidden_layers=4, sliding_window=9, sliding_window_pattern=4),
 }
 
 

@@ -62,7 +62,7 @@ impl<P: Precision> Pass<'_, '_, P> {
         });
     }
 
-    /// `h += Wo softmax(q k / sqrt(head_dim)) v` over what each token sees.
+    /// `h += Wo softmax(scale q k) v` over what each token sees.
     pub(super) fn attention(
         &mut self,
         shared: &Shared,
@@ -88,7 +88,7 @@ impl<P: Precision> Pass<'_, '_, P> {
             // rows the block sees.
             unsafe {
                 let q = s.q.read(list * group * n, group * n).as_ptr();
-                let queries = Queries { q, heads: group, head_dim: n };
+                let queries = Queries { q, heads: group, head_dim: n, scale: spec.attention_scale };
                 let place = (index, head);
                 sequence.cache.attend(shared.kernels, &queries, place, row, rows, into);
             }

@@ -81,7 +81,8 @@ fn add(
             // which rows a block sees.
             unsafe {
                 let q = pass.scratch.q.read(t * spec.q_dim() + head * group * n, group * n);
-                let queries = Queries { q: q.as_ptr(), heads: group, head_dim: n };
+                let scale = spec.attention_scale;
+                let queries = Queries { q: q.as_ptr(), heads: group, head_dim: n, scale };
                 let layout = cache.tables.layout();
                 let class = &layout.classes()[layout.place(layer, head).0];
                 let before = |end| rows_before(class, position, end);

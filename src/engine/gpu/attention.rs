@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
         self.record.add(kernel, &p, [&s.q, &s.kv, self.arena, &s.rows], items);
     }
 
-    /// `h += Wo softmax(q k / sqrt(head_dim)) v` over what each token sees in ring, window and block.
+    /// `h += Wo softmax(scale q k) v` over what each token sees in ring, window and block.
     pub fn attention(&mut self, index: usize, layer: &'a LayerWeights) {
         let s = self.parts.scratch;
         self.attend(index);
@@ -107,7 +107,7 @@ impl<'a> Walk<'a> {
                 block_at: self.block_at(index),
                 window_rows: memory.window_rows() as u32,
                 block_rows: self.block_rows(),
-                scale: 1.0 / (spec.head_dim as f32).sqrt(),
+                scale: spec.attention_scale,
             };
             let Some(ring) = &shelf.rings[kind as usize] else { continue };
             let kv = memory.stored(kind);

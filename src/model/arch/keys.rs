@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
-use crate::model::spec::{ChunkSpec, LayerSpec, ModelSpec, RotaryTable, Scaling};
+use crate::model::spec::{Biases, ChunkSpec, LayerSpec, ModelSpec, RotaryTable, Scaling};
 
 /// Beyond any size in use, and small enough that a product of two is far from overflow: sizes are
 /// multiplied before the tensors that confirm them are looked up.
@@ -113,6 +113,11 @@ impl<'a> Keys<'a> {
         Ok(self.gguf.bool(&self.full(key))?.unwrap_or(false))
     }
 
+    /// Whether the file has a tensor of this name.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
     /// The decoder described by the keys that most families share: plain layers
     /// ([`LayerSpec::plain`]) and one rotary table. A family then changes whatever differs.
     ///
@@ -147,12 +152,20 @@ impl<'a> Keys<'a> {
         }
         let width = self.optional("rope.dimension_count")?.unwrap_or(head_dim);
         let ffn = positive("feed_forward_length")?;
-        let window = self.optional("attention.sliding_window")?.filter(|&window| window > 0);
-        let layer = |((heads, kv_heads), ffn)| LayerSpec {
-            window,
-            ..LayerSpec::plain(heads, kv_heads, head_dim, ffn)
-        };
         let context = self.positive("context_length")?;
+        // A window as long as the context hides nothing.
+        let window = self.optional("attention.sliding_window")?;
+        let window = window.filter(|&window| window > 0 && window < context);
+        let attention_scale = self.number("attention.scale")?.filter(|&scale| scale != 0.0);
+        let layer = |(index, ((heads, kv_heads), ffn))| {
+            let plain = LayerSpec::plain(heads, kv_heads, head_dim, ffn);
+            LayerSpec {
+                window,
+                biases: self.biases(index),
+                attention_scale: attention_scale.unwrap_or(plain.attention_scale),
+                ..plain
+            }
+        };
         Ok(ModelSpec {
             family: self.family,
             d,
@@ -160,18 +173,55 @@ impl<'a> Keys<'a> {
             context,
             eps: self.real("attention.layer_norm_rms_epsilon", 1e-5)?,
             embedding_scale: 1.0,
+            logit_scale: 1.0,
             logit_cap: None,
             tied_head: self.gguf.tensor("output.weight").is_none(),
+            unused: Vec::new(),
             rotary: vec![RotaryTable {
                 width,
                 base: self.real("rope.freq_base", 10000.0)?,
                 scaling: self.rope_scaling(context)?,
+                magnitude: self.real("rope.scaling.attn_factor", 1.0)?,
                 factors: self.gguf.tensor("rope_freqs.weight").map(|_| "rope_freqs.weight"),
             }],
-            layers: heads.into_iter().zip(kv_heads).zip(ffn).map(layer).collect(),
+            layers: heads.into_iter().zip(kv_heads).zip(ffn).enumerate().map(layer).collect(),
             chunks: ChunkSpec::of_one_token(layers),
             profile: None,
         })
+    }
+
+    /// The biases that the file has in a layer.
+    fn biases(&self, layer: usize) -> Biases {
+        let has = |part| self.gguf.tensor(&format!("blk.{layer}.attn_{part}.bias")).is_some();
+        Biases { q: has("q"), k: has("k"), v: has("v"), o: has("output") }
+    }
+
+    /// Which layers see a sliding window only, in a family where others see everything: as listed
+    /// in the file; or all but each `period`-th, where the file may have another period.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a list of another length.
+    pub fn windowed(&self, layers: usize, period: usize) -> Result<Vec<bool>> {
+        let key = "attention.sliding_window_pattern";
+        match self.gguf.get(&self.full(key)) {
+            Some(Value::Array(list)) if list.len != layers => Err(Error::model(
+                self.full(key),
+                format!("holds {} where {layers} are expected, one per layer", list.len),
+            )),
+            Some(Value::Array(list)) => {
+                let windowed = |value| match value {
+                    Value::Bool(windowed) => Ok(windowed),
+                    Value::Int(0) => Ok(false),
+                    Value::Int(1) => Ok(true),
+                    other => Err(Error::model(self.full(key), format!("holds {other}"))),
+                };
+                list.iter().map(windowed).collect()
+            }
+            _ => {
+                let period = self.optional(key)?.unwrap_or(period);
+                Ok((0..layers).map(|layer| period == 0 || (layer + 1) % period != 0).collect())
+            }
+        }
     }
 
     /// How rotary frequencies are scaled; files from before `rope.scaling` had only a linear
@@ -187,7 +237,8 @@ impl<'a> Keys<'a> {
             }
         }
         match kind {
-            Some("none") => Ok(Scaling::None),
+            // The tensors of divisors are the scaling.
+            Some("none" | "longrope") => Ok(Scaling::None),
             None | Some("linear") if factor == 1.0 => Ok(Scaling::None),
             None | Some("linear") => Ok(Scaling::Linear { factor }),
             Some("yarn") => Ok(Scaling::Yarn {
@@ -195,11 +246,10 @@ impl<'a> Keys<'a> {
                 original: self.optional("rope.scaling.original_context_length")?.unwrap_or(context),
                 fast: self.real("rope.scaling.yarn_beta_fast", 32.0)?,
                 slow: self.real("rope.scaling.yarn_beta_slow", 1.0)?,
-                magnitude: self.real("rope.scaling.attn_factor", 1.0)?,
             }),
             Some(other) => Err(Error::unsupported(
                 self.full("rope.scaling.type"),
-                format!("= {:?}; none, linear and yarn are supported", beginning(other)),
+                format!("= {:?}; none, linear, yarn and longrope are supported", beginning(other)),
             )),
         }
     }

@@ -2,11 +2,16 @@
 //! [`ModelSpec`], and how its tensors are named. Nothing outside depends on a family's name.
 
 pub mod attamba;
+mod exaone4;
+mod gemma3;
+mod granite;
 mod keys;
 mod llama;
 mod names;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
 
 pub use keys::Keys;
 pub use names::Names;
@@ -28,7 +33,17 @@ pub struct Family {
 }
 
 /// Every family, in alphabetical order.
-pub static FAMILIES: &[Family] = &[attamba::FAMILY, llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY];
+pub static FAMILIES: &[Family] = &[
+    attamba::FAMILY,
+    exaone4::FAMILY,
+    gemma3::FAMILY,
+    granite::FAMILY,
+    llama::FAMILY,
+    phi3::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    smollm3::FAMILY,
+];
 
 /// The family of `gguf` among `families`, and the description of its model.
 pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Family, ModelSpec)> {

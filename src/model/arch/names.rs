@@ -11,6 +11,8 @@ pub struct Names {
     pub k: &'static str,
     /// `W_v`
     pub v: &'static str,
+    /// `W_q`, `W_k` and `W_v` one after the other, in a family that has them in one tensor.
+    pub qkv: Option<&'static str>,
     /// `W_o`
     pub o: &'static str,
     /// Norm of the query heads.
@@ -25,6 +27,8 @@ pub struct Names {
     pub gate: &'static str,
     /// `W_up`
     pub up: &'static str,
+    /// `W_gate` and `W_up` one after the other, in a family that has them in one tensor.
+    pub gate_up: Option<&'static str>,
     /// `W_down`
     pub down: &'static str,
     /// Norm after the feed-forward network.
@@ -38,6 +42,7 @@ impl Names {
         q: "attn_q",
         k: "attn_k",
         v: "attn_v",
+        qkv: None,
         o: "attn_output",
         q_norm: "attn_q_norm",
         k_norm: "attn_k_norm",
@@ -45,6 +50,7 @@ impl Names {
         ffn_norm: "ffn_norm",
         gate: "ffn_gate",
         up: "ffn_up",
+        gate_up: None,
         down: "ffn_down",
         ffn_post_norm: "post_ffw_norm",
     };

@@ -192,6 +192,8 @@ pub(in crate::engine::cpu) struct Queries {
     pub heads: usize,
     /// Width of a head.
     pub head_dim: usize,
+    /// What products with keys are multiplied by.
+    pub scale: f32,
 }
 
 /// A part of the attention of some heads: the sum of values so far, still to be divided by `sum`,
@@ -278,7 +280,7 @@ unsafe fn add_rotated<S: Simd, E: Rowed>(
             for head in rotated.chunks_exact_mut(width) {
                 nibbles::rotate(head);
             }
-            let queries = Queries { q: rotated.as_ptr(), heads: heads.len(), head_dim: width };
+            let queries = Queries { q: rotated.as_ptr(), heads: heads.len(), ..*queries };
             add_runs::<S, E>(&queries, runs, part.clone(), |_| rows, &mut own);
         }
         for head in own.out.chunks_exact_mut(width) {
@@ -332,7 +334,7 @@ unsafe fn add_runs<'a, S: Simd, E: Rowed>(
 #[inline(always)]
 unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
     let width = queries.head_dim;
-    let scale = 1.0 / (width as f32).sqrt();
+    let scale = queries.scale;
     for head in 0..queries.heads {
         unsafe {
             let q = queries.q.add(head * width);

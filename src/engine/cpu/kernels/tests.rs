@@ -958,7 +958,9 @@ impl AttentionCase {
             block: near(2),
         };
         let rows = cache::rows(&self.runs);
-        let queries = Queries { q: self.q.as_ptr(), heads: self.heads, head_dim: self.head_dim };
+        let Self { heads, head_dim, .. } = *self;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let queries = Queries { q: self.q.as_ptr(), heads, head_dim, scale };
         let size = self.heads * self.head_dim;
         let mut out = vec![UNTOUCHED; parts * size];
         let [mut max, mut sum] = [0, 1].map(|_| vec![UNTOUCHED; parts * self.heads]);
