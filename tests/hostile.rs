@@ -413,7 +413,7 @@ fn unused_tensors_are_rejected_by_name() {
     let llama = Sizes { architecture: "llama", ..attamba.clone() };
     for (sizes, names) in [
         (&attamba, &["blk.0.attn_k.weight", "blk.2.attn_norm.weight", "output.bias"]),
-        (&llama, &["blk.0.attn_q.bias", "blk.0.ffn_gate_exps.weight", "blk.0.ssm_k_in.weight"]),
+        (&llama, &["blk.0.ffn_gate.bias", "blk.0.ffn_gate_exps.weight", "blk.0.ssm_k_in.weight"]),
     ] {
         for name in names {
             let mut file = sizes.file(1);

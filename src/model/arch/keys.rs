@@ -11,6 +11,12 @@ const MAX_SIZE: u32 = 1 << 24;
 /// Ten times the deepest model in use; bounds what is allocated before tensors are looked up.
 const MAX_LAYERS: usize = 2048;
 
+/// Divisors of rotary frequencies.
+const DIVISORS: &str = "rope_freqs.weight";
+/// Those for the context of the first training, and for a longer one.
+const SHORT: &str = "rope_factors_short.weight";
+const LONG: &str = "rope_factors_long.weight";
+
 /// Metadata keys of one family. Names are given without the family's prefix.
 pub struct Keys<'a> {
     gguf: &'a Gguf,
@@ -113,11 +119,6 @@ impl<'a> Keys<'a> {
         Ok(self.gguf.bool(&self.full(key))?.unwrap_or(false))
     }
 
-    /// Whether the file has a tensor of this name.
-    pub fn has_tensor(&self, name: &str) -> bool {
-        self.gguf.tensor(name).is_some()
-    }
-
     /// The decoder described by the keys that most families share: plain layers
     /// ([`LayerSpec::plain`]) and one rotary table. A family then changes whatever differs.
     ///
@@ -153,6 +154,7 @@ impl<'a> Keys<'a> {
         let width = self.optional("rope.dimension_count")?.unwrap_or(head_dim);
         let ffn = positive("feed_forward_length")?;
         let context = self.positive("context_length")?;
+        let (factors, unused) = self.divisors(context)?;
         // A window as long as the context hides nothing.
         let window = self.optional("attention.sliding_window")?;
         let window = window.filter(|&window| window > 0 && window < context);
@@ -175,14 +177,14 @@ impl<'a> Keys<'a> {
             embedding_scale: 1.0,
             logit_scale: 1.0,
             logit_cap: None,
-            tied_head: self.gguf.tensor("output.weight").is_none(),
-            unused: Vec::new(),
+            tied_head: !self.has("output.weight"),
+            unused,
             rotary: vec![RotaryTable {
                 width,
                 base: self.real("rope.freq_base", 10000.0)?,
                 scaling: self.rope_scaling(context)?,
                 magnitude: self.real("rope.scaling.attn_factor", 1.0)?,
-                factors: self.gguf.tensor("rope_freqs.weight").map(|_| "rope_freqs.weight"),
+                factors,
             }],
             layers: heads.into_iter().zip(kv_heads).zip(ffn).enumerate().map(layer).collect(),
             chunks: ChunkSpec::of_one_token(layers),
@@ -190,9 +192,26 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// Whether the file has a tensor of this name.
+    fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// The tensor of divisors of the rotary frequencies, if there is one, and those that are not
+    /// used. Keys are stored rotated, so all tokens of a session are rotated alike, however many
+    /// will come: for the whole context of the file.
+    fn divisors(&self, context: usize) -> Result<(Option<&'static str>, Vec<&'static str>)> {
+        if !self.has(SHORT) && !self.has(LONG) {
+            return Ok((self.has(DIVISORS).then_some(DIVISORS), Vec::new()));
+        }
+        let original = self.optional("rope.scaling.original_context_length")?.unwrap_or(context);
+        let (used, unused) = if context > original { (LONG, SHORT) } else { (SHORT, LONG) };
+        Ok((Some(used), vec![unused]))
+    }
+
     /// The biases that the file has in a layer.
     fn biases(&self, layer: usize) -> Biases {
-        let has = |part| self.gguf.tensor(&format!("blk.{layer}.attn_{part}.bias")).is_some();
+        let has = |part| self.has(&format!("blk.{layer}.attn_{part}.bias"));
         Biases { q: has("q"), k: has("k"), v: has("v"), o: has("output") }
     }
 
@@ -237,8 +256,13 @@ impl<'a> Keys<'a> {
             }
         }
         match kind {
-            // The tensors of divisors are the scaling.
-            Some("none" | "longrope") => Ok(Scaling::None),
+            Some("none") => Ok(Scaling::None),
+            // The divisors are the scaling.
+            Some("longrope") if self.has(SHORT) || self.has(LONG) => Ok(Scaling::None),
+            Some("longrope") => Err(Error::unsupported(
+                self.full("rope.scaling.type"),
+                format!("= \"longrope\" without {LONG}"),
+            )),
             None | Some("linear") if factor == 1.0 => Ok(Scaling::None),
             None | Some("linear") => Ok(Scaling::Linear { factor }),
             Some("yarn") => Ok(Scaling::Yarn {
