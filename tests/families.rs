@@ -108,7 +108,8 @@ fn save_and_resume(name: &str) {
     let [before, after] = [1, 2].map(|threads| engine(&case.models[1], threads));
     let mut session = Session::open(&before, options()).unwrap();
     session.feed(first).unwrap();
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("families-{name}.session"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session");
     session.save(&file, b"").unwrap();
     session.feed(rest).unwrap();
     for engine in [before, after] {
@@ -117,7 +118,6 @@ fn save_and_resume(name: &str) {
         resumed.feed(rest).unwrap();
         assert_eq!(resumed.logits().unwrap(), session.logits().unwrap());
     }
-    std::fs::remove_file(file).unwrap();
 }
 
 fn reference(name: &str) {
@@ -149,6 +149,12 @@ macro_rules! families {
             fn save_and_resume() {
                 super::save_and_resume(stringify!($name));
             }
+
+            #[test]
+            #[cfg(feature = "gpu")]
+            fn gpu() {
+                super::gpu::any_split(stringify!($name));
+            }
         })*
     };
 }
@@ -156,6 +162,129 @@ macro_rules! families {
 families! {
     llama llama_biases llama_yarn llama_factors mistral gemma3 gemma3_linear granite phi3 phi3_long
     qwen2 qwen3 smollm3 exaone4
+}
+
+/// On the first adapter; without a GPU, a software Vulkan driver is enough.
+#[cfg(feature = "gpu")]
+mod gpu {
+    use super::*;
+    use attamba::Adapter;
+    use attamba::internals::{self, Driver, Gpu, History, OrCpu};
+    use attamba::memory::Estimate;
+    use attamba::session::Snapshot;
+
+    fn driver() -> Driver {
+        Driver::open(&Adapter::find(None).unwrap(), &EngineOptions::default()).unwrap()
+    }
+
+    fn shared_driver() -> &'static Driver {
+        static DRIVER: OnceLock<Driver> = OnceLock::new();
+        DRIVER.get_or_init(driver)
+    }
+
+    pub fn any_split(name: &str) {
+        let case = case(name);
+        for model in &case.models {
+            let gpu = Gpu::new(Arc::clone(model), shared_driver()).unwrap();
+            let engine = internals::engine(gpu);
+            for split in [Split::Whole, Split::Ones, Split::Pieces(5)] {
+                case.compare(&engine, split);
+            }
+            let session = Session::open(&engine, options()).unwrap();
+            assert_eq!(session.memory(), Estimate::gpu(model, &options()).unwrap().session);
+        }
+    }
+
+    /// The tokens before a snapshot, and it.
+    struct Kept(Vec<u32>, Snapshot);
+
+    impl History for Kept {
+        fn tokens(&self) -> attamba::Result<Vec<u32>> {
+            Ok(self.0.clone())
+        }
+
+        fn snapshot(&self) -> Option<&Snapshot> {
+            Some(&self.1)
+        }
+    }
+
+    /// A budget in bytes, a snapshot, shrinking, a file, and the loss of the device: after each of
+    /// them as on the CPU.
+    fn session_features(name: &str) {
+        // Rows of integers may be rounded otherwise.
+        for (kv, bound) in [(KvType::F32, BOUND), (KvType::I8, 2e-2)] {
+            with_type(name, kv, bound);
+        }
+    }
+
+    fn with_type(name: &str, kv: KvType, bound: f64) {
+        let options = options().with_kv(kv);
+        let case = case(name);
+        let model = &case.models[0];
+        let driver = driver();
+        let lossy = Gpu::new(Arc::clone(model), &driver).unwrap();
+        let engines = [engine(model, 2), internals::engine(OrCpu::new(lossy, Some(2)))];
+        let least = Estimate::cpu(model, &options.with_budget(Budget::States(3)), 2).unwrap();
+        let budget = least.session.state + 4000;
+        let options = options.with_budget(Budget::Bytes(budget));
+        let mut sessions = engines.each_ref().map(|e| Session::open(e, options).unwrap());
+        let compare = |sessions: &mut [Session; 2], moment: &str| {
+            let [want, got] = sessions.each_mut().map(|s| s.logits().unwrap().to_vec());
+            let error = Error::of(&got, &want, want.len());
+            assert!(error.within(bound), "{name}, {kv}, {moment}: {error:?}");
+            assert_eq!(sessions[0].memory().state, sessions[1].memory().state);
+        };
+        let feed = |sessions: &mut [Session; 2], tokens: &[u32]| {
+            sessions.iter_mut().for_each(|session| session.feed(tokens).unwrap());
+        };
+        let (first, rest) = case.tokens.split_at(30);
+
+        feed(&mut sessions, &case.tokens);
+        feed(&mut sessions, first);
+        compare(&mut sessions, "within a budget");
+        let state = sessions[0].memory().state;
+        assert!(state <= budget && state > least.session.state, "{state} of {budget}");
+
+        let snapshots = sessions.each_mut().map(|session| session.snapshot().unwrap());
+        feed(&mut sessions, rest);
+        let logits = sessions.each_mut().map(|session| session.logits().unwrap().to_vec());
+        for ((session, snapshot), logits) in sessions.iter_mut().zip(&snapshots).zip(&logits) {
+            session.rewind(snapshot).unwrap();
+            session.feed(rest).unwrap();
+            assert_eq!(session.logits().unwrap(), logits, "{name}, after a rewind");
+        }
+        compare(&mut sessions, "after a rewind");
+
+        sessions.iter_mut().for_each(|session| session.shrink(least.session.state).unwrap());
+        feed(&mut sessions, first);
+        compare(&mut sessions, "after shrinking");
+        assert_eq!(sessions[0].memory().state, least.session.state);
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("session");
+        sessions[1].save(&file, b"").unwrap();
+        let (mut resumed, _) = Session::resume(&engines[0], &file).unwrap();
+        resumed.feed(rest).unwrap();
+        let before = sessions[1].snapshot().unwrap();
+        internals::set_history(&mut sessions[1], Kept(first.to_vec(), before));
+        driver.lose();
+        feed(&mut sessions, rest);
+        assert!(sessions[1].engine().describe().starts_with("CPU"));
+        compare(&mut sessions, "after the GPU was lost");
+        assert_eq!(resumed.logits().unwrap(), sessions[1].logits().unwrap(), "{name}, from a file");
+    }
+
+    /// Layers with windows, and layers without.
+    #[test]
+    fn session_features_of_gemma3() {
+        session_features("gemma3");
+    }
+
+    /// Biases.
+    #[test]
+    fn session_features_of_qwen2() {
+        session_features("qwen2");
+    }
 }
 
 #[test]

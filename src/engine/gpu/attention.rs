@@ -103,9 +103,9 @@ impl<'a> Walk<'a> {
                 out_stride: s.attended.stride,
                 first_head: (index * spec.kv_heads) as u32,
                 kind: kind as u32,
-                window_at: number as u32 * memory.pairs(memory.window_rows()),
+                window_at: number as u32 * memory.pairs(shelf.window_rows),
                 block_at: self.block_at(index),
-                window_rows: memory.window_rows() as u32,
+                window_rows: shelf.window_rows as u32,
                 block_rows: self.block_rows(),
                 scale: spec.attention_scale,
             };
@@ -149,14 +149,14 @@ impl<'a> Walk<'a> {
         let Parts { scratch: s, memory, .. } = self.parts;
         let alike = self.spec(first);
         let (shelf, number) = memory.shelf(first);
-        let window = memory.pairs(memory.window_rows());
+        let window = memory.pairs(shelf.window_rows);
         for kind in memory.kinds(first..first + layers) {
             let p = params::Commit {
                 layer: first as u32,
                 pairs: alike.head_dim as u32 / 2,
                 columns: memory.pairs(1),
                 kind: kind as u32,
-                window_rows: memory.window_rows() as u32,
+                window_rows: shelf.window_rows as u32,
                 block_rows: self.block_rows(),
                 window_at: number as u32 * window,
                 window_step: window,

@@ -14,7 +14,7 @@ use wgpu::Buffer;
 /// Maximum bytes of an image that are copied at a time.
 const STAGED: u64 = 32 << 20;
 
-/// Rings and windows of some layers. A window is `[layer][side][kv head][slot][head_dim]`. Rings of
+/// Rings and windows of some layers whose windows are equally long. A window is `[layer][side][kv head][slot][head_dim]`. Rings of
 /// one kind follow each other class by class, `[side][head][slot][head_dim]`; rows of integers are
 /// padded to whole words, and those of a class in 8 bits are followed by its scales
 /// `[side][head][slot]`.
@@ -25,6 +25,8 @@ pub(super) struct Shelf {
     /// By [`RingKind`]; none if no ring on the shelf is of the kind.
     pub rings: [Option<Buffer>; RingKind::ALL.len()],
     pub window: Buffer,
+    /// Rows of a head in the window of a layer, the current token's included.
+    pub window_rows: usize,
 }
 
 /// The mixers' states of a layer.
@@ -42,8 +44,6 @@ pub(super) struct Memory {
     layout: Arc<Layout>,
     /// For each class, where its ring begins among those of its kind on the shelf, in bytes.
     ring_at: Vec<u64>,
-    /// Tokens in the window, the current one included.
-    window: usize,
     /// How keys and values are stored in window and block.
     near: KvType,
     kv_heads: usize,
@@ -107,7 +107,6 @@ impl Memory {
         let mut memory = Memory {
             shelves: Vec::new(),
             mixers,
-            window: class.window + 1,
             near,
             kv_heads: layer.kv_heads,
             head_dim: layer.head_dim,
@@ -163,12 +162,19 @@ impl Memory {
         (2 * class.heads.len() as u64 * (row + scale)).saturating_mul(class.ring as u64)
     }
 
-    /// Bytes of a layer's window.
-    fn window_bytes(&self) -> u64 {
-        (2 * self.kv_heads as u64 * self.row_bytes()).saturating_mul(self.window as u64)
+    /// Rows of a head in a layer's window.
+    fn window_rows(&self, layer: usize) -> usize {
+        // The same for all classes of a layer.
+        self.layout.classes()[self.layout.classes_of(layer).start].window + 1
     }
 
-    /// Allocates as few shelves as bindings allow.
+    /// Bytes of a layer's window.
+    fn window_bytes(&self, layer: usize) -> u64 {
+        let rows = self.window_rows(layer) as u64;
+        (2 * self.kv_heads as u64 * self.row_bytes()).saturating_mul(rows)
+    }
+
+    /// Allocates as few shelves as bindings and windows allow.
     fn allocate(&mut self, device: &Device) -> Result<()> {
         let layout = Arc::clone(&self.layout);
         let limits = &device.limits;
@@ -183,10 +189,12 @@ impl Memory {
                 let of_kind = &mut rings[RingKind::from(class.kv) as usize];
                 *of_kind = of_kind.saturating_add(self.ring_bytes(class));
             }
-            let fits = |(_, held, window): &(Range<usize>, [u64; 3], u64)| {
+            let window_bytes = self.window_bytes(layer);
+            let fits = |(layers, held, window): &(Range<usize>, [u64; 3], u64)| {
                 let of_kinds = held.iter().zip(rings).map(|(held, ring)| held.saturating_add(ring));
-                let window = window.saturating_add(self.window_bytes());
-                of_kinds.chain([window]).all(|bytes| bytes <= most)
+                let window = window.saturating_add(window_bytes);
+                self.window_rows(layers.start) == self.window_rows(layer)
+                    && of_kinds.chain([window]).all(|bytes| bytes <= most)
             };
             if !shelves.last().is_some_and(fits) {
                 shelves.push((layer..layer, [0; 3], 0));
@@ -198,7 +206,7 @@ impl Memory {
                 *of_kind = of_kind.saturating_add(self.ring_bytes(class));
             }
             layers.end = layer + 1;
-            *window = window.saturating_add(self.window_bytes());
+            *window = window.saturating_add(window_bytes);
         }
         let shelves = shelves.into_iter().map(|(layers, rings, window)| {
             let mut of_kinds = [None, None, None];
@@ -207,6 +215,7 @@ impl Memory {
                 of_kinds[kind as usize] = Some(device.storage(bytes, "the ring of chunk states")?);
             }
             Ok(Shelf {
+                window_rows: self.window_rows(layers.start),
                 first: layers.start,
                 layers: layers.len(),
                 rings: of_kinds,
@@ -260,11 +269,6 @@ impl Memory {
         (self.kv_heads * slots * self.head_dim) as u32
     }
 
-    /// Rows of a head in the window.
-    pub fn window_rows(&self) -> usize {
-        self.window
-    }
-
     /// Bytes of the state.
     pub fn bytes(&self) -> u64 {
         self.layout.state_bytes()
@@ -305,8 +309,8 @@ impl Memory {
                     let class = &self.layout.classes()[of.class];
                     let (shelf, number) = self.shelf(class.layer);
                     let head = of.side * self.kv_heads + class.heads[of.head];
-                    let first =
-                        ((2 * self.kv_heads * number + head) * self.window + of.slots.start) as u64;
+                    let before = (2 * self.kv_heads * number + head) * shelf.window_rows;
+                    let first = (before + of.slots.start) as u64;
                     let row = self.row_bytes();
                     Piece::new(&shelf.window, row * first, row * of.slots.len() as u64)
                 }
@@ -432,8 +436,8 @@ impl Memory {
                     }
                 }
             }
-            let window = self.window_bytes();
             for layer in 0..self.layout.layers().len() {
+                let window = self.window_bytes(layer);
                 let ((from, number), (goal, goal_number)) = (self.shelf(layer), to.shelf(layer));
                 let [at, goal_at] = [number, goal_number].map(|number| window * number as u64);
                 encoder.copy_buffer_to_buffer(&from.window, at, &goal.window, goal_at, window);

@@ -15,9 +15,6 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
         if kept(layer) != kept(&spec.layers[0]) {
             return refuse(format!("layers whose key heads differ, as those of 0 and {index} do,"));
         }
-        if let Some(window) = layer.window {
-            return refuse(format!("the sliding window of {window} tokens of layer {index}"));
-        }
         // What copies the mixers' input to keys and values is a norm.
         if layer.ssm.is_some() && !layer.projected_kv && !layer.attention_norms.before {
             return refuse(format!("mixers of layer {index} that read the residual stream itself"));
@@ -38,9 +35,8 @@ mod tests {
         let model = Model::read(&path).unwrap();
         check(model.spec()).unwrap();
         type Change = fn(&mut LayerSpec);
-        let changes: [(Change, &str); 3] = [
+        let changes: [(Change, &str); 2] = [
             (|layer| layer.kv_heads += 1, "key heads"),
-            (|layer| layer.window = Some(512), "window of 512"),
             (
                 |layer| (layer.projected_kv, layer.attention_norms.before) = (false, false),
                 "residual stream",
