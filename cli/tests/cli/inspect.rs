@@ -82,6 +82,67 @@ fn how_far_heads_see_is_shown() {
     assert!(session["near"]["tokens"].as_u64().unwrap() >= 20);
 }
 
+/// A Gemma 3 of seven layers, all but one of which have a sliding window.
+#[test]
+fn windows_of_layers_are_shown() {
+    let folder = folder();
+    let path = folder.path().join("gemma.gguf");
+    let mut writer = Writer::new("gemma3");
+    for (key, value) in [
+        ("block_count", 7_u32),
+        ("context_length", 64),
+        ("embedding_length", 8),
+        ("feed_forward_length", 4),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("attention.key_length", 4),
+        ("attention.sliding_window", 10),
+    ] {
+        writer.set(&format!("gemma3.{key}"), value);
+    }
+    let mut tensors = vec![("token_embd".to_owned(), vec![3, 8]), ("output_norm".into(), vec![8])];
+    for layer in 0..7 {
+        for norm in ["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"] {
+            tensors.push((format!("blk.{layer}.{norm}"), vec![8]));
+        }
+        for (part, shape) in [
+            ("attn_q", vec![8, 8]),
+            ("attn_k", vec![4, 8]),
+            ("attn_v", vec![4, 8]),
+            ("attn_output", vec![8, 8]),
+            ("attn_q_norm", vec![4]),
+            ("attn_k_norm", vec![4]),
+            ("ffn_gate", vec![4, 8]),
+            ("ffn_up", vec![4, 8]),
+            ("ffn_down", vec![8, 4]),
+        ] {
+            tensors.push((format!("blk.{layer}.{part}"), shape));
+        }
+    }
+    for (name, shape) in &tensors {
+        writer.tensor(&format!("{name}.weight"), shape, DType::F32).unwrap();
+    }
+    let bytes = |index: usize| 4 * tensors[index].1.iter().product::<usize>();
+    writer.write_file(&path, |index, sink| sink.write_all(&vec![0; bytes(index)])).unwrap();
+    let path = path.to_str().unwrap();
+
+    let text = attamba(["inspect", path]).ok();
+    for line in [
+        "architecture  gemma3\n",
+        "runs          yes\n",
+        "window        the last 10 tokens in layers 0-4, 6\n",
+        "all heads see the last 64 tokens, but 6 the windows of their layers; ",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+    let json = attamba(["inspect", path, "--json", "--kv", "f16"]).json();
+    let windows = serde_json::json!([{ "tokens": 10, "layers": [0, 1, 2, 3, 4, 6] }]);
+    assert_eq!(json["windows"], windows);
+    // K and V of 4 values in two bytes each: 10 tokens in six layers, 64 in one; a row is more,
+    // that of the token being processed.
+    assert_eq!(json["session"]["state_bytes"], 2 * 4 * 2 * (6 * 10 + 64 + 1));
+}
+
 #[test]
 fn a_file_whose_model_can_not_be_run_is_shown_with_the_reason() {
     let folder = folder();
