@@ -1,5 +1,15 @@
+buildscript {
+    repositories {
+        google()
+        mavenCentral()
+    }
+    dependencies {
+        // The Android plugin compiles Kotlin itself, with this compiler.
+        classpath(libs.kotlin)
+    }
+}
+
 plugins {
-    id("com.android.library") version "8.13.0" apply false
-    id("com.android.application") version "8.13.0" apply false
-    id("org.jetbrains.kotlin.android") version "2.2.20" apply false
+    alias(libs.plugins.android.library) apply false
+    alias(libs.plugins.android.application) apply false
 }

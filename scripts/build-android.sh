@@ -16,10 +16,11 @@ fi
 
 RUSTFLAGS="${RUSTFLAGS:-} $(scripts/android-link-flags.sh)"
 export RUSTFLAGS
-to=android/attamba/src/main/jniLibs
+to=android/attamba/src/main/native
 for abi in "${abis[@]}"; do
     cargo ndk --target "$abi" --platform 26 --output-dir "$to" \
         build --package attamba-ffi --profile dist
     readelf=$(find "$ANDROID_NDK_HOME/toolchains/llvm/prebuilt" -name llvm-readelf | head -n 1)
     scripts/check-library.sh "$to/$abi/libattamba.so" "$readelf"
 done
+scripts/prefab.sh "$to" android/attamba/src/main/prefab

@@ -7,23 +7,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# The same everywhere, as App Store Connect requires: here, in ios/Package.swift and in the objects.
+# The same everywhere, as App Store Connect requires: here, in Package.swift and in the objects.
 export IPHONEOS_DEPLOYMENT_TARGET=15.0 MACOSX_DEPLOYMENT_TARGET=12.0
 
 built=${CARGO_TARGET_DIR:-target}
 work=$built/xcframework
 rm -rf "$work" ios/CAttamba.xcframework
-mkdir -p "$work/include" "$work/simulator" "$work/mac"
-cp ffi/include/attamba.h "$work/include/"
-cat >"$work/include/module.modulemap" <<'MAP'
-module CAttamba [system] {
-    header "attamba.h"
-    link framework "Foundation"
-    link framework "Metal"
-    link framework "QuartzCore"
-    export *
-}
-MAP
+mkdir -p "$work/simulator" "$work/mac"
+scripts/apple-headers.sh "$work/include"
 
 for target in aarch64-apple-ios aarch64-apple-ios-sim x86_64-apple-ios \
     aarch64-apple-darwin x86_64-apple-darwin; do

@@ -12,7 +12,7 @@ if [[ ! -f $environment/ready ]]; then
         tree-sitter==0.26.1 tree-sitter-swift==0.7.4
     touch "$environment/ready"
 fi
-mapfile -t sources < <(find ios -name '*.swift' -not -path '*/.build/*')
+mapfile -t sources < <(find Package.swift ios -name '*.swift' -not -path '*/.build/*')
 "$environment/bin/python" scripts/parse_swift.py "${sources[@]}" docs/*.md
 
 cc -std=c99 -Wall -Wextra -Werror -fsyntax-only -Iffi/include ios/Sources/CAttamba/shim.h

@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-compiler_version=2.4.20
+# That of the Gradle build.
+compiler_version=$(sed -n 's/^kotlin = "\(.*\)"$/\1/p' android/gradle/libs.versions.toml)
 
 need() {
     local command=$1
@@ -39,6 +40,7 @@ libraries=$kotlin/kotlin-stdlib.jar:$kotlin/kotlinx-coroutines-core-jvm.jar:$kot
 library=$(scripts/build-library.sh)
 
 java_home=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
+rm -rf "$work/tmp"
 mkdir -p "$work/classes" "$work/tmp"
 cc -std=c11 -g -O1 -Wall -Wextra -Werror -fPIC -shared -Iffi/include \
     -I"$java_home/include" -I"$java_home/include/linux" \
@@ -55,14 +57,25 @@ rm -rf "$work/classes"
 compile -cp "$libraries" "${stubs[@]}"
 compile -Xexplicit-api=strict -cp "$libraries:$work/classes" "${main[@]}"
 sed -n '/^```kotlin$/,/^```$/p' docs/embedding.md | sed '/^```/d' >"$work/Page.kt"
-compile -cp "$libraries:$work/classes" android/attamba/src/hostTest/kotlin/*.kt "$work/Page.kt"
+# With what of the sample needs no Android.
+compile -cp "$libraries:$work/classes" android/app/src/main/kotlin/org/attamba/sample/Chat.kt \
+    android/attamba/src/hostTest/kotlin/*.kt "$work/Page.kt"
 
 # On the CPU, whatever the machine has.
 export VK_ICD_FILENAMES=/nowhere VK_DRIVER_FILES=/nowhere
+model=$(scripts/bundled-model.sh)
+# One disk is full: a small one, mounted where no other process sees it, which needs root, if only of a
+# namespace of its own.
+mkdir -p "$work/full"
+own=(unshare --mount)
+if ((EUID != 0)); then
+    own=(unshare --map-root-user --mount)
+fi
 # -Xcheck:jni detects wrong use of JNI: missing exception checks, bad references, bad UTF-8.
 run() {
-    java -Xcheck:jni -ea --add-opens java.base/java.io=ALL-UNNAMED -Djava.library.path="$work" \
-        -cp "$libraries:$work/classes" HostTestKt "$(scripts/bundled-model.sh)" "$work/tmp"
+    "${own[@]}" bash -c 'mount -t tmpfs -o size=16k tmpfs "$0" && exec "$@"' "$work/full" \
+        java -Xcheck:jni -ea --add-opens java.base/java.io=ALL-UNNAMED -Djava.library.path="$work" \
+        -cp "$libraries:$work/classes" HostTestKt "$model" "$work/tmp" "$work/full"
 }
 output=$(run 2>&1) || {
     echo "$output"

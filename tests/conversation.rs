@@ -242,6 +242,22 @@ fn a_chat_can_be_made_smaller_between_and_within_answers() {
     assert!(matches!(chat.shrink(1), Err(Error::Budget { .. })));
 }
 
+/// A system asks for memory when an application is in the background, where it is paused.
+#[test]
+fn a_paused_chat_gives_memory_back() {
+    let fixture = Fixture::new();
+    let mut chat = fixture.chat(None);
+    answer(&mut chat, "Tell me a story about a bird.");
+    let before = chat.session().memory().state;
+    let control = chat.session().control();
+    control.pause();
+    chat.shrink(before / 2).unwrap();
+    assert!(chat.session().memory().state <= before / 2);
+    assert!(matches!(chat.shrink(1), Err(Error::Budget { .. })));
+    control.resume();
+    answer(&mut chat, "More.");
+}
+
 #[test]
 fn nothing_is_computed_while_a_chat_is_paused() {
     let fixture = Fixture::new();

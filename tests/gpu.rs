@@ -269,14 +269,20 @@ fn heads_whose_rings_differ() {
                 of_cpu.save(&path, b"").unwrap();
                 let (mut back, _) = Session::resume(&gpu, &path).unwrap();
                 let mut all = [of_gpu, of_cpu, &mut moved, &mut back];
-                // Near heads give way first, then all.
-                for share in [0.9, 0.3] {
+                // Near heads give way first, then all; the second time in a pause, when nothing may use
+                // the GPU.
+                for (share, paused) in [(0.9, false), (0.3, true)] {
                     let mut each = Vec::new();
                     for session in &mut all {
                         let bytes = (session.memory().state as f64 * share) as u64;
+                        let control = session.control();
+                        if paused {
+                            control.pause();
+                        }
                         session.shrink(bytes).unwrap();
-                        assert!(session.memory().state <= bytes);
+                        control.resume();
                         session.feed(&tokens[1230..1400]).unwrap();
+                        assert!(session.memory().state <= bytes);
                         each.push((
                             internals::geometry_of(session),
                             session.logits().unwrap().to_vec(),

@@ -1,16 +1,15 @@
-plugins {
-    id("com.android.application")
-    id("org.jetbrains.kotlin.android")
-}
+import org.jetbrains.kotlin.gradle.dsl.JvmTarget
+
+plugins { alias(libs.plugins.android.application) }
 
 android {
     namespace = "org.attamba.sample"
-    compileSdk = 36
+    compileSdk = libs.versions.compileSdk.get().toInt()
 
     defaultConfig {
         applicationId = "org.attamba.sample"
-        minSdk = 26
-        targetSdk = 36
+        minSdk = libs.versions.minSdk.get().toInt()
+        targetSdk = libs.versions.compileSdk.get().toInt()
         versionCode = 1
         versionName = "0.1.0"
     }
@@ -31,7 +30,7 @@ android {
     }
 }
 
-kotlin { jvmToolchain(17) }
+kotlin { compilerOptions { jvmTarget = JvmTarget.JVM_17 } }
 
 // The project's bundled model, as the asset that the sample opens.
 val model by
@@ -45,5 +44,8 @@ tasks.named("preBuild") { dependsOn(model) }
 
 dependencies {
     implementation(project(":attamba"))
-    implementation("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.10.2")
+    implementation(libs.activity)
+    implementation(libs.coroutines.android)
+    implementation(libs.lifecycle.runtime)
+    implementation(libs.lifecycle.viewmodel)
 }

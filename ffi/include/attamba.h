@@ -1094,10 +1094,11 @@ attamba_status attamba_session_get_memory(const struct attamba_session *session,
 // to its eviction policy, oldest first. No token is processed again, and the session continues.
 // Earlier snapshots can't be restored. If the state is smaller already, nothing changes.
 //
-// Any thread. While another call is in progress the session is shrunk within that call, at its
-// next block of tokens; then this one returns at once, and only the log reports if it could not be
-// done. ATTAMBA_STATUS_BUDGET if the smallest session does not fit in `bytes`,
-// ATTAMBA_STATUS_PAUSED while paused; the session is unchanged.
+// Any thread, also while paused. While another call is in progress the session is shrunk within
+// that call, at its next block of tokens or while it waits for the end of a pause; then this one
+// returns at once, and only the log reports if it could not be done. A paused session on a GPU,
+// which must not be used then, is shrunk by the next call that processes tokens.
+// ATTAMBA_STATUS_BUDGET if the smallest session does not fit in `bytes`; the session is unchanged.
 attamba_status attamba_session_shrink(const struct attamba_session *session, uint64_t bytes);
 
 // Passes the devices that the machine can compute on to `each`: GPUs, the fastest kinds first, and

@@ -180,10 +180,11 @@ impl Memory {
 /// to its eviction policy, oldest first. No token is processed again, and the session continues.
 /// Earlier snapshots can't be restored. If the state is smaller already, nothing changes.
 ///
-/// Any thread. While another call is in progress the session is shrunk within that call, at its
-/// next block of tokens; then this one returns at once, and only the log reports if it could not be
-/// done. ATTAMBA_STATUS_BUDGET if the smallest session does not fit in `bytes`,
-/// ATTAMBA_STATUS_PAUSED while paused; the session is unchanged.
+/// Any thread, also while paused. While another call is in progress the session is shrunk within
+/// that call, at its next block of tokens or while it waits for the end of a pause; then this one
+/// returns at once, and only the log reports if it could not be done. A paused session on a GPU,
+/// which must not be used then, is shrunk by the next call that processes tokens.
+/// ATTAMBA_STATUS_BUDGET if the smallest session does not fit in `bytes`; the session is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attamba_session_shrink(
     session: *const attamba_session,

@@ -46,6 +46,11 @@ impl Engine {
         self.backend.device_bytes()
     }
 
+    /// Whether its sessions are on a device of its own, rather than in the host's memory.
+    pub(crate) fn has_device(&self) -> bool {
+        self.device_bytes() > 0
+    }
+
     /// Work submitted to the device, if the engine has one.
     pub fn counters(&self) -> Option<Counters> {
         self.backend.counters()

@@ -119,7 +119,7 @@ impl Session {
     fn go_over(&mut self, past: &Past) -> Result<()> {
         let rewound = past.history.snapshot().map(|snapshot| {
             let pause = self.control.pause.clone();
-            let _computing = pause.wait(&self.control.cancel)?;
+            let _computing = pause.wait(&self.control.cancel, || ())?;
             self.go_to(snapshot)
         });
         let before = match rewound {

@@ -44,7 +44,7 @@ use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::sample::Sampler;
 use lost::Past;
-use pause::Pause;
+use pause::{Computing, Pause};
 use sequence::{Next, Sequence};
 use shrink::Shrink;
 
@@ -153,13 +153,24 @@ impl Session {
 
     fn process_for_top(&mut self, token: u32) -> Result<()> {
         self.on_any_engine(|session| {
-            let pause = session.control.pause.clone();
-            let _computing = pause.wait(&session.control.cancel)?;
-            session.shrink_as_asked();
+            let control = session.control.clone();
+            let _computing = session.begin_block(&control)?;
             session.sequence.forward_top(token)
         })?;
         self.note(&[token]);
         Ok(())
+    }
+
+    /// Begins a block of the call in progress, with what was asked for since the last one done; waits
+    /// while paused, when memory on the host is given back at once.
+    fn begin_block<'a>(&mut self, control: &'a Control) -> Result<Computing<'a>> {
+        let computing = control.pause.wait(&control.cancel, || {
+            if !self.engine.has_device() {
+                self.shrink_as_asked();
+            }
+        })?;
+        self.shrink_as_asked();
+        Ok(computing)
     }
 
     /// Makes sure that logits still on a device are fetched.
@@ -193,7 +204,7 @@ impl Session {
                     return Ok(token);
                 }
                 let pause = session.control.pause.clone();
-                let _computing = pause.wait(&session.control.cancel)?;
+                let _computing = pause.wait(&session.control.cancel, || ())?;
                 session.sequence.fetch_logits()?;
             }
             match session.sequence.logits() {
@@ -218,9 +229,8 @@ impl Session {
     /// Processes one token together with other sessions that are at it on other threads.
     fn process_together(&mut self, token: u32) -> Result<()> {
         self.on_any_engine(|session| {
-            let pause = session.control.pause.clone();
-            let _computing = pause.wait(&session.control.cancel)?;
-            session.shrink_as_asked();
+            let control = session.control.clone();
+            let _computing = session.begin_block(&control)?;
             session.sequence.forward_together(&session.engine, token)
         })?;
         self.note(&[token]);
@@ -256,9 +266,8 @@ impl Session {
                 return Err(Error::Cancelled);
             }
             let end = self.on_any_engine(|session| {
-                let pause = session.control.pause.clone();
-                let _computing = pause.wait(&session.control.cancel)?;
-                session.shrink_as_asked();
+                let control = session.control.clone();
+                let _computing = session.begin_block(&control)?;
                 let end = tokens.len().min(start + session.sequence.room());
                 let ends = end == tokens.len();
                 let want = if want == Want::Last && !ends { Want::Nothing } else { want };

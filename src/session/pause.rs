@@ -69,16 +69,22 @@ impl Pause {
         self.0.lock().paused
     }
 
-    /// Begins a piece of work; waits while paused. [`Error::Cancelled`] if `cancel` is set
-    /// meanwhile.
-    pub(super) fn wait(&self, cancel: &Cancel) -> Result<Computing<'_>> {
+    /// Begins a piece of work; waits while paused, and does what is wanted `meanwhile` again and
+    /// again. [`Error::Cancelled`] if `cancel` is set meanwhile.
+    pub(super) fn wait(
+        &self,
+        cancel: &Cancel,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Computing<'_>> {
         let mut state = self.0.lock();
         while state.paused {
             if cancel.is_set() {
                 return Err(Error::Cancelled);
             }
             let woken = self.0.changed.wait_timeout(state, LOOK);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            drop(woken.unwrap_or_else(PoisonError::into_inner));
+            meanwhile();
+            state = self.0.lock();
         }
         Ok(self.0.begin(state))
     }
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn pause_waits_for_the_work_at_hand() {
         let gate = Pause::default();
-        let computing = gate.wait(&Cancel::default()).expect("nobody has cancelled");
+        let computing = gate.wait(&Cancel::default(), || ()).expect("nobody has cancelled");
         let (done, paused) = mpsc::channel();
         let other = gate.clone();
         let thread = thread::spawn(move || {
@@ -145,11 +151,11 @@ mod tests {
         gate.pause();
         assert!(matches!(gate.enter(), Err(Error::Paused)));
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| gate.wait(&cancel).is_ok());
+            let waiting = scope.spawn(|| gate.wait(&cancel, || ()).is_ok());
             gate.resume();
             assert!(waiting.join().expect("the thread ends"));
             gate.pause();
-            let waiting = scope.spawn(|| gate.wait(&cancel).map(|_| ()));
+            let waiting = scope.spawn(|| gate.wait(&cancel, || ()).map(|_| ()));
             cancel.cancel();
             let result = waiting.join().expect("the thread ends");
             assert!(matches!(result, Err(Error::Cancelled)));

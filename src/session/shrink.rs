@@ -29,12 +29,12 @@ impl Shrink {
 }
 
 impl Session {
-    /// Does what was requested since the last block, while nothing else is computed.
+    /// Does what was requested since the last block, while nothing is computed.
     pub(super) fn shrink_as_asked(&mut self) {
-        if let Some(bytes) = self.control.shrink.take()
-            && let Err(e) = self.shrink_to(bytes)
-        {
-            log::warn!("the session can't be shrunk: {e}");
+        let Some(bytes) = self.control.shrink.take() else { return };
+        match self.shrink_to(bytes) {
+            Ok(()) => log::info!("the session is shrunk to {} bytes", self.memory().state),
+            Err(e) => log::warn!("the session can't be shrunk: {e}"),
         }
     }
 
@@ -46,14 +46,21 @@ impl Session {
     /// is larger than what the session has changes nothing. Earlier snapshots belong to a larger
     /// session and can't be restored.
     ///
+    /// While paused, which is when a system asks for memory, a session of the CPU engine is shrunk at
+    /// once too; one on a GPU, which must not be used then, before its next block.
+    ///
     /// # Errors
     /// [`Error::Budget`](crate::Error::Budget) if not even one chunk state fits in the bytes, and
-    /// those of the engine; the session is unchanged. [`Error::Paused`](crate::Error::Paused) while
-    /// paused.
+    /// those of the engine; the session is unchanged.
     pub fn shrink(&mut self, bytes: u64) -> Result<()> {
         self.on_any_engine(|session| {
             let pause = session.control.pause.clone();
-            let _computing = pause.enter()?;
+            let computing = pause.enter();
+            if computing.is_err() && session.engine.has_device() {
+                wish::shrunk(session.spec(), session.geometry, session.near, bytes)?;
+                session.control.shrink(bytes);
+                return Ok(());
+            }
             session.shrink_to(bytes)
         })
     }

@@ -22,6 +22,8 @@ int main(int argc, char **argv)
     struct found found = {"", 0};
     attamba_model *model = NULL;
     attamba_session *session = NULL, *on_cpu = NULL;
+    attamba_memory memory = {sizeof memory};
+    uint64_t before;
     char path[512], engine[256];
 
     CHECK(argc == 3);
@@ -45,8 +47,17 @@ int main(int argc, char **argv)
     /* Nothing may be copied while paused: that would be work for the GPU. */
     OK(attamba_session_pause(session));
     FAILS(ATTAMBA_STATUS_PAUSED, attamba_session_save(session, "unused"));
-    FAILS(ATTAMBA_STATUS_PAUSED, attamba_session_shrink(session, 1 << 20));
+    /* A shrink waits for the next call. */
+    OK(attamba_session_get_memory(session, &memory));
+    before = memory.state;
+    OK(attamba_session_shrink(session, before * 2 / 3));
+    FAILS(ATTAMBA_STATUS_BUDGET, attamba_session_shrink(session, 1));
+    OK(attamba_session_get_memory(session, &memory));
+    CHECK(memory.state == before);
     OK(attamba_session_resume(session));
+    OK(attamba_session_chat(session, "And?", 4, 4, collect, &again, NULL));
+    OK(attamba_session_get_memory(session, &memory));
+    CHECK(memory.state <= before * 2 / 3);
 
     /* The CPU takes up what the GPU has left. */
     snprintf(path, sizeof path, "%s/gpu.session", argv[2]);

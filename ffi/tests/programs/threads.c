@@ -8,7 +8,19 @@
 static attamba_session *session;
 static atomic_int pieces;
 static atomic_int enough; /* for the other thread */
+static atomic_int shrunk;
 static int closed_within;
+
+/* Of what is logged, that a call has shrunk the session. */
+static void notice(void *user, int32_t level, const char *text, size_t bytes)
+{
+    (void)user;
+    (void)level;
+    (void)bytes;
+    if (strstr(text, "is shrunk to") != NULL) {
+        atomic_store(&shrunk, 1);
+    }
+}
 
 static void wait_a_little(void)
 {
@@ -160,7 +172,27 @@ int main(int argc, char **argv)
     OK(attamba_session_pause(session));
     cancel(thread);
     FAILS(ATTAMBA_STATUS_PAUSED, attamba_session_save(session, argv[2]));
+
+    /* Memory is given back in a pause: without a call, and by one that waits for its end. */
+    OK(attamba_session_get_memory(session, &memory));
+    smaller = memory.state * 3 / 4;
+    OK(attamba_session_shrink(session, smaller));
+    OK(attamba_session_get_memory(session, &memory));
+    CHECK(memory.state <= smaller);
+    FAILS(ATTAMBA_STATUS_BUDGET, attamba_session_shrink(session, 1));
     OK(attamba_session_resume(session));
+    OK(attamba_log_set(ATTAMBA_LOG_LEVEL_INFO, notice, NULL));
+    thread = begin(generate, NULL);
+    wait_for_pieces(1);
+    OK(attamba_session_pause(session));
+    OK(attamba_session_shrink(session, smaller * 2 / 3));
+    while (!atomic_load(&shrunk)) {
+        wait_a_little();
+    }
+    OK(attamba_session_resume(session));
+    wait_for_pieces(2);
+    cancel(thread);
+    OK(attamba_log_set(ATTAMBA_LOG_LEVEL_OFF, NULL, NULL));
 
     /* Memory is asked for, and asked back, while a call is at work. */
     OK(attamba_session_get_memory(session, &memory));

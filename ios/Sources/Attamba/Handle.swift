@@ -1,12 +1,15 @@
 import CAttamba
-import Dispatch
+import Foundation
 
 /// The library's handle for a session, with the operations that are allowed from any thread.
 ///
 /// The library refuses closed handles, so a call that comes too late does no harm.
-final class Handle: Sendable {
+final class Handle: @unchecked Sendable {
     private let number: UInt
-    private let last = Last()
+    private let lock = NSLock()
+    private var lastFinish: Session.Finish?
+    /// The calls in progress: one, and those that are about to be refused.
+    private var works: [ObjectIdentifier: Work] = [:]
 
     var pointer: OpaquePointer? { OpaquePointer(bitPattern: number) }
 
@@ -20,8 +23,8 @@ final class Handle: Sendable {
 
     /// Why the last text ended.
     var finish: Session.Finish? {
-        get { last.finish }
-        set { last.finish = newValue }
+        get { locked { lastFinish } }
+        set { locked { lastFinish = newValue } }
     }
 
     func cancel() {
@@ -32,23 +35,35 @@ final class Handle: Sendable {
         _ = attamba_session_clear_cancel(pointer)
     }
 
-    /// Runs a blocking call on a thread of its own, because the threads of Swift's pool must not
-    /// block. It is cancelled with its task.
+    func add(_ work: Work) {
+        locked { works[ObjectIdentifier(work)] = work }
+    }
+
+    func remove(_ work: Work) {
+        locked { works[ObjectIdentifier(work)] = nil }
+    }
+
+    /// Waits for calls that were cancelled: whoever left the loop over an answer finds the session free.
+    func settled() async {
+        for work in locked({ Array(works.values) }) {
+            await work.settled()
+        }
+    }
+
+    /// Makes a blocking call on a thread of its own. It is cancelled with its task.
     func work<T: Sendable>(_ call: @escaping @Sendable (OpaquePointer?) throws -> T) async throws -> T {
+        await settled()
         let work = Work(self)
         return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                DispatchQueue.global(qos: .userInitiated).async {
-                    let result = Result {
-                        try work.begin()
-                        defer { work.end() }
-                        return try call(self.pointer)
-                    }
-                    continuation.resume(with: result)
-                }
-            }
+            try await blocking { try work.run(call) }
         } onCancel: {
             work.cancel()
         }
+    }
+
+    private func locked<T>(_ body: () throws -> T) rethrows -> T {
+        lock.lock()
+        defer { lock.unlock() }
+        return try body()
     }
 }

@@ -3,8 +3,9 @@ import Dispatch
 
 /// Shrinks a session when the system warns about low memory, before it kills the app.
 ///
-/// The session keeps half of its state at a warning and a quarter when memory is critical, never less
-/// than `least` bytes. Evicted context does not come back. It watches for as long as the object lives.
+/// The session keeps half of the state that it had at first after a warning, and a quarter when memory is
+/// critical, never less than `least` bytes, also while it is paused. Evicted context does not come back.
+/// It watches for as long as the object lives.
 public final class MemoryPressure: @unchecked Sendable {
     private let source: any DispatchSourceMemoryPressure
 
@@ -13,12 +14,12 @@ public final class MemoryPressure: @unchecked Sendable {
             eventMask: [.warning, .critical],
             queue: .global(qos: .userInitiated)
         )
+        let opened = (try? session.memory().state) ?? 0
         source.setEventHandler { [weak session, weak source] in
             guard let session, let source else { return }
             let part: UInt64 = source.data.contains(.critical) ? 4 : 2
-            // The smallest session may be larger, or it may be paused: nothing to free then.
-            guard let held = try? session.memory().state else { return }
-            try? session.shrink(to: max(held / part, least))
+            // The smallest session may be larger: nothing to free then.
+            try? session.shrink(to: max(opened / part, least))
         }
         source.activate()
         self.source = source

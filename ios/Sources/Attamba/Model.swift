@@ -1,8 +1,10 @@
 import CAttamba
+import Foundation
 
 /// An open model file. Sessions stay usable when it is deallocated.
 ///
-/// All functions may be called on any thread. Opening reads files: don't do it on the main thread.
+/// All functions may be called on any thread; those that take time are `async`, and run on threads of
+/// their own.
 public final class Model: Sendable {
     /// The library's handle for the model.
     private let number: UInt
@@ -20,14 +22,15 @@ public final class Model: Sendable {
     /// The version of the library.
     public static var version: String { String(cString: attamba_version()) }
 
-    /// Opens the model file at `path`. `progress` receives the progress of loading, 0 to 1, and
-    /// cancels it by returning `false`.
+    /// Opens the model file at `path`, which is mapped and must be neither written to nor shortened
+    /// meanwhile, unless the options say `inMemory`. `progress` receives the progress of loading, 0 to 1, on
+    /// the thread that loads, and cancels it by returning `false`. Loading is cancelled with its task.
     public static func open(
         path: String,
         options: ModelOptions = ModelOptions(),
-        progress: ((Float) -> Bool)? = nil
-    ) throws -> Model {
-        try open(options, progress) { attamba_model_open(path, $0, $1) }
+        progress: (@Sendable (Float) -> Bool)? = nil
+    ) async throws -> Model {
+        try await open(options, progress) { attamba_model_open(path, $0, $1) }
     }
 
     /// Opens `length` bytes (0: to the end) starting at byte `offset` of an open file. The caller
@@ -37,40 +40,66 @@ public final class Model: Sendable {
         offset: UInt64 = 0,
         length: UInt64 = 0,
         options: ModelOptions = ModelOptions(),
-        progress: ((Float) -> Bool)? = nil
-    ) throws -> Model {
-        try open(options, progress) {
+        progress: (@Sendable (Float) -> Bool)? = nil
+    ) async throws -> Model {
+        try await open(options, progress) {
             attamba_model_open_fd(descriptor, offset, length, $0, $1)
         }
     }
 
     private static func open(
         _ options: ModelOptions,
-        _ progress: ((Float) -> Bool)?,
-        _ call: (
+        _ progress: (@Sendable (Float) -> Bool)?,
+        _ call: @escaping @Sendable (
             UnsafePointer<attamba_model_options>, UnsafeMutablePointer<OpaquePointer?>
         ) -> attamba_status
-    ) throws -> Model {
-        var handle: OpaquePointer?
-        // Kept alive until the call returns; it is used on the calling thread.
-        try withExtendedLifetime(Listener(progress)) { listener in
-            try options.withC { loading in
-                loading.progress = { user, done in
-                    let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
-                    return listener.progress?(done) ?? true ? 1 : 0
+    ) async throws -> Model {
+        let listener = Listener(progress)
+        return try await withTaskCancellationHandler {
+            do {
+                return try await blocking {
+                    var handle: OpaquePointer?
+                    try options.withC { loading in
+                        loading.progress = { user, done in
+                            let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
+                            return listener.goesOn(done) ? 1 : 0
+                        }
+                        // The outer function keeps it alive until the call returns.
+                        loading.progress_user = Unmanaged.passUnretained(listener).toOpaque()
+                        try check(call(&loading, &handle))
+                    }
+                    return Model(number: UInt(bitPattern: handle))
                 }
-                loading.progress_user = Unmanaged.passUnretained(listener).toOpaque()
-                try check(call(&loading, &handle))
+            } catch let error as AttambaError where error.status == .cancelled {
+                // With its task it ends the way tasks do.
+                try Task.checkCancellation()
+                throw error
             }
+        } onCancel: {
+            listener.cancel()
         }
-        return Model(number: UInt(bitPattern: handle))
     }
 
-    private final class Listener {
-        let progress: ((Float) -> Bool)?
+    private final class Listener: @unchecked Sendable {
+        private let progress: (@Sendable (Float) -> Bool)?
+        private let lock = NSLock()
+        private var cancelled = false
 
-        init(_ progress: ((Float) -> Bool)?) {
+        init(_ progress: (@Sendable (Float) -> Bool)?) {
             self.progress = progress
+        }
+
+        func cancel() {
+            lock.lock()
+            cancelled = true
+            lock.unlock()
+        }
+
+        func goesOn(_ done: Float) -> Bool {
+            lock.lock()
+            let cancelled = self.cancelled
+            lock.unlock()
+            return !cancelled && progress?(done) ?? true
         }
     }
 
@@ -86,6 +115,40 @@ public final class Model: Sendable {
                 try Memory { try check(attamba_estimate(path, &loading, options, $0)) }
             }
         }
+    }
+
+    /// As above, for a model inside an open file.
+    public static func estimate(
+        descriptor: Int32,
+        offset: UInt64 = 0,
+        length: UInt64 = 0,
+        options: SessionOptions = SessionOptions(),
+        loading: ModelOptions = ModelOptions()
+    ) throws -> Memory {
+        try loading.withC { loading in
+            try options.withC { options in
+                try Memory {
+                    try check(
+                        attamba_estimate_fd(descriptor, offset, length, &loading, options, $0))
+                }
+            }
+        }
+    }
+
+    /// The devices that can compute: GPUs, the fastest kinds first, and the CPU last.
+    public static func adapters() throws -> [(engine: Engine, name: String)] {
+        var adapters: [(engine: Engine, name: String)] = []
+        try withUnsafeMutablePointer(to: &adapters) { list in
+            try check(
+                attamba_adapters(
+                    { user, adapter in
+                        let adapter = adapter!.pointee
+                        user!.assumingMemoryBound(to: [(engine: Engine, name: String)].self).pointee
+                            .append((Engine(rawValue: adapter.engine) ?? .auto, String(cString: adapter.name)))
+                        return 1
+                    }, list))
+        }
+        return adapters
     }
 
     /// The model's name as stored in its file.
@@ -134,15 +197,17 @@ public final class Model: Sendable {
     }
 
     /// A text as a vector of length 1, to compare texts by; the log has a warning for a model that was
-    /// not made for it. It takes time in proportion to the text: not for the main thread.
-    public func embed(_ text: String, pooling: Pooling = .automatic) throws -> [Float] {
-        var vector = [Float](repeating: 0, count: Int(cInfo.width))
-        try withUTF8(text) {
-            try check(
-                attamba_model_embed(
-                    handle, $0, $1, pooling.rawValue, &vector, vector.count, nil))
+    /// not made for it. It takes time in proportion to the text.
+    public func embed(_ text: String, pooling: Pooling = .automatic) async throws -> [Float] {
+        try await blocking { [self] in
+            var vector = [Float](repeating: 0, count: Int(cInfo.width))
+            try withUTF8(text) {
+                try check(
+                    attamba_model_embed(
+                        handle, $0, $1, pooling.rawValue, &vector, vector.count, nil))
+            }
+            return vector
         }
-        return vector
     }
 
     /// The text of tokens; with `special`, special tokens give their names.
@@ -169,19 +234,23 @@ public final class Model: Sendable {
     }
 
     /// Opens a session and allocates all of its memory.
-    public func session(_ options: SessionOptions = SessionOptions()) throws -> Session {
-        var session: OpaquePointer?
-        try options.withC { try check(attamba_session_open(handle, $0, &session)) }
-        return Session(number: UInt(bitPattern: session))
+    public func session(_ options: SessionOptions = SessionOptions()) async throws -> Session {
+        try await blocking { [self] in
+            var session: OpaquePointer?
+            try options.withC { try check(attamba_session_open(handle, $0, &session)) }
+            return Session(number: UInt(bitPattern: session))
+        }
     }
 
     /// Resumes the session that was saved at `path`, with the budget it had.
     public func load(
         path: String,
         options: SessionOptions = SessionOptions()
-    ) throws -> Session {
-        var session: OpaquePointer?
-        try options.withC { try check(attamba_session_load(handle, path, $0, &session)) }
-        return Session(number: UInt(bitPattern: session))
+    ) async throws -> Session {
+        try await blocking { [self] in
+            var session: OpaquePointer?
+            try options.withC { try check(attamba_session_load(handle, path, $0, &session)) }
+            return Session(number: UInt(bitPattern: session))
+        }
     }
 }

@@ -3,10 +3,9 @@ import Foundation
 
 /// One conversation, or one text, on a model. Its memory is fixed when it is opened.
 ///
-/// The actor admits one call at a time; but a streaming answer is not a call of the actor, so other
-/// calls made during it throw `busy`. `cancel`, `pause`, `resume`, `shrink` and `memory` may be called
-/// at any time. When the last reference is released, the call in progress is stopped and the memory
-/// freed.
+/// One call at a time: a call that is made while another computes, such as an answer that is being read,
+/// throws `busy`. `cancel`, `pause`, `resume`, `shrink` and `memory` may be called at any time. When the
+/// last reference is released, the call in progress is stopped and the memory freed.
 public actor Session {
     private nonisolated let handle: Handle
 
@@ -14,34 +13,25 @@ public actor Session {
         handle = Handle(number: number)
     }
 
-    /// Answers `message` with at most `most` tokens. A reader that stops reading, or whose task is
-    /// cancelled, stops the engine within a few tokens; the chat continues from the partial answer.
-    /// `onToken`, if there is one, gets each token with the `top` most likely ones, on the thread that
-    /// computes.
+    /// Answers `message` with at most `most` tokens. A reader that stops reading stops the engine; the chat
+    /// continues from the partial answer. `onToken`, if there is one, gets each token with the `top` most
+    /// likely ones, on the thread that computes.
     public nonisolated func chat(
         _ message: String,
         most: UInt32 = 512,
         top: UInt32 = 0,
         onToken: (@Sendable (Token) -> Void)? = nil
-    ) -> AsyncThrowingStream<String, Error> {
-        stream(most, top, onToken) { pointer, run, finish in
-            withUTF8(message) { text, count in
-                run.message = text
-                run.bytes = UInt64(count)
-                return attamba_session_run(pointer, &run, finish)
-            }
-        }
+    ) -> Answer {
+        answer(message, most, top, onToken)
     }
 
-    /// Continues the text that was fed, with at most `most` tokens; a stream like that of `chat`.
+    /// Continues the text that was fed, with at most `most` tokens; an answer like that of `chat`.
     public nonisolated func generate(
         most: UInt32 = 512,
         top: UInt32 = 0,
         onToken: (@Sendable (Token) -> Void)? = nil
-    ) -> AsyncThrowingStream<String, Error> {
-        stream(most, top, onToken) { pointer, run, finish in
-            attamba_session_run(pointer, &run, finish)
-        }
+    ) -> Answer {
+        answer(nil, most, top, onToken)
     }
 
     /// A token that was generated.
@@ -82,7 +72,8 @@ public actor Session {
     }
 
     /// How many tokens `begin` would process.
-    public func count(_ messages: [Message]) throws -> UInt64 {
+    public func count(_ messages: [Message]) async throws -> UInt64 {
+        await handle.settled()
         var tokens: UInt64 = 0
         try withMessages(messages) {
             try check(attamba_session_count(handle.pointer, $0, $1, &tokens))
@@ -92,7 +83,8 @@ public actor Session {
 
     /// Changes how tokens are chosen from now on; nil for the defaults: `Sampling.chat` in a chat, else
     /// `Sampling()`.
-    public func setSampling(_ sampling: Sampling?) throws {
+    public func setSampling(_ sampling: Sampling?) async throws {
+        await handle.settled()
         let pointer = handle.pointer
         guard let sampling else {
             return try check(attamba_session_set_sampling(pointer, nil))
@@ -100,12 +92,43 @@ public actor Session {
         try sampling.withC { try check(attamba_session_set_sampling(pointer, $0)) }
     }
 
-    /// Seed of the draws.
-    public func seed() throws -> UInt64 {
+    /// State of a session, and the speed of its last answer.
+    public struct Info: Equatable, Sendable {
+        /// Whether it is paused.
+        public let paused: Bool
+        /// Tokens processed since the start.
+        public let position: UInt64
+        /// Chunk states in the memory of the fullest layer, and the most that there can be.
+        public let states, statesRoom: UInt64
+        /// Tokens of the last message, with what the template puts around it, and of its answer.
+        public let promptTokens, answerTokens: UInt64
+        /// Seconds that they took.
+        public let promptSeconds, answerSeconds: Double
+        /// Seed of the draws.
+        public let seed: UInt64
+    }
+
+    /// State of the session, and the speed of its last answer.
+    public func info() async throws -> Info {
+        await handle.settled()
         var info = attamba_session_info()
         info.struct_size = UInt32(MemoryLayout<attamba_session_info>.size)
         try check(attamba_session_get_info(handle.pointer, &info))
-        return info.seed
+        return Info(
+            paused: info.paused != 0, position: info.position, states: info.states,
+            statesRoom: info.states_room, promptTokens: info.prompt_tokens,
+            answerTokens: info.answer_tokens, promptSeconds: info.prompt_seconds,
+            answerSeconds: info.answer_seconds, seed: info.seed)
+    }
+
+    /// The logits of the last token of raw text, one for each token of the vocabulary.
+    public func logits() async throws -> [Float] {
+        await handle.settled()
+        var count = 0
+        try check(attamba_session_logits(handle.pointer, nil, 0, &count))
+        var logits = [Float](repeating: 0, count: count)
+        try check(attamba_session_logits(handle.pointer, &logits, count, nil))
+        return logits
     }
 
     /// Discards what was before and starts a chat with an instruction, which is processed now: a
@@ -139,14 +162,16 @@ public actor Session {
 
     /// Undoes the last message and its answer; returns whether there was one.
     @discardableResult
-    public func undo() throws -> Bool {
+    public func undo() async throws -> Bool {
+        await handle.settled()
         var undone: Int32 = 0
         try check(attamba_session_undo(handle.pointer, &undone))
         return undone != 0
     }
 
     /// Forgets everything.
-    public func reset() throws {
+    public func reset() async throws {
+        await handle.settled()
         try check(attamba_session_reset(handle.pointer))
     }
 
@@ -162,7 +187,8 @@ public actor Session {
     }
 
     /// The messages of the chat, oldest first. Of a very long chat the oldest ones are missing.
-    public func messages() throws -> [Message] {
+    public func messages() async throws -> [Message] {
+        await handle.settled()
         var messages: [Message] = []
         try withUnsafeMutablePointer(to: &messages) { list in
             try check(
@@ -178,19 +204,22 @@ public actor Session {
     }
 
     /// The session as it is now, kept in memory.
-    public func snapshot() throws -> Snapshot {
+    public func snapshot() async throws -> Snapshot {
+        await handle.settled()
         var snapshot: OpaquePointer?
         try check(attamba_session_snapshot(handle.pointer, &snapshot))
         return Snapshot(number: UInt(bitPattern: snapshot))
     }
 
     /// Restores a snapshot, earlier or later than the current state.
-    public func rewind(to snapshot: Snapshot) throws {
+    public func rewind(to snapshot: Snapshot) async throws {
+        await handle.settled()
         try check(attamba_session_rewind(handle.pointer, snapshot.pointer))
     }
 
     /// A second session that continues from here. It takes as much memory.
-    public func fork() throws -> Session {
+    public func fork() async throws -> Session {
+        await handle.settled()
         var fork: OpaquePointer?
         try check(attamba_session_fork(handle.pointer, &fork))
         return Session(number: UInt(bitPattern: fork))
@@ -217,7 +246,8 @@ public actor Session {
         try check(attamba_session_resume(handle.pointer))
     }
 
-    /// Shrinks the session's state to at most `bytes`; the oldest context is evicted.
+    /// Shrinks the session's state to at most `bytes`, also while paused; the oldest context is evicted. A
+    /// session on a GPU is shrunk after the pause.
     public nonisolated func shrink(to bytes: UInt64) throws {
         try check(attamba_session_shrink(handle.pointer, bytes))
     }
@@ -229,45 +259,42 @@ public actor Session {
 
     /// What the session remembers, in a sentence for people: `14 of 90 heads see the last 8,192 tokens,
     /// the others the last 2,798; 22.5 MiB in int4`.
-    public func reach() throws -> String {
-        try text { try check(attamba_session_reach(handle.pointer, $0, $1, $2)) }
+    public func reach() async throws -> String {
+        await handle.settled()
+        return try text { try check(attamba_session_reach(handle.pointer, $0, $1, $2)) }
     }
 
-    private nonisolated func stream(
+    private nonisolated func answer(
+        _ message: String?,
         _ most: UInt32,
         _ top: UInt32,
-        _ onToken: (@Sendable (Token) -> Void)?,
-        _ call:
-            @escaping @Sendable (
-                OpaquePointer?, inout attamba_run, UnsafeMutablePointer<attamba_finish>
-            ) -> attamba_status
-    ) -> AsyncThrowingStream<String, Error> {
+        _ onToken: (@Sendable (Token) -> Void)?
+    ) -> Answer {
         let handle = self.handle
-        return AsyncThrowingStream { continuation in
-            let task = Task {
-                do {
-                    try await handle.work { pointer in
-                        // Kept alive until the call returns; it is used on the calling thread.
-                        try withExtendedLifetime(Sink(continuation, onToken)) { sink in
-                            var finish = ATTAMBA_FINISH_ENDED
-                            handle.finish = nil
-                            var run = attamba_run()
-                            run.struct_size = UInt32(MemoryLayout<attamba_run>.size)
-                            run.most = most
-                            run.each = Sink.push
-                            run.token = onToken == nil ? nil : Sink.token
-                            run.user = Unmanaged.passUnretained(sink).toOpaque()
-                            run.top = top
-                            try check(call(pointer, &run, &finish))
-                            handle.finish = Finish(rawValue: Int32(finish.rawValue))
-                        }
-                    }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
+        return Answer(handle: handle) { pointer, pipe in
+            // Kept alive until the call returns; it is used on the calling thread.
+            try withExtendedLifetime(Sink(pipe, onToken)) { sink in
+                var finish = ATTAMBA_FINISH_ENDED
+                handle.finish = nil
+                var run = attamba_run()
+                run.struct_size = UInt32(MemoryLayout<attamba_run>.size)
+                run.most = most
+                run.each = Sink.push
+                run.token = onToken == nil ? nil : Sink.token
+                run.user = Unmanaged.passUnretained(sink).toOpaque()
+                run.top = top
+                guard let message else {
+                    try check(attamba_session_run(pointer, &run, &finish))
+                    handle.finish = Finish(rawValue: Int32(finish.rawValue))
+                    return
                 }
+                try withUTF8(message) { text, count in
+                    run.message = text
+                    run.bytes = UInt64(count)
+                    try check(attamba_session_run(pointer, &run, &finish))
+                }
+                handle.finish = Finish(rawValue: Int32(finish.rawValue))
             }
-            continuation.onTermination = { _ in task.cancel() }
         }
     }
 }
@@ -288,16 +315,13 @@ private func withMessages<T>(
     return try list.withUnsafeBufferPointer { try body($0.baseAddress, $0.count) }
 }
 
-/// Receives the text of a call and passes it to the reader of a stream.
+/// Receives the text of a call and passes it to the reader of an answer.
 private final class Sink {
-    private let continuation: AsyncThrowingStream<String, Error>.Continuation
+    private let pipe: Pipe
     private let onToken: (@Sendable (Session.Token) -> Void)?
 
-    init(
-        _ continuation: AsyncThrowingStream<String, Error>.Continuation,
-        _ onToken: (@Sendable (Session.Token) -> Void)?
-    ) {
-        self.continuation = continuation
+    init(_ pipe: Pipe, _ onToken: (@Sendable (Session.Token) -> Void)?) {
+        self.pipe = pipe
         self.onToken = onToken
     }
 
@@ -313,9 +337,7 @@ private final class Sink {
 
     static let push: attamba_text_fn = { user, text, count in
         let sink = Unmanaged<Sink>.fromOpaque(user!).takeUnretainedValue()
-        if case .terminated = sink.continuation.yield(string(text, count)) {
-            return 0
-        }
+        sink.pipe.push(string(text, count))
         return 1
     }
 }

@@ -1,5 +1,5 @@
 // Tests the wrapper on the development machine's JVM: the real library, the real shim, the bundled
-// model. Arguments: the model file, a folder to write to.
+// model. Arguments: the model file, a folder to write to, and one on a disk that has no room.
 
 import android.content.ComponentCallbacks
 import android.content.ComponentCallbacks2
@@ -17,7 +17,9 @@ import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.Job
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
@@ -52,7 +54,7 @@ private val greedy =
 
 private val large = greedy.copy(budget = Budget.States(1024))
 
-private class HostTest(private val file: File, private val folder: File) {
+private class HostTest(private val file: File, private val folder: File, private val full: File) {
     fun run() {
         test("a chat, saved and resumed", ::chatIsSavedAndResumed)
         test("snapshots and forks", ::snapshotsAndForks)
@@ -74,7 +76,18 @@ private class HostTest(private val file: File, private val folder: File) {
         test("an exception in the progress function", ::progressThrows)
         test("from assets and content", ::assetsAndContent)
         test("memory pressure", ::memoryPressure)
+        test("memory pressure on the smallest session", ::smallest)
+        test("cancelled while loading", ::cancelledWhileLoading)
+        test("estimates for an engine", ::estimated)
         test("open and close, again and again", ::cycles)
+        val life = LifeTest(file, folder, full)
+        test("answers without an end", life::endless)
+        test("leaving while it answers", life::leaveWhileAnswering)
+        test("leaving and coming back at once", life::thereAndBack)
+        test("leaving while it loads", life::leaveWhileLoading)
+        test("a full disk", life::fullDisk)
+        test("a screen that is turned", life::turnedScreen)
+        test("memory pressure while paused", life::memoryWhilePaused)
     }
 
     private fun test(name: String, body: suspend () -> Unit) {
@@ -82,7 +95,7 @@ private class HostTest(private val file: File, private val folder: File) {
         println("ok: $name")
     }
 
-    private fun model(): Model = Model.open(file.path, ModelOptions(threads = 2))
+    private suspend fun model(): Model = Model.open(file.path, ModelOptions(threads = 2))
 
     private suspend fun withSession(
         options: SessionOptions = greedy,
@@ -246,6 +259,15 @@ private class HostTest(private val file: File, private val folder: File) {
         assertTrue(!model.embeds && (model.hasTemplate || !model.hasTools))
         val tokens = model.tokenize("Hello, bird!")
         assertTrue("Hello, bird!" in model.detokenize(tokens))
+        model.session(greedy).use { session ->
+            assertEquals(0, session.logits().size)
+            session.feed(tokens)
+            val logits = session.logits()
+            val best = logits.indices.maxBy { logits[it] }
+            var chosen = -1
+            session.generate(1, onToken = { chosen = it.id }).toList()
+            assertEquals(best, chosen)
+        }
         val vector = model.embed("A bird sang.")
         assertEquals(1f, vector.map { it * it }.sum(), 1e-3f)
         assertTrue(!vector.contentEquals(model.embed("A bird sang.", Pooling.LAST)))
@@ -399,7 +421,7 @@ private class HostTest(private val file: File, private val folder: File) {
         val context = TestContext(apk, 4321, file)
         val want = model().use { m -> m.session(greedy).use { it.text("Hello!") } }
         for (open in
-            listOf(
+            listOf<suspend () -> Model>(
                 { Model.openAsset(context, "model.gguf") },
                 { Model.openUri(context, Uri("content://documents/1")) },
             )) {
@@ -420,15 +442,58 @@ private class HostTest(private val file: File, private val folder: File) {
         callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_RUNNING_LOW)
         val half = session.memory.state
         assertTrue(half <= before / 2, "$before became $half")
-        callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
-        assertTrue(session.memory.state < half)
-        // A request below the minimum must not fail.
-        repeat(9) { callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND) }
+        // In the background, where the app is paused; asked again it evicts no more.
+        session.pause()
+        repeat(2) {
+            callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
+            assertTrue(session.memory.state in before / 5..before / 4)
+        }
+        session.resume()
         assertTrue(session.text("And then?").isNotEmpty())
         pressure.close()
         assertTrue(context.callbacks.isEmpty())
         session.close()
         pressure.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
+    }
+
+    /** A session that can't become smaller stays as it is. */
+    private suspend fun smallest() =
+        withSession(greedy.copy(budget = Budget.States(2))) { session ->
+            val before = session.memory.state
+            val pressure = MemoryPressure.watch(TestContext(file, 0, file), session, least = 1)
+            pressure.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND)
+            assertEquals(before, session.memory.state)
+        }
+
+    /** Cancelled while loading, also by the coroutine that waits for the model. */
+    private suspend fun cancelledWhileLoading() = coroutineScope {
+        for (at in listOf(0f, 0.5f, 1f)) {
+            var job: Job? = null
+            var calls = 0
+            job = launch(Dispatchers.Default, CoroutineStart.LAZY) {
+                Model.open(file.path, ModelOptions(preload = true)) { done ->
+                    if (done >= at) {
+                        calls++
+                        job!!.cancel()
+                    }
+                    true
+                }
+            }
+            job.join()
+            assertTrue(job.isCancelled && calls == 1)
+        }
+    }
+
+    private fun estimated() {
+        val cpu = Model.estimate(file.path, greedy, ModelOptions(Engine.CPU))
+        assertEquals(cpu, Model.estimate(file.path, greedy))
+        assertEquals(0, cpu.device)
+        val gpu = Model.estimate(file.path, greedy, ModelOptions(Engine.GPU))
+        assertTrue(gpu.device > 0)
+        FileInputStream(file).use { stream ->
+            val fd = number(stream.fd)
+            assertEquals(gpu, Model.estimate(fd, 0, 0, greedy, ModelOptions(Engine.GPU)))
+        }
     }
 
     private suspend fun cycles() {
@@ -468,8 +533,14 @@ private class HostTest(private val file: File, private val folder: File) {
         }
 }
 
+private fun number(descriptor: FileDescriptor): Int =
+    FileDescriptor::class.java.getDeclaredField("fd").run {
+        isAccessible = true
+        getInt(descriptor)
+    }
+
 /** A context with only one asset and one document. */
-private class TestContext(apk: File, offset: Long, document: File) : Context() {
+internal class TestContext(apk: File, offset: Long, document: File) : Context() {
     val callbacks = mutableListOf<ComponentCallbacks>()
     var openFiles = 0
 
@@ -497,10 +568,8 @@ private class TestContext(apk: File, offset: Long, document: File) : Context() {
 
     private fun descriptor(file: File): ParcelFileDescriptor {
         val stream = FileInputStream(file)
-        val number = FileDescriptor::class.java.getDeclaredField("fd")
-        number.isAccessible = true
         openFiles++
-        return ParcelFileDescriptor(number.getInt(stream.fd)) {
+        return ParcelFileDescriptor(number(stream.fd)) {
             openFiles--
             stream.close()
         }
@@ -508,5 +577,6 @@ private class TestContext(apk: File, offset: Long, document: File) : Context() {
 }
 
 fun main(arguments: Array<String>) {
-    HostTest(File(arguments[0]), File(arguments[1])).run()
+    val (model, folder, full) = arguments.map(::File)
+    HostTest(model, folder, full).run()
 }

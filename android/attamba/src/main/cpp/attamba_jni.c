@@ -679,11 +679,11 @@ static jlongArray memory_array(JNIEnv *env, const attamba_memory *memory)
     return longs(env, values, sizeof values / sizeof *values);
 }
 
-NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint threads,
+NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jint threads,
                              jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, 0, NULL, &nobody);
+    attamba_model_options model_options = loading(engine, NULL, threads, 0, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -700,10 +700,10 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint th
 }
 
 NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length,
-                               jint threads, jlongArray numbers)
+                               jint engine, jint threads, jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(ATTAMBA_ENGINE_AUTO, NULL, threads, 0, 0, 0, NULL, &nobody);
+    attamba_model_options model_options = loading(engine, NULL, threads, 0, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 
@@ -1031,6 +1031,28 @@ NATIVE(jbyteArray, sessionReach)(JNIEnv *env, jobject self, jlong session)
         return NULL;
     }
     return to_java(env, text, strlen(text));
+}
+
+NATIVE(jfloatArray, sessionLogits)(JNIEnv *env, jobject self, jlong session)
+{
+    size_t count = 0;
+    float *logits;
+    jfloatArray array = NULL;
+
+    (void)self;
+    if (failed(env, attamba_session_logits(session_of(session), NULL, 0, &count))) {
+        return NULL;
+    }
+    logits = calloc(count + 1, sizeof *logits);
+    if (logits != NULL &&
+        !failed(env, attamba_session_logits(session_of(session), logits, count, NULL))) {
+        array = (*env)->NewFloatArray(env, (jsize)count);
+        if (array != NULL) {
+            (*env)->SetFloatArrayRegion(env, array, 0, (jsize)count, logits);
+        }
+    }
+    free(logits);
+    return array;
 }
 
 NATIVE(jlong, snapshotBytes)(JNIEnv *env, jobject self, jlong snapshot)

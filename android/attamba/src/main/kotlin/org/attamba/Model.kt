@@ -1,10 +1,13 @@
 package org.attamba
 
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.withContext
+
 /**
  * An open model file.
  *
- * All functions may be called on any thread. Opening reads files: don't do it on the main thread.
- * Sessions stay usable after their model is closed.
+ * All functions may be called on any thread; those that take time suspend, and run elsewhere. Sessions
+ * stay usable after their model is closed.
  */
 public class Model private constructor(number: Long) : AutoCloseable {
     private val handle = Handle(number, Native::modelClose)
@@ -46,10 +49,10 @@ public class Model private constructor(number: Long) : AutoCloseable {
 
     /**
      * A text as a vector of length 1, to compare texts by; the log has a warning for a model that was
-     * not made for it. It takes time in proportion to the text: not for the main thread.
+     * not made for it. It takes time in proportion to the text.
      */
-    public fun embed(text: String, pooling: Pooling = Pooling.DEFAULT): FloatArray =
-        Native.embed(handle.get(), text.utf8(), pooling.code)
+    public suspend fun embed(text: String, pooling: Pooling = Pooling.DEFAULT): FloatArray =
+        withContext(Dispatchers.IO) { Native.embed(handle.get(), text.utf8(), pooling.code) }
 
     /** The text of tokens; with [special], special tokens give their names. */
     public fun detokenize(tokens: IntArray, special: Boolean = false): String =
@@ -60,9 +63,9 @@ public class Model private constructor(number: Long) : AutoCloseable {
         Native.tokenize(handle.get(), text.utf8(), special)
 
     /** Opens a session and allocates all of its memory. */
-    public fun session(options: SessionOptions = SessionOptions()): Session {
+    public suspend fun session(options: SessionOptions = SessionOptions()): Session = opening {
         val (numbers, sampling) = options.numbers() to options.sampling
-        return Session(
+        Session(
             Native.sessionOpen(
                 handle.get(),
                 numbers,
@@ -74,19 +77,20 @@ public class Model private constructor(number: Long) : AutoCloseable {
     }
 
     /** Resumes the session that was saved at [path], with the budget it had. */
-    public fun load(path: String, options: SessionOptions = SessionOptions()): Session {
-        val (numbers, sampling) = options.numbers() to options.sampling
-        return Session(
-            Native.sessionLoad(
-                handle.get(),
-                path.utf8(),
-                numbers,
-                sampling?.numbers(),
-                sampling?.biased(),
-                sampling?.stops(),
+    public suspend fun load(path: String, options: SessionOptions = SessionOptions()): Session =
+        opening {
+            val (numbers, sampling) = options.numbers() to options.sampling
+            Session(
+                Native.sessionLoad(
+                    handle.get(),
+                    path.utf8(),
+                    numbers,
+                    sampling?.numbers(),
+                    sampling?.biased(),
+                    sampling?.stops(),
+                )
             )
-        )
-    }
+        }
 
     override fun close(): Unit = handle.close()
 
@@ -107,17 +111,18 @@ public class Model private constructor(number: Long) : AutoCloseable {
 
         /**
          * Opens the model file at [path]. Unless the options say `inMemory`, the file is mapped and
-         * must be neither written to nor shortened while the model is open. [progress] receives the progress of loading and may cancel
-         * it, which throws [AttambaException.Status.CANCELLED].
+         * must be neither written to nor shortened while the model is open. [progress] receives the
+         * progress of loading, on another thread, and may cancel it, which throws
+         * [AttambaException.Status.CANCELLED]. Loading is cancelled with the coroutine, too.
          */
-        public fun open(
+        public suspend fun open(
             path: String,
             options: ModelOptions = ModelOptions(),
             progress: Progress? = null,
-        ): Model {
+        ): Model = opening(progress) { report ->
             val (engine, threads, preload, adapter, inMemory) = options
             val (code, gpu, cache) = Triple(engine.code, adapter?.utf8(), options.cacheFolder?.utf8())
-            return Model(
+            Model(
                 Native.modelOpen(
                     path.utf8(),
                     code,
@@ -127,7 +132,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     inMemory,
                     options.batching,
                     cache,
-                    progress,
+                    report,
                 )
             )
         }
@@ -136,16 +141,16 @@ public class Model private constructor(number: Long) : AutoCloseable {
          * Opens [length] bytes (0: to the end) starting at byte [offset] of an open file. The caller
          * keeps ownership of the descriptor and may close it afterwards.
          */
-        public fun open(
+        public suspend fun open(
             fd: Int,
             offset: Long = 0,
             length: Long = 0,
             options: ModelOptions = ModelOptions(),
             progress: Progress? = null,
-        ): Model {
+        ): Model = opening(progress) { report ->
             val (engine, threads, preload, adapter, inMemory) = options
             val (code, gpu, cache) = Triple(engine.code, adapter?.utf8(), options.cacheFolder?.utf8())
-            return Model(
+            Model(
                 Native.modelOpenFd(
                     fd,
                     offset,
@@ -157,7 +162,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     inMemory,
                     options.batching,
                     cache,
-                    progress,
+                    report,
                 )
             )
         }
@@ -170,7 +175,10 @@ public class Model private constructor(number: Long) : AutoCloseable {
             path: String,
             options: SessionOptions = SessionOptions(),
             loading: ModelOptions = ModelOptions(),
-        ): Memory = Memory(Native.estimate(path.utf8(), loading.threads, options.numbers()))
+        ): Memory {
+            val engine = loading.engine.code
+            return Memory(Native.estimate(path.utf8(), engine, loading.threads, options.numbers()))
+        }
 
         /** As above, for a model inside an open file. */
         public fun estimate(
@@ -179,8 +187,12 @@ public class Model private constructor(number: Long) : AutoCloseable {
             length: Long,
             options: SessionOptions = SessionOptions(),
             loading: ModelOptions = ModelOptions(),
-        ): Memory =
-            Memory(Native.estimateFd(fd, offset, length, loading.threads, options.numbers()))
+        ): Memory {
+            val (engine, threads) = loading.engine.code to loading.threads
+            return Memory(
+                Native.estimateFd(fd, offset, length, engine, threads, options.numbers())
+            )
+        }
     }
 }
 

@@ -59,12 +59,18 @@ internal object Native {
     external fun tokenize(model: Long, text: ByteArray, special: Boolean): IntArray
 
     /** weights, copied, state, scratch, checkpoints, device */
-    external fun estimate(path: ByteArray, threads: Int, options: LongArray): LongArray
+    external fun estimate(
+        path: ByteArray,
+        engine: Int,
+        threads: Int,
+        options: LongArray,
+    ): LongArray
 
     external fun estimateFd(
         fd: Int,
         offset: Long,
         length: Long,
+        engine: Int,
         threads: Int,
         options: LongArray,
     ): LongArray
@@ -151,6 +157,8 @@ internal object Native {
     external fun sessionMemory(session: Long): LongArray
 
     external fun sessionReach(session: Long): ByteArray
+
+    external fun sessionLogits(session: Long): FloatArray
 
     external fun snapshotBytes(snapshot: Long): Long
 

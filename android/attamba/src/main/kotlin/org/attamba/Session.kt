@@ -158,8 +158,14 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     /** Ends a pause. */
     public fun resume(): Unit = Native.sessionResume(handle.get())
 
-    /** Shrinks the session's state to at most [bytes]; the oldest context is evicted. */
+    /**
+     * Shrinks the session's state to at most [bytes], also while paused; the oldest context is evicted.
+     * A session on a GPU is shrunk after the pause.
+     */
     public fun shrink(bytes: Long): Unit = Native.sessionShrink(handle.get(), bytes)
+
+    /** The logits of the last token of raw text, one for each token of the vocabulary. */
+    public fun logits(): FloatArray = Native.sessionLogits(handle.get())
 
     /** Memory that the session takes. */
     public val memory: Memory

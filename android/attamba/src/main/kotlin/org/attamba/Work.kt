@@ -8,10 +8,12 @@ import kotlinx.coroutines.Job
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.channelFlow
+import kotlinx.coroutines.isActive
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
@@ -47,6 +49,29 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
         throw e
     } finally {
         watcher.cancel()
+    }
+}
+
+/**
+ * Opens something off the caller's thread. Loading ends with the coroutine, which closes what was opened
+ * if it is cancelled just then.
+ */
+internal suspend fun <T : AutoCloseable> opening(
+    progress: Progress? = null,
+    open: (Progress) -> T,
+): T {
+    var opened: T? = null
+    try {
+        return withContext(Dispatchers.IO) {
+            open { done -> isActive && (progress?.onProgress(done) ?: true) }.also { opened = it }
+        }
+    } catch (e: CancellationException) {
+        opened?.close()
+        throw e
+    } catch (e: AttambaException) {
+        // A call that was cancelled with its coroutine ends the way coroutines do.
+        currentCoroutineContext().ensureActive()
+        throw e
     }
 }
 

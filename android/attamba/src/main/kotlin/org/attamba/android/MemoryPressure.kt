@@ -15,8 +15,9 @@ import org.attamba.Session
  * pressure.close()
  * ```
  *
- * In the background, and when memory is critical, the session keeps a quarter of its state, otherwise
- * half; never less than [least] bytes. Evicted context does not come back.
+ * In the background, and when memory is critical, the session keeps a quarter of the state that it was
+ * opened with, otherwise half; never less than [least] bytes. Evicted context does not come back. From
+ * Android 14 on the system asks only in the background, where the session may be paused.
  */
 public class MemoryPressure
 private constructor(
@@ -24,6 +25,7 @@ private constructor(
     private val session: Session,
     private val least: Long,
 ) : ComponentCallbacks2, AutoCloseable {
+    private val opened = session.memory.state
 
     override fun onTrimMemory(level: Int) {
         val part =
@@ -43,12 +45,11 @@ private constructor(
 
     private fun shrink(part: Int) {
         try {
-            session.shrink(maxOf(session.memory.state / part, least))
+            session.shrink(maxOf(opened / part, least))
         } catch (e: AttambaException) {
             when (e.status) {
-                // The smallest session is larger, the session is paused, or it is already closed.
+                // The smallest session is larger, or the session is already closed.
                 AttambaException.Status.BUDGET,
-                AttambaException.Status.PAUSED,
                 AttambaException.Status.CLOSED -> Unit
                 else -> throw e
             }

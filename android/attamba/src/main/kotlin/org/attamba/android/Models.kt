@@ -11,7 +11,7 @@ import org.attamba.Progress
  * Opens a model directly from the app's assets; nothing is copied. The build must not
  * compress it: `androidResources { noCompress += "gguf" }`.
  */
-public fun Model.Companion.openAsset(
+public suspend fun Model.Companion.openAsset(
     context: Context,
     name: String,
     options: ModelOptions = ModelOptions(),
@@ -22,7 +22,7 @@ public fun Model.Companion.openAsset(
     }
 
 /** Opens a model that the user picked, for instance with `ACTION_OPEN_DOCUMENT`. */
-public fun Model.Companion.openUri(
+public suspend fun Model.Companion.openUri(
     context: Context,
     uri: Uri,
     options: ModelOptions = ModelOptions(),
