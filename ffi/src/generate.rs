@@ -317,7 +317,7 @@ pub unsafe extern "C" fn attamba_session_run(
             let bytes = usize::try_from(run.bytes).unwrap_or(usize::MAX);
             // SAFETY: the caller gives that many bytes.
             let message = unsafe { input::text(run.message, bytes, "the message") }?;
-            chat::answered(session, message, &run, sink)?
+            chat::answered(session, vec![message.into()], &run, sink)?
         };
         // SAFETY: null, or a place for the answer.
         unsafe { buffer::result(why, finish) };

@@ -10,7 +10,7 @@ use crate::options::Engine;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use runtime::gguf::{Gguf, Value};
-use runtime::text::Language;
+use runtime::text::{Language, Message};
 use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -242,6 +242,40 @@ pub unsafe extern "C" fn attamba_model_tokenize(
             let text = input::text(text, bytes, "the text")?;
             let found = model.language()?.tokenizer().encode(text, input::boolean(special))?;
             buffer::slice(&found, tokens, capacity, count)
+        }
+    })
+}
+
+/// The text that the model's template makes of messages in JSON, as in attamba_session_begin_json, and
+/// of `variables`, as in attamba_session_set_variables (NULL and 0 for none). With `prompt` not 0 it
+/// ends where the answer begins. `buffer`, `capacity` and `length` as in attamba_error_message.
+///
+/// Messages that spell special tokens can't be told from the template's own in it: a chat keeps them
+/// apart.
+///
+/// Any thread. ATTAMBA_STATUS_TEXT if the template refuses these messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attamba_model_render(
+    model: *const attamba_model,
+    messages: *const c_char,
+    messages_bytes: usize,
+    variables: *const c_char,
+    variables_bytes: usize,
+    prompt: i32,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Status {
+    guard::on(&MODELS, model, |model| {
+        // SAFETY: the caller gives that many bytes and a buffer of that capacity.
+        unsafe {
+            let messages = input::text(messages, messages_bytes, "the messages")?;
+            let variables = input::text(variables, variables_bytes, "the variables")?;
+            let messages = Message::list_from_json(messages)?;
+            let variables = if variables.is_empty() { "{}" } else { variables };
+            let language = model.language()?.with_variables(variables)?;
+            let text = language.chat()?.render(&messages, input::boolean(prompt))?;
+            buffer::text(&text, buffer, capacity, length)
         }
     })
 }

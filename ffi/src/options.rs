@@ -197,6 +197,7 @@ impl SessionOptions {
         Settings {
             parse_special: input::boolean(self.parse_special),
             checkpoints: (self.checkpoint_bytes != 0).then_some(self.checkpoint_bytes),
+            language: None,
         }
     }
 

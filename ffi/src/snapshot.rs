@@ -125,7 +125,7 @@ pub unsafe extern "C" fn attamba_session_fork(
                 }
                 Work::Chat(chat) => {
                     let (talk, raw) = (chat.talk.fork()?, chat.raw.clone());
-                    Work::Chat(Box::new(chat.settings.chat(talk, raw)))
+                    Work::Chat(Box::new(chat.settings.clone().chat(talk, raw)))
                 }
                 Work::Nothing => return Err(broken()),
             })

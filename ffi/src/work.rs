@@ -33,12 +33,14 @@ pub struct Chat {
 }
 
 /// Settings of a chat.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Settings {
     /// Whether messages that spell special tokens become these.
     pub parse_special: bool,
     /// The most bytes of snapshots; `None` for the default.
     pub checkpoints: Option<u64>,
+    /// That of the model with the variables of this session; `None` while it has none.
+    pub language: Option<Language>,
 }
 
 impl Settings {
@@ -80,6 +82,29 @@ impl Work {
         }
     }
 
+    /// The text side of the session, where `model` is that of its model.
+    pub fn language(&self, model: &Language) -> Result<Language> {
+        let own = match self {
+            Work::Raw(raw) => &raw.as_chat.settings.language,
+            Work::Chat(chat) => &chat.settings.language,
+            Work::Nothing => return Err(broken()),
+        };
+        Ok(own.as_ref().unwrap_or(model).clone())
+    }
+
+    /// Sets the variables of the template: `json`, and `language` with these.
+    pub fn set_variables(&mut self, json: &str, language: Language) -> Result<()> {
+        match self {
+            Work::Raw(raw) => raw.as_chat.settings.language = Some(language),
+            Work::Chat(chat) => {
+                chat.talk.set_variables(json)?;
+                chat.settings.language = Some(language);
+            }
+            Work::Nothing => return Err(broken()),
+        }
+        Ok(())
+    }
+
     /// The seed of the draws.
     pub fn seed(&self) -> Result<u64> {
         match self {
@@ -111,7 +136,7 @@ impl Work {
     }
 
     /// The chat, begun now if nothing has been fed yet.
-    pub fn chat(&mut self, language: &Language) -> Result<&mut Conversation> {
+    pub fn chat(&mut self, model: &Language) -> Result<&mut Conversation> {
         if let Work::Raw(raw) = self
             && raw.session.position() > 0
         {
@@ -121,7 +146,7 @@ impl Work {
             ));
         }
         if matches!(self, Work::Raw(_)) {
-            self.begin_chat(language, None)?;
+            self.begin_chat(model, None)?;
         }
         match self {
             Work::Chat(chat) => Ok(&mut chat.talk),
@@ -130,10 +155,11 @@ impl Work {
     }
 
     /// A new chat with an instruction, whatever was there before.
-    pub fn begin_chat(&mut self, language: &Language, instruction: Option<String>) -> Result<()> {
+    pub fn begin_chat(&mut self, model: &Language, instruction: Option<String>) -> Result<()> {
+        let language = self.language(model)?;
         let Raw { session, sampler: raw, as_chat } = self.take()?;
         let AsChat { sampler, settings } = as_chat;
-        let talk = Conversation::new(session, sampler, language.clone(), instruction);
+        let talk = Conversation::new(session, sampler, language, instruction);
         *self = Work::Chat(Box::new(settings.chat(talk, raw)));
         Ok(())
     }

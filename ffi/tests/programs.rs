@@ -66,6 +66,11 @@ fn a_chat_begins_from_messages_and_ends_with_a_text() {
 }
 
 #[test]
+fn messages_come_in_json_and_what_is_no_text_is_refused() {
+    run("json.c", &[SANITIZED[0], SANITIZED[1], EVERYTHING], &[], false);
+}
+
+#[test]
 fn sessions_on_several_threads_decode_together() {
     passes("batch.c", &[]);
 }

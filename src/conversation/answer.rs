@@ -26,15 +26,15 @@ struct Turn {
 }
 
 impl Answer<'_> {
-    /// Processes `message`, and is ready to answer it.
+    /// Processes `messages`, and is ready to answer them.
     pub(super) fn begin(
         chat: &mut Conversation,
-        message: String,
+        messages: Vec<Message>,
         limit: usize,
     ) -> Result<Answer<'_>> {
         let (before, geometry) = (chat.messages.len(), chat.session.geometry());
         chat.checkpoint();
-        chat.messages.push(Message::user(message));
+        chat.messages.extend(messages);
         match chat.process_turn() {
             Ok(()) => {
                 // A token that ends the turn is not fed here: what stands between an answer and the

@@ -17,7 +17,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        let texts: usize = self.messages.iter().map(|m| m.content.len()).sum();
+        let texts: usize = self.messages.iter().map(Message::bytes).sum();
         self.session.bytes() + (texts + self.fed.len() + 4 * self.recent.len()) as u64
     }
 }

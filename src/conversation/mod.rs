@@ -229,7 +229,21 @@ impl Conversation {
         self.prepare()
     }
 
-    /// Answers `message` with at most `limit` tokens. `each` gets the text of the answer as it is
+    /// Tells the template what it should know beside the messages, from the next message on: see
+    /// [`Language::with_variables`]. The next answer processes the chat again if that changes what comes
+    /// before it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`]; nothing has changed.
+    pub fn set_variables(&mut self, json: &str) -> Result<()> {
+        self.language = self.language.with_variables(json)?;
+        self.proofs = 0;
+        self.set_history();
+        Ok(())
+    }
+
+    /// Answers `message` with at most `limit` tokens: a text of the user, or any other message, such as
+    /// what a tool returned. `each` gets the text of the answer as it is
     /// generated, in whole characters, and returns whether to continue. An answer that is cancelled or
     /// stopped counts as far as it was generated.
     ///
@@ -238,11 +252,25 @@ impl Conversation {
     /// cancelled before the answer began; the chat is as it was before.
     pub fn answer(
         &mut self,
-        message: impl Into<String>,
+        message: impl Into<Message>,
         limit: usize,
         each: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Finish> {
-        let mut answer = self.answer_pieces(message, limit)?;
+        self.answer_all(vec![message.into()], limit, each)
+    }
+
+    /// [`Conversation::answer`] for several messages at once, such as what several tools returned;
+    /// without any, an answer to the messages there are.
+    ///
+    /// # Errors
+    /// As for [`Conversation::answer`].
+    pub fn answer_all(
+        &mut self,
+        messages: Vec<Message>,
+        limit: usize,
+        each: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Finish> {
+        let mut answer = Answer::begin(self, messages, limit)?;
         while let Some(piece) = answer.advance()? {
             if !each(piece) {
                 answer.stop();
@@ -267,10 +295,10 @@ impl Conversation {
     /// As for [`Conversation::answer`], here and as the last item.
     pub fn answer_pieces(
         &mut self,
-        message: impl Into<String>,
+        message: impl Into<Message>,
         limit: usize,
     ) -> Result<Answer<'_>> {
-        Answer::begin(self, message.into(), limit)
+        Answer::begin(self, vec![message.into()], limit)
     }
 
     /// Keeps the chat as it is now, to return to, if there is room for it. Without memory the chat

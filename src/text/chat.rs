@@ -3,7 +3,8 @@
 use super::language::with_bos;
 use super::marks;
 use super::merge::Stop;
-use super::template::{ChatTemplate, Message};
+use super::message::{Message, Variables};
+use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use crate::error::Result;
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use std::borrow::Cow;
 pub struct Chat<'a> {
     tokenizer: &'a Tokenizer,
     template: &'a ChatTemplate,
+    variables: &'a Variables,
     parse_special: bool,
 }
 
@@ -36,8 +38,12 @@ pub struct Turn {
 
 impl<'a> Chat<'a> {
     /// Pairs them.
-    pub(crate) fn new(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Chat<'a> {
-        Chat { tokenizer, template, parse_special: false }
+    pub(crate) fn new(
+        tokenizer: &'a Tokenizer,
+        template: &'a ChatTemplate,
+        variables: &'a Variables,
+    ) -> Chat<'a> {
+        Chat { tokenizer, template, variables, parse_special: false }
     }
 
     /// With `yes`, special tokens spelled in messages become those tokens, since the whole rendered
@@ -61,7 +67,7 @@ impl<'a> Chat<'a> {
     /// # Errors
     /// [`Error::Template`](crate::Error::Template).
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        self.template.render(messages, add_generation_prompt)
+        self.template.render_with(messages, add_generation_prompt, self.variables)
     }
 
     /// The text of a chat, with marks where messages spell special tokens.
@@ -71,11 +77,11 @@ impl<'a> Chat<'a> {
         add_generation_prompt: bool,
     ) -> Result<String> {
         if self.parse_special {
-            return self.template.render(messages, add_generation_prompt);
+            return self.render(messages, add_generation_prompt);
         }
-        let marked: Vec<Message> =
-            messages.iter().map(|m| Message::new(&*m.role, self.mark(&m.content))).collect();
-        self.template.render(&marked, add_generation_prompt)
+        let mark = |text: &str| self.mark(text).into_owned();
+        let marked: Vec<Message> = messages.iter().map(|m| m.marked(&mark)).collect();
+        self.template.render_with(&marked, add_generation_prompt, &self.variables.marked(&mark))
     }
 
     /// The text of an answer as [`Chat::marked`] would write it.

@@ -1,6 +1,7 @@
 //! Everything between text and the tokens of one model.
 
 use super::chat::Chat;
+use super::message::Variables;
 use super::source::TextSource;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
@@ -10,7 +11,10 @@ use std::sync::Arc;
 
 /// The tokenizer and the chat template of a model. Cheap to clone: sessions and threads share it.
 #[derive(Clone, Debug)]
-pub struct Language(Arc<Parts>);
+pub struct Language {
+    parts: Arc<Parts>,
+    variables: Arc<Variables>,
+}
 
 #[derive(Debug)]
 struct Parts {
@@ -38,8 +42,8 @@ impl Language {
     /// and dictionary methods work, line ends are line feeds, `raise_exception(text)` ends the
     /// rendering with that text, `strftime_now(format)` gives the time (in UTC, at the moment when
     /// the template was read, so that a chat that continues past midnight keeps its beginning) and
-    /// `tojson` writes JSON like Python. A template can read nothing but its messages, and its size,
-    /// its work and the size and depth of its values are limited, in proportion to the messages.
+    /// `tojson` writes JSON like Python. A template can read nothing but its messages and variables,
+    /// and its size, its work and the size and depth of its values are limited, in proportion to these.
     ///
     /// # Errors
     /// Those of the tokenizer, and [`Error::Template`] if the template can't be used.
@@ -55,16 +59,29 @@ impl Language {
             Error::Template(detail) => detail,
             other => Detail { what: String::new(), problem: other.to_string() },
         });
-        Language(Arc::new(Parts { tokenizer, template }))
+        Language { parts: Arc::new(Parts { tokenizer, template }), variables: Arc::default() }
+    }
+
+    /// The same with what the template is told beside the messages, instead of what it was told
+    /// before: an object in JSON, such as `{"tools": […], "enable_thinking": false}`. Tools are written
+    /// as the `transformers` package has them: `{"type": "function", "function": {"name": …}}`.
+    ///
+    /// Names of special tokens in it are plain text, as they are in messages.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn with_variables(&self, json: &str) -> Result<Language> {
+        let variables = Arc::new(Variables::from_json(json)?);
+        Ok(Language { parts: Arc::clone(&self.parts), variables })
     }
 
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.0.tokenizer
+        &self.parts.tokenizer
     }
 
     fn template(&self) -> Result<&ChatTemplate> {
-        self.0.template.as_ref().map_err(|detail| Error::Template(detail.clone()))
+        self.parts.template.as_ref().map_err(|detail| Error::Template(detail.clone()))
     }
 
     /// Both, for messages.
@@ -72,7 +89,7 @@ impl Language {
     /// # Errors
     /// [`Error::Template`] if the file's template can't be used.
     pub fn chat(&self) -> Result<Chat<'_>> {
-        Ok(Chat::new(self.tokenizer(), self.template()?))
+        Ok(Chat::new(self.tokenizer(), self.template()?, &self.variables))
     }
 
     /// The tokens of a text that starts a session: BOS comes first if the model expects it, once.

@@ -27,6 +27,7 @@ mod json;
 mod language;
 mod marks;
 mod merge;
+pub(crate) mod message;
 mod nfc;
 mod pre;
 mod pretokenize;
@@ -40,8 +41,8 @@ mod vocabulary;
 pub use chat::Chat;
 pub(crate) use chat::alternate;
 pub use language::Language;
+pub use message::Message;
 pub use stream::Detokenizer;
-pub use template::Message;
 pub use tokenizer::Tokenizer;
 
 /// The name of the threads that run other libraries' code on what a file says. A panic there is

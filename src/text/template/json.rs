@@ -1,5 +1,6 @@
 //! The filter `tojson`, as `transformers` has it.
 
+use super::super::marks::MARK;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 use std::fmt::Write;
@@ -9,12 +10,21 @@ use std::fmt::Write;
 pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let escape: bool = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
-    // Accepted for compatibility with Python; mappings are always in the order of their keys.
-    let _: Option<Value> = options.get("separators")?;
-    let _: Option<bool> = options.get("sort_keys")?;
+    let sort: bool = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    let separators: Option<Vec<String>> = options.get("separators")?;
     options.assert_all_used()?;
     // A template could ask for a line of spaces that fills all memory.
-    let style = Style { indent: indent.map(|n| n.min(16)), escape };
+    let indent = indent.map(|n| n.min(16));
+    let (comma, colon) = match separators.as_deref() {
+        None if indent.is_some() => (",".into(), ": ".into()),
+        None => (", ".into(), ": ".into()),
+        Some([comma, colon]) if comma.len() + colon.len() <= 16 => (comma.clone(), colon.clone()),
+        Some(_) => {
+            let text = "tojson: the separators are two texts of at most 16 bytes";
+            return Err(Error::new(ErrorKind::InvalidOperation, text));
+        }
+    };
+    let style = Style { indent, escape, sort, comma, colon };
     let mut text = String::new();
     style.value(value, 0, &mut text)?;
     Ok(Value::from_safe_string(text))
@@ -23,6 +33,9 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
 struct Style {
     indent: Option<usize>,
     escape: bool,
+    sort: bool,
+    comma: String,
+    colon: String,
 }
 
 impl Style {
@@ -36,14 +49,21 @@ impl Style {
         match value.kind() {
             ValueKind::Undefined | ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number => out.push_str(&value.to_string()),
+            ValueKind::Number => match f64::try_from(value.clone()) {
+                Ok(number) if !value.is_integer() => float(number, out),
+                _ => out.push_str(&value.to_string()),
+            },
             ValueKind::Map => {
                 out.push('{');
                 let mut first = true;
-                for key in value.try_iter()? {
+                let mut keys: Vec<Value> = value.try_iter()?.collect();
+                if self.sort {
+                    keys.sort();
+                }
+                for key in keys {
                     self.line(&mut first, depth + 1, out);
                     self.string(&key.to_string(), out);
-                    out.push_str(": ");
+                    out.push_str(&self.colon);
                     self.value(&value.get_item(&key)?, depth + 1, out)?;
                 }
                 self.end(first, depth, '}', out);
@@ -65,9 +85,10 @@ impl Style {
     fn line(&self, first: &mut bool, depth: usize, out: &mut String) {
         match (self.indent, std::mem::replace(first, false)) {
             (None, true) => {}
-            (None, false) => out.push_str(", "),
+            (None, false) => out.push_str(&self.comma),
             (Some(indent), first) => {
-                out.push_str(if first { "\n" } else { ",\n" });
+                out.push_str(if first { "" } else { &self.comma });
+                out.push('\n');
                 out.extend(std::iter::repeat_n(' ', indent * depth));
             }
         }
@@ -92,6 +113,8 @@ impl Style {
                 '\t' => out.push_str("\\t"),
                 '\u{8}' => out.push_str("\\b"),
                 '\u{c}' => out.push_str("\\f"),
+                // Marks stay what they are.
+                MARK => out.push(MARK),
                 c if c < ' ' || (self.escape && !c.is_ascii()) || c == '\u{7f}' && self.escape => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
                         let _ = write!(out, "\\u{unit:04x}");
@@ -102,4 +125,20 @@ impl Style {
         }
         out.push('"');
     }
+}
+
+/// As Python writes it.
+fn float(number: f64, out: &mut String) {
+    // Writing to a string can't fail.
+    let _ = match format!("{number:e}").split_once('e') {
+        _ if number.is_nan() => write!(out, "NaN"),
+        Some((digits, exponent)) => match exponent.parse::<i32>() {
+            Ok(exponent) if !(-4..16).contains(&exponent) => {
+                let sign = if exponent < 0 { '-' } else { '+' };
+                write!(out, "{digits}e{sign}{:02}", exponent.abs())
+            }
+            _ => write!(out, "{number:?}"),
+        },
+        None => write!(out, "{}Infinity", if number < 0.0 { "-" } else { "" }),
+    };
 }

@@ -6,47 +6,17 @@ mod work;
 
 use super::apart::apart;
 use super::clock::Clock;
+use super::message::{Message, Variables};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Value, ValueOrKwargs};
-use minijinja::{Environment, ErrorKind, State, context};
+use minijinja::value::{Value, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, ErrorKind, State};
 use std::fmt::Write;
-use work::{Entry, Limits};
+use work::{Entry, Limits, Pairs, value};
 
 /// The name of the template in minijinja's errors.
 const NAME: &str = "chat_template";
-
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or any other role that the template knows.
-    pub role: String,
-    /// The content.
-    pub content: String,
-}
-
-impl Message {
-    /// A message with a given `role`.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Message {
-        Message { role: role.into(), content: content.into() }
-    }
-
-    /// A user message.
-    pub fn user(content: impl Into<String>) -> Message {
-        Message::new("user", content)
-    }
-
-    /// An answer by the model.
-    pub fn assistant(content: impl Into<String>) -> Message {
-        Message::new("assistant", content)
-    }
-
-    /// An instruction that precedes the chat.
-    pub fn system(content: impl Into<String>) -> Message {
-        Message::new("system", content)
-    }
-}
 
 /// A chat template in Jinja, as model files carry it: see [`Language::with_template`].
 ///
@@ -99,20 +69,36 @@ impl ChatTemplate {
 
     /// The text of a chat; with `add_generation_prompt` it ends where the answer begins.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let limits = Limits::of(messages);
+        self.render_with(messages, add_generation_prompt, &Variables::default())
+    }
+
+    /// [`ChatTemplate::render`] for a template that is told more.
+    pub fn render_with(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        variables: &Variables,
+    ) -> Result<String> {
+        let limits = Limits::of(messages, variables);
         let rendered = apart(|| {
             work::begin(limits);
             let messages: Vec<Value> =
-                messages.iter().map(|m| Value::from_object(Entry::new(m))).collect();
-            let context = context! {
-                messages => messages,
-                add_generation_prompt => add_generation_prompt,
-                bos_token => &self.bos[..],
-                eos_token => &self.eos[..],
-            };
+                messages.iter().map(Entry::new).collect::<std::result::Result<_, _>>()?;
+            let mut context = Pairs::from([
+                ("messages".into(), messages.into()),
+                ("add_generation_prompt".into(), add_generation_prompt.into()),
+                ("bos_token".into(), self.bos[..].into()),
+                ("eos_token".into(), self.eos[..].into()),
+                // As in `transformers`, where these two are always there.
+                ("tools".into(), ().into()),
+                ("documents".into(), ().into()),
+            ]);
+            for (name, variable) in variables.iter() {
+                context.insert(name[..].into(), value(variable)?);
+            }
             let mut environment = self.environment.clone();
             environment.set_fuel(Some(limits.fuel));
-            environment.render_named_str(NAME, &self.guarded, context)
+            environment.render_named_str(NAME, &self.guarded, Value::from_object(context))
         });
         rendered?.ok_or_else(broken)?.map_err(|e| failed(&e))
     }
@@ -160,6 +146,10 @@ fn environment() -> std::result::Result<Environment<'static>, minijinja::Error> 
         minijinja::functions::namespace(values)
     });
     environment.remove_global("debug");
+    // In Python whatever has a length and items: texts and mappings too.
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
+    });
     environment.add_filter("tojson", json::tojson);
     environment.add_filter("attamba_counted", work::counted);
     environment.add_filter("attamba_data", work::data);

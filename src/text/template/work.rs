@@ -1,11 +1,12 @@
 //! Counting the work of a template, beyond what its engine counts: filters that
 //! [`guard`](super::guard) inserts, and limits in proportion to the messages.
 
-use super::Message;
+use super::super::message::{Message, Variables};
+use indexmap::IndexMap;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Tuple, Value};
 use minijinja::{Error, ErrorKind, State};
+use serde_json::{Map, Value as Json};
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,12 +34,12 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// For `messages`.
-    pub fn of(messages: &[Message]) -> Limits {
+    /// For `messages` and `variables`.
+    pub fn of(messages: &[Message], variables: &Variables) -> Limits {
         let count = messages.len();
-        let bytes: usize = messages.iter().map(|m| m.role.len() + m.content.len()).sum();
+        let bytes = messages.iter().map(Message::bytes).sum::<usize>() + variables.bytes();
         Limits {
-            fuel: (1 << 20) + 1024 * count as u64 + bytes as u64,
+            fuel: (1 << 20) + 1024 * count as u64 + 16 * variables.bytes() as u64 + bytes as u64,
             weight: (1 << 14) + 8 * count + 2 * bytes,
             time: Duration::from_secs(1) + Duration::from_micros(20) * count as u32,
         }
@@ -87,7 +88,7 @@ fn settled(value: &Value) -> Result<Value, Error> {
     let Some(pairs) = object.try_iter_pairs() else { return Ok(value.clone()) };
     if object.repr() == ObjectRepr::Map {
         let pairs = pairs.map(|(key, value)| Ok((settled(&key)?, settled(&value)?)));
-        return Ok(Value::from_object(pairs.collect::<Result<BTreeMap<_, _>, Error>>()?));
+        return Ok(Value::from_object(pairs.collect::<Result<Pairs, Error>>()?));
     }
     let items = pairs.map(|(_, item)| settled(&item)).collect::<Result<Vec<_>, Error>>()?;
     Ok(if value.is_tuple() { Tuple::from(items).into() } else { items.into() })
@@ -148,34 +149,73 @@ pub(super) fn count(state: &State, value: &Value) -> Result<(), Error> {
     state.consume_fuel(weight as u64 / 2)
 }
 
+/// A mapping in the order in which it was written.
+pub(super) type Pairs = IndexMap<Value, Value>;
+
+/// A value of JSON. Not deeper than a message or a variable may be.
+pub(super) fn value(json: &Json) -> Result<Value, Error> {
+    at_depth(json, 0)
+}
+
+fn at_depth(json: &Json, depth: usize) -> Result<Value, Error> {
+    /// Public schemas of tools need some ten.
+    const DEEPEST: usize = 32;
+    if depth > DEEPEST {
+        return Err(refused(format!("a message or variable is more than {DEEPEST} deep")));
+    }
+    Ok(match json {
+        Json::Null => Value::from(()),
+        Json::Bool(yes) => Value::from(*yes),
+        Json::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+            (Some(n), _, _) => Value::from(n),
+            (_, Some(n), _) => Value::from(n),
+            (_, _, n) => Value::from(n),
+        },
+        Json::String(text) => Value::from(&text[..]),
+        Json::Array(list) => {
+            let items = list.iter().map(|item| at_depth(item, depth + 1));
+            Value::from(items.collect::<Result<Vec<_>, _>>()?)
+        }
+        Json::Object(map) => map_at_depth(map, depth)?,
+    })
+}
+
+fn map_at_depth(map: &Map<String, Json>, depth: usize) -> Result<Value, Error> {
+    let pair =
+        |(key, value): (&String, &Json)| Ok((Value::from(&key[..]), at_depth(value, depth + 1)?));
+    Ok(Value::from_object(map.iter().map(pair).collect::<Result<Pairs, Error>>()?))
+}
+
 /// A message, as templates see it: a mapping whose weight is known.
 #[derive(Debug)]
 pub(super) struct Entry {
-    role: Value,
-    content: Value,
+    message: Value,
     weight: usize,
 }
 
 impl Entry {
-    pub fn new(message: &Message) -> Entry {
-        Entry {
-            role: Value::from(&message.role[..]),
-            content: Value::from(&message.content[..]),
-            weight: 4 + (message.role.len() + message.content.len()) / 64,
-        }
+    pub fn new(message: &Message) -> Result<Value, Error> {
+        let weight = 4 + message.bytes() / 8;
+        let message = match message.json() {
+            Some(json) => map_at_depth(json, 0)?,
+            None => Value::from_object(Pairs::from([
+                ("role".into(), message.role[..].into()),
+                ("content".into(), message.content[..].into()),
+            ])),
+        };
+        Ok(Value::from_object(Entry { message, weight }))
     }
 }
 
 impl Object for Entry {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        match key.as_str()? {
-            "role" => Some(self.role.clone()),
-            "content" => Some(self.content.clone()),
-            _ => None,
-        }
+        self.message.get_item(key).ok().filter(|value| !value.is_undefined())
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Str(&["role", "content"])
+        match self.message.try_iter() {
+            Ok(keys) => Enumerator::Values(keys.collect()),
+            Err(_) => Enumerator::Empty,
+        }
     }
 }
