@@ -23,7 +23,7 @@ pub(super) fn by_name(name: Option<&str>) -> Result<(Words, bool)> {
     let whole = |cut| Words { ignore_merges: true, ..plain(cut) };
     Ok(match name {
         None | Some("default") => (plain(Pretokenizer::Default), false),
-        Some("gpt-2") => (plain(Pretokenizer::Gpt2), false),
+        Some("gpt-2" | "exaone4") => (plain(Pretokenizer::Gpt2), false),
         Some("smollm" | "starcoder" | "refact") => (plain(Pretokenizer::Smollm), false),
         // Existing files of these rely on BOS without saying so.
         Some(

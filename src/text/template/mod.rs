@@ -83,7 +83,7 @@ impl ChatTemplate {
         let rendered = apart(|| {
             work::begin(limits);
             let messages: Vec<Value> =
-                messages.iter().map(Entry::new).collect::<std::result::Result<_, _>>()?;
+                messages.iter().map(Entry::of).collect::<std::result::Result<_, _>>()?;
             let mut context = Pairs::from([
                 ("messages".into(), messages.into()),
                 ("add_generation_prompt".into(), add_generation_prompt.into()),

@@ -194,7 +194,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub fn new(message: &Message) -> Result<Value, Error> {
+    pub fn of(message: &Message) -> Result<Value, Error> {
         let weight = 4 + message.bytes() / 8;
         let message = match message.json() {
             Some(json) => map_at_depth(json, 0)?,
