@@ -17,7 +17,9 @@ struct Params {
     rows: u32,
     // First pair of this layer's block.
     block_at: u32,
-    // Distance between the values of a pair: 1, half a head, or 0 if nothing is rotated.
+    // Values of a head that are rotated, the first ones, and the distance between those of a pair: 1 or half of them. 0 and
+    // anything if nothing is rotated.
+    width: u32,
     apart: u32,
     // The table of rotations.
     table: u32,
@@ -31,7 +33,7 @@ struct Params {
 
 // Pair `j` of a head.
 fn turned(a: f32, b: f32, token: u32, j: u32) -> vec2<f32> {
-    let turn_at = arena[TURNS] + (p.table * arena[TOKENS] + token) * p.head_dim + 2u * j;
+    let turn_at = arena[TURNS] + (p.table * arena[TOKENS] + token) * p.width + 2u * j;
     let turn = bitcast<vec2<f32>>(vec2(arena[turn_at], arena[turn_at + 1u]));
     return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
 }
@@ -60,10 +62,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let token = id.y;
     var i = 2u * id.x;
     if i < p.q_dim {
-        if p.apart == 0u {
+        let j = i % p.head_dim / 2u;
+        if 2u * j >= p.width {
             return;
         }
-        let j = i % p.head_dim / 2u;
         let head = token * p.q_stride + i - 2u * j;
         let at = head + select(j, 2u * j, p.apart == 1u);
         let query = turned(q[at], q[at + p.apart], token, j);
@@ -76,9 +78,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let in_head = i % p.head_dim;
         let at = 2u * token * p.kv_stride + i;
         var key = vec2(kv[at], kv[at + 1u]);
-        if p.apart == 1u {
+        if in_head >= p.width {
+            // As it is.
+        } else if p.apart == 1u {
             key = turned(key.x, key.y, token, in_head / 2u);
-        } else if p.apart > 1u {
+        } else {
             let head = at - in_head;
             key = vec2(turned_key(head, token, in_head), turned_key(head, token, in_head + 1u));
         }

@@ -250,7 +250,7 @@ fn absurd_sizes_are_refused_with_the_number() {
         ("attention.key_length", Meta::U32(7), &["width 7"]),
         ("attention.key_length", Meta::U32(514), &["514", "512"]),
         ("attention.value_length", Meta::U32(2), &["4", "2"]),
-        ("rope.dimension_count", Meta::U32(2), &["4", "2"]),
+        ("rope.dimension_count", Meta::U32(6), &["rope.dimension_count", "6", "4"]),
         ("rope.freq_base", Meta::F32(0.0), &["attamba.rope.freq_base", "0"]),
         ("rope.freq_base", Meta::F32(f32::NAN), &["attamba.rope.freq_base", "NaN"]),
         ("attention.layer_norm_rms_epsilon", Meta::F32(-1.0), &["rms_epsilon", "-1"]),

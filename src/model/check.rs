@@ -71,13 +71,11 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     }
     if let Some(rotation) = layer.rotation {
         let width = spec.rotary.get(rotation.table).map(|table| table.width);
-        if width != Some(head_dim) {
-            return Err(Error::unsupported(
-                "heads",
-                format!(
-                    "of width {head_dim} with {} rotated dimensions; both must be equal",
-                    width.unwrap_or(0)
-                ),
+        if width.is_none_or(|width| width > head_dim) {
+            let width = width.unwrap_or(0);
+            return Err(Error::model(
+                "rope.dimension_count",
+                format!("is {width}; heads have {head_dim} values"),
             ));
         }
     }

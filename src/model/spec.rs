@@ -60,7 +60,7 @@ pub enum Scaling {
 /// The frequencies at which pairs of a head's values rotate from one position to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotaryTable {
-    /// Values of a head that are rotated, in pairs.
+    /// Values of a head that are rotated, the first ones, in pairs.
     pub width: usize,
     /// Pair `j` rotates by `base^(-2j / width)`.
     pub base: f32,
@@ -78,7 +78,7 @@ pub struct RotaryTable {
 pub enum Pairs {
     /// `2j` and `2j + 1`
     Interleaved,
-    /// `j` and `j + head_dim / 2`
+    /// `j` and `j + width / 2`, of the values that are rotated
     HalfSplit,
 }
 

@@ -147,7 +147,7 @@ def head_width(c):
 
 
 def rotated(w, c):
-    w.add_rope_dimension_count(head_width(c))
+    w.add_rope_dimension_count(int(head_width(c) * c["rope_parameters"].get("partial_rotary_factor", 1)))
 
 
 def linear(w, c):
@@ -228,6 +228,10 @@ FAMILIES = {
     "phi3_long": Family("Phi3", "phi3", rope(rope_type="longrope", original_max_position_embeddings=32, partial_rotary_factor=1.0,
                                              long_factor=[1.0, 1.4, 3.0, 9.0, 30.0], short_factor=[1.0, 1.1, 1.2, 1.5, 2.0]),
                         keys=phi3, tensors=phi3_factors, fused=True, original_max_position_embeddings=32),
+    "phi4_mini": Family("Phi3", "phi3", rope(rope_type="longrope", original_max_position_embeddings=32,
+                                             partial_rotary_factor=0.6, long_factor=[1.0, 2.5, 14.0], short_factor=[1.0, 1.3, 2.0]),
+                        keys=phi3, tensors=phi3_factors, fused=True, original_max_position_embeddings=32,
+                        tie_word_embeddings=True),
     "qwen2": Family("Qwen2", "qwen2", rope(1e6), biases="qkv", tie_word_embeddings=True),
     "qwen3": Family("Qwen3", "qwen3", rope(1e6), head_dim=14, head_norms=True),
     "smollm3": Family("SmolLM3", "smollm3", rope(2e6), permuted=True, keys=rotated, num_hidden_layers=5),

@@ -32,15 +32,16 @@ impl<P: Precision> Pass<'_, '_, P> {
                 Pairs::Interleaved => rotate_interleaved,
                 Pairs::HalfSplit => rotate_half_split,
             };
-            (rotate as fn(&mut [f32], &[f32]), &s.turns[rotation.table])
+            let width = shared.model.spec().rotary[rotation.table].width;
+            (rotate as fn(&mut [f32], &[f32]), &s.turns[rotation.table], width)
         });
         let finish = |head: &mut [f32], norm: Option<&Vec<f32>>, t: usize| {
             if let Some(weight) = norm {
                 shared.kernels.rms_norm_in_place(head, weight, shared.model.spec().eps);
             }
-            if let Some((rotate, turns)) = rotation {
+            if let Some((rotate, turns, width)) = rotation {
                 // SAFETY: nobody writes the rotations in this region.
-                rotate(head, unsafe { turns.read(t * n, n) });
+                rotate(&mut head[..width], unsafe { turns.read(t * width, width) });
             }
         };
         shared.region(tokens, tokens * (q_dim + 2 * kv_dim), &|t, _| {

@@ -50,9 +50,12 @@ impl<'a> Walk<'a> {
             let items = Items::tokens([p.heads, 1, 1], 1);
             self.record.add(Kernel::HeadNorm, &p, [&s.q, &s.kv, gain], items);
         }
-        let apart = spec.rotation.map_or(0, |rotation| match rotation.pairs {
-            Pairs::Interleaved => 1,
-            Pairs::HalfSplit => spec.head_dim / 2,
+        let [width, apart] = spec.rotation.map_or([0, 1], |rotation| {
+            let width = model.rotary[rotation.table].width;
+            match rotation.pairs {
+                Pairs::Interleaved => [width, 1],
+                Pairs::HalfSplit => [width, width / 2],
+            }
         });
         let p = params::Rope {
             q_dim: spec.q_dim() as u32,
@@ -62,6 +65,7 @@ impl<'a> Walk<'a> {
             kv_stride: s.widths.kv,
             rows: self.block_rows(),
             block_at: self.block_at(index),
+            width: width as u32,
             apart: apart as u32,
             table: spec.rotation.map_or(0, |rotation| rotation.table as u32),
         };

@@ -85,7 +85,8 @@ impl<'a> Walk<'a> {
     /// Every layer.
     fn layers(mut self) -> Result<Program> {
         for (index, layer) in self.parts.weights.layers.iter().enumerate() {
-            self.fused = self.batch == Batch::Token && turns_within_products(self.spec(index));
+            self.fused =
+                self.batch == Batch::Token && turns_within_products(self.parts.spec, index);
             self.keys_and_values(index, layer);
             self.attention(index, layer);
             self.feed_forward(index, layer);
@@ -257,10 +258,12 @@ pub(super) enum Norm {
     Add,
 }
 
-/// Whether the products of one token can rotate queries and keys themselves: interleaved pairs by
-/// the first table, nothing in between.
-fn turns_within_products(spec: &LayerSpec) -> bool {
+/// Whether the products of one token can rotate queries and keys themselves: whole heads,
+/// interleaved pairs by the first table, nothing in between.
+fn turns_within_products(model: &ModelSpec, layer: usize) -> bool {
+    let spec = &model.layers[layer];
     let usual = Some(Rotation { table: 0, pairs: Pairs::Interleaved });
     let Biases { q, k, v, .. } = spec.biases;
-    spec.rotation == usual && !spec.qk_norm && !(q || k || v)
+    let whole = model.rotary.first().is_some_and(|table| table.width == spec.head_dim);
+    spec.rotation == usual && whole && !spec.qk_norm && !(q || k || v)
 }

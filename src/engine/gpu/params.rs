@@ -95,6 +95,7 @@ pub(super) struct Rope {
     pub kv_stride: u32,
     pub rows: u32,
     pub block_at: u32,
+    pub width: u32,
     pub apart: u32,
     pub table: u32,
 }

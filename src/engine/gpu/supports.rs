@@ -10,6 +10,11 @@ use crate::model::{LayerSpec, ModelSpec};
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     let refuse = |what: String| Err(Error::unsupported("the GPU", format!("does not run {what}")));
     let kept = |layer: &LayerSpec| (layer.kv_heads, layer.head_dim);
+    // The turns of all tables are in one list, equally spaced.
+    if let Some(other) = spec.rotary.iter().find(|table| table.width != spec.rotary[0].width) {
+        let widths = (spec.rotary[0].width, other.width);
+        return refuse(format!("rotations of unequal widths, as {widths:?}"));
+    }
     for (index, layer) in spec.layers.iter().enumerate() {
         // The rows of all layers are in one buffer, equally spaced.
         if kept(layer) != kept(&spec.layers[0]) {

@@ -49,6 +49,9 @@ pub(super) fn rope(numbers: &mut Numbers, kv: KvType) -> Case {
     let tokens = 1 + numbers.below(9);
     let q_dim = head_dim * kv_heads * (1 + numbers.below(3));
     let kv_dim = head_dim * kv_heads;
+    // All of a head, nothing, or a part.
+    let part = 2 * (1 + numbers.below(head_dim / 2));
+    let width = numbers.one_of(&[head_dim, part, 0]);
     let p = params::Rope {
         q_dim,
         kv_dim,
@@ -57,16 +60,17 @@ pub(super) fn rope(numbers: &mut Numbers, kv: KvType) -> Case {
         kv_stride: kv_dim + 2,
         rows: tokens + 1,
         block_at: numbers.below(3),
-        apart: numbers.one_of(&[1, head_dim / 2, 0]),
+        width,
+        apart: numbers.one_of(&[1, width.max(2) / 2]),
         table: numbers.below(2),
     };
     let mut q = numbers.floats((tokens * p.q_stride) as usize, 1.0);
     let q_before = bits(&q);
     let kv_values = numbers.floats((2 * tokens * p.kv_stride) as usize, 1.0);
     // From two tables.
-    let turns = turns(numbers, (tokens * head_dim) as usize);
+    let turns = turns(numbers, (tokens * width) as usize);
     let mut block = vec![0.0; (2 * p.block_at + 2 * kv_dim * p.rows) as usize];
-    let own = &turns[(p.table * tokens * head_dim) as usize..];
+    let own = &turns[(p.table * tokens * width) as usize..];
     twin::rope(&p, &mut q, &kv_values, own, &mut block, tokens as usize);
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),

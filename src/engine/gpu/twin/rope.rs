@@ -13,10 +13,11 @@ pub(in super::super) fn rope(
     block: &mut [f32],
     tokens: usize,
 ) {
-    let n = p.head_dim as usize;
+    let (n, width) = (p.head_dim as usize, p.width as usize);
     let (kv_dim, kv_stride) = (p.kv_dim as usize, p.kv_stride as usize);
     for token in 0..tokens {
-        let turn = |head: &mut [f32]| turn_head(head, p.apart as usize, &turns[token * n..][..n]);
+        let turns = &turns[token * width..][..width];
+        let turn = |head: &mut [f32]| turn_head(head, p.apart as usize, turns);
         let q = &mut q[token * p.q_stride as usize..][..p.q_dim as usize];
         q.chunks_exact_mut(n).for_each(turn);
         for side in 0..2 {
@@ -36,9 +37,7 @@ pub(in super::super) fn rope(
 fn turn_head(head: &mut [f32], apart: usize, turns: &[f32]) {
     for (j, turn) in turns.chunks_exact(2).enumerate() {
         let first = if apart == 1 { 2 * j } else { j };
-        if apart > 0 {
-            let pair = turned([head[first], head[first + apart]], turn);
-            (head[first], head[first + apart]) = (pair[0], pair[1]);
-        }
+        let pair = turned([head[first], head[first + apart]], turn);
+        (head[first], head[first + apart]) = (pair[0], pair[1]);
     }
 }
