@@ -6,6 +6,8 @@
 #   proof    the pool in all interleavings of a few threads (loom)
 #   regions  the pool in very many regions on more threads than cores
 #   races    the same, fewer, under ThreadSanitizer
+#   miri     the CPU engine's kernels, and whole sessions of tiny models, interpreted by Miri (needs a
+#            nightly toolchain with its component miri)
 #   fuzz     every fuzz target, under AddressSanitizer (needs cargo-fuzz, and numpy and gguf for seeds)
 #
 # REGIONS: how many regions (by default 10,000,000); MINUTES: how long each fuzz target runs (5);
@@ -38,6 +40,16 @@ races() {
         -- $((${REGIONS:-10000000} / 10))
 }
 
+miri() {
+    local tests
+    # Isolation is off for the number of processors; floats are rounded as they are on every machine.
+    for tests in '--lib small_' '--test small'; do
+        # shellcheck disable=SC2086
+        MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-deterministic-floats" CARGO_TARGET_DIR=$CARGO_TARGET_DIR/miri \
+            cargo +nightly miri test --package attamba --no-default-features $tests
+    done
+}
+
 fuzz() {
     local target
     [ -d fuzz/corpus ] || "${ATTAMBA_PYTHON:-python3}" fuzz/seeds.py
@@ -53,7 +65,7 @@ fuzz() {
 
 mkdir -p "$CARGO_TARGET_DIR"
 steps=("$@")
-((${#steps[@]})) || steps=(proof regions races fuzz)
+((${#steps[@]})) || steps=(proof regions races miri fuzz)
 for step in "${steps[@]}"; do
     printf '\n== %s (%d s)\n' "$step" "$SECONDS"
     "$step"

@@ -127,6 +127,42 @@ fn models() -> Vec<Sizes> {
     ]
 }
 
+/// Neighboring tokens read the rows that they all see together; a single token reads its own.
+#[test]
+fn many_tokens_together_are_the_same_as_one_by_one() {
+    let _turn = beside_others();
+    let wide = Sizes { d: 128, heads: 4, ffn: 32, ..Sizes::default() };
+    for sizes in [
+        Sizes { architecture: "llama", kv_heads: 1, ..wide.clone() },
+        Sizes { architecture: "llama", kv_heads: 2, d: 64, ..wide.clone() },
+        Sizes { chunk: 2, window: 100, ..wide },
+    ] {
+        let tokens = Numbers::new(4).tokens(2 * BLOCK + 77, sizes.vocab);
+        // Everything, and less than that: then states leave the ring in the middle of a block.
+        for (ring, eviction) in
+            [(1000, Eviction::Drop), (150, Eviction::Drop), (150, Eviction::Thin)]
+        {
+            // Rows of a block are rounded to integers only after it.
+            for (kv, most) in
+                [(KvType::F32, 1e-5), (KvType::F16, 1e-3), (KvType::I8, 0.03), (KvType::I4, 0.3)]
+            {
+                if kv == KvType::I4 && sizes.d / sizes.heads < 32 {
+                    continue;
+                }
+                let options = Options::default()
+                    .with_budget(Budget::States(ring))
+                    .with_kv(kv)
+                    .with_eviction(eviction);
+                let together = feed(&mut session(&sizes, options), &tokens, &[tokens.len()]);
+                let one_by_one =
+                    feed(&mut session(&sizes, options), &tokens, &vec![1; tokens.len()]);
+                let error = relative_error(&together, &one_by_one);
+                assert!(error < most, "{sizes:?} {kv:?} {eviction:?}, {ring} states: {error:e}");
+            }
+        }
+    }
+}
+
 #[test]
 fn blocks_of_whole_size_are_the_same_to_the_bit() {
     let _turn = beside_others();

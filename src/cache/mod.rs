@@ -9,6 +9,7 @@
 //! memory; [`Tables`] are the tables of all of them.
 
 mod codec;
+mod common;
 mod image;
 mod layout;
 mod policy;
@@ -19,6 +20,7 @@ mod table;
 mod tables;
 mod visibility;
 
+pub use common::Common;
 pub use image::{HeadRows, Remap, Stretch};
 pub(crate) use layout::INT4_WIDTHS;
 pub use layout::{Class, KvType, LayerShape, Layout, RingKind};

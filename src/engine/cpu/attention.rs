@@ -1,14 +1,11 @@
 //! The attention of a layer: rotation, and attention over what each token sees.
 
 use super::Shared;
-use super::kernels::{Partial, Precision, Queries};
+use super::attend::Attend;
+use super::kernels::Precision;
 use super::model::{Pass, owner};
 use super::product::Product;
-use super::scratch::FEW_TOKENS;
-use super::shares::{Piece, Shares};
-use crate::cache;
 use crate::model::{Layer, Pairs};
-use std::ops::Range;
 
 impl<P: Precision> Pass<'_, '_, P> {
     /// Norm and rotation of the query and key heads; keys and values are written to the block in
@@ -72,67 +69,9 @@ impl<P: Precision> Pass<'_, '_, P> {
         tokens: usize,
     ) {
         let spec = &shared.model.spec().layers[index];
-        let (kv_heads, n, group) = (spec.kv_heads, spec.head_dim, spec.group());
         self.scratch.wide.set_cols(spec.q_dim());
-        let (s, sequences) = (&*self.scratch, &*self.parts);
-
-        // A list for each KV head of each token: heads may see different rows.
-        let lists = tokens * kv_heads;
-        let rows = |list: usize| {
-            let (sequence, t) = owner(sequences, list / kv_heads);
-            cache::rows(sequence.cache.visible(index, list % kv_heads, t))
-        };
-        let attend = |list: usize, rows: Range<usize>, into: &mut Partial| {
-            let (t, head) = (list / kv_heads, list % kv_heads);
-            let (sequence, row) = owner(sequences, t);
-            // SAFETY: nobody writes queries or rows in this region, and the pass has checked which
-            // rows the block sees.
-            unsafe {
-                let q = s.q.read(list * group * n, group * n).as_ptr();
-                let queries = Queries { q, heads: group, head_dim: n, scale: spec.attention_scale };
-                let place = (index, head);
-                sequence.cache.attend(shared.kernels, &queries, place, row, rows, into);
-            }
-        };
-        let attended = |list: usize| {
-            // SAFETY: each list is written once.
-            unsafe { s.wide.values_mut(list / kv_heads, list % kv_heads * group * n, group * n) }
-        };
-        let work = group * n * (0..lists).map(rows).sum::<usize>();
-        let few = if tokens <= FEW_TOKENS { lists } else { 0 };
-        if let Some(shares) = Shares::new(few, rows, shared.pool.threads()) {
-            shared.region(shares.count(), work, &|share, _| {
-                for Piece { list, rows, slot } in shares.pieces(share) {
-                    // SAFETY: each piece has a slot of its own.
-                    let (out, max, sum) = unsafe {
-                        (
-                            s.slots.write(slot * group * n, group * n),
-                            s.max.write(slot * group, group),
-                            s.sum.write(slot * group, group),
-                        )
-                    };
-                    attend(list, rows, &mut Partial { out, max, sum });
-                }
-            });
-            for (list, slots) in shares.slots().enumerate() {
-                let (first, count) = (slots.start * group, slots.len() * group);
-                // SAFETY: the region is over; this thread is alone.
-                unsafe {
-                    let all = s.slots.read(first * n, count * n);
-                    let (max, sum) = (s.max.read(first, count), s.sum.read(first, count));
-                    shared.kernels.join(all, max, sum, n, attended(list));
-                }
-            }
-        } else {
-            shared.region(lists, work, &|list, _| {
-                // SAFETY: each task has a list of its own.
-                let (max, sum) =
-                    unsafe { (s.max.write(list * group, group), s.sum.write(list * group, group)) };
-                let mut into = Partial { out: attended(list), max, sum };
-                attend(list, 0..rows(list), &mut into);
-                shared.kernels.divide(&mut into, n);
-            });
-        }
+        let (s, parts) = (&*self.scratch, &*self.parts);
+        Attend { shared, scratch: s, parts, index, layer: spec }.run(tokens);
         shared.quantize_rows(&s.wide, tokens, |_, _| {});
         let output = |out| Product::of(&layer.attention.output, &s.wide, out);
         shared.add_to_stream(s, &output, layer.attention.post_norm.as_deref(), tokens);

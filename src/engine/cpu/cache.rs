@@ -1,7 +1,9 @@
 //! The memory of a sequence: ring and window of keys and values, and the mixers' states.
 
 use super::buffer::Buffer;
-use super::kernels::{Kept, Kernels, Partial, Places, Precision, Queries, Rows, Stored};
+use super::kernels::{
+    BlockBuffers, Kept, Kernels, Partial, Places, Precision, Queries, QueryBlock, Rows, Stored,
+};
 use crate::cache::{HeadRows, Layout, Place, Remap, RingKind, Run, Stretch, Tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -200,37 +202,70 @@ impl<P: Precision> Cache<P> {
         })
     }
 
-    /// Attention of `queries` over `rows` of what the token `t` of the block sees in a KV head of a
-    /// layer: see [`Kernels::attend`].
+    /// Attention of `queries` over `rows` of `runs` in a KV head of a layer: see
+    /// [`Kernels::attend`].
     ///
     /// # Safety
-    /// None of the rows may be written meanwhile, `into` must be as the kernel wants it, and the
-    /// block must have been checked by [`Cache::check_visible`].
+    /// The runs must be some of what a token of the block sees there ([`Cache::visible`]), and the
+    /// block must have been checked by [`Cache::check_visible`]. None of the rows may be written
+    /// meanwhile, and `into` must be as the kernel wants it.
     pub unsafe fn attend(
         &self,
         kernels: &Kernels,
         queries: &Queries,
-        (layer, head): (usize, usize),
-        t: usize,
+        place: (usize, usize),
+        runs: &[Run],
         rows: Range<usize>,
         into: &mut Partial,
     ) {
-        let (class, number) = self.tables.layout().place(layer, head);
-        let runs = self.tables.class(class).visible(t);
+        let (class, number) = self.tables.layout().place(place.0, place.1);
         // SAFETY: passed on.
         unsafe {
             match RingKind::from(self.tables.layout().classes()[class].kv) {
                 RingKind::Short => {
-                    let places = self.places(&self.short, (class, number), (layer, head));
+                    let places = self.places(&self.short, (class, number), place);
                     kernels.attend::<P::Short>(queries, &places, runs, rows, into);
                 }
                 RingKind::Nibbles => {
-                    let places = self.places(&self.nibbles, (class, number), (layer, head));
+                    let places = self.places(&self.nibbles, (class, number), place);
                     kernels.attend::<P::Nibbles>(queries, &places, runs, rows, into);
                 }
                 RingKind::Plain => {
-                    let places = self.places(&self.plain, (class, number), (layer, head));
+                    let places = self.places(&self.plain, (class, number), place);
                     kernels.attend::<P::Plain>(queries, &places, runs, rows, into);
+                }
+            }
+        }
+    }
+
+    /// The same for the queries of several tokens, all of which see the rows: see
+    /// [`Kernels::attend_block`].
+    ///
+    /// # Safety
+    /// As [`Cache::attend`].
+    pub unsafe fn attend_block(
+        &self,
+        kernels: &Kernels,
+        queries: &QueryBlock,
+        place: (usize, usize),
+        runs: &[Run],
+        into: &mut BlockBuffers,
+    ) {
+        let (class, number) = self.tables.layout().place(place.0, place.1);
+        // SAFETY: passed on.
+        unsafe {
+            match RingKind::from(self.tables.layout().classes()[class].kv) {
+                RingKind::Short => {
+                    let places = self.places(&self.short, (class, number), place);
+                    kernels.attend_block::<P::Short>(queries, &places, runs, into);
+                }
+                RingKind::Nibbles => {
+                    let places = self.places(&self.nibbles, (class, number), place);
+                    kernels.attend_block::<P::Nibbles>(queries, &places, runs, into);
+                }
+                RingKind::Plain => {
+                    let places = self.places(&self.plain, (class, number), place);
+                    kernels.attend_block::<P::Plain>(queries, &places, runs, into);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "internals")]
 mod alone;
+mod attend;
 mod attention;
 mod buffer;
 mod cache;

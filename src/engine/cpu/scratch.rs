@@ -1,5 +1,6 @@
 //! The scratch buffers for a block of tokens. Allocated once; nothing grows.
 
+use super::attend::Neighbors;
 use super::buffer::Buffer;
 use super::kernels::{Activations, Panel};
 use super::shares::most_slots;
@@ -57,6 +58,8 @@ pub(super) struct Scratch {
     pub fresh: Buffer<u32>,
     /// Whether the mixers' state is zeroed before each token.
     pub reset: Vec<bool>,
+    /// For the attention of many tokens, one per thread.
+    pub neighbors: Vec<Mutex<Neighbors>>,
     /// One per thread.
     pub panels: Vec<Mutex<Panel>>,
     /// `[logit_rows][V]`
@@ -129,6 +132,8 @@ impl Scratch {
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
         let plain = model.matrices().any(|m| !m.dtype.is_quantized());
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
+        let (group, head_dim) = (spec.most(LayerSpec::group), spec.most(|l| l.head_dim));
+        let neighbors = (0..threads).map(|_| Ok(Mutex::new(Neighbors::new(group, head_dim)?)));
         let mixers = match spec.is_transformer() {
             true => None,
             false => Some([MixerScratch::new(block, spec)?, MixerScratch::new(block, spec)?]),
@@ -153,6 +158,7 @@ impl Scratch {
             slots: Buffer::new(slots, what)?,
             fresh: Buffer::new(block, what)?,
             reset: vec![false; block],
+            neighbors: neighbors.collect::<Result<_>>()?,
             panels: panels.collect::<Result<_>>()?,
             logits: Buffer::new(logit_rows * spec.vocab, "logits")?,
             logit_rows,
@@ -165,6 +171,7 @@ impl Scratch {
         let buffers = [&self.h, &self.branch, &self.q, &self.gate, &self.up, &self.max, &self.sum];
         let more = [&self.slots, &self.logits, &self.kv[0], &self.kv[1]];
         let panels = self.panels.iter().map(|p| super::lock(p).bytes());
+        let neighbors = self.neighbors.iter().map(|b| super::lock(b).bytes());
         buffers.into_iter().chain(more).chain(&self.turns).map(Buffer::bytes).sum::<usize>()
             + self.x.bytes()
             + self.wide.bytes()
@@ -172,5 +179,6 @@ impl Scratch {
             + self.fresh.bytes()
             + self.reset.len()
             + panels.sum::<usize>()
+            + neighbors.sum::<usize>()
     }
 }

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Rows of a tile.
-const TILE: usize = 32;
+pub(super) const TILE: usize = 32;
 
 /// What rows of keys and values are made of.
 pub(in crate::engine::cpu) trait Stored:
@@ -112,12 +112,42 @@ pub(in crate::engine::cpu) trait Rowed: Stored {
     /// # Safety
     /// The pointers must be valid for the heads and rows.
     unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<Self>], into: &mut Partial);
+
+    /// Writes the keys and the values of a tile, `width` values each, in single precision, `stride`
+    /// values apart.
+    ///
+    /// # Safety
+    /// The pointers must be valid for the rows.
+    unsafe fn unpack<S: Simd>(tile: &[Entry<Self>], width: usize, stride: usize, to: [*mut f32; 2]);
 }
 
 impl<E: Element> Rowed for E {
     #[inline(always)]
     unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
         unsafe { add_tile::<S, E>(queries, tile, into) }
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(
+        tile: &[Entry<E>],
+        width: usize,
+        stride: usize,
+        [keys, values]: [*mut f32; 2],
+    ) {
+        for (i, row) in tile.iter().enumerate() {
+            for (c, n) in lanes(width) {
+                unsafe {
+                    let (mut k, mut v) =
+                        (E::load::<S>(row.k.add(c), n), E::load::<S>(row.v.add(c), n));
+                    if E::SCALED {
+                        k = S::mul(k, S::splat(row.k_scale));
+                        v = S::mul(v, S::splat(row.v_scale));
+                    }
+                    S::store_n(keys.add(i * stride + c), k, n);
+                    S::store_n(values.add(i * stride + c), v, n);
+                }
+            }
+        }
     }
 }
 
@@ -133,22 +163,34 @@ impl Rowed for Nibbles {
         let mut plain = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
         unsafe {
             let values = keys.add(TILE * width);
-            let mut rows = [std::ptr::null(); TILE];
-            rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.k.cast());
-            unpack::<S>(&rows[..tile.len()], width, keys);
-            rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.v.cast());
-            unpack::<S>(&rows[..tile.len()], width, values);
+            Nibbles::unpack::<S>(tile, width, width, [keys, values]);
             for (i, entry) in plain[..tile.len()].iter_mut().enumerate() {
                 (entry.k, entry.v) = (keys.add(i * width), values.add(i * width));
             }
             add_tile::<S, f32>(queries, &plain[..tile.len()], into);
         }
     }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(
+        tile: &[Entry<Nibbles>],
+        width: usize,
+        stride: usize,
+        [keys, values]: [*mut f32; 2],
+    ) {
+        let mut rows = [std::ptr::null(); TILE];
+        unsafe {
+            rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.k.cast());
+            unpack_nibbles::<S>(&rows[..tile.len()], width, stride, keys);
+            rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.v.cast());
+            unpack_nibbles::<S>(&rows[..tile.len()], width, stride, values);
+        }
+    }
 }
 
-/// Writes the values of rows in four bits one after the other.
+/// Writes the values of rows in four bits, `stride` values apart.
 #[inline(always)]
-unsafe fn unpack<S: Simd>(rows: &[*const u8], width: usize, to: *mut f32) {
+unsafe fn unpack_nibbles<S: Simd>(rows: &[*const u8], width: usize, stride: usize, to: *mut f32) {
     for (rows, first) in rows.chunks(4).zip((0..).step_by(4)) {
         for block in 0..width / VALUES {
             unsafe {
@@ -158,7 +200,7 @@ unsafe fn unpack<S: Simd>(rows: &[*const u8], width: usize, to: *mut f32) {
                 for (i, row) in rows.iter().enumerate() {
                     let [low, high] = S::nibbles(row.add(block * BYTES));
                     let (scale, least) = (S::splat(scales[i]), S::splat(-8.0 * scales[i]));
-                    let to = to.add((first + i) * width + block * VALUES);
+                    let to = to.add((first + i) * stride + block * VALUES);
                     S::store(to, S::fma(low, scale, least));
                     S::store(to.add(LANES), S::fma(high, scale, least));
                 }
@@ -182,6 +224,16 @@ pub(in crate::engine::cpu) struct Places<R, E> {
     pub ring: Rows<R>,
     pub window: Rows<E>,
     pub block: Rows<E>,
+}
+
+impl<R, E> Places<R, E> {
+    /// The rows of a run that is not in the ring.
+    pub(super) fn near(&self, run: &Run) -> &Rows<E> {
+        match run.place {
+            Place::Window => &self.window,
+            _ => &self.block,
+        }
+    }
 }
 
 /// Query heads that share a key head.
@@ -239,14 +291,34 @@ pub(super) unsafe fn attend<S: Simd, R: Rowed, E: Element>(
         if R::ROTATED {
             add_rotated::<S, R>(queries, &runs[..near], ring, &places.ring, into);
         } else {
-            add_runs::<S, R>(queries, &runs[..near], ring, |_| &places.ring, into);
+            let mut heads = Heads { queries, into: &mut *into };
+            add_runs::<S, R>(&mut heads, queries.head_dim, &runs[..near], ring, |_| &places.ring);
         }
         let rest = part.start.max(states) - states..part.end.max(states) - states;
-        let place = |run: &Run| match run.place {
-            Place::Window => &places.window,
-            _ => &places.block,
-        };
-        add_runs::<S, E>(queries, &runs[near..], rest, place, into);
+        let mut heads = Heads { queries, into };
+        add_runs::<S, E>(&mut heads, queries.head_dim, &runs[near..], rest, |run| places.near(run));
+    }
+}
+
+/// What tiles of rows are added to.
+pub(super) trait Adding {
+    /// Adds a tile.
+    ///
+    /// # Safety
+    /// The pointers must be valid for the rows.
+    unsafe fn add<S: Simd, E: Rowed>(&mut self, tile: &[Entry<E>]);
+}
+
+/// The heads of one token.
+struct Heads<'a, 'b> {
+    queries: &'a Queries,
+    into: &'a mut Partial<'b>,
+}
+
+impl Adding for Heads<'_, '_> {
+    #[inline(always)]
+    unsafe fn add<S: Simd, E: Rowed>(&mut self, tile: &[Entry<E>]) {
+        unsafe { E::add_tile::<S>(self.queries, tile, self.into) }
     }
 }
 
@@ -281,7 +353,8 @@ unsafe fn add_rotated<S: Simd, E: Rowed>(
                 nibbles::rotate(head);
             }
             let queries = Queries { q: rotated.as_ptr(), heads: heads.len(), ..*queries };
-            add_runs::<S, E>(&queries, runs, part.clone(), |_| rows, &mut own);
+            let mut heads = Heads { queries: &queries, into: &mut own };
+            add_runs::<S, E>(&mut heads, width, runs, part.clone(), |_| rows);
         }
         for head in own.out.chunks_exact_mut(width) {
             nibbles::rotate(head);
@@ -289,15 +362,16 @@ unsafe fn add_rotated<S: Simd, E: Rowed>(
     }
 }
 
+/// Adds the rows `part` of `runs`, tile by tile.
 #[inline(always)]
-unsafe fn add_runs<'a, S: Simd, E: Rowed>(
-    queries: &Queries,
+pub(super) unsafe fn add_runs<'a, S: Simd, E: Rowed>(
+    to: &mut impl Adding,
+    head_dim: usize,
     runs: &[Run],
     part: Range<usize>,
     place: impl Fn(&Run) -> &'a Rows<E>,
-    into: &mut Partial,
 ) {
-    let width = E::in_row(queries.head_dim);
+    let width = E::in_row(head_dim);
     let none = std::ptr::null();
     let mut tile = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
     let mut filled = 0;
@@ -320,14 +394,14 @@ unsafe fn add_runs<'a, S: Simd, E: Rowed>(
                 }
                 filled += 1;
                 if filled == TILE {
-                    E::add_tile::<S>(queries, &tile, into);
+                    to.add::<S, E>(&tile);
                     filled = 0;
                 }
             }
         }
     }
     if filled > 0 {
-        unsafe { E::add_tile::<S>(queries, &tile[..filled], into) };
+        unsafe { to.add::<S, E>(&tile[..filled]) };
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod activations;
 mod attention;
+mod attention_block;
 mod conv;
 mod elementwise;
 mod formats;
@@ -23,6 +24,7 @@ mod unpack_neon;
 pub(super) use activations::{Activations, Row, RowMut};
 use attention::Plain;
 pub(super) use attention::{Nibbles, Partial, Places, Queries, Rows, Stored};
+pub(super) use attention_block::{BlockBuffers, QueryBlock, tokens_of_block};
 pub(super) use conv::{Conv, Strided};
 pub(super) use matmul::{PANEL, Panel, Target};
 pub(super) use scan::Head;
@@ -35,6 +37,9 @@ use std::ops::Range;
 
 /// [`attention::attend`] of some elements.
 type Attend<R, E> = unsafe fn(&Queries, &Places<R, E>, &[Run], Range<usize>, &mut Partial);
+
+/// [`attention_block::attend_block`] of some elements.
+type AttendBlock<R, E> = unsafe fn(&QueryBlock, &Places<R, E>, &[Run], &mut BlockBuffers);
 
 /// The kernels for one instruction set. What they compute, and their contracts, are documented with
 /// the functions of the same names in this module's files.
@@ -55,6 +60,10 @@ pub(super) struct Kernels {
     attend_f16: Attend<u16, u16>,
     attend_i8: Attend<i8, u16>,
     attend_i4: Attend<Nibbles, u16>,
+    attend_block_f32: AttendBlock<f32, f32>,
+    attend_block_f16: AttendBlock<u16, u16>,
+    attend_block_i8: AttendBlock<i8, u16>,
+    attend_block_i4: AttendBlock<Nibbles, u16>,
     divide: unsafe fn(&mut Partial, usize),
     join: unsafe fn(&[f32], &[f32], &[f32], usize, &mut [f32]),
     convert_f32: unsafe fn(&[f32], &mut [f32]),
@@ -159,6 +168,42 @@ macro_rules! kernels_for {
                 unsafe { attention::attend::<$simd, Nibbles, u16>(q, places, runs, part, into) }
             }
             $(#[target_feature(enable = $features)])?
+            unsafe fn attend_block_f32(
+                q: &QueryBlock,
+                places: &Places<f32, f32>,
+                runs: &[Run],
+                into: &mut BlockBuffers,
+            ) {
+                unsafe { attention_block::attend_block::<$simd, f32, f32>(q, places, runs, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attend_block_f16(
+                q: &QueryBlock,
+                places: &Places<u16, u16>,
+                runs: &[Run],
+                into: &mut BlockBuffers,
+            ) {
+                unsafe { attention_block::attend_block::<$simd, u16, u16>(q, places, runs, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attend_block_i8(
+                q: &QueryBlock,
+                places: &Places<i8, u16>,
+                runs: &[Run],
+                into: &mut BlockBuffers,
+            ) {
+                unsafe { attention_block::attend_block::<$simd, i8, u16>(q, places, runs, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attend_block_i4(
+                q: &QueryBlock,
+                places: &Places<Nibbles, u16>,
+                runs: &[Run],
+                into: &mut BlockBuffers,
+            ) {
+                unsafe { attention_block::attend_block::<$simd, Nibbles, u16>(q, places, runs, into) }
+            }
+            $(#[target_feature(enable = $features)])?
             unsafe fn divide(into: &mut Partial, head_dim: usize) {
                 unsafe { attention::divide::<$simd>(into, head_dim) }
             }
@@ -190,6 +235,10 @@ macro_rules! kernels_for {
                 attend_f16,
                 attend_i8,
                 attend_i4,
+                attend_block_f32,
+                attend_block_f16,
+                attend_block_i8,
+                attend_block_i4,
                 divide,
                 join,
                 convert_f32,
@@ -426,6 +475,21 @@ impl Kernels {
         unsafe { K::attend_of(self)(q, places, runs, part, into) }
     }
 
+    /// [`attention_block::attend_block`]
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn attend_block<K: Kept>(
+        &self,
+        queries: &QueryBlock,
+        places: &Places<K::Ring, K::Near>,
+        runs: &[Run],
+        into: &mut BlockBuffers,
+    ) {
+        // SAFETY: passed on.
+        unsafe { K::attend_block_of(self)(queries, places, runs, into) }
+    }
+
     /// [`attention::divide`]
     pub fn divide(&self, into: &mut Partial, head_dim: usize) {
         assert!(into.out.len() == into.sum.len() * head_dim);
@@ -456,6 +520,7 @@ pub(super) trait Kept: 'static {
     type Near: Plain;
 
     fn attend_of(k: &Kernels) -> Attend<Self::Ring, Self::Near>;
+    fn attend_block_of(k: &Kernels) -> AttendBlock<Self::Ring, Self::Near>;
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [Self::Near]);
     /// Copies a row of the window or of the block to the ring; returns its scale.
     fn keep(near: &[Self::Near], ring: &mut [Self::Ring]) -> f32;
@@ -497,6 +562,9 @@ impl Kept for Single {
     fn attend_of(k: &Kernels) -> Attend<f32, f32> {
         k.attend_f32
     }
+    fn attend_block_of(k: &Kernels) -> AttendBlock<f32, f32> {
+        k.attend_block_f32
+    }
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [f32]) {
         k.convert_f32
     }
@@ -516,6 +584,9 @@ impl Kept for Half {
     fn attend_of(k: &Kernels) -> Attend<u16, u16> {
         k.attend_f16
     }
+    fn attend_block_of(k: &Kernels) -> AttendBlock<u16, u16> {
+        k.attend_block_f16
+    }
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
         k.convert_f16
     }
@@ -534,6 +605,9 @@ impl Kept for Bytes {
 
     fn attend_of(k: &Kernels) -> Attend<i8, u16> {
         k.attend_i8
+    }
+    fn attend_block_of(k: &Kernels) -> AttendBlock<i8, u16> {
+        k.attend_block_i8
     }
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
         k.convert_f16
@@ -559,6 +633,9 @@ impl Kept for Fours {
 
     fn attend_of(k: &Kernels) -> Attend<Nibbles, u16> {
         k.attend_i4
+    }
+    fn attend_block_of(k: &Kernels) -> AttendBlock<Nibbles, u16> {
+        k.attend_block_i4
     }
     fn convert_of(k: &Kernels) -> unsafe fn(&[f32], &mut [u16]) {
         k.convert_f16

@@ -14,6 +14,7 @@ use proptest::sample::select;
 use std::f64::consts::PI;
 
 mod isolation;
+mod small;
 
 /// A unit in the last place, relative to the number.
 const ULP: f64 = f32::EPSILON as f64;
@@ -863,6 +864,29 @@ struct AttentionCase {
     runs: Vec<Run>,
 }
 
+/// Keys and values of an [`AttentionCase`] as they are stored.
+struct StoredRows<K: Kept> {
+    near: [[Vec<K::Near>; 2]; 3],
+    ring: [(Vec<K::Ring>, Vec<f32>); 2],
+}
+
+impl<K: Kept> StoredRows<K> {
+    fn places(&self) -> Places<K::Ring, K::Near> {
+        let near = |index: usize| Rows {
+            first: self.near[index].each_ref().map(|values| values.as_ptr()),
+            scales: [std::ptr::null(); 2],
+        };
+        Places {
+            ring: Rows {
+                first: self.ring.each_ref().map(|(values, _)| values.as_ptr()),
+                scales: self.ring.each_ref().map(|(_, scales)| scales.as_ptr()),
+            },
+            window: near(1),
+            block: near(2),
+        }
+    }
+}
+
 impl AttentionCase {
     fn new(heads: usize, head_dim: usize, rows: usize, sharp: f32, numbers: &mut Numbers) -> Self {
         let (mut runs, mut left, mut sizes) = (Vec::new(), rows, [1; 3]);
@@ -929,34 +953,29 @@ impl AttentionCase {
         out
     }
 
-    /// The sums of `parts` parts of the runs, joined; or of one, divided.
-    fn run<K: Kept>(&self, k: &Kernels, parts: usize) -> Vec<f32> {
-        let stored: [[Vec<K::Near>; 2]; 3] = self.places.each_ref().map(|sides| {
+    /// The rows as they are stored.
+    fn stored<K: Kept>(&self, k: &Kernels) -> StoredRows<K> {
+        let near: [[Vec<K::Near>; 2]; 3] = self.places.each_ref().map(|sides| {
             sides.each_ref().map(|values| {
                 let mut stored = vec![K::Near::zeroed(); values.len()];
                 k.convert::<K>(values, &mut stored);
                 stored
             })
         });
-        let ring: [(Vec<K::Ring>, Vec<f32>); 2] = stored[0].each_ref().map(|near| {
+        let ring = near[0].each_ref().map(|near| {
             let in_row = K::Ring::in_row(self.head_dim);
             let mut ring = vec![K::Ring::zeroed(); near.len() / self.head_dim * in_row];
             let rows = near.chunks(self.head_dim).zip(ring.chunks_mut(in_row));
             let scales = rows.map(|(near, ring)| K::keep(near, ring)).collect();
             (ring, scales)
         });
-        let near = |index: usize| Rows {
-            first: stored[index].each_ref().map(|values| values.as_ptr()),
-            scales: [std::ptr::null(); 2],
-        };
-        let places = Places {
-            ring: Rows {
-                first: ring.each_ref().map(|(values, _)| values.as_ptr()),
-                scales: ring.each_ref().map(|(_, scales)| scales.as_ptr()),
-            },
-            window: near(1),
-            block: near(2),
-        };
+        StoredRows { near, ring }
+    }
+
+    /// The sums of `parts` parts of the runs, joined; or of one, divided.
+    fn run<K: Kept>(&self, k: &Kernels, parts: usize) -> Vec<f32> {
+        let stored = self.stored::<K>(k);
+        let places = stored.places();
         let rows = cache::rows(&self.runs);
         let Self { heads, head_dim, .. } = *self;
         let scale = 1.0 / (head_dim as f32).sqrt();
@@ -987,6 +1006,32 @@ impl AttentionCase {
         joined
     }
 
+    /// The attention of all heads, which are those of `tokens` tokens, as that of a block.
+    fn run_block<K: Kept>(&self, k: &Kernels, tokens: usize) -> Vec<f32> {
+        let (heads, n) = (self.heads / tokens, self.head_dim);
+        let stored = self.stored::<K>(k);
+        let places = stored.places();
+        let q = self.q.as_ptr();
+        let scale = 1.0 / (n as f32).sqrt();
+        let queries = QueryBlock { q, stride: heads * n, tokens, heads, head_dim: n, scale };
+        // Whatever a block before it left behind.
+        let mut buffers = BlockBuffers::new(heads + 1, n + 1).unwrap();
+        // SAFETY: the places hold every row of the runs.
+        unsafe { k.attend_block::<K>(&queries, &places, &self.runs, &mut buffers) };
+        (0..tokens)
+            .flat_map(|token| {
+                buffers.take(&queries, token);
+                let mut into = Partial {
+                    out: &mut buffers.parts.as_mut_slice()[..heads * n],
+                    max: &mut buffers.part_max.as_mut_slice()[..heads],
+                    sum: &mut buffers.part_sum.as_mut_slice()[..heads],
+                };
+                k.divide(&mut into, n);
+                into.out.to_vec()
+            })
+            .collect()
+    }
+
     fn check<K: Kept>(&self, parts: usize) {
         self.check_against::<K>(&self.exact(), parts);
     }
@@ -997,6 +1042,13 @@ impl AttentionCase {
             for parts in ways {
                 for (own, exact) in self.run::<K>(k, parts).into_iter().zip(exact) {
                     let what = format!("{}: {parts} parts", k.name);
+                    assert_close(&what, own, exact.0, exact.1);
+                }
+            }
+            let divisors = (1..=self.heads).filter(|n| self.heads.is_multiple_of(*n));
+            for tokens in divisors.filter(|_| !self.runs.is_empty()) {
+                for (own, exact) in self.run_block::<K>(k, tokens).into_iter().zip(exact) {
+                    let what = format!("{}: a block of {tokens} tokens", k.name);
                     assert_close(&what, own, exact.0, exact.1);
                 }
             }

@@ -39,6 +39,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F = F;
     type I = I;
 
+    const REGISTERS: usize = 8;
+
     lanewise! {
         add(a, b): F = _mm256_add_ps;
         sub(a, b): F = _mm256_sub_ps;

@@ -29,6 +29,8 @@ impl Simd for Avx512 {
     type F = F;
     type I = I;
 
+    const REGISTERS: usize = 32;
+
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
         unsafe { _mm512_set1_ps(x) }

@@ -62,6 +62,9 @@ pub(super) trait Simd: Copy + 'static {
     /// 16 i32.
     type I: Copy;
 
+    /// How many [`Simd::F`] the registers hold.
+    const REGISTERS: usize;
+
     unsafe fn splat(x: f32) -> Self::F;
     unsafe fn load(p: *const f32) -> Self::F;
     unsafe fn load_f16(p: *const u16) -> Self::F;

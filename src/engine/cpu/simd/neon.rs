@@ -53,6 +53,8 @@ impl<P: Order> Simd for Neon<P> {
     type F = F;
     type I = I;
 
+    const REGISTERS: usize = 8;
+
     lanewise! {
         add(a, b): F = vaddq_f32;
         sub(a, b): F = vsubq_f32;

@@ -21,6 +21,8 @@ impl Simd for Portable {
     type F = F;
     type I = I;
 
+    const REGISTERS: usize = 8;
+
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
         [x; LANES]

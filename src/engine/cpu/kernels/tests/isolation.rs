@@ -116,13 +116,19 @@ fn attention_case<K: Kept>(
     same: impl Fn(usize) -> bool,
 ) {
     for k in available() {
-        for parts in [1, 3] {
-            let (expected, got) = (case.run::<K>(k, parts), broken.run::<K>(k, parts));
+        let parts = [1, 3].map(|parts| {
+            (format!("{parts} parts"), case.run::<K>(k, parts), broken.run::<K>(k, parts))
+        });
+        let blocks = [1, case.heads].map(|tokens| {
+            let block = |case: &AttentionCase| case.run_block::<K>(k, tokens);
+            (format!("a block of {tokens} tokens"), block(case), block(broken))
+        });
+        for (way, expected, got) in parts.into_iter().chain(blocks) {
             for i in (0..got.len()).filter(|i| same(i / case.head_dim)) {
                 assert_eq!(
                     got[i].to_bits(),
                     expected[i].to_bits(),
-                    "{}: {parts} parts, value {i} of heads of {}",
+                    "{}: {way}, value {i} of heads of {}",
                     k.name,
                     case.head_dim
                 );
