@@ -320,7 +320,7 @@ fn a_part_of_a_split_file_says_so() {
     let mut file = small().file(1);
     file.set("split.count", Meta::U32(3));
     file.set("split.no", Meta::U32(1));
-    refused(&file, &["part 2 of 3", "llama-gguf-split --merge"]);
+    refused(&file, &["part 2 of 3", "NAME-00001-of-00003.gguf"]);
     file.set("split.count", Meta::U32(1));
     survive(file.bytes(), || "one part".into()).unwrap();
 }

@@ -15,7 +15,7 @@ impl Gguf {
         for entry in &self.metadata {
             hash.update(&(entry.key.len() as u64).to_le_bytes());
             hash.update(entry.key.as_bytes());
-            hash.update(self.source.bytes().get(entry.raw.clone()).unwrap_or_default());
+            hash.update(self.bytes().get(entry.raw.clone()).unwrap_or_default());
         }
         for tensor in self.tensors() {
             let data = tensor.data();

@@ -8,6 +8,7 @@
 mod fingerprint;
 mod parse;
 mod source;
+mod split;
 mod tensor;
 mod value;
 mod write;
@@ -25,7 +26,8 @@ use std::ops::Range;
 use std::path::Path;
 use tensor::TensorEntry;
 
-/// An open GGUF file: memory-mapped, or a copy in memory.
+/// An open GGUF file: memory-mapped, or a copy in memory. A model in several files,
+/// `NAME-00001-of-00003.gguf` and so on, is opened by the path of the first, as one.
 ///
 /// A map ([`Gguf::map`], [`Gguf::map_file`]) costs nothing to open and little to keep: its pages
 /// are read when they are touched, shared with every process that maps the same file, and dropped
@@ -33,7 +35,8 @@ use tensor::TensorEntry;
 /// copy ([`Gguf::read`], [`Gguf::read_file`]) needs no such promise, but costs the time and the
 /// memory of reading the whole file.
 pub struct Gguf {
-    source: Source,
+    /// The file, and if it is the first of several parts of a model, the others.
+    sources: Vec<Source>,
     version: u32,
     metadata: Vec<Located>,
     by_key: HashMap<String, usize>,
@@ -61,7 +64,7 @@ impl Gguf {
     /// GGUF file.
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Gguf> {
         // SAFETY: passed on to the caller.
-        at_path(path.as_ref(), |file| unsafe { Gguf::map_file(file, 0, None) })
+        at_path(path.as_ref(), &|file| unsafe { Gguf::map_file(file, 0, None) })
     }
 
     /// Maps `length` bytes (by default all that follow) of an open file, starting at byte `offset`:
@@ -83,7 +86,7 @@ impl Gguf {
     /// # Errors
     /// As [`Gguf::map`]; and [`Error::OutOfMemory`].
     pub fn read(path: impl AsRef<Path>) -> Result<Gguf> {
-        at_path(path.as_ref(), |file| Gguf::read_file(file, 0, None))
+        at_path(path.as_ref(), &|file| Gguf::read_file(file, 0, None))
     }
 
     /// Reads a part of an open file into memory; arguments as for [`Gguf::map_file`].
@@ -106,17 +109,22 @@ impl Gguf {
 
     /// Whether the file is mapped rather than copied into memory.
     pub(crate) fn is_mapped(&self) -> bool {
-        matches!(self.source, Source::Map(_))
+        matches!(self.sources[0], Source::Map(_))
     }
 
-    /// Size of the whole file, in bytes.
+    /// Size of the whole file, or of all files of a model in several, in bytes.
     pub fn file_bytes(&self) -> usize {
-        self.source.bytes().len()
+        self.files().map(<[u8]>::len).sum()
     }
 
-    /// The whole file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.source.bytes()
+    /// The whole file; of a model in several, all of them.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &[u8]> {
+        self.sources.iter().map(Source::bytes)
+    }
+
+    /// The file with the metadata.
+    fn bytes(&self) -> &[u8] {
+        self.sources[0].bytes()
     }
 
     /// The metadata in file order.
@@ -198,12 +206,12 @@ impl Gguf {
     }
 
     fn decode(&self, entry: &Located) -> Option<Value<'_>> {
-        value::decode(self.source.bytes().get(entry.raw.clone())?)
+        value::decode(self.bytes().get(entry.raw.clone())?)
     }
 
     /// The type number and payload of a value, to copy it to another file.
     fn raw(&self, key: &str) -> Option<&[u8]> {
-        self.source.bytes().get(self.metadata[*self.by_key.get(key)?].raw.clone())
+        self.bytes().get(self.metadata[*self.by_key.get(key)?].raw.clone())
     }
 
     /// As [`Gguf::typed`], for a number that some converters repeat for every layer.
@@ -257,8 +265,12 @@ impl Gguf {
     }
 }
 
-/// Opens the file at `path` for `open`; errors name it.
-fn at_path(path: &Path, open: impl FnOnce(&File) -> Result<Gguf>) -> Result<Gguf> {
+/// Opens the file at `path` for `open`, and the other parts of its model; errors name the file.
+fn at_path(path: &Path, open: &dyn Fn(&File) -> Result<Gguf>) -> Result<Gguf> {
+    one_at_path(path, open)?.with_parts(path, &|path| one_at_path(path, open))
+}
+
+fn one_at_path(path: &Path, open: &dyn Fn(&File) -> Result<Gguf>) -> Result<Gguf> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
     let file = File::open(path).map_err(io)?;
     if let Some(kind) = source::other_kind(file.metadata().map_err(io)?.file_type()) {

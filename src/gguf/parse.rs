@@ -100,7 +100,7 @@ impl Gguf {
         for tensor in &mut tensors {
             locate(tensor, data_start, data_bytes, alignment)?;
         }
-        Ok(Gguf { version, metadata, by_key, tensors, by_name, source })
+        Ok(Gguf { version, metadata, by_key, tensors, by_name, sources: vec![source] })
     }
 }
 
@@ -291,7 +291,7 @@ impl<'a> Cursor<'a> {
         let dims = (0..dims).map(|_| self.u64()).collect::<Result<Vec<_>>>()?;
         let type_id = self.u32()?;
         let offset = self.u64()?;
-        Ok(TensorEntry { name, dims, type_id, offset, range: None })
+        Ok(TensorEntry { name, dims, type_id, offset, range: None, source: 0 })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tensors of an open file.
 
 use super::Gguf;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::quant::DType;
 use std::ops::Range;
@@ -15,6 +16,8 @@ pub(super) struct TensorEntry {
     pub offset: u64,
     /// Byte range of the data within the file; none if the type is unknown.
     pub range: Option<Range<usize>>,
+    /// The index of that file among those of the model.
+    pub source: usize,
 }
 
 /// A tensor of an open file.
@@ -63,10 +66,14 @@ impl<'a> Tensor<'a> {
         self.len() == 0
     }
 
+    fn source(self) -> &'a Source {
+        &self.gguf.sources[self.entry.source]
+    }
+
     /// The bytes of the values, row by row; empty if the type is unknown.
     pub fn data(self) -> &'a [u8] {
         let range = self.entry.range.clone();
-        range.and_then(|range| self.gguf.source.bytes().get(range)).unwrap_or_default()
+        range.and_then(|range| self.source().bytes().get(range)).unwrap_or_default()
     }
 
     /// Advises the system that the pages of the tensor will not be needed soon, so that they no
@@ -81,7 +88,7 @@ impl<'a> Tensor<'a> {
     pub(crate) fn release_part(self, part: Range<usize>) {
         if let Some(range) = &self.entry.range {
             let place = |at: usize| range.start + at.min(range.len());
-            self.gguf.source.release(place(part.start)..place(part.end));
+            self.source().release(place(part.start)..place(part.end));
         }
     }
 }

@@ -75,12 +75,11 @@ impl Model {
 
     /// Like [`Model::from_gguf`], for one of `families`: lets a test bring its own family.
     pub(crate) fn of_families(gguf: Gguf, families: &[Family]) -> Result<Model> {
-        if let Some(parts @ 2..) = gguf.u32("split.count")? {
-            let part = gguf.u32("split.no")?.unwrap_or(0).saturating_add(1);
+        if let Some([part, parts]) = gguf.part()? {
             return Err(Error::unsupported(
                 "this",
                 format!(
-                    "is part {part} of {parts} of a split file; join them with `llama-gguf-split --merge FIRST-PART OUT`"
+                    "is part {part} of {parts}; a model in several files is opened by the path of the first, NAME-00001-of-{parts:05}.gguf, with the others beside it"
                 ),
             ));
         }
@@ -128,10 +127,9 @@ impl Model {
         // The smallest page size in use; touching a byte of each page brings it in.
         const PAGE: usize = 4096;
         const STEP: usize = 1024 * PAGE;
-        let bytes = self.gguf.bytes();
-        let all = bytes.len() as u64;
+        let all = self.gguf.file_bytes() as u64;
         let mut read = 0;
-        for step in bytes.chunks(STEP) {
+        for step in self.gguf.files().flat_map(|file| file.chunks(STEP)) {
             let sum = step.iter().step_by(PAGE).fold(0u8, |sum, &byte| sum.wrapping_add(byte));
             std::hint::black_box(sum);
             read += step.len() as u64;
