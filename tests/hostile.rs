@@ -8,7 +8,7 @@ use attamba::gguf::Gguf;
 use attamba::internals::Cpu;
 use attamba::internals::{self, Geometry};
 use attamba::model::Model;
-use attamba::quant::DType;
+use attamba::quant::{DType, type_name};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineOptions, KvType};
@@ -400,7 +400,8 @@ fn wrong_tensors_are_refused_by_name() {
                 let result = survive(retyped.bytes(), || format!("{name} of type {type_id}"));
                 if DType::from_id(type_id).is_none() {
                     let text = result.unwrap_err().to_string();
-                    assert!(text.contains(name) && text.contains(&type_id.to_string()), "{text}");
+                    assert!(text.contains(name) && text.contains(&type_name(type_id)), "{text}");
+                    assert!(text.contains("requantize it to Q4_K"), "{text}");
                 }
             }
         }

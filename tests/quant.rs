@@ -127,8 +127,11 @@ fn blocks_with_usual_scales_are_dequantized_as_by_the_package() {
     let mut inputs = Vec::new();
     for dtype in DType::ALL.into_iter().filter(|t| t.block_len() > 1) {
         let scales_at: &[usize] = match dtype {
-            DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
+            DType::Q4_0 | DType::Q5_0 | DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => &[0],
+            DType::Q2_K => &[80, 82],
+            DType::Q3_K => &[108],
             DType::Q6_K => &[208],
+            DType::MXFP4 => &[],
             _ => &[0, 2],
         };
         let mut input = numbers.bytes(4096 * block_bytes(dtype));

@@ -7,7 +7,7 @@ use attamba::KvType;
 use attamba::gguf::{Gguf, Tensor, Value};
 use attamba::memory::Growth;
 use attamba::model::Model;
-use attamba::quant::DType;
+use attamba::quant::type_name;
 use attamba::session::{Heads, Options};
 use attamba::text::Tokenizer;
 use serde::Serialize;
@@ -433,10 +433,6 @@ fn types(gguf: &Gguf) -> Vec<TypeReport> {
         }
     };
     ids.into_iter().map(of).collect()
-}
-
-fn type_name(id: u32) -> String {
-    DType::from_id(id).map_or_else(|| format!("type {id}"), |t| t.name().to_owned())
 }
 
 fn write_tensors(out: &mut impl Write, gguf: &Gguf) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::Gguf;
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::quant::DType;
+use crate::quant::{DType, type_name};
 use std::ops::Range;
 
 /// One entry of the tensor table.
@@ -49,9 +49,10 @@ impl<'a> Tensor<'a> {
     /// [`Error::Unsupported`], with the tensor's name, if this runtime can't read it.
     pub fn dtype(self) -> Result<DType> {
         DType::from_id(self.type_id()).ok_or_else(|| {
+            let name = type_name(self.type_id());
             Error::unsupported(
                 format!("tensor {}", self.name()),
-                format!("has GGUF type {}, which this runtime does not read", self.type_id()),
+                format!("has type {name}, which this runtime does not read: requantize it to Q4_K"),
             )
         })
     }
@@ -96,10 +97,7 @@ impl<'a> Tensor<'a> {
 impl std::fmt::Debug for Tensor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (name, dims) = (self.name(), self.dims());
-        match DType::from_id(self.type_id()) {
-            Some(dtype) => write!(f, "{name} {dims:?} {dtype}"),
-            None => write!(f, "{name} {dims:?} of type {}", self.type_id()),
-        }
+        write!(f, "{name} {dims:?} {}", type_name(self.type_id()))
     }
 }
 

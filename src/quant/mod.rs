@@ -7,7 +7,13 @@ mod bf16;
 mod block;
 mod f16;
 mod fit;
+pub(crate) mod iq4_nl;
+pub(crate) mod iq4_xs;
 mod k_scales;
+pub(crate) mod mxfp4;
+mod names;
+pub(crate) mod q2_k;
+pub(crate) mod q3_k;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -21,6 +27,7 @@ use crate::error::{Error, Result};
 use block::{read_blocks, write_blocks};
 
 pub(crate) use k_scales::k_scale_min;
+pub use names::type_name;
 pub(crate) use q4_0::quantize as quantize_q4_0;
 
 /// Element type of a tensor, with its number in GGUF.
@@ -43,19 +50,29 @@ pub enum DType {
     Q5_1 = 7,
     /// 32 values, 8 bits each, one f16 scale.
     Q8_0 = 8,
+    /// 256 values, 2 bits each, sixteen 4-bit scales and minima under two f16.
+    Q2_K = 10,
+    /// 256 values, 3 bits each, sixteen 6-bit scales under one f16.
+    Q3_K = 11,
     /// 256 values, 4 bits each, eight 6-bit scales and minima under two f16.
     Q4_K = 12,
     /// 256 values, 5 bits each, eight 6-bit scales and minima under two f16.
     Q5_K = 13,
     /// 256 values, 6 bits each, sixteen 8-bit scales under one f16.
     Q6_K = 14,
+    /// 32 values, 4 bits each for one of sixteen levels, one f16 scale.
+    IQ4_NL = 20,
+    /// 256 values, 4 bits each for one of sixteen levels, eight 6-bit scales under one f16.
+    IQ4_XS = 23,
     /// The upper half of an f32.
     BF16 = 30,
+    /// 32 floats of 4 bits, one power of two.
+    MXFP4 = 39,
 }
 
 impl DType {
     /// All types, in the order of their numbers.
-    pub const ALL: [DType; 11] = [
+    pub const ALL: [DType; 16] = [
         DType::F32,
         DType::F16,
         DType::Q4_0,
@@ -63,10 +80,15 @@ impl DType {
         DType::Q5_0,
         DType::Q5_1,
         DType::Q8_0,
+        DType::Q2_K,
+        DType::Q3_K,
         DType::Q4_K,
         DType::Q5_K,
         DType::Q6_K,
+        DType::IQ4_NL,
+        DType::IQ4_XS,
         DType::BF16,
+        DType::MXFP4,
     ];
 
     /// The type that GGUF numbers `id`, if this runtime reads it.
@@ -84,10 +106,15 @@ impl DType {
             DType::Q5_0 => "Q5_0",
             DType::Q5_1 => "Q5_1",
             DType::Q8_0 => "Q8_0",
+            DType::Q2_K => "Q2_K",
+            DType::Q3_K => "Q3_K",
             DType::Q4_K => "Q4_K",
             DType::Q5_K => "Q5_K",
             DType::Q6_K => "Q6_K",
+            DType::IQ4_NL => "IQ4_NL",
+            DType::IQ4_XS => "IQ4_XS",
             DType::BF16 => "BF16",
+            DType::MXFP4 => "MXFP4",
         }
     }
 
@@ -96,7 +123,9 @@ impl DType {
         match self {
             DType::F32 | DType::F16 | DType::BF16 => 1,
             DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 => 32,
-            DType::Q4_K | DType::Q5_K | DType::Q6_K => 256,
+            DType::IQ4_NL | DType::MXFP4 => 32,
+            DType::Q2_K | DType::Q3_K | DType::Q4_K | DType::Q5_K | DType::Q6_K => 256,
+            DType::IQ4_XS => 256,
         }
     }
 
@@ -110,9 +139,14 @@ impl DType {
             DType::Q5_0 => 22,
             DType::Q5_1 => 24,
             DType::Q8_0 => 34,
+            DType::Q2_K => 84,
+            DType::Q3_K => 110,
             DType::Q4_K => 144,
             DType::Q5_K => 176,
             DType::Q6_K => 210,
+            DType::IQ4_NL => 18,
+            DType::IQ4_XS => 136,
+            DType::MXFP4 => 17,
         }
     }
 
@@ -127,9 +161,15 @@ impl DType {
         self.block_len() > 1
     }
 
+    /// Whether few files have this type: it is read, and little is done for its speed.
+    pub(crate) const fn is_rare(self) -> bool {
+        use DType::*;
+        matches!(self, Q2_K | Q3_K | IQ4_NL | IQ4_XS | MXFP4)
+    }
+
     /// Whether [`quantize`] writes this type; [`dequantize`] reads them all.
     pub const fn can_quantize(self) -> bool {
-        !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q5_K)
+        !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q5_K) && !self.is_rare()
     }
 }
 
@@ -176,6 +216,11 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
         DType::Q4_K => read_blocks(bytes, out, q4_k::dequantize),
         DType::Q5_K => read_blocks(bytes, out, q5_k::dequantize),
         DType::Q6_K => read_blocks(bytes, out, q6_k::dequantize),
+        DType::Q2_K => read_blocks(bytes, out, q2_k::dequantize),
+        DType::Q3_K => read_blocks(bytes, out, q3_k::dequantize),
+        DType::IQ4_NL => read_blocks(bytes, out, iq4_nl::dequantize),
+        DType::IQ4_XS => read_blocks(bytes, out, iq4_xs::dequantize),
+        DType::MXFP4 => read_blocks(bytes, out, mxfp4::dequantize),
     }
     Ok(())
 }
@@ -204,7 +249,7 @@ pub fn quantize(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
         DType::Q8_0 => write_blocks(values, out, q8_0::quantize),
         DType::Q4_K => write_blocks(values, out, q4_k::quantize),
         DType::Q6_K => write_blocks(values, out, q6_k::quantize),
-        DType::Q5_0 | DType::Q5_1 | DType::Q5_K => return Err(read_only(dtype)),
+        _ => return Err(read_only(dtype)),
     }
     Ok(())
 }

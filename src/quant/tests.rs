@@ -107,14 +107,23 @@ fn nothing_is_no_error() {
 
 #[test]
 fn types_that_can_only_be_read_say_which_can_be_written() {
-    for dtype in [DType::Q5_0, DType::Q5_1, DType::Q5_K] {
-        assert!(!dtype.can_quantize());
+    let read_only = DType::ALL.into_iter().filter(|t| !t.can_quantize());
+    assert_eq!(read_only.clone().count(), 8);
+    for dtype in read_only {
         let mut out = vec![0; dtype.block_bytes()];
         let error = quantize(dtype, &vec![0.0; dtype.block_len()], &mut out).unwrap_err();
         let error = error.to_string();
         assert!(error.contains(&format!("{dtype} can only be read")), "{error}");
         assert!(error.contains("F32, F16, Q4_0, Q4_1, Q8_0, Q4_K, Q6_K, BF16"), "{error}");
     }
+}
+
+#[test]
+fn every_type_has_the_name_that_files_know() {
+    for dtype in DType::ALL {
+        assert_eq!(type_name(dtype as u32), dtype.name());
+    }
+    assert_eq!([16, 40, 99].map(type_name), ["IQ2_XXS", "NVFP4", "type 99"]);
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Cpu {
             Ok(Some([side(k)?, side(v)?]))
         });
         let conv = conv.collect::<Result<_>>()?;
-        let quantized = model.matrices().any(|m| m.dtype.is_quantized());
+        let quantized = model.matrices().any(|m| m.dtype.is_quantized() && !m.dtype.is_rare());
         let shared = Shared {
             kernels,
             pool: Pool::new(1 + room::threads(threads - 1, WORKER)),

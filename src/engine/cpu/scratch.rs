@@ -130,7 +130,7 @@ impl Scratch {
         let slots =
             spec.most(|l| most_slots(threads, FEW_TOKENS * l.kv_heads) * l.group() * l.head_dim);
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
-        let plain = model.matrices().any(|m| !m.dtype.is_quantized());
+        let plain = model.matrices().any(|m| !m.dtype.is_quantized() || m.dtype.is_rare());
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
         let (group, head_dim) = (spec.most(LayerSpec::group), spec.most(|l| l.head_dim));
         let neighbors = (0..threads).map(|_| Ok(Mutex::new(Neighbors::new(group, head_dim)?)));

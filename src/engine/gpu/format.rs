@@ -2,7 +2,7 @@
 //! invocations read neighboring words. A *piece* is 16 values of a row; rows are padded with zeros
 //! to whole pieces.
 
-use crate::quant::{DType, k_scale_min};
+use crate::quant::{DType, iq4_nl, iq4_xs, k_scale_min, mxfp4, q3_k};
 use half::f16;
 
 /// Values per piece.
@@ -20,12 +20,14 @@ pub enum Format {
     BF16,
     /// 8 bits, f16 scales in pairs.
     Q8_0,
-    /// Up to 7 bits in 8, an f32 scale and minimum.
+    /// 8 bits, an f32 scale and minimum.
     Q8_1,
     /// 4 bits, f16 scales in pairs.
     Q4_0,
     /// 4 bits, an f16 scale and minimum.
     Q4_1,
+    /// 2 bits, the scales of a GGUF block.
+    Q2_K,
     /// 4 bits, the scales of a GGUF block.
     Q4_K,
     /// 4 bits and 2 bits, i8 scales under an f16.
@@ -34,7 +36,7 @@ pub enum Format {
 
 impl Format {
     /// All the layouts.
-    pub const ALL: [Format; 9] = [
+    pub const ALL: [Format; 10] = [
         Format::F32,
         Format::F16,
         Format::BF16,
@@ -42,6 +44,7 @@ impl Format {
         Format::Q8_1,
         Format::Q4_0,
         Format::Q4_1,
+        Format::Q2_K,
         Format::Q4_K,
         Format::Q6_K,
     ];
@@ -52,12 +55,13 @@ impl Format {
             DType::F32 => Format::F32,
             DType::F16 => Format::F16,
             DType::BF16 => Format::BF16,
-            DType::Q8_0 | DType::Q5_0 => Format::Q8_0,
-            DType::Q5_1 | DType::Q5_K => Format::Q8_1,
+            DType::Q8_0 | DType::Q5_0 | DType::IQ4_NL => Format::Q8_0,
+            DType::Q5_1 | DType::Q5_K | DType::IQ4_XS | DType::MXFP4 => Format::Q8_1,
             DType::Q4_0 => Format::Q4_0,
             DType::Q4_1 => Format::Q4_1,
+            DType::Q2_K => Format::Q2_K,
             DType::Q4_K => Format::Q4_K,
-            DType::Q6_K => Format::Q6_K,
+            DType::Q6_K | DType::Q3_K => Format::Q6_K,
         }
     }
 
@@ -70,6 +74,7 @@ impl Format {
                 Format::Q8_0 | Format::Q8_1 => 4,
                 Format::Q4_0 | Format::Q4_1 => 2,
                 Format::Q6_K => 3,
+                Format::Q2_K => 1,
                 Format::Q4_K => 2,
             }
     }
@@ -82,7 +87,7 @@ impl Format {
             Format::Q8_1 => pieces,
             Format::Q4_1 => pieces / 2,
             Format::Q4_K => pieces / 4,
-            Format::Q6_K => pieces / 16 * 5,
+            Format::Q2_K | Format::Q6_K => pieces / 16 * 5,
         }
     }
 }
@@ -129,7 +134,33 @@ pub(super) fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut 
             blocks::<176>(row, |number, block| five_bit_k(number, block, quants, scales))
         }
         DType::Q6_K => blocks::<210>(row, |number, block| six_bit_k(number, block, quants, scales)),
+        DType::Q3_K => {
+            blocks::<110>(row, |number, block| three_bit_k(number, block, quants, scales))
+        }
+        DType::Q2_K => blocks::<84>(row, |number, block| two_bit_k(number, block, quants, scales)),
+        DType::IQ4_NL => blocks::<18>(row, |unit, block| {
+            scale_in_pair(scales, unit, [block[0], block[1]]);
+            levels(&iq4_nl::LEVELS, &block[2..], &mut quants[8 * unit..]);
+        }),
+        DType::IQ4_XS => blocks::<136>(row, |number, block| {
+            let d = half(&block[..2]);
+            let packed = std::array::from_fn(|i| block[2 + i]);
+            for (group, scale) in iq4_xs::scales(&packed).into_iter().enumerate() {
+                let unit = 8 * number + group;
+                scales[2 * unit] = (d * f32::from(scale)).to_bits();
+                levels(&iq4_nl::LEVELS, &block[8 + 16 * group..], &mut quants[8 * unit..]);
+            }
+        }),
+        DType::MXFP4 => blocks::<17>(row, |unit, block| {
+            scales[2 * unit] = mxfp4::scale(block[0]).to_bits();
+            levels(&mxfp4::LEVELS, &block[1..], &mut quants[8 * unit..]);
+        }),
     }
+}
+
+/// The 32 numbers of 16 bytes, each one of `levels`, as signed bytes.
+fn levels(levels: &[i8; 16], bytes: &[u8], quants: &mut [u32]) {
+    words(&split_halves(bytes).map(|q| levels[usize::from(q)] as u8), quants);
 }
 
 fn blocks<const BYTES: usize>(row: &[u8], mut each: impl FnMut(usize, &[u8; BYTES])) {
@@ -210,6 +241,38 @@ fn six_bit_k(number: usize, block: &[u8; 210], quants: &mut [u32], scales: &mut 
         let lower: Vec<u8> = low.iter().map(|b| b >> (row / 2 * 4) & 15).collect();
         nibbles(&lower, out);
         out[2] = high.iter().rev().fold(0, |word, b| word << 2 | u32::from(b >> (2 * row) & 3));
+    }
+}
+
+/// As Q6_K has it: three bits are six, and the scales are signed bytes.
+fn three_bit_k(number: usize, block: &[u8; 110], quants: &mut [u32], scales: &mut [u32]) {
+    let (high, rest) = block.split_at(32);
+    let (low, rest) = rest.split_at(64);
+    let scales = &mut scales[5 * number..][..5];
+    let packed = std::array::from_fn(|i| rest[i]);
+    words(&q3_k::scales(&packed).map(|scale| scale as u8), scales);
+    scales[4] = u32::from(u16::from_le_bytes([rest[12], rest[13]]));
+    for piece in 0..16 {
+        let (row, start) = (piece / 2, piece % 2 * 16);
+        let q: [u8; 16] = std::array::from_fn(|i| {
+            let low = low[32 * (row / 4) + start + i] >> (row % 4 * 2) & 3;
+            // From 4 in the middle to 32.
+            (low | (high[start + i] >> row & 1) << 2) + 28
+        });
+        let out = &mut quants[3 * (16 * number + piece)..][..3];
+        nibbles(&q.map(|q| q & 15), out);
+        out[2] = q.iter().rev().fold(0, |word, q| word << 2 | u32::from(q >> 4));
+    }
+}
+
+fn two_bit_k(number: usize, block: &[u8; 84], quants: &mut [u32], scales: &mut [u32]) {
+    words(&block[..16], &mut scales[5 * number..]);
+    scales[5 * number + 4] = u32::from_le_bytes([block[80], block[81], block[82], block[83]]);
+    for piece in 0..16 {
+        let bytes = &block[16 + 32 * (piece / 8) + piece % 2 * 16..][..16];
+        let shift = piece / 2 % 4 * 2;
+        let word = bytes.iter().rev().fold(0, |word, b| word << 2 | u32::from(b >> shift & 3));
+        quants[16 * number + piece] = word;
     }
 }
 

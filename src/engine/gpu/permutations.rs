@@ -143,6 +143,7 @@ fn format_files(format: Format) -> &'static [&'static str] {
         Format::Q8_1 => &["format_q8_1"],
         Format::Q4_0 => &["format_q4_0"],
         Format::Q4_1 => &["format_q4_1"],
+        Format::Q2_K => &["format_q2_k"],
         Format::Q4_K => &["format_q4_k"],
         Format::Q6_K => &["format_q6_k"],
     }

@@ -5,6 +5,7 @@ use super::super::buffer::Buffer;
 use super::super::simd::{LANES, Products, Simd};
 use super::activations::{Activations, BLOCK};
 use super::formats::{self, Format};
+use super::rare::{self, Rare};
 use crate::error::Result;
 use crate::quant::DType;
 
@@ -73,9 +74,6 @@ pub(super) unsafe fn matmul<S: Products>(
 ) {
     unsafe {
         match dtype {
-            DType::F32 | DType::F16 | DType::BF16 => {
-                plain::<S>(dtype, w, rows, x, tokens, panel, target)
-            }
             DType::Q8_0 => packed::<S, formats::Q8_0>(w, rows, x, tokens, panel, target),
             DType::Q4_0 => packed::<S, formats::Q4_0>(w, rows, x, tokens, panel, target),
             DType::Q4_1 => packed::<S, formats::Q4_1>(w, rows, x, tokens, panel, target),
@@ -84,6 +82,7 @@ pub(super) unsafe fn matmul<S: Products>(
             DType::Q4_K => packed::<S, formats::Q4K>(w, rows, x, tokens, panel, target),
             DType::Q5_K => packed::<S, formats::Q5K>(w, rows, x, tokens, panel, target),
             DType::Q6_K => packed::<S, formats::Q6K>(w, rows, x, tokens, panel, target),
+            _ => plain::<S>(dtype, w, rows, x, tokens, panel, target),
         }
     }
 }
@@ -266,7 +265,7 @@ unsafe fn deliver<S: Simd, const N: usize>(
     }
 }
 
-/// [`matmul`] for F32, F16 and BF16.
+/// [`matmul`] for F32, F16, BF16 and rare formats.
 #[inline(always)]
 pub(super) unsafe fn plain<S: Simd>(
     dtype: DType,
@@ -278,8 +277,35 @@ pub(super) unsafe fn plain<S: Simd>(
     target: Target,
 ) {
     let cols = x.cols();
-    let bytes = dtype.block_bytes();
     let weights: &mut [f32] = bytemuck::cast_slice_mut(panel.q.as_mut_slice());
+    unsafe {
+        match dtype {
+            DType::Q2_K => read::<rare::Q2K>(w, rows, cols, weights),
+            DType::Q3_K => read::<rare::Q3K>(w, rows, cols, weights),
+            DType::IQ4_NL => read::<rare::Iq4Nl>(w, rows, cols, weights),
+            DType::IQ4_XS => read::<rare::Iq4Xs>(w, rows, cols, weights),
+            DType::MXFP4 => read::<rare::Mxfp4>(w, rows, cols, weights),
+            _ => load::<S>(dtype, w, rows, cols, weights),
+        }
+    }
+    let weights = weights.as_ptr();
+    let mut token = 0;
+    unsafe {
+        while token + 4 <= tokens {
+            plain_tile::<S, 4>(weights, x, token, rows, target);
+            token += 4;
+        }
+        while token < tokens {
+            plain_tile::<S, 1>(weights, x, token, rows, target);
+            token += 1;
+        }
+    }
+}
+
+/// Fills a panel with floats, and with zeros beyond `rows`.
+#[inline(always)]
+unsafe fn load<S: Simd>(dtype: DType, w: *const u8, rows: usize, cols: usize, weights: &mut [f32]) {
+    let bytes = dtype.block_bytes();
     for r in 0..PANEL {
         for (chunk, c) in (0..cols).step_by(LANES).enumerate() {
             let n = (cols - c).min(LANES);
@@ -301,16 +327,22 @@ pub(super) unsafe fn plain<S: Simd>(
             }
         }
     }
-    let weights = weights.as_ptr();
-    let mut token = 0;
-    unsafe {
-        while token + 4 <= tokens {
-            plain_tile::<S, 4>(weights, x, token, rows, target);
-            token += 4;
-        }
-        while token < tokens {
-            plain_tile::<S, 1>(weights, x, token, rows, target);
-            token += 1;
+}
+
+/// [`load`] for a rare format.
+#[inline(always)]
+unsafe fn read<T: Rare>(w: *const u8, rows: usize, cols: usize, weights: &mut [f32]) {
+    let blocks = cols / T::LEN;
+    for r in 0..PANEL {
+        let mut values = [0f32; rare::MOST];
+        for (b, out) in weights.chunks_exact_mut(T::LEN * PANEL).take(blocks).enumerate() {
+            if r < rows {
+                // SAFETY: within row `r`, which the caller vouches for.
+                unsafe { T::read(w.add((r * blocks + b) * T::BYTES), values.as_mut_ptr()) };
+            }
+            for (out, value) in out.chunks_exact_mut(PANEL).zip(values) {
+                out[r] = value;
+            }
         }
     }
 }

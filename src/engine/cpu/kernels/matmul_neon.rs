@@ -33,9 +33,6 @@ pub(super) unsafe fn matmul<const I8MM: bool>(
 ) {
     unsafe {
         match dtype {
-            DType::F32 | DType::F16 | DType::BF16 => {
-                matmul::plain::<Neon<Bytes<I8MM>>>(dtype, w, rows, x, tokens, panel, target)
-            }
             DType::Q8_0 => packed::<formats::Q8_0, I8MM>(w, rows, x, tokens, panel, target),
             DType::Q4_0 => packed::<formats::Q4_0, I8MM>(w, rows, x, tokens, panel, target),
             DType::Q4_1 => packed::<formats::Q4_1, I8MM>(w, rows, x, tokens, panel, target),
@@ -44,6 +41,7 @@ pub(super) unsafe fn matmul<const I8MM: bool>(
             DType::Q4_K => packed::<formats::Q4K, I8MM>(w, rows, x, tokens, panel, target),
             DType::Q5_K => packed::<formats::Q5K, I8MM>(w, rows, x, tokens, panel, target),
             DType::Q6_K => packed::<formats::Q6K, I8MM>(w, rows, x, tokens, panel, target),
+            _ => matmul::plain::<Neon<Bytes<I8MM>>>(dtype, w, rows, x, tokens, panel, target),
         }
     }
 }

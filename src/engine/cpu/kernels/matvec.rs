@@ -4,6 +4,7 @@
 use super::super::simd::{LANES, Products, Simd, two};
 use super::activations::{BLOCK, Row};
 use super::formats::{self, Format, k_scales};
+use super::rare::{self, Read};
 use crate::quant::DType;
 
 /// Rows that share the activations.
@@ -35,6 +36,11 @@ pub(super) unsafe fn matvec<S: Products>(
             DType::Q5_0 => rows::<S, Unpacked<formats::Q5_0>>(w, cols, x, out),
             DType::Q5_1 => rows::<S, Unpacked<formats::Q5_1>>(w, cols, x, out),
             DType::Q5_K => rows::<S, Unpacked<formats::Q5K>>(w, cols, x, out),
+            DType::Q2_K => rows::<S, Read<rare::Q2K>>(w, cols, x, out),
+            DType::Q3_K => rows::<S, Read<rare::Q3K>>(w, cols, x, out),
+            DType::IQ4_NL => rows::<S, Read<rare::Iq4Nl>>(w, cols, x, out),
+            DType::IQ4_XS => rows::<S, Read<rare::Iq4Xs>>(w, cols, x, out),
+            DType::MXFP4 => rows::<S, Read<rare::Mxfp4>>(w, cols, x, out),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::super::simd::neon::{
 };
 use super::activations::{BLOCK, Row};
 use super::matvec::{Bf16, F16, F32, rows};
+use super::rare::{self, Read};
 use super::unpack_neon;
 use crate::quant::DType;
 use std::arch::aarch64::*;
@@ -43,6 +44,11 @@ pub(super) unsafe fn matvec<const I8MM: bool>(
             DType::BF16 => rows::<Neon<Bytes<I8MM>>, Bf16>(w, cols, x, out),
             DType::Q5_0 => four_by_four::<Q5_0, I8MM>(w, cols, x, out),
             DType::Q5_1 => four_by_four::<Q5_1, I8MM>(w, cols, x, out),
+            DType::Q2_K => rows::<Neon<Bytes<I8MM>>, Read<rare::Q2K>>(w, cols, x, out),
+            DType::Q3_K => rows::<Neon<Bytes<I8MM>>, Read<rare::Q3K>>(w, cols, x, out),
+            DType::IQ4_NL => rows::<Neon<Bytes<I8MM>>, Read<rare::Iq4Nl>>(w, cols, x, out),
+            DType::IQ4_XS => rows::<Neon<Bytes<I8MM>>, Read<rare::Iq4Xs>>(w, cols, x, out),
+            DType::MXFP4 => rows::<Neon<Bytes<I8MM>>, Read<rare::Mxfp4>>(w, cols, x, out),
         }
     }
 }

@@ -17,6 +17,7 @@ mod matmul_neon;
 mod matvec;
 #[cfg(target_arch = "aarch64")]
 mod matvec_neon;
+mod rare;
 mod scan;
 #[cfg(target_arch = "aarch64")]
 mod unpack_neon;

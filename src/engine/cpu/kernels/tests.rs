@@ -390,14 +390,21 @@ impl Weights {
 fn set_scales(dtype: DType, bytes: &mut [u8], mut scale: impl FnMut() -> f32) {
     let places: &[usize] = match dtype {
         DType::F32 | DType::F16 | DType::BF16 => &[],
-        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => &[0],
         DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
         DType::Q6_K => &[208],
+        DType::Q2_K => &[80, 82],
+        DType::Q3_K => &[108],
+        DType::MXFP4 => &[],
     };
     for block in bytes.chunks_exact_mut(dtype.block_bytes()) {
         for &place in places {
             let half = f16::from_f32(scale());
             block[place..place + 2].copy_from_slice(&half.to_le_bytes());
+        }
+        if dtype == DType::MXFP4 {
+            // Its scale is an exponent.
+            block[0] = 128u8.saturating_add_signed(scale().abs().log2() as i8);
         }
     }
 }
@@ -408,7 +415,7 @@ fn meaning(dtype: DType, cols: usize, x: &[f32]) -> Vec<Vec<f64>> {
     let judge = activations(portable(), cols, x);
     let rows = x.chunks_exact(cols).enumerate();
     rows.map(|(i, x)| {
-        if !dtype.is_quantized() {
+        if !dtype.is_quantized() || dtype.is_rare() {
             return x.iter().map(|x| f64::from(*x)).collect();
         }
         let (q, side) = (integers(&judge, i), quantized(&judge, i));
@@ -454,7 +461,8 @@ fn check_products(w: &Weights, x: &[f32], add: bool, gap: usize) {
             matrix.chunks_exact_mut(stride).for_each(|t| t[..rows].fill(1.0));
         }
         if rows <= PANEL {
-            let mut panel = Panel::new(w.cols, !w.dtype.is_quantized()).unwrap();
+            let mut panel =
+                Panel::new(w.cols, !w.dtype.is_quantized() || w.dtype.is_rare()).unwrap();
             let target = Target { out: matrix.as_mut_ptr(), stride, add };
             // SAFETY: the target has room for all the tokens.
             unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };

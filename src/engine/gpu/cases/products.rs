@@ -54,9 +54,22 @@ fn random_blocks(numbers: &mut Numbers, dtype: DType, spread: f32, bytes: &mut [
     for block in bytes.chunks_mut(dtype.block_bytes()) {
         block.iter_mut().for_each(|byte| *byte = numbers.bits() as u8);
         let scale = |x: f32| f16::from_f32(x).to_le_bytes();
-        block[..2].copy_from_slice(&scale(spread / 16.0));
-        if matches!(dtype, DType::Q5_1 | DType::Q5_K) {
-            block[2..4].copy_from_slice(&scale(spread / 2.0));
+        let mut put = |at: usize, x: f32| block[at..at + 2].copy_from_slice(&scale(x));
+        match dtype {
+            DType::Q5_1 | DType::Q5_K => {
+                put(0, spread / 16.0);
+                put(2, spread / 2.0);
+            }
+            DType::Q2_K => {
+                put(80, spread / 16.0);
+                put(82, spread / 16.0);
+            }
+            DType::Q3_K => put(108, spread / 64.0),
+            DType::IQ4_XS => put(0, spread / 2048.0),
+            DType::IQ4_NL => put(0, spread / 64.0),
+            // Its scale is an exponent.
+            DType::MXFP4 => block[0] = if spread < 1.0 { 112 } else { 125 },
+            _ => put(0, spread / 16.0),
         }
     }
 }

@@ -36,7 +36,7 @@ fn products(k: &Kernels, w: &Weights, x: &[f32]) -> [Vec<f32>; 2] {
         // SAFETY: row t of the activations is complete.
         unsafe { k.matvec(w.dtype, &w.bytes, w.cols, a.row(t), out) };
     }
-    let mut panel = Panel::new(w.cols, !w.dtype.is_quantized()).unwrap();
+    let mut panel = Panel::new(w.cols, !w.dtype.is_quantized() || w.dtype.is_rare()).unwrap();
     let target = Target { out: matrix.as_mut_ptr(), stride: rows, add: false };
     // SAFETY: the target has room for all the tokens.
     unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
