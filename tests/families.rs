@@ -161,7 +161,7 @@ macro_rules! families {
 
 families! {
     llama llama_biases llama_yarn llama_factors mistral gemma3 gemma3_linear granite phi3 phi3_long phi4_mini
-    qwen2 qwen3 smollm3 exaone4
+    qwen2 qwen3 smollm3 exaone4 exaone4_windows
 }
 
 /// On the first adapter; without a GPU, a software Vulkan driver is enough.

@@ -235,8 +235,10 @@ FAMILIES = {
     "qwen2": Family("Qwen2", "qwen2", rope(1e6), biases="qkv", tie_word_embeddings=True),
     "qwen3": Family("Qwen3", "qwen3", rope(1e6), head_dim=14, head_norms=True),
     "smollm3": Family("SmolLM3", "smollm3", rope(2e6), permuted=True, keys=rotated, num_hidden_layers=5),
-    "exaone4": Family("Exaone4", "exaone4", permuted=False, keys=windows, norms=EXAONE_NORMS, head_norms=True, head_dim=10,
-                      num_hidden_layers=4, sliding_window=9, sliding_window_pattern=4),
+    "exaone4": Family("Exaone4", "exaone4", norms=EXAONE_NORMS, head_norms=True, head_dim=10, sliding_window=None,
+                      layer_types=["full_attention"] * 3),
+    "exaone4_windows": Family("Exaone4", "exaone4", keys=windows, norms=EXAONE_NORMS, head_norms=True, head_dim=10,
+                              num_hidden_layers=4, sliding_window=9, sliding_window_pattern=4),
 }
 
 
