@@ -5,7 +5,7 @@
 #
 # PREFIX/include/attamba.h, PREFIX/lib/libattamba.{so,a} (.dylib on a Mac), a pkg-config file and
 # a CMake package. DESTDIR is prepended to PREFIX, as packagers expect. Further arguments go to
-# cargo, such as --no-default-features.
+# cargo (CARGO names another one), such as --no-default-features or --target TRIPLE.
 set -euo pipefail
 
 if (($# < 1)); then
@@ -18,8 +18,15 @@ prefix=${prefix#"${DESTDIR:-}"}
 shift
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --package attamba-ffi --profile dist "$@"
-built=${CARGO_TARGET_DIR:-target}/dist
+triple=
+for ((i = 1; i < $#; i++)); do
+    if [[ ${!i} == --target ]]; then
+        next=$((i + 1))
+        triple=${!next}/
+    fi
+done
+"${CARGO:-cargo}" build --package attamba-ffi --profile dist "$@"
+built=${CARGO_TARGET_DIR:-target}/${triple}dist
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 
 if [[ $(uname -s) == Darwin ]]; then

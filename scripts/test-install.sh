@@ -17,7 +17,16 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
-scripts/install.sh "$work/prefix"
+# block LANGUAGE NUMBER: a snippet of the page.
+block() {
+    awk -v fence="\`\`\`$1" -v number="$2" '
+        $0 == fence { seen++; within = seen == number; next }
+        /^```/ { within = 0 }
+        within' docs/embedding.md
+}
+
+export PREFIX=$work/prefix
+bash -euc "$(block sh 1)"
 scripts/check-library.sh "$work/prefix/lib/libattamba.so"
 
 export PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig LD_LIBRARY_PATH=$work/prefix/lib
@@ -26,8 +35,21 @@ read -ra static < <(pkg-config --cflags --libs --static attamba)
 strict=(-Wall -Wextra -Werror -Wno-missing-field-initializers)
 model=$(scripts/bundled-model.sh)
 
-sed -n '/^```c$/,/^```$/p' docs/embedding.md | sed '/^```/d' >"$work/page.c"
-cc -std=c99 "${strict[@]}" "$work/page.c" "${flags[@]}" -o "$work/page"
+mkdir "$work/page"
+block c 1 >"$work/page/main.c"
+cc -std=c99 "${strict[@]}" "$work/page/main.c" "${flags[@]}" -o "$work/page/strict"
+compile=$(block sh 2)
+(
+    unset PKG_CONFIG_PATH
+    cd "$work/page"
+    bash -euc "$compile"
+)
+# The other commands need an NDK or a Mac.
+for ((number = 3; ; number++)); do
+    commands=$(block sh "$number")
+    [[ -n $commands ]] || break
+    bash -n <<<"$commands"
+done
 cc -std=c99 "${strict[@]}" examples/chat.c "${flags[@]}" -o "$work/chat"
 c++ -std=c++17 "${strict[@]}" examples/ask.cpp "${flags[@]}" -o "$work/ask"
 cc -std=c99 "${strict[@]}" examples/chat.c "$work/prefix/lib/libattamba.a" "${static[@]}" -static-libgcc \
@@ -42,11 +64,16 @@ says() {
         exit 1
     }
 }
-says "$work/page" "$model"
+says env -u LD_LIBRARY_PATH "$work/page/chat" "$model"
+says env -u LD_LIBRARY_PATH "$work/page/chat-static" "$model"
 says "$work/chat" "$model" <<<"Hello!"
 says "$work/static" "$model" <<<"Hello!"
 says "$work/ask" "$model" "$work/document.txt" "What is a bird?" "And then?"
 
+block cmake 1 >"$work/page/CMakeLists.txt"
+cmake -S "$work/page" -B "$work/page/build" -DCMAKE_PREFIX_PATH="$PREFIX" >/dev/null
+cmake --build "$work/page/build" >/dev/null
+says "$work/page/build/chat" "$model"
 mkdir "$work/cmake"
 cat >"$work/cmake/CMakeLists.txt" <<CMAKE
 cmake_minimum_required(VERSION 3.16)

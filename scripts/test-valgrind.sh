@@ -38,4 +38,6 @@ check misuse
 check older
 check chat
 check threads
+check history
+check save
 check cycles 5

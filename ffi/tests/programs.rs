@@ -86,6 +86,16 @@ fn a_child_process_uses_and_closes_what_its_parent_opened() {
 }
 
 #[test]
+fn saved_sessions_are_files_of_their_owner_and_always_whole() {
+    passes("save.c", &[]);
+}
+
+#[test]
+fn closed_sessions_give_memory_back_and_long_messages_are_cancelled() {
+    passes("memory.c", &[]);
+}
+
+#[test]
 fn a_gpu_if_only_in_software() {
     run("gpu.c", &[], &[], true);
 }
