@@ -102,6 +102,8 @@ unsafe fn estimate(
     guard::call(|| {
         // SAFETY: as the caller guarantees.
         let (loading, options) = unsafe { (options::model(loading)?, versioned::read(options)?) };
+        // Nothing is loaded, so nothing is reported.
+        let loading = ModelOptions { loading: None, ..loading };
         let model = Model::from_gguf(gguf(&loading)?)?;
         let threads = loading.threads().unwrap_or_else(default_threads);
         let engine = match Engine::of(options.engine)? {

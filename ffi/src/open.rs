@@ -7,7 +7,7 @@ use crate::guard;
 use crate::handle::MODELS;
 use crate::input;
 use crate::model::{Model, attamba_model};
-use crate::options::{self, Engine, ModelOptions};
+use crate::options::{self, Engine, LoadingPart, ModelOptions};
 use crate::status::Status;
 use runtime::gguf::Gguf;
 use runtime::text::Language;
@@ -89,14 +89,16 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     // SAFETY: as above.
     let report = |done| unsafe { options.report(done) };
     // How far between two of the parts.
-    let between = |from: f32, to: f32, done: u64, all: u64| {
-        report(from + (to - from) * (done as f64 / all.max(1) as f64) as f32).is_ok()
+    let between = |part, from: f32, to: f32, done: u64, all: u64| {
+        let share = (done as f64 / all.max(1) as f64) as f32;
+        // SAFETY: as above.
+        report(from + (to - from) * share).is_ok() && unsafe { options.report_bytes(part, done, all) }
     };
     report(0.0)?;
     let file = Arc::new(runtime::model::Model::from_gguf(gguf)?);
     report(OPENED)?;
     if options.preloads() {
-        file.preload(&mut |read, all| between(OPENED, READ, read, all))?;
+        file.preload(&mut |read, all| between(LoadingPart::Read, OPENED, READ, read, all))?;
     }
     let read = if options.preloads() { READ } else { OPENED };
     report(read)?;
@@ -105,25 +107,29 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     report(spelt)?;
     let engines = Engines::new(Arc::clone(&file), kind, engine);
     // Created now, so that what can fail fails here.
-    engines.get_with(Engine::Auto, &mut |done, all| between(spelt, 1.0, done, all))?;
+    engines.get_with(Engine::Auto, &mut |done, all| between(LoadingPart::Upload, spelt, 1.0, done, all))?;
     report(1.0)?;
     Ok(Model::new(file, language, engines))
 }
 
 /// # Safety
-/// `path` is null or points to bytes that end with a zero byte; the file is as the header says.
+/// `path` is null or points to bytes that end with a zero byte; the file is as the header says, and the
+/// functions of `options` may be called.
 pub unsafe fn from_path(path: *const c_char, options: &ModelOptions) -> Result<Gguf> {
     // SAFETY: as the caller guarantees.
     let path = unsafe { input::path(path) }?;
     Ok(match options.in_memory() {
-        true => Gguf::read(&path)?,
+        true => Gguf::read_with(&path, &mut |done, all| {
+            // SAFETY: as the caller guarantees.
+            unsafe { options.report_bytes(LoadingPart::Read, done, all) }
+        })?,
         // SAFETY: as the caller guarantees.
         false => unsafe { Gguf::map(&path) }?,
     })
 }
 
 /// # Safety
-/// The file is as the header says.
+/// The file is as the header says, and the functions of `options` may be called.
 #[cfg(unix)]
 pub unsafe fn from_fd(fd: i32, offset: u64, length: u64, options: &ModelOptions) -> Result<Gguf> {
     use std::os::fd::BorrowedFd;
@@ -139,7 +145,10 @@ pub unsafe fn from_fd(fd: i32, offset: u64, length: u64, options: &ModelOptions)
     let length = (length != 0).then_some(length);
     let file = owned.into();
     Ok(match options.in_memory() {
-        true => Gguf::read_file(&file, offset, length)?,
+        true => Gguf::read_file_with(&file, offset, length, &mut |done, all| {
+            // SAFETY: as the caller guarantees.
+            unsafe { options.report_bytes(LoadingPart::Read, done, all) }
+        })?,
         // SAFETY: as the caller guarantees.
         false => unsafe { Gguf::map_file(&file, offset, length) }?,
     })

@@ -77,6 +77,36 @@ pub enum Policy {
 /// to 1. Returns 0 to cancel, anything else to continue.
 pub type Progress = Option<unsafe extern "C" fn(user: *mut c_void, done: f32) -> i32>;
 
+/// A part of loading a model that takes time in proportion to bytes.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadingPart {
+    /// Reading the file, with `in_memory` or `preload`.
+    Read = 0,
+    /// Uploading weights to a GPU.
+    Upload = 1,
+}
+
+/// How far a part of loading is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Loading {
+    /// sizeof(attamba_loading) of the library. A function that was compiled with another header
+    /// reads no more than this.
+    pub struct_size: u32,
+    /// An attamba_loading_part.
+    pub part: i32,
+    /// Bytes that are done.
+    pub done: u64,
+    /// Bytes in all.
+    pub all: u64,
+}
+
+/// Called while a model is loaded, on the thread that loads it, after every few megabytes; the struct
+/// is valid until the function returns. Returns 0 to cancel, anything else to continue.
+pub type LoadingFn =
+    Option<unsafe extern "C" fn(user: *mut c_void, loading: *const Loading) -> i32>;
+
 /// How to open a model. Zeros are the defaults; NULL in place of the struct means the same.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -91,7 +121,7 @@ pub struct ModelOptions {
     pub preload: i32,
     /// Receives the loading progress; may be NULL.
     pub progress: Progress,
-    /// Passed to `progress`.
+    /// Passed to `progress` and to `loading`.
     pub progress_user: *mut c_void,
     /// Part of the name of the GPU to use, case-insensitive, zero-terminated; NULL for the fastest.
     /// A software driver is used only if it is named, or if ATTAMBA_ENGINE_GPU is requested and
@@ -107,6 +137,8 @@ pub struct ModelOptions {
     /// A folder for compiled kernels of Vulkan GPUs, zero-terminated, created if needed, such as one
     /// in the application's cache folder: later starts take less time. NULL keeps them nowhere.
     pub cache: *const c_char,
+    /// Receives the progress of each part in bytes; may be NULL.
+    pub loading: LoadingFn,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid (a function pointer is only called as C's own),
@@ -123,6 +155,7 @@ unsafe impl Versioned for ModelOptions {
         in_memory: 0,
         batching: 0,
         cache: std::ptr::null(),
+        loading: None,
     };
 }
 
@@ -571,6 +604,18 @@ impl ModelOptions {
         // SAFETY: as the caller guarantees.
         let go_on = unsafe { progress(self.progress_user, done) };
         if input::boolean(go_on) { Ok(()) } else { Err(runtime::Error::Cancelled.into()) }
+    }
+
+    /// Reports progress in bytes; returns whether to continue.
+    ///
+    /// # Safety
+    /// As of [`ModelOptions::report`], for `loading`.
+    pub unsafe fn report_bytes(&self, part: LoadingPart, done: u64, all: u64) -> bool {
+        let Some(loading) = self.loading else { return true };
+        let struct_size = size_of::<Loading>() as u32;
+        let so_far = Loading { struct_size, part: part as i32, done, all };
+        // SAFETY: as the caller guarantees; the struct is alive.
+        input::boolean(unsafe { loading(self.progress_user, &raw const so_far) })
     }
 }
 

@@ -20,6 +20,7 @@ pub use write::{Entry, Writer};
 
 use crate::error::{Error, Result};
 use source::Source;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
@@ -86,7 +87,22 @@ impl Gguf {
     /// # Errors
     /// As [`Gguf::map`]; and [`Error::OutOfMemory`].
     pub fn read(path: impl AsRef<Path>) -> Result<Gguf> {
-        at_path(path.as_ref(), &|file| Gguf::read_file(file, 0, None))
+        Gguf::read_with(path, &mut |_, _| true)
+    }
+
+    /// As [`Gguf::read`], with the progress in bytes, done and all, after each few megabytes: `false`
+    /// cancels. Of a model in several files it is that of one after the other.
+    ///
+    /// # Errors
+    /// As [`Gguf::read`]; and [`Error::Cancelled`].
+    pub fn read_with(
+        path: impl AsRef<Path>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Gguf> {
+        let progress = RefCell::new(progress);
+        at_path(path.as_ref(), &|file| {
+            Gguf::read_file_with(file, 0, None, &mut **progress.borrow_mut())
+        })
     }
 
     /// Reads a part of an open file into memory; arguments as for [`Gguf::map_file`].
@@ -94,7 +110,20 @@ impl Gguf {
     /// # Errors
     /// As [`Gguf::map_file`]; and [`Error::OutOfMemory`].
     pub fn read_file(file: &File, offset: u64, length: Option<u64>) -> Result<Gguf> {
-        Self::parse(Source::read(file, offset, length)?)
+        Gguf::read_file_with(file, offset, length, &mut |_, _| true)
+    }
+
+    /// As [`Gguf::read_file`], with the progress as [`Gguf::read_with`] has it.
+    ///
+    /// # Errors
+    /// As [`Gguf::read_file`]; and [`Error::Cancelled`].
+    pub fn read_file_with(
+        file: &File,
+        offset: u64,
+        length: Option<u64>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Gguf> {
+        Self::parse(Source::read(file, offset, length, progress)?)
     }
 
     /// Takes a GGUF that is already in memory.

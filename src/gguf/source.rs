@@ -29,13 +29,26 @@ impl Source {
     }
 
     /// Reads a part of the file into memory.
-    pub(super) fn read(file: &File, offset: u64, length: Option<u64>) -> Result<Source> {
+    pub(super) fn read(
+        file: &File,
+        offset: u64,
+        length: Option<u64>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Source> {
+        const PIECE: usize = 4 << 20;
         let length = part(file, offset, length)?;
         // Anonymous pages: aligned for every kernel, and running out of them is an error, not an
         // abort.
         let mut bytes = MmapMut::map_anon(length)
             .map_err(|_| Error::OutOfMemory { bytes: length as u64, what: "the model file" })?;
-        read_exact_at(file, &mut bytes, offset).map_err(failed)?;
+        let mut done = 0;
+        for piece in bytes.chunks_mut(PIECE) {
+            read_exact_at(file, piece, offset + done).map_err(failed)?;
+            done += piece.len() as u64;
+            if !progress(done, length as u64) {
+                return Err(Error::Cancelled);
+            }
+        }
         Ok(Source::Copy(bytes.make_read_only().map_err(failed)?))
     }
 

@@ -12,6 +12,21 @@ static int32_t progress(void *user, float done)
     return 1;
 }
 
+struct loaded {
+    uint64_t done, all;
+    int calls, stop_at;
+};
+
+static int32_t note_bytes(void *user, const attamba_loading *loading)
+{
+    struct loaded *read = user;
+    CHECK(loading->struct_size == sizeof *loading && loading->part == ATTAMBA_LOADING_PART_READ);
+    CHECK(loading->done <= loading->all && loading->done > 0);
+    read->done = loading->done;
+    read->all = loading->all;
+    return ++read->calls != read->stop_at;
+}
+
 static int32_t refuse(void *user, float done)
 {
     (void)user;
@@ -63,7 +78,8 @@ int main(int argc, char **argv)
 {
     static struct text first, second, again;
     char path[512], name[256];
-    attamba_model *model = NULL, *inside = NULL;
+    attamba_model *model = NULL, *inside = NULL, *copied = NULL;
+    struct loaded read = {0};
     attamba_session *session = NULL, *loaded = NULL, *fork = NULL;
     attamba_snapshot *snapshot = NULL;
     int32_t finish = -1, undone = -1, engine = -1;
@@ -110,6 +126,21 @@ int main(int argc, char **argv)
     loading.progress_user = &done;
     OK(attamba_model_open(argv[1], &loading, &model));
     CHECK(done == 1);
+
+    /* In bytes, with a file that is copied; half of one may be enough. */
+    loading.preload = 0;
+    loading.in_memory = 1;
+    loading.progress = NULL;
+    loading.progress_user = &read;
+    loading.loading = note_bytes;
+    OK(attamba_model_open(argv[1], &loading, &copied));
+    attamba_model_info size = {sizeof size};
+    OK(attamba_model_get_info(copied, &size));
+    CHECK(read.all == size.file_bytes && read.done == read.all && read.calls > 1);
+    OK(attamba_model_close(copied));
+    read.stop_at = read.calls + 1;
+    FAILS(ATTAMBA_STATUS_CANCELLED, attamba_model_open(argv[1], &loading, &copied));
+    CHECK(copied == NULL && read.done < read.all);
     attamba_model_info info = {sizeof info};
     OK(attamba_model_get_info(model, &info));
     CHECK(info.vocab > 0 && info.layers > 0 && info.file_bytes > before.weights);

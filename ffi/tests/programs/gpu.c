@@ -9,6 +9,7 @@ struct found {
 static int32_t find(void *user, const attamba_adapter *adapter)
 {
     struct found *found = (struct found *)user;
+    CHECK(adapter->struct_size == sizeof *adapter && adapter->memory > (1 << 20));
     if (adapter->engine == ATTAMBA_ENGINE_GPU && found->gpus++ == 0) {
         snprintf(found->name, sizeof found->name, "%.*s", (int)strcspn(adapter->name, ","),
                  adapter->name);

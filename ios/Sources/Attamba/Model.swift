@@ -136,15 +136,17 @@ public final class Model: Sendable {
     }
 
     /// The devices that can compute: GPUs, the fastest kinds first, and the CPU last.
-    public static func adapters() throws -> [(engine: Engine, name: String)] {
-        var adapters: [(engine: Engine, name: String)] = []
+    public static func adapters() throws -> [Adapter] {
+        var adapters: [Adapter] = []
         try withUnsafeMutablePointer(to: &adapters) { list in
             try check(
                 attamba_adapters(
                     { user, adapter in
                         let adapter = adapter!.pointee
-                        user!.assumingMemoryBound(to: [(engine: Engine, name: String)].self).pointee
-                            .append((Engine(rawValue: adapter.engine) ?? .auto, String(cString: adapter.name)))
+                        user!.assumingMemoryBound(to: [Adapter].self).pointee.append(
+                            Adapter(
+                                engine: Engine(rawValue: adapter.engine) ?? .auto,
+                                name: String(cString: adapter.name), memory: adapter.memory))
                         return 1
                     }, list))
         }

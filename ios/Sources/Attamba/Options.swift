@@ -9,6 +9,15 @@ public enum Engine: Int32, Sendable {
     case gpu
 }
 
+/// A device that an engine runs on.
+public struct Adapter: Equatable, Sendable {
+    public let engine: Engine
+    public let name: String
+    /// Bytes of memory that it computes in: its own, or of the host's, where it shares that, as much as
+    /// it may use; 0 if it is not known.
+    public let memory: UInt64
+}
+
 /// How much context a session can hold. This fixes its memory when it is opened.
 public enum Budget: Sendable {
     /// The context length that the model was trained with.

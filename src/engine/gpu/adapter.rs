@@ -28,6 +28,26 @@ pub fn may_be_there() -> bool {
     true
 }
 
+#[cfg(target_vendor = "apple")]
+fn local_memory(_: &wgpu::Adapter) -> Option<u64> {
+    None
+}
+
+/// The heaps that Vulkan calls local to the device.
+#[cfg(not(target_vendor = "apple"))]
+fn local_memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`.
+    const LOCAL: u32 = 1;
+    // SAFETY: nothing is done with the adapter but asking for its properties.
+    let adapter = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = adapter.shared_instance().raw_instance();
+    // SAFETY: the device is one of the instance's.
+    let memory =
+        unsafe { instance.get_physical_device_memory_properties(adapter.raw_physical_device()) };
+    let heaps = memory.memory_heaps_as_slice().iter();
+    Some(heaps.filter(|heap| heap.flags.as_raw() & LOCAL != 0).map(|heap| heap.size).sum())
+}
+
 /// A GPU, or a software implementation of one, behind one driver.
 pub struct Adapter {
     pub(super) inner: wgpu::Adapter,
@@ -128,12 +148,20 @@ impl Adapter {
         }
     }
 
+    /// Bytes of memory that the device computes in: its own, or of the host's, where it shares that, as
+    /// much as it may use. `None` if its interface does not tell, as Metal and DirectX 12.
+    pub fn memory(&self) -> Option<u64> {
+        local_memory(&self.inner)
+    }
+
     /// The features and limits that determine the choice of kernels, as text.
     pub fn abilities(&self) -> Vec<(&'static str, String)> {
         let (features, limits) = (self.inner.features(), self.inner.limits());
         let has = |feature| if features.contains(feature) { "yes" } else { "no" }.to_owned();
         let AdapterInfo { subgroup_min_size, subgroup_max_size, .. } = self.info;
+        let memory = self.memory().map_or("unknown".to_owned(), |bytes| bytes.to_string());
         vec![
+            ("memory", memory),
             ("subgroups", has(Features::SUBGROUP)),
             ("subgroup size", format!("{subgroup_min_size} to {subgroup_max_size}")),
             ("f16", has(Features::SHADER_F16)),

@@ -54,7 +54,7 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
     on_token = method(env, "org/attamba/TokenSink", "onToken", "(IF[I[F)V");
     on_progress = method(env, "org/attamba/Progress", "onProgress", "(F)Z");
     on_message = method(env, "org/attamba/Messages", "onMessage", "([B[B)V");
-    on_adapter = method(env, "org/attamba/Adapters", "onAdapter", "(I[B)V");
+    on_adapter = method(env, "org/attamba/Adapters", "onAdapter", "(I[BJ)V");
     if (exception_class == NULL || exception_new == NULL || on_text == NULL || on_token == NULL ||
         on_progress == NULL || on_message == NULL || on_adapter == NULL) {
         return JNI_ERR;
@@ -282,7 +282,8 @@ static int32_t hand_adapter(void *user, const attamba_adapter *adapter)
     if (name == NULL) {
         return 0;
     }
-    (*env)->CallVoidMethod(env, callback->function, on_adapter, (jint)adapter->engine, name);
+    (*env)->CallVoidMethod(env, callback->function, on_adapter, (jint)adapter->engine, name,
+                           (jlong)adapter->memory);
     (*env)->DeleteLocalRef(env, name);
     return !(*env)->ExceptionCheck(env);
 }

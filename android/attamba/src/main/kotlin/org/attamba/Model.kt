@@ -99,10 +99,10 @@ public class Model private constructor(number: Long) : AutoCloseable {
         public val version: String
             get() = Native.version().utf8()
 
-        /** A description of the devices that can compute. */
-        public fun adapters(): List<Pair<Engine, String>> = buildList {
-            Native.adapters { code, name ->
-                add(Engine.entries.first { it.code == code } to name.utf8())
+        /** The devices that can compute: GPUs, the fastest kinds first, and the CPU last. */
+        public fun adapters(): List<Adapter> = buildList {
+            Native.adapters { code, name, memory ->
+                add(Adapter(Engine.entries.first { it.code == code }, name.utf8(), memory))
             }
         }
 

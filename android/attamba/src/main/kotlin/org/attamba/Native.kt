@@ -185,5 +185,5 @@ internal fun interface Messages {
 }
 
 internal fun interface Adapters {
-    fun onAdapter(engine: Int, name: ByteArray)
+    fun onAdapter(engine: Int, name: ByteArray, memory: Long)
 }

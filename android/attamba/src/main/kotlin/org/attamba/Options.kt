@@ -8,6 +8,17 @@ public enum class Engine(internal val code: Int) {
     GPU(2),
 }
 
+/** A device that an engine runs on. */
+public data class Adapter(
+    val engine: Engine,
+    val name: String,
+    /**
+     * Bytes of memory that it computes in: its own, or of the host's, where it shares that, as much as
+     * it may use; 0 if it is not known.
+     */
+    val memory: Long,
+)
+
 /** How much context a session can hold. This fixes its memory when it is opened. */
 public sealed class Budget(internal val kind: Int, internal val amount: Long) {
     /** The context length that the model was trained with. */
