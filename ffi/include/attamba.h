@@ -301,6 +301,25 @@ typedef int32_t attamba_pooling;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// A part of loading a model that takes time in proportion to bytes.
+enum attamba_loading_part
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Reading the file, with `in_memory` or `preload`.
+    ATTAMBA_LOADING_PART_READ = 0,
+    // Uploading weights to a GPU.
+    ATTAMBA_LOADING_PART_UPLOAD = 1,
+};
+#ifndef __cplusplus
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
+typedef enum attamba_loading_part attamba_loading_part;
+#else
+typedef int32_t attamba_loading_part;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // An open model file, with its tokenizer and its engines.
 typedef struct attamba_model attamba_model;
 
@@ -394,6 +413,23 @@ typedef struct attamba_sampling {
 // to 1. Returns 0 to cancel, anything else to continue.
 typedef int32_t (*attamba_progress_fn)(void *user, float done);
 
+// How far a part of loading is.
+typedef struct attamba_loading {
+    // sizeof(attamba_loading) of the library. A function that was compiled with another header
+    // reads no more than this.
+    uint32_t struct_size;
+    // An attamba_loading_part.
+    int32_t part;
+    // Bytes that are done.
+    uint64_t done;
+    // Bytes in all.
+    uint64_t all;
+} attamba_loading;
+
+// Called while a model is loaded, on the thread that loads it, after every few megabytes; the struct
+// is valid until the function returns. Returns 0 to cancel, anything else to continue.
+typedef int32_t (*attamba_loading_fn)(void *user, const struct attamba_loading *loading);
+
 // How to open a model. Zeros are the defaults; NULL in place of the struct means the same.
 typedef struct attamba_model_options {
     // sizeof(attamba_model_options).
@@ -406,7 +442,7 @@ typedef struct attamba_model_options {
     int32_t preload;
     // Receives the loading progress; may be NULL.
     attamba_progress_fn progress;
-    // Passed to `progress`.
+    // Passed to `progress` and to `loading`.
     void *progress_user;
     // Part of the name of the GPU to use, case-insensitive, zero-terminated; NULL for the fastest.
     // A software driver is used only if it is named, or if ATTAMBA_ENGINE_GPU is requested and
@@ -422,6 +458,8 @@ typedef struct attamba_model_options {
     // A folder for compiled kernels of Vulkan GPUs, zero-terminated, created if needed, such as one
     // in the application's cache folder: later starts take less time. NULL keeps them nowhere.
     const char *cache;
+    // Receives the progress of each part in bytes; may be NULL.
+    attamba_loading_fn loading;
 } attamba_model_options;
 
 // Dimensions of a model.
@@ -625,6 +663,9 @@ typedef struct attamba_adapter {
     int32_t engine;
     // Its name, zero-terminated, valid until the function returns.
     const char *name;
+    // Bytes of memory that it computes in: its own, or of the host's, where it shares that, as much
+    // as it may use. 0 if its driver, or for the CPU the system, does not tell.
+    uint64_t memory;
 } attamba_adapter;
 
 // Receives one adapter, valid until the function returns. Returns 0 to stop.
