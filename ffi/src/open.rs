@@ -92,7 +92,8 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     let between = |part, from: f32, to: f32, done: u64, all: u64| {
         let share = (done as f64 / all.max(1) as f64) as f32;
         // SAFETY: as above.
-        report(from + (to - from) * share).is_ok() && unsafe { options.report_bytes(part, done, all) }
+        report(from + (to - from) * share).is_ok()
+            && unsafe { options.report_bytes(part, done, all) }
     };
     report(0.0)?;
     let file = Arc::new(runtime::model::Model::from_gguf(gguf)?);
@@ -107,7 +108,9 @@ unsafe fn load(options: &ModelOptions, gguf: Gguf) -> Result<Model> {
     report(spelt)?;
     let engines = Engines::new(Arc::clone(&file), kind, engine);
     // Created now, so that what can fail fails here.
-    engines.get_with(Engine::Auto, &mut |done, all| between(LoadingPart::Upload, spelt, 1.0, done, all))?;
+    engines.get_with(Engine::Auto, &mut |done, all| {
+        between(LoadingPart::Upload, spelt, 1.0, done, all)
+    })?;
     report(1.0)?;
     Ok(Model::new(file, language, engines))
 }
