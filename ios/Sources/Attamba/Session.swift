@@ -71,6 +71,41 @@ public actor Session {
         }
     }
 
+    /// `begin` with messages in JSON: an array of objects with `role`, `content`, and what else the template
+    /// reads, such as `tool_calls`.
+    public func begin(json messages: String) async throws {
+        try await handle.work { pointer in
+            try withUTF8(messages) { try check(attamba_session_begin_json(pointer, $0, $1)) }
+        }
+    }
+
+    /// Tells the template what it should know beside the messages, from the next message on: an object in
+    /// JSON, such as `{"tools": [...]}`; an empty text for nothing.
+    public func setVariables(json variables: String) async throws {
+        await handle.settled()
+        try withUTF8(variables) {
+            try check(attamba_session_set_variables(handle.pointer, $0, $1))
+        }
+    }
+
+    /// `chat` for messages in JSON: one object, such as what a tool returned, or an array of several; an
+    /// empty array answers the messages there are.
+    public nonisolated func chat(json messages: String, most: UInt32 = 512) -> Answer {
+        let handle = self.handle
+        return Answer(handle: handle) { pointer, pipe in
+            try withExtendedLifetime(Sink(pipe, nil)) { sink in
+                var finish = ATTAMBA_FINISH_ENDED
+                handle.finish = nil
+                let user = Unmanaged.passUnretained(sink).toOpaque()
+                try withUTF8(messages) {
+                    try check(
+                        attamba_session_chat_json(pointer, $0, $1, most, Sink.push, user, &finish))
+                }
+                handle.finish = Finish(rawValue: Int32(finish.rawValue))
+            }
+        }
+    }
+
     /// How many tokens `begin` would process.
     public func count(_ messages: [Message]) async throws -> UInt64 {
         await handle.settled()

@@ -186,6 +186,12 @@ final class AttambaTests: XCTestCase {
         XCTAssertEqual(begun, messages)
         for try await _ in session.chat("And then?", most: 4) {}
         XCTAssertEqual(session.finish, .limit)
+        try await session.begin(json: #"[{"role": "user", "content": "Hello!"}]"#)
+        try await session.setVariables(json: #"{"tools": [{"type": "function"}]}"#)
+        for try await _ in session.chat(json: "[]", most: 4) {}
+        XCTAssertEqual(session.finish, .limit)
+        let roles = try await session.messages().map(\.role)
+        XCTAssertEqual(roles, ["user", "assistant"])
     }
 
     func testStopTextEndsAnAnswer() async throws {

@@ -281,8 +281,17 @@ private class HostTest(private val file: File, private val folder: File, private
         assertEquals(messages, session.messages())
         assertEquals(tokens, session.position)
         assertTrue(session.text("And then?").isNotEmpty())
+        session.beginJson("""[{"role": "user", "content": "Hello, ü!"}]""")
+        assertEquals(listOf("user" to "Hello, ü!"), session.messages())
+        session.setVariables("""{"tools": [{"type": "function", "function": {"name": "now"}}]}""")
+        assertTrue(session.chatJson("[]", 4).toList().isNotEmpty())
+        assertEquals(Session.Finish.LIMIT, session.finish)
+        session.setVariables("")
+        val refused = assertFailsWith<AttambaException> { session.beginJson("Hello") }
+        assertEquals(Status.ARGUMENT, refused.status)
+        session.begin(messages)
         session.begin(listOf("system" to "Tell of a dog.") + session.messages().drop(1))
-        assertEquals(5, session.messages().size)
+        assertEquals(3, session.messages().size)
         assertTrue(session.text("Why?").isNotEmpty())
     }
 

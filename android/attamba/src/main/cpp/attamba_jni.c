@@ -885,6 +885,47 @@ NATIVE(jlong, sessionCount)(JNIEnv *env, jobject self, jlong session, jobjectArr
     return (jlong)tokens;
 }
 
+NATIVE(void, sessionBeginJson)(JNIEnv *env, jobject self, jlong session, jbyteArray messages)
+{
+    size_t bytes = 0;
+    char *json = from_java(env, messages, &bytes);
+
+    (void)self;
+    if (json != NULL) {
+        failed(env, attamba_session_begin_json(session_of(session), json, bytes));
+        free(json);
+    }
+}
+
+NATIVE(void, sessionSetVariables)(JNIEnv *env, jobject self, jlong session, jbyteArray variables)
+{
+    size_t bytes = 0;
+    char *json = from_java(env, variables, &bytes);
+
+    (void)self;
+    if (json != NULL) {
+        failed(env, attamba_session_set_variables(session_of(session), json, bytes));
+        free(json);
+    }
+}
+
+NATIVE(jint, sessionChatJson)(JNIEnv *env, jobject self, jlong session, jbyteArray messages, jint most,
+                              jobject each)
+{
+    struct generating generating = {{env, each}, {env, NULL}};
+    attamba_finish finish = ATTAMBA_FINISH_ENDED;
+    size_t bytes = 0;
+    char *json = from_java(env, messages, &bytes);
+
+    (void)self;
+    if (json != NULL) {
+        failed(env, attamba_session_chat_json(session_of(session), json, bytes, (uint32_t)most,
+                                              hand_text, &generating, &finish));
+        free(json);
+    }
+    return finish;
+}
+
 NATIVE(jint, sessionRun)(JNIEnv *env, jobject self, jlong session, jbyteArray message, jint most,
                          jobject each, jint top, jobject tokens)
 {

@@ -124,6 +124,12 @@ internal object Native {
 
     external fun sessionCount(session: Long, messages: Array<ByteArray>): Long
 
+    external fun sessionBeginJson(session: Long, messages: ByteArray)
+
+    external fun sessionSetVariables(session: Long, variables: ByteArray)
+
+    external fun sessionChatJson(session: Long, messages: ByteArray, most: Int, each: TextSink): Int
+
     /** Answers a message, or without one continues raw text. */
     external fun sessionRun(
         session: Long,

@@ -85,6 +85,31 @@ public class Session internal constructor(number: Long) : AutoCloseable {
     public suspend fun begin(messages: List<Pair<String, String>>): Unit =
         working(handle) { Native.sessionBegin(handle.get(), messages.utf8()) }
 
+    /**
+     * [begin] with messages in JSON: an array of objects with `role`, `content`, and what else the
+     * template reads, such as `tool_calls`.
+     */
+    public suspend fun beginJson(messages: String): Unit =
+        working(handle) { Native.sessionBeginJson(handle.get(), messages.utf8()) }
+
+    /**
+     * Tells the template what it should know beside the messages, from the next message on: an object
+     * in JSON, such as `{"tools": [...]}`; an empty text for nothing.
+     */
+    public fun setVariables(variables: String): Unit =
+        Native.sessionSetVariables(handle.get(), variables.utf8())
+
+    /**
+     * [chat] for messages in JSON: one object, such as what a tool returned, or an array of several; an
+     * empty array answers the messages there are.
+     */
+    public fun chatJson(messages: String, most: Int = DEFAULT_MOST): Flow<String> =
+        textFlow(handle) { sink ->
+            finish = null
+            val code = Native.sessionChatJson(handle.get(), messages.utf8(), most, sink)
+            finish = Finish.entries[code]
+        }
+
     /** How many tokens [begin] would process. */
     public fun count(messages: List<Pair<String, String>>): Long =
         Native.sessionCount(handle.get(), messages.utf8())
