@@ -135,6 +135,18 @@ public final class Model: Sendable {
         }
     }
 
+    /// Passes the library's log messages up to a level, from 0 for none to 5 for everything, on to `receive`,
+    /// with their levels, on any thread. It must not call the library.
+    public static func log(
+        level: Int32,
+        _ receive: @escaping @Sendable (_ level: Int32, _ text: String) -> Void
+    ) throws {
+        receiver.set(receive)
+        try check(
+            attamba_log_set(
+                level, { _, level, text, count in receiver.pass(level, string(text, count)) }, nil))
+    }
+
     /// The devices that can compute: GPUs, the fastest kinds first, and the CPU last.
     public static func adapters() throws -> [Adapter] {
         var adapters: [Adapter] = []
@@ -254,5 +266,26 @@ public final class Model: Sendable {
             try options.withC { try check(attamba_session_load(handle, path, $0, &session)) }
             return Session(number: UInt(bitPattern: session))
         }
+    }
+}
+
+/// Who receives log messages, of the whole process as in the library.
+private let receiver = Receiver()
+
+private final class Receiver: @unchecked Sendable {
+    private let lock = NSLock()
+    private var receive: (@Sendable (Int32, String) -> Void)?
+
+    func set(_ receive: @escaping @Sendable (Int32, String) -> Void) {
+        lock.lock()
+        self.receive = receive
+        lock.unlock()
+    }
+
+    func pass(_ level: Int32, _ text: String) {
+        lock.lock()
+        let receive = self.receive
+        lock.unlock()
+        receive?(level, text)
     }
 }

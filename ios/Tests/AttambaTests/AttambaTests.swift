@@ -172,6 +172,19 @@ final class AttambaTests: XCTestCase {
         XCTAssertTrue(try Model.adapters().contains { $0.engine == .cpu })
     }
 
+    func testLogIsReceivedUpToItsLevel() async throws {
+        let lines = Count()
+        try Model.log(level: 3) { level, text in
+            XCTAssertTrue((1...3).contains(level) && !text.isEmpty)
+            lines.add()
+        }
+        // Not made for it, says a warning.
+        _ = try await model().embed("A bird sang.")
+        XCTAssertGreaterThan(lines.value, 0)
+        try Model.log(level: 0) { _, _ in }
+        XCTAssertThrowsError(try Model.log(level: 9) { _, _ in })
+    }
+
     func testChatBeginsFromMessages() async throws {
         let session = try await model().session(SessionOptions(budget: .states(64)))
         let messages = [
