@@ -745,9 +745,17 @@ fn a_detokenizer_hides_or_shows_special_tokens_and_can_be_reused() {
 /// per byte.
 #[test]
 fn long_texts_take_time_in_proportion() {
-    let spaceless = ["中文字符", "a", " ", "\n", "ab", "<", "'", "1"];
-    let spm = bytes_only();
-    for (what, tokenizer) in [("bytes", bundled()), ("sentencepiece", spm)] {
+    let spaceless = ["中文字符", "a", " ", "\n", "ab", "<", "'", "1", "A中", "E\u{301}"];
+    let arrays = Arrays::bundled();
+    let [qwen2, gpt4o] =
+        ["qwen2", "gpt-4o"].map(|pre| internals::tokenizer(&arrays.source(pre)).unwrap());
+    let all = [
+        ("bytes", bundled()),
+        ("sentencepiece", bytes_only()),
+        ("qwen2", &qwen2),
+        ("gpt-4o", &gpt4o),
+    ];
+    for (what, tokenizer) in all {
         for unit in spaceless {
             let time = |bytes: usize| {
                 let text = unit.repeat(bytes / unit.len());
