@@ -68,11 +68,13 @@ impl ChatTemplate {
     }
 
     /// The text of a chat; with `add_generation_prompt` it ends where the answer begins.
+    #[cfg(feature = "internals")]
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         self.render_with(messages, add_generation_prompt, &Variables::default())
     }
 
-    /// [`ChatTemplate::render`] for a template that is told more.
+    /// The text of a chat for a template that is told more; with `add_generation_prompt` it ends where the
+    /// answer begins.
     pub fn render_with(
         &self,
         messages: &[Message],
