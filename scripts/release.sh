@@ -93,7 +93,7 @@ materials() {
             cargo-cyclonedx
         PATH=$target/tools/bin:$PATH
     fi
-    cargo cyclonedx --format json --override-filename attamba.cdx
+    cargo cyclonedx --format json --spec-version 1.5 --override-filename attamba.cdx
     mv attamba.cdx.json "$to/attamba-$version.cdx.json"
     mv cli/attamba.cdx.json "$to/attamba-cli-$version.cdx.json"
     mv ffi/attamba.cdx.json "$to/attamba-ffi-$version.cdx.json"
