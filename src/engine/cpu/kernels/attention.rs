@@ -31,6 +31,9 @@ pub(in crate::engine::cpu) trait Stored:
 
 /// One for each value.
 pub(in crate::engine::cpu) trait Element: Stored {
+    /// Whether loading takes more than a load.
+    const CONVERTED: bool = true;
+
     /// Loads `n` lanes.
     ///
     /// # Safety
@@ -50,6 +53,8 @@ pub(in crate::engine::cpu) trait Plain: Element {
 impl Stored for f32 {}
 
 impl Element for f32 {
+    const CONVERTED: bool = false;
+
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const f32, n: usize) -> S::F {
         unsafe { S::load_n(p, n) }
@@ -124,7 +129,14 @@ pub(in crate::engine::cpu) trait Rowed: Stored {
 impl<E: Element> Rowed for E {
     #[inline(always)]
     unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
-        unsafe { add_tile::<S, E>(queries, tile, into) }
+        unsafe {
+            // Converted once for all heads.
+            if E::CONVERTED && queries.heads > 1 && queries.head_dim <= WIDEST {
+                add_unpacked::<S, E>(queries, tile, into);
+            } else {
+                add_tile::<S, E>(queries, tile, into);
+            }
+        }
     }
 
     #[inline(always)]
@@ -152,23 +164,9 @@ impl<E: Element> Rowed for E {
 }
 
 impl Rowed for Nibbles {
-    /// Unpacks the rows once for all heads.
     #[inline(always)]
     unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<Nibbles>], into: &mut Partial) {
-        let width = queries.head_dim;
-        assert!(width <= WIDEST && tile.len() <= TILE);
-        let mut unpacked = [const { MaybeUninit::<f32>::uninit() }; 2 * TILE * WIDEST];
-        let keys = unpacked.as_mut_ptr().cast::<f32>();
-        let none = std::ptr::null();
-        let mut plain = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
-        unsafe {
-            let values = keys.add(TILE * width);
-            Nibbles::unpack::<S>(tile, width, width, [keys, values]);
-            for (i, entry) in plain[..tile.len()].iter_mut().enumerate() {
-                (entry.k, entry.v) = (keys.add(i * width), values.add(i * width));
-            }
-            add_tile::<S, f32>(queries, &plain[..tile.len()], into);
-        }
+        unsafe { add_unpacked::<S, Nibbles>(queries, tile, into) }
     }
 
     #[inline(always)]
@@ -185,6 +183,29 @@ impl Rowed for Nibbles {
             rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.v.cast());
             unpack_nibbles::<S>(&rows[..tile.len()], width, stride, values);
         }
+    }
+}
+
+/// Unpacks the rows of a tile once for all heads, and adds them.
+#[inline(always)]
+unsafe fn add_unpacked<S: Simd, E: Rowed>(
+    queries: &Queries,
+    tile: &[Entry<E>],
+    into: &mut Partial,
+) {
+    let width = queries.head_dim;
+    assert!(width <= WIDEST && tile.len() <= TILE);
+    let mut unpacked = [const { MaybeUninit::<f32>::uninit() }; 2 * TILE * WIDEST];
+    let keys = unpacked.as_mut_ptr().cast::<f32>();
+    let none = std::ptr::null();
+    let mut plain = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
+    unsafe {
+        let values = keys.add(TILE * width);
+        E::unpack::<S>(tile, width, width, [keys, values]);
+        for (i, entry) in plain[..tile.len()].iter_mut().enumerate() {
+            (entry.k, entry.v) = (keys.add(i * width), values.add(i * width));
+        }
+        add_tile::<S, f32>(queries, &plain[..tile.len()], into);
     }
 }
 
