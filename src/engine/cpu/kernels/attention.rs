@@ -31,9 +31,6 @@ pub(in crate::engine::cpu) trait Stored:
 
 /// One for each value.
 pub(in crate::engine::cpu) trait Element: Stored {
-    /// Whether loading takes more than a load.
-    const CONVERTED: bool = true;
-
     /// Loads `n` lanes.
     ///
     /// # Safety
@@ -53,8 +50,6 @@ pub(in crate::engine::cpu) trait Plain: Element {
 impl Stored for f32 {}
 
 impl Element for f32 {
-    const CONVERTED: bool = false;
-
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const f32, n: usize) -> S::F {
         unsafe { S::load_n(p, n) }
@@ -112,35 +107,22 @@ impl Stored for Nibbles {
 
 /// What rows are made of that attention is computed over.
 pub(in crate::engine::cpu) trait Rowed: Stored {
-    /// Adds the rows of a tile.
-    ///
-    /// # Safety
-    /// The pointers must be valid for the heads and rows.
-    unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<Self>], into: &mut Partial);
-
     /// Writes the keys and the values of a tile, `width` values each, in single precision, `stride`
-    /// values apart.
+    /// values apart. `WHOLE`: whether the width is a multiple of [`LANES`].
     ///
     /// # Safety
     /// The pointers must be valid for the rows.
-    unsafe fn unpack<S: Simd>(tile: &[Entry<Self>], width: usize, stride: usize, to: [*mut f32; 2]);
+    unsafe fn unpack<S: Simd, const WHOLE: bool>(
+        tile: &[Entry<Self>],
+        width: usize,
+        stride: usize,
+        to: [*mut f32; 2],
+    );
 }
 
 impl<E: Element> Rowed for E {
     #[inline(always)]
-    unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
-        unsafe {
-            // Converted once for all heads.
-            if E::CONVERTED && queries.heads > 1 && queries.head_dim <= WIDEST {
-                add_unpacked::<S, E>(queries, tile, into);
-            } else {
-                add_tile::<S, E>(queries, tile, into);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn unpack<S: Simd>(
+    unsafe fn unpack<S: Simd, const WHOLE: bool>(
         tile: &[Entry<E>],
         width: usize,
         stride: usize,
@@ -148,9 +130,10 @@ impl<E: Element> Rowed for E {
     ) {
         for (i, row) in tile.iter().enumerate() {
             for (c, n) in lanes(width) {
+                let n = if WHOLE { LANES } else { n };
                 unsafe {
-                    let (mut k, mut v) =
-                        (E::load::<S>(row.k.add(c), n), E::load::<S>(row.v.add(c), n));
+                    let mut k = E::load::<S>(row.k.add(c), n);
+                    let mut v = E::load::<S>(row.v.add(c), n);
                     if E::SCALED {
                         k = S::mul(k, S::splat(row.k_scale));
                         v = S::mul(v, S::splat(row.v_scale));
@@ -165,12 +148,7 @@ impl<E: Element> Rowed for E {
 
 impl Rowed for Nibbles {
     #[inline(always)]
-    unsafe fn add_tile<S: Simd>(queries: &Queries, tile: &[Entry<Nibbles>], into: &mut Partial) {
-        unsafe { add_unpacked::<S, Nibbles>(queries, tile, into) }
-    }
-
-    #[inline(always)]
-    unsafe fn unpack<S: Simd>(
+    unsafe fn unpack<S: Simd, const WHOLE: bool>(
         tile: &[Entry<Nibbles>],
         width: usize,
         stride: usize,
@@ -183,29 +161,6 @@ impl Rowed for Nibbles {
             rows.iter_mut().zip(tile).for_each(|(row, entry)| *row = entry.v.cast());
             unpack_nibbles::<S>(&rows[..tile.len()], width, stride, values);
         }
-    }
-}
-
-/// Unpacks the rows of a tile once for all heads, and adds them.
-#[inline(always)]
-unsafe fn add_unpacked<S: Simd, E: Rowed>(
-    queries: &Queries,
-    tile: &[Entry<E>],
-    into: &mut Partial,
-) {
-    let width = queries.head_dim;
-    assert!(width <= WIDEST && tile.len() <= TILE);
-    let mut unpacked = [const { MaybeUninit::<f32>::uninit() }; 2 * TILE * WIDEST];
-    let keys = unpacked.as_mut_ptr().cast::<f32>();
-    let none = std::ptr::null();
-    let mut plain = [Entry { k: none, v: none, k_scale: 1.0, v_scale: 1.0 }; TILE];
-    unsafe {
-        let values = keys.add(TILE * width);
-        E::unpack::<S>(tile, width, width, [keys, values]);
-        for (i, entry) in plain[..tile.len()].iter_mut().enumerate() {
-            (entry.k, entry.v) = (keys.add(i * width), values.add(i * width));
-        }
-        add_tile::<S, f32>(queries, &plain[..tile.len()], into);
     }
 }
 
@@ -339,7 +294,33 @@ struct Heads<'a, 'b> {
 impl Adding for Heads<'_, '_> {
     #[inline(always)]
     unsafe fn add<S: Simd, E: Rowed>(&mut self, tile: &[Entry<E>]) {
-        unsafe { E::add_tile::<S>(self.queries, tile, self.into) }
+        unsafe {
+            if self.queries.head_dim.is_multiple_of(LANES) {
+                self.add_unpacked::<S, E, true>(tile);
+            } else {
+                self.add_unpacked::<S, E, false>(tile);
+            }
+        }
+    }
+}
+
+impl Heads<'_, '_> {
+    /// Unpacks the rows once for all heads.
+    #[inline(always)]
+    unsafe fn add_unpacked<S: Simd, E: Rowed, const WHOLE: bool>(&mut self, tile: &[Entry<E>]) {
+        let mut unpacked = [const { MaybeUninit::<f32>::uninit() }; 2 * TILE * WIDEST];
+        let keys = unpacked.as_mut_ptr().cast::<f32>();
+        let width = self.queries.head_dim;
+        // All of the tile, unless heads are very wide.
+        let most = (TILE * WIDEST / width).clamp(1, TILE);
+        assert!(most * width <= TILE * WIDEST);
+        for tile in tile.chunks(most) {
+            unsafe {
+                let values = keys.add(most * width);
+                E::unpack::<S, WHOLE>(tile, width, width, [keys, values]);
+                add_rows::<S, WHOLE>(self.queries, [keys, values], tile.len(), self.into);
+            }
+        }
     }
 }
 
@@ -426,29 +407,33 @@ pub(super) unsafe fn add_runs<'a, S: Simd, E: Rowed>(
     }
 }
 
+/// Adds at most [`TILE`] rows, `[rows][head_dim]`.
 #[inline(always)]
-unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Entry<E>], into: &mut Partial) {
+unsafe fn add_rows<S: Simd, const WHOLE: bool>(
+    queries: &Queries,
+    [keys, values]: [*const f32; 2],
+    rows: usize,
+    into: &mut Partial,
+) {
     let width = queries.head_dim;
-    let scale = queries.scale;
     for head in 0..queries.heads {
         unsafe {
             let q = queries.q.add(head * width);
-            // Lanes beyond the tile keep a score that no softmax sees.
+            // Lanes beyond the rows keep a score that no softmax sees.
             let mut score = [f32::NEG_INFINITY; TILE];
-            for (rows, score) in tile.chunks(4).zip(score.as_chunks_mut::<4>().0) {
+            for (row, score) in (0..rows).step_by(4).zip(score.as_chunks_mut::<4>().0) {
                 let mut sums = [S::splat(0.0); 4];
                 for (c, n) in lanes(width) {
+                    let n = if WHOLE { LANES } else { n };
                     let q = S::load_n(q.add(c), n);
-                    for (row, sum) in rows.iter().zip(&mut sums) {
-                        *sum = S::fma(E::load::<S>(row.k.add(c), n), q, *sum);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        let key = keys.add((row + i).min(rows - 1) * width + c);
+                        *sum = S::fma(S::load_n(key, n), q, *sum);
                     }
                 }
                 let products = S::sum4(sums);
-                for i in 0..rows.len() {
-                    score[i] = products[i] * scale;
-                    if E::SCALED {
-                        score[i] *= rows[i].k_scale;
-                    }
+                for i in 0..(rows - row).min(4) {
+                    score[i] = products[i] * queries.scale;
                 }
             }
             let mut greatest = S::splat(into.max[head]);
@@ -463,23 +448,52 @@ unsafe fn add_tile<S: Simd, E: Element>(queries: &Queries, tile: &[Entry<E>], in
                 S::store(p, weight);
                 total = S::add(total, weight);
             }
-            // Removes what the lanes beyond the tile added: e^-87 each at most, but it should be
+            // Removes what the lanes beyond the rows added: e^-87 each at most, but it should be
             // nothing.
-            let spare: f32 = score[tile.len()..].iter().sum();
+            let spare: f32 = score[rows..].iter().sum();
             let decay = (into.max[head] - max).exp();
             into.sum[head] = into.sum[head] * decay + (S::sum(total) - spare);
             into.max[head] = max;
-            if E::SCALED {
-                score.iter_mut().zip(tile).for_each(|(weight, row)| *weight *= row.v_scale);
-            }
             let out = into.out.as_mut_ptr().add(head * width);
-            for (c, n) in lanes(width) {
-                let mut sum = S::mul(S::load_n(out.add(c), n), S::splat(decay));
-                for (row, weight) in tile.iter().zip(&score) {
-                    sum = S::fma(E::load::<S>(row.v.add(c), n), S::splat(*weight), sum);
-                }
-                S::store_n(out.add(c), sum, n);
+            let weights = &score[..rows];
+            let mut c = 0;
+            // Four sums do not wait for each other.
+            while c + 4 * LANES <= width {
+                add_values::<S, 4>(weights, (values.add(c), width), decay, out.add(c), LANES);
+                c += 4 * LANES;
             }
+            while c < width {
+                let n = if WHOLE { LANES } else { LANES.min(width - c) };
+                add_values::<S, 1>(weights, (values.add(c), width), decay, out.add(c), n);
+                c += LANES;
+            }
+        }
+    }
+}
+
+/// `out = decay * out + weights * values` for `N` vectors of values, the last of `n` lanes; rows of
+/// values are `stride` apart.
+#[inline(always)]
+unsafe fn add_values<S: Simd, const N: usize>(
+    weights: &[f32],
+    (values, stride): (*const f32, usize),
+    decay: f32,
+    out: *mut f32,
+    n: usize,
+) {
+    unsafe {
+        let mut sums = [S::splat(0.0); N];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = S::mul(S::load_n(out.add(i * LANES), n), S::splat(decay));
+        }
+        for (row, weight) in weights.iter().enumerate() {
+            let weight = S::splat(*weight);
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = S::fma(S::load_n(values.add(row * stride + i * LANES), n), weight, *sum);
+            }
+        }
+        for (i, sum) in sums.into_iter().enumerate() {
+            S::store_n(out.add(i * LANES), sum, n);
         }
     }
 }

@@ -293,7 +293,11 @@ impl Adding for Block<'_> {
         let [keys, values] = [&mut self.into.keys, &mut self.into.values]
             .map(|buffer| buffer.as_mut_slice().as_mut_ptr());
         unsafe {
-            E::unpack::<S>(tile, self.head_dim, stride, [keys, values]);
+            if self.head_dim.is_multiple_of(LANES) {
+                E::unpack::<S, true>(tile, self.head_dim, stride, [keys, values]);
+            } else {
+                E::unpack::<S, false>(tile, self.head_dim, stride, [keys, values]);
+            }
             let mut column = 0;
             // As many sums as fit the registers.
             if S::REGISTERS >= 32 {
