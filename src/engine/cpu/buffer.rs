@@ -96,6 +96,7 @@ impl<T: Pod> Buffer<T> {
     /// A pointer to `len` values from `start` on. For values that are not contiguous, and for those
     /// that several threads look at: unlike a slice, a pointer makes no aliasing claims.
     #[track_caller]
+    #[inline]
     pub fn at(&self, start: usize, len: usize) -> *mut T {
         self.check(start, len);
         self.start.as_ptr().wrapping_add(start)
@@ -121,6 +122,7 @@ impl<T: Pod> Buffer<T> {
     }
 
     #[track_caller]
+    #[inline]
     fn check(&self, start: usize, len: usize) {
         let inside = start.checked_add(len).is_some_and(|end| end <= self.len);
         assert!(inside, "{len} values from {start} on in a buffer of {}", self.len);

@@ -82,16 +82,17 @@ impl Activations {
     }
 
     /// Row `index`, to read.
-    #[inline]
+    #[inline(always)]
     pub fn row(&self, index: usize) -> Row {
+        // The one check: there is room for all rows of the greatest width, and `cols` is not more.
         assert!(index < self.rows, "row {index} of {}", self.rows);
         let blocks = self.cols.div_ceil(BLOCK);
         Row {
-            x: self.x.at(index * self.cols, self.cols),
-            q: self.q.at(index * blocks * BLOCK, blocks * BLOCK),
-            scale: self.scale.at(index * blocks, blocks),
-            sum: self.sum.at(index * blocks, blocks),
-            half_sums: self.half_sums.at(2 * index * blocks, 2 * blocks),
+            x: self.x.at(0, 0).wrapping_add(index * self.cols),
+            q: self.q.at(0, 0).wrapping_add(index * blocks * BLOCK),
+            scale: self.scale.at(0, 0).wrapping_add(index * blocks),
+            sum: self.sum.at(0, 0).wrapping_add(index * blocks),
+            half_sums: self.half_sums.at(0, 0).wrapping_add(2 * index * blocks),
         }
     }
 
