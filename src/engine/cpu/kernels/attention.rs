@@ -255,6 +255,7 @@ pub(super) unsafe fn attend<S: Simd, R: Rowed, E: Element>(
     runs: &[Run],
     part: Range<usize>,
     into: &mut Partial,
+    add: AddRows,
 ) {
     into.out.fill(0.0);
     into.max.fill(f32::NEG_INFINITY);
@@ -265,13 +266,13 @@ pub(super) unsafe fn attend<S: Simd, R: Rowed, E: Element>(
     unsafe {
         let ring = part.start.min(states)..part.end.min(states);
         if R::ROTATED {
-            add_rotated::<S, R>(queries, &runs[..near], ring, &places.ring, into);
+            add_rotated::<S, R>(queries, &runs[..near], ring, &places.ring, into, add);
         } else {
-            let mut heads = Heads { queries, into: &mut *into };
+            let mut heads = Heads { queries, into: &mut *into, add };
             add_runs::<S, R>(&mut heads, queries.head_dim, &runs[..near], ring, |_| &places.ring);
         }
         let rest = part.start.max(states) - states..part.end.max(states) - states;
-        let mut heads = Heads { queries, into };
+        let mut heads = Heads { queries, into, add };
         add_runs::<S, E>(&mut heads, queries.head_dim, &runs[near..], rest, |run| places.near(run));
     }
 }
@@ -285,10 +286,14 @@ pub(super) trait Adding {
     unsafe fn add<S: Simd, E: Rowed>(&mut self, tile: &[Entry<E>]);
 }
 
+/// [`add_rows`], compiled once for all types of rows.
+pub(super) type AddRows = unsafe fn(&Queries, [*const f32; 2], usize, &mut Partial);
+
 /// The heads of one token.
 struct Heads<'a, 'b> {
     queries: &'a Queries,
     into: &'a mut Partial<'b>,
+    add: AddRows,
 }
 
 impl Adding for Heads<'_, '_> {
@@ -318,7 +323,7 @@ impl Heads<'_, '_> {
             unsafe {
                 let values = keys.add(most * width);
                 E::unpack::<S, WHOLE>(tile, width, width, [keys, values]);
-                add_rows::<S, WHOLE>(self.queries, [keys, values], tile.len(), self.into);
+                (self.add)(self.queries, [keys, values], tile.len(), self.into);
             }
         }
     }
@@ -332,6 +337,7 @@ unsafe fn add_rotated<S: Simd, E: Rowed>(
     part: Range<usize>,
     rows: &Rows<E>,
     into: &mut Partial,
+    add: AddRows,
 ) {
     if part.is_empty() {
         return;
@@ -355,7 +361,7 @@ unsafe fn add_rotated<S: Simd, E: Rowed>(
                 nibbles::rotate(head);
             }
             let queries = Queries { q: rotated.as_ptr(), heads: heads.len(), ..*queries };
-            let mut heads = Heads { queries: &queries, into: &mut own };
+            let mut heads = Heads { queries: &queries, into: &mut own, add };
             add_runs::<S, E>(&mut heads, width, runs, part.clone(), |_| rows);
         }
         for head in own.out.chunks_exact_mut(width) {
@@ -408,8 +414,27 @@ pub(super) unsafe fn add_runs<'a, S: Simd, E: Rowed>(
 }
 
 /// Adds at most [`TILE`] rows, `[rows][head_dim]`.
+///
+/// # Safety
+/// The pointers must be valid for the heads and rows.
 #[inline(always)]
-unsafe fn add_rows<S: Simd, const WHOLE: bool>(
+pub(super) unsafe fn add_rows<S: Simd>(
+    queries: &Queries,
+    unpacked: [*const f32; 2],
+    rows: usize,
+    into: &mut Partial,
+) {
+    unsafe {
+        if queries.head_dim.is_multiple_of(LANES) {
+            add_rows_of::<S, true>(queries, unpacked, rows, into);
+        } else {
+            add_rows_of::<S, false>(queries, unpacked, rows, into);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_rows_of<S: Simd, const WHOLE: bool>(
     queries: &Queries,
     [keys, values]: [*const f32; 2],
     rows: usize,

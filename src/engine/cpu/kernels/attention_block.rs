@@ -125,6 +125,7 @@ pub(super) unsafe fn attend_block<S: Simd, R: Rowed, E: Rowed>(
     places: &Places<R, E>,
     runs: &[Run],
     into: &mut BlockBuffers,
+    add: AddToBlock,
 ) {
     let (n, padded) = (queries.head_dim, queries.len().next_multiple_of(LANES));
     into.sums.as_mut_slice()[..n * padded].fill(0.0);
@@ -132,7 +133,7 @@ pub(super) unsafe fn attend_block<S: Simd, R: Rowed, E: Rowed>(
     into.total.as_mut_slice()[..padded].fill(0.0);
     let near = runs.iter().position(|run| run.place != Place::Ring).unwrap_or(runs.len());
     let (ring, near) = runs.split_at(near);
-    let mut block = Block { padded, head_dim: n, into };
+    let mut block = Block { padded, head_dim: n, into, add };
     unsafe {
         if !ring.is_empty() {
             block.load(queries, R::ROTATED);
@@ -149,12 +150,16 @@ pub(super) unsafe fn attend_block<S: Simd, R: Rowed, E: Rowed>(
     }
 }
 
+/// [`Block::add_rows`], compiled once for all types of rows.
+pub(super) type AddToBlock = unsafe fn(&mut Block, usize);
+
 /// A block that tiles are added to.
-struct Block<'a> {
+pub(super) struct Block<'a> {
     /// `Q`
     padded: usize,
     head_dim: usize,
     into: &'a mut BlockBuffers,
+    add: AddToBlock,
 }
 
 impl Block<'_> {
@@ -286,6 +291,28 @@ impl Block<'_> {
     }
 }
 
+impl Block<'_> {
+    /// Adds the rows of a tile that has been unpacked.
+    ///
+    /// # Safety
+    /// There are at most [`TILE`].
+    #[inline(always)]
+    pub(super) unsafe fn add_rows<S: Simd>(&mut self, rows: usize) {
+        let mut column = 0;
+        // As many sums as fit the registers.
+        if S::REGISTERS >= 32 {
+            while column + 3 * LANES <= self.padded {
+                unsafe { self.add_columns::<S, 3>(rows, column) };
+                column += 3 * LANES;
+            }
+        }
+        while column < self.padded {
+            unsafe { self.add_columns::<S, 1>(rows, column) };
+            column += LANES;
+        }
+    }
+}
+
 impl Adding for Block<'_> {
     #[inline(always)]
     unsafe fn add<S: Simd, E: Rowed>(&mut self, tile: &[Entry<E>]) {
@@ -298,18 +325,7 @@ impl Adding for Block<'_> {
             } else {
                 E::unpack::<S, false>(tile, self.head_dim, stride, [keys, values]);
             }
-            let mut column = 0;
-            // As many sums as fit the registers.
-            if S::REGISTERS >= 32 {
-                while column + 3 * LANES <= self.padded {
-                    self.add_columns::<S, 3>(tile.len(), column);
-                    column += 3 * LANES;
-                }
-            }
-            while column < self.padded {
-                self.add_columns::<S, 1>(tile.len(), column);
-                column += LANES;
-            }
+            (self.add)(self, tile.len());
         }
     }
 }

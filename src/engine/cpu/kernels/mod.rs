@@ -129,6 +129,21 @@ macro_rules! kernels_for {
                 unsafe { scan::scan::<$simd>(head, s, y, stride) }
             }
             $(#[target_feature(enable = $features)])?
+            #[inline(never)]
+            unsafe fn add_rows(
+                q: &Queries,
+                unpacked: [*const f32; 2],
+                rows: usize,
+                into: &mut Partial,
+            ) {
+                unsafe { attention::add_rows::<$simd>(q, unpacked, rows, into) }
+            }
+            $(#[target_feature(enable = $features)])?
+            #[inline(never)]
+            unsafe fn add_to_block(block: &mut attention_block::Block, rows: usize) {
+                unsafe { block.add_rows::<$simd>(rows) }
+            }
+            $(#[target_feature(enable = $features)])?
             unsafe fn attend_f32(
                 q: &Queries,
                 places: &Places<f32, f32>,
@@ -136,7 +151,7 @@ macro_rules! kernels_for {
                 part: Range<usize>,
                 into: &mut Partial,
             ) {
-                unsafe { attention::attend::<$simd, f32, f32>(q, places, runs, part, into) }
+                unsafe { attention::attend::<$simd, f32, f32>(q, places, runs, part, into, add_rows) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_f16(
@@ -146,7 +161,7 @@ macro_rules! kernels_for {
                 part: Range<usize>,
                 into: &mut Partial,
             ) {
-                unsafe { attention::attend::<$simd, u16, u16>(q, places, runs, part, into) }
+                unsafe { attention::attend::<$simd, u16, u16>(q, places, runs, part, into, add_rows) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_i8(
@@ -156,7 +171,7 @@ macro_rules! kernels_for {
                 part: Range<usize>,
                 into: &mut Partial,
             ) {
-                unsafe { attention::attend::<$simd, i8, u16>(q, places, runs, part, into) }
+                unsafe { attention::attend::<$simd, i8, u16>(q, places, runs, part, into, add_rows) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_i4(
@@ -166,7 +181,7 @@ macro_rules! kernels_for {
                 part: Range<usize>,
                 into: &mut Partial,
             ) {
-                unsafe { attention::attend::<$simd, Nibbles, u16>(q, places, runs, part, into) }
+                unsafe { attention::attend::<$simd, Nibbles, u16>(q, places, runs, part, into, add_rows) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_block_f32(
@@ -175,7 +190,7 @@ macro_rules! kernels_for {
                 runs: &[Run],
                 into: &mut BlockBuffers,
             ) {
-                unsafe { attention_block::attend_block::<$simd, f32, f32>(q, places, runs, into) }
+                unsafe { attention_block::attend_block::<$simd, f32, f32>(q, places, runs, into, add_to_block) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_block_f16(
@@ -184,7 +199,7 @@ macro_rules! kernels_for {
                 runs: &[Run],
                 into: &mut BlockBuffers,
             ) {
-                unsafe { attention_block::attend_block::<$simd, u16, u16>(q, places, runs, into) }
+                unsafe { attention_block::attend_block::<$simd, u16, u16>(q, places, runs, into, add_to_block) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_block_i8(
@@ -193,7 +208,7 @@ macro_rules! kernels_for {
                 runs: &[Run],
                 into: &mut BlockBuffers,
             ) {
-                unsafe { attention_block::attend_block::<$simd, i8, u16>(q, places, runs, into) }
+                unsafe { attention_block::attend_block::<$simd, i8, u16>(q, places, runs, into, add_to_block) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn attend_block_i4(
@@ -202,7 +217,7 @@ macro_rules! kernels_for {
                 runs: &[Run],
                 into: &mut BlockBuffers,
             ) {
-                unsafe { attention_block::attend_block::<$simd, Nibbles, u16>(q, places, runs, into) }
+                unsafe { attention_block::attend_block::<$simd, Nibbles, u16>(q, places, runs, into, add_to_block) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn divide(into: &mut Partial, head_dim: usize) {
