@@ -2,7 +2,7 @@
 //! like this is all it takes to add a family.
 
 use ::attamba::Result;
-use ::attamba::internals::arch::{Family, Keys, Names, attamba};
+use ::attamba::internals::arch::{Family, Keys, Names};
 use ::attamba::internals::{Activation, ModelSpec, Norms, Pairs, RotaryTable, Rotation, Scaling};
 
 pub const TOY: Family = Family { name: "toy", names: &Names::USUAL, read };
@@ -40,9 +40,6 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
         if keys.boolean("gelu")? {
             layer.activation = Activation::GeluTanh;
         }
-    }
-    if keys.optional("chunk.length")?.is_some() {
-        attamba::read_mixers(keys, &mut spec)?;
     }
     Ok(spec)
 }

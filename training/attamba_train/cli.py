@@ -248,9 +248,9 @@ def _check(chosen):
 
 
 def _add_convert(commands):
-    text = "Convert a pretrained llama GGUF file to Attamba: the base restricted to chunk boundaries and a window."
+    text = "Convert a pretrained GGUF file to Attamba: the base restricted to chunk boundaries and a window."
     parser = _command(commands, "convert", _convert, text)
-    parser.add_argument("base", type=Path, help="a .gguf of the architecture llama")
+    parser.add_argument("base", type=Path, help="a .gguf of a family that README.md lists")
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
     parser.add_argument("--chunk", type=int, default=8, help="tokens per chunk")
     parser.add_argument("--window", type=int, default=64, help="recent tokens that stay visible")

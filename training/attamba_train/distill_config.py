@@ -17,7 +17,7 @@ class DistillConfig:
     name: str
     seed: int
     base: str
-    """The teacher's llama GGUF file, as a path relative to where the command runs."""
+    """The teacher's GGUF file, as a path relative to where the command runs."""
     data: DataConfig
     context: int
     """Tokens of a training sequence."""

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gguf.quants import dequantize, quantize
 
-from . import ggml_tokenizer
+from . import families, ggml_tokenizer
 from .errors import KitError
 from .model import Chunks, Decoder, Mixer, ModelConfig
 
@@ -57,6 +57,8 @@ def save(path: Path, model: Decoder, name: str, kind: str, text: Text):
     if kind not in TYPES:
         raise KitError(f"The type {kind!r} is not one of {', '.join(TYPES)}; `attamba quantize` makes the others.")
     check_expressible(config)
+    if config.family:
+        raise KitError("This model has a family of its own; `convert` and `merge` make files of it, from its base.")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
@@ -99,6 +101,11 @@ def load(path: Path) -> Decoder:
     config = _read_config(reader, path)
     model = Decoder(config)
     model.load_state_dict(read_parameters(reader, path, model.state_dict()))
+    known = families.DIVISORS | {tensor_name(parameter) for parameter in model.state_dict()}
+    known |= {f"blk.{layer}.{fused}.weight" for layer in range(config.layers) for fused in families.FUSED}
+    unknown = next((tensor.name for tensor in reader.tensors if tensor.name not in known), None)
+    if unknown:
+        raise KitError(f"{path} has the tensor {unknown}, which this kit has no use for.")
     return model
 
 
@@ -108,18 +115,52 @@ def read_parameters(reader: gguf.GGUFReader, path: Path, wanted: dict[str, torch
     state = {}
     for parameter, expected in wanted.items():
         name = tensor_name(parameter)
+        fused = _fused(name, tensors)
+        if fused:
+            sizes = [wanted[part].shape for part in fused[1]]
+            whole = _value(path, tensors[fused[0]], (sum(rows for rows, _ in sizes), sizes[0][1]))
+            state[parameter] = whole.split([rows for rows, _ in sizes])[fused[1].index(name)].clone()
+            continue
         if name not in tensors:
             if not any(name.endswith(optional) for optional in OPTIONAL):
                 raise KitError(f"{path} lacks the tensor {name}.")
             state[parameter] = torch.zeros_like(expected)
             continue
-        tensor = tensors[name]
-        shape = tuple(int(size) for size in reversed(tensor.shape))
-        if shape != tuple(expected.shape):
-            raise KitError(f"The tensor {name} of {path} has shape {shape}, not {tuple(expected.shape)}.")
-        value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
-        state[parameter] = torch.from_numpy(np.log(-value) if parameter.endswith("a_log") else value)
+        value = _value(path, tensors[name], tuple(expected.shape))
+        state[parameter] = (-value).log() if parameter.endswith("a_log") else value
     return state
+
+
+def fuse(changed: Mapping[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """`changed`, by parameter, with those joined that a file whose tensors have these `names` has in one.
+
+    For those that it has in one, `changed` has either all or none.
+    """
+    names, joined = set(names), dict(changed)
+    for parameter in changed:
+        fused = _fused(parameter, names)
+        if fused and parameter in joined:
+            whole = torch.cat([joined.pop(part) for part in fused[1]])
+            joined[fused[0]] = whole
+    return joined
+
+
+def _fused(name: str, tensors: Iterable[str]) -> tuple[str, list[str]] | None:
+    """The tensor among `tensors` that the matrix `name` is a part of, and the names of all of its parts in order."""
+    match = re.fullmatch(r"(blk\.\d+\.)(\w+)\.weight", name)
+    for whole, parts in families.FUSED.items() if match else ():
+        names = [f"{match[1]}{part}.weight" for part in parts]
+        # What has its first part in a tensor of its own has them all so.
+        if match[2] in parts and f"{match[1]}{whole}.weight" in tensors and names[0] not in tensors:
+            return f"{match[1]}{whole}.weight", names
+    return None
+
+
+def _value(path: Path, tensor: gguf.ReaderTensor, expected: tuple[int, ...]) -> torch.Tensor:
+    shape = tuple(int(size) for size in reversed(tensor.shape))
+    if shape != expected:
+        raise KitError(f"The tensor {tensor.name} of {path} has shape {shape}, not {expected}.")
+    return torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape))
 
 
 def load_text(path: Path) -> Text:
@@ -158,17 +199,21 @@ def write_keys(writer: gguf.GGUFWriter, config: ModelConfig):
     writer.add_layer_norm_rms_eps(config.norm_eps)
     writer.add_rope_freq_base(config.rope_base)
     writer.add_rope_dimension_count(config.head_dim)
-    if config.architecture != "attamba":
-        return
-    chunks, mixer = config.chunks, config.mixer
+    if config.architecture == "attamba":
+        write_mixer_keys(writer, config)
+
+
+def write_mixer_keys(writer: gguf.GGUFWriter, config: ModelConfig):
+    """Those that express its chunks and its mixers."""
+    chunks, mixer, name = config.chunks, config.mixer, writer.arch
     offsets = [chunks.offset(i, config.layers, chunks.length) for i in range(config.layers)]
-    writer.add_bool("attamba.attention.projected_kv", config.projected_kv)
-    writer.add_uint32("attamba.chunk.length", chunks.length)
-    writer.add_uint32("attamba.chunk.window", chunks.window)
-    _write_u32s(writer, "attamba.chunk.offsets", offsets)
-    writer.add_bool("attamba.chunk.carry_state", mixer.scan == "carried")
+    writer.add_bool(f"{name}.attention.projected_kv", config.projected_kv)
+    writer.add_uint32(f"{name}.chunk.length", chunks.length)
+    writer.add_uint32(f"{name}.chunk.window", chunks.window)
+    _write_u32s(writer, f"{name}.chunk.offsets", offsets)
+    writer.add_bool(f"{name}.chunk.carry_state", mixer.scan == "carried")
     if chunks.trained_lengths:
-        _write_u32s(writer, "attamba.chunk.trained_lengths", chunks.trained_lengths)
+        _write_u32s(writer, f"{name}.chunk.trained_lengths", chunks.trained_lengths)
     writer.add_ssm_inner_size(mixer.inner)
     writer.add_ssm_state_size(mixer.state)
     writer.add_ssm_group_count(mixer.groups)
@@ -200,23 +245,18 @@ def _write_tensor(writer: gguf.GGUFWriter, name: str, value: np.ndarray, kind: g
 
 def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
     meta = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("tokenizer.")}
-    prefix = meta.get("general.architecture")
-    if prefix not in ARCHITECTURES.values():
-        raise KitError(f"{path} has the architecture {prefix!r}; this kit reads attamba and llama.")
-
-    def get(key, default=None):
-        value = meta.get(f"{prefix}.{key}", default)
-        if value is None:
-            raise KitError(f"{path} lacks the key {prefix}.{key}.")
-        return value
-
-    width, heads = get("embedding_length"), get("attention.head_count")
+    name = meta.get("general.architecture")
+    if name not in families.NAMES:
+        raise KitError(f"{path} has the architecture {name!r}; this kit reads {', '.join(families.NAMES)}.")
+    keys = families.Keys(meta, name)
+    get, size = keys.get, keys.size
+    width, heads, layers = size("embedding_length"), size("attention.head_count"), size("block_count")
     chunks = mixer = None
-    if prefix == "attamba":
+    if f"{name}.chunk.length" in meta or name == "attamba":
         chunks = Chunks(
             length=get("chunk.length"),
             window=get("chunk.window"),
-            offsets=list(get("chunk.offsets", [0] * get("block_count"))),
+            offsets=list(get("chunk.offsets", [0] * layers)),
         )
         mixer = Mixer(
             inner=get("ssm.inner_size"),
@@ -226,19 +266,21 @@ def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
             conv=get("ssm.conv_kernel"),
             scan="carried" if get("chunk.carry_state", False) else "reset",
         )
+    tensors = {tensor.name: tensor.data for tensor in reader.tensors}
     return ModelConfig(
         vocab_size=get("vocab_size", next((int(t.shape[-1]) for t in reader.tensors if t.name == EMBEDDING), None)),
         context=get("context_length", 1024),
         width=width,
-        layers=get("block_count"),
+        layers=layers,
         heads=heads,
-        kv_heads=get("attention.head_count_kv", heads),
+        kv_heads=size("attention.head_count_kv", heads),
         head_dim=get("attention.key_length", width // heads),
-        feed_forward=get("feed_forward_length"),
-        projected_kv=get("attention.projected_kv", prefix == "llama"),
-        tied=not any(tensor.name == "output.weight" for tensor in reader.tensors),
+        feed_forward=size("feed_forward_length"),
+        projected_kv=get("attention.projected_kv", mixer is None),
+        tied="output.weight" not in tensors,
         rope_base=get("rope.freq_base", 10000.0),
         norm_eps=get("attention.layer_norm_rms_epsilon", 1e-5),
         chunks=chunks,
         mixer=mixer,
+        family=families.read(keys, tensors),
     )

@@ -24,7 +24,7 @@ class Attention(nn.Module):
         count, device = tokens.shape[1], tokens.device
         table, taught = self.teacher.plan(count, None, device)
         _, learned = self.student.plan(count, chunk, device, window)
-        h = self.teacher.token_embd(tokens).to(self.teacher.output_norm.weight.dtype)
+        h = self.teacher.embed(tokens)
         errors = []
         for teacher, student, theirs, ours in zip(self.teacher.blk, self.student.blk, taught, learned, strict=True):
             with torch.no_grad():

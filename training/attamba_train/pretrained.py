@@ -16,7 +16,6 @@ from . import gguf_file
 from .errors import KitError
 from .model import Chunks, Decoder, Mixer, ModelConfig
 
-SHAPES = ("llama.", "attamba.", "GGUF.")  # keys that describe the network itself, which `gguf_file` rewrites
 REPLACED = ("general.architecture", "general.name", "general.file_type")
 BASE_NAME, BASE_SHA256 = "attamba.delta.base_name", "attamba.delta.base_sha256"
 
@@ -46,10 +45,9 @@ def write_whole(path: Path, base: Path, name: str, config: ModelConfig, changed:
     All other tensors are copied byte by byte, quantized or not; so are the tokenizer and the chat template.
     """
     reader = gguf_file.open_reader(base)
-    writer = _begin(path, name, config)
-    for key, field in reader.fields.items():
-        if not key.startswith(SHAPES) and key not in REPLACED:
-            _copy_key(writer, key, field)
+    writer = _begin(path, reader, name, config)
+    _copy_rest(writer, reader)
+    changed = gguf_file.fuse(changed, (tensor.name for tensor in reader.tensors))
     new = {gguf_file.tensor_name(parameter): value for parameter, value in changed.items()}
     for tensor in reader.tensors:
         if tensor.name not in new:
@@ -60,9 +58,11 @@ def write_whole(path: Path, base: Path, name: str, config: ModelConfig, changed:
 
 def write_delta(path: Path, base: Path, name: str, config: ModelConfig, changed: dict, kind: str):
     """Only the tensors `changed`, and which file they belong to."""
-    writer = _begin(path, name, config)
+    reader = gguf_file.open_reader(base)
+    writer = _begin(path, reader, name, config)
     writer.add_string(BASE_NAME, base.name)
     writer.add_string(BASE_SHA256, sha256(base))
+    changed = gguf_file.fuse(changed, (tensor.name for tensor in reader.tensors))
     gguf_file.write_tensors(writer, changed.items(), kind)
     _finish(writer, path)
 
@@ -82,13 +82,11 @@ def merge(base: Path, delta: Path, out: Path):
     """Combine a base and its delta into a full file."""
     of_base, of_delta = gguf_file.open_reader(base), open_delta(delta, base)
     out.parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(str(_unfinished(out)), "attamba")
+    writer = gguf.GGUFWriter(str(_unfinished(out)), _family(of_delta))
     for key, field in of_delta.fields.items():
         if not key.startswith(("GGUF.", "attamba.delta.")) and key != "general.architecture":
             _copy_key(writer, key, field)
-    for key, field in of_base.fields.items():
-        if not key.startswith(SHAPES) and key not in REPLACED:
-            _copy_key(writer, key, field)
+    _copy_rest(writer, of_base)
     new = {tensor.name for tensor in of_delta.tensors}
     for tensor in [*(t for t in of_base.tensors if t.name not in new), *of_delta.tensors]:
         writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
@@ -105,13 +103,31 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _begin(path: Path, name: str, config: ModelConfig) -> gguf.GGUFWriter:
+def _begin(path: Path, base: gguf.GGUFReader, name: str, config: ModelConfig) -> gguf.GGUFWriter:
+    """A file of the model `config` made of `base`, whose own description it has too."""
     gguf_file.check_expressible(config)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(str(_unfinished(path)), "attamba")
+    family = _family(base)
+    # What a llama with mixers is called; another family keeps its name, which says what its tensors mean.
+    writer = gguf.GGUFWriter(str(_unfinished(path)), "attamba" if family == "llama" else family)
     writer.add_name(name)
-    gguf_file.write_keys(writer, config)
+    for key, field in base.fields.items():
+        # Which heads see far was measured in the base.
+        if key.startswith(f"{family}.") and not key.startswith(f"{family}.memory."):
+            _copy_key(writer, writer.arch + key.removeprefix(family), field)
+    gguf_file.write_mixer_keys(writer, config)
     return writer
+
+
+def _family(reader: gguf.GGUFReader) -> str:
+    return reader.fields["general.architecture"].contents()
+
+
+def _copy_rest(writer: gguf.GGUFWriter, base: gguf.GGUFReader):
+    """The keys of `base` that do not describe its network."""
+    for key, field in base.fields.items():
+        if not key.startswith((f"{_family(base)}.", "GGUF.")) and key not in REPLACED:
+            _copy_key(writer, key, field)
 
 
 def _finish(writer: gguf.GGUFWriter, path: Path):

@@ -89,6 +89,8 @@ class RunConfig:
             )
         if not self.data.sources:
             raise KitError("'data.sources' names no source.")
+        if self.model.family:
+            raise KitError("'model.family' is set; only the models of files have a family, those of runs are plain.")
 
     @property
     def step_tokens(self) -> int:

@@ -1,4 +1,5 @@
-//! Attamba: a decoder whose keys and values are scans over chunks of tokens.
+//! Attamba: a decoder whose keys and values are scans over chunks of tokens. Files of every other
+//! family may have the same mixers.
 
 use super::{Family, Keys, Names};
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
 ///
 /// # Errors
 /// [`Error::Model`] for a key that is missing or invalid.
-pub fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
+pub(super) fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
     let projected_kv = keys.boolean("attention.projected_kv")?;
     let ssm = Ssm {
         inner: keys.positive("ssm.inner_size")?,

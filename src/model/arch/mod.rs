@@ -1,7 +1,7 @@
 //! The supported model families, one file each: how the metadata of a family's files becomes a
 //! [`ModelSpec`], and how its tensors are named. Nothing outside depends on a family's name.
 
-pub mod attamba;
+mod attamba;
 mod exaone4;
 mod gemma3;
 mod granite;
@@ -58,6 +58,9 @@ pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Famil
     };
     let keys = Keys::new(gguf, family.name);
     let mut spec = (family.read)(&keys)?;
+    if spec.is_transformer() && keys.optional("chunk.length")?.is_some() {
+        attamba::read_mixers(&keys, &mut spec)?;
+    }
     spec.profile = Profile::read(&keys, &spec.layers)?;
     Ok((family, spec))
 }

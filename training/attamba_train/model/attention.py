@@ -3,24 +3,34 @@
 import torch
 from torch.nn import functional as F
 
+from .config import ModelConfig
 from .schedule import Schedule
 
 MIN_QUERIES = 16  # least number of queries that share one slice of window keys: smaller products are inefficient
 
 
-def rotary_table(tokens: int, head_dim: int, base: float, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [T, head_dim / 2]. Angles in float64: at large positions float32 would be inaccurate."""
-    half = head_dim // 2
-    frequency = base ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
+def rotary_table(tokens: int, config: ModelConfig, device) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin [T, pairs]. Angles in float64: at large positions float32 would be inaccurate."""
+    half, traits = config.head_dim // 2, config.traits
+    frequency = config.rope_base ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
+    if traits.frequencies:
+        frequency = torch.tensor(traits.frequencies, dtype=torch.float64, device=device)
     angle = torch.arange(tokens, dtype=torch.float64, device=device).unsqueeze(1) * frequency
-    return angle.cos().float(), angle.sin().float()
+    return (traits.magnitude * angle.cos()).float(), (traits.magnitude * angle.sin()).float()
 
 
-def rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Rotate the interleaved pairs (2j, 2j + 1) of x [B, T, heads, head_dim] by their angles."""
+def rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], half_split: bool = False) -> torch.Tensor:
+    """Rotate the first pairs of x [B, T, heads, head_dim], as many as `table` has, by their angles.
+
+    They are (2j, 2j + 1), or with `half_split` (j, j + pairs).
+    """
     cos, sin = (each.unsqueeze(1) for each in table)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+    width = 2 * cos.shape[-1]
+    x, rest = x[..., :width], x[..., width:]
+    one, other = x.chunk(2, -1) if half_split else (x[..., 0::2], x[..., 1::2])
+    turned = [one * cos - other * sin, one * sin + other * cos]
+    turned = torch.cat(turned, -1) if half_split else torch.stack(turned, -1).flatten(-2)
+    return torch.cat([turned, rest], -1) if rest.shape[-1] else turned
 
 
 def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: "Mask | None" = None) -> torch.Tensor:

@@ -11,6 +11,7 @@
 from dataclasses import dataclass
 
 from ..errors import KitError
+from .family import PLAIN, Family
 
 SCANS = ("reset", "carried", "strided")
 # Limits far above anything this kit is for: they turn a typo into an error message instead of an allocation.
@@ -115,6 +116,8 @@ class ModelConfig:
     norm_eps: float = 1e-5
     chunks: Chunks | None = None
     mixer: Mixer | None = None
+    family: Family | None = None
+    """What the model of a file has beyond a llama."""
 
     def __post_init__(self):
         for name in ("vocab_size", "context", "width", "heads"):
@@ -162,6 +165,10 @@ class ModelConfig:
         if self.mixer:
             return "attamba" if self.chunks else "mamba"
         return "sparse" if self.chunks else "transformer"
+
+    @property
+    def traits(self) -> Family:
+        return self.family or PLAIN
 
     @property
     def kv_width(self) -> int:

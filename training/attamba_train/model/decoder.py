@@ -28,40 +28,53 @@ class Layout:
 
 
 class AttentionLayer(nn.Module):
-    """Attention over keys and values that a scan may have summarized, then SwiGLU."""
+    """Attention over keys and values that a scan may have summarized, then a gated feed-forward network."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, index: int):
         super().__init__()
-        self.config = config
+        self.config, traits = config, config.traits
+        self.rotates = index not in traits.unrotated
         width, kv_width, mixed = config.width, config.kv_width, config.heads * config.head_dim
-        self.attn_norm = nn.RMSNorm(width, config.norm_eps)
-        self.attn_q = nn.Linear(width, mixed, bias=False)
+
+        def norm(size: int, present: bool) -> nn.Module:
+            return nn.RMSNorm(size, config.norm_eps) if present else nn.Identity()
+
+        self.attn_norm = norm(width, traits.norms_before)
+        self.attn_q = nn.Linear(width, mixed, bias="attn_q" in traits.biases)
+        self.attn_q_norm = norm(config.head_dim, traits.head_norms)
+        self.attn_k_norm = norm(config.head_dim, traits.head_norms)
         if config.projected_kv:
-            self.attn_k = nn.Linear(width, kv_width, bias=False)
-            self.attn_v = nn.Linear(width, kv_width, bias=False)
+            self.attn_k = nn.Linear(width, kv_width, bias="attn_k" in traits.biases)
+            self.attn_v = nn.Linear(width, kv_width, bias="attn_v" in traits.biases)
         if config.mixer:
             self.ssm_k = Mixer(config.mixer, kv_width)
             self.ssm_v = Mixer(config.mixer, kv_width)
-        self.attn_output = nn.Linear(mixed, width, bias=False)
-        self.ffn_norm = nn.RMSNorm(width, config.norm_eps)
+        self.attn_output = nn.Linear(mixed, width, bias="attn_output" in traits.biases)
+        self.post_attention_norm = norm(width, traits.norms_after)
+        self.ffn_norm = norm(width, traits.norms_before)
         self.ffn_gate = nn.Linear(width, config.feed_forward, bias=False)
         self.ffn_up = nn.Linear(width, config.feed_forward, bias=False)
         self.ffn_down = nn.Linear(config.feed_forward, width, bias=False)
+        self.post_ffw_norm = norm(width, traits.norms_after)
 
     def forward(self, h, table, layout: Layout):
         """h [B, T, width] to the same."""
         return self.feed(h + self.attend(h, table, layout))
 
     def attend(self, h, table, layout: Layout):
-        """The attention output for h [B, T, width]."""
-        config = self.config
+        """What attention adds to h [B, T, width]."""
+        config, traits = self.config, self.config.traits
         x = self.attn_norm(h)
         k, v = (self.attn_k(x), self.attn_v(x)) if config.projected_kv else (x, x)
         if config.mixer:
             k = k + self.ssm_k(k, layout.scan, layout.reach)
             v = v + self.ssm_v(v, layout.scan, layout.reach)
-        q = rotate(self.attn_q(x).unflatten(-1, (config.heads, -1)), table)
-        k = rotate(k.unflatten(-1, (config.kv_heads, -1)), table)
+        q = self.attn_q_norm(self.attn_q(x).unflatten(-1, (config.heads, -1)))
+        k = self.attn_k_norm(k.unflatten(-1, (config.kv_heads, -1)))
+        if self.rotates:
+            q, k = (rotate(each, table, traits.half_split) for each in (q, k))
+        if traits.attention_scale is not None:  # whatever attends divides by the root of the width
+            q = q * (traits.attention_scale * config.head_dim**0.5)
         v = v.unflatten(-1, (config.kv_heads, -1))
         if layout.sight is None or isinstance(layout.sight, Mask):
             seen = attend_all(q, k, v, layout.sight)
@@ -69,12 +82,18 @@ class AttentionLayer(nn.Module):
             seen = attend_blocks(q, k, v, layout.sight)
         else:
             seen = attend_chunks(q, k, v, layout.sight)
-        return self.attn_output(seen)
+        return self._scaled(self.post_attention_norm(self.attn_output(seen)))
 
     def feed(self, h):
         """h [B, T, width] plus the output of the feed-forward network."""
         y = self.ffn_norm(h)
-        return h + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
+        gate = self.ffn_gate(y)
+        gate = F.gelu(gate, approximate="tanh") if self.config.traits.activation == "gelu" else F.silu(gate)
+        return h + self._scaled(self.post_ffw_norm(self.ffn_down(gate * self.ffn_up(y))))
+
+    def _scaled(self, added):
+        scale = self.config.traits.residual_scale
+        return added if scale == 1.0 else scale * added
 
     def outputs(self):
         """The projections that write into the residual stream."""
@@ -84,7 +103,7 @@ class AttentionLayer(nn.Module):
 class MambaLayer(nn.Module):
     """A layer of pure Mamba-2: one mixer and nothing else."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, _):
         super().__init__()
         self.norm = nn.RMSNorm(config.width, config.norm_eps)
         self.mixer = Mixer(config.mixer, config.width)
@@ -117,7 +136,7 @@ class Decoder(nn.Module):
         self._plans = {}
         layer = MambaLayer if config.architecture == "mamba" else AttentionLayer
         self.token_embd = nn.Embedding(config.vocab_size, config.width)
-        self.blk = nn.ModuleList(layer(config) for _ in range(config.layers))
+        self.blk = nn.ModuleList(layer(config, index) for index in range(config.layers))
         self.output_norm = nn.RMSNorm(config.width, config.norm_eps)
         if not config.tied:
             self.output = nn.Linear(config.width, config.vocab_size, bias=False)
@@ -168,7 +187,7 @@ class Decoder(nn.Module):
         if key not in self._plans:
             schedules = self.schedules(chunk)
             made = {schedule: self._lay_out(schedule, tokens, device, window) for schedule in schedules}
-            table = rotary_table(tokens, self.config.head_dim, self.config.rope_base, device)
+            table = rotary_table(tokens, self.config, device)
             self._plans[key] = table, [made[schedule] for schedule in schedules]
         return self._plans[key]
 
@@ -196,11 +215,17 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens, table, layouts: list[Layout]):
         """The hidden states that the output matrix is applied to: [B, T, width]."""
-        # The sum over the layers is kept in float32 even if a frozen embedding is not.
-        h = self.token_embd(tokens).to(self.output_norm.weight.dtype)
+        h = self.embed(tokens)
         for layer, layout in zip(self.blk, layouts, strict=True):
             h = (self._compiled_layer if self._is_compiled else run_layer)(layer, h, table, layout)
-        return self.output_norm(h)
+        h, scale = self.output_norm(h), self.config.traits.logit_scale
+        return h if scale == 1.0 else scale * h
+
+    def embed(self, tokens):
+        """What enters the first layer: [B, T, width]."""
+        # The sum over the layers is kept in float32 even if a frozen embedding is not.
+        h, scale = self.token_embd(tokens).to(self.output_norm.weight.dtype), self.config.traits.embedding_scale
+        return h if scale == 1.0 else scale * h
 
     @property
     def _is_compiled(self) -> bool:
