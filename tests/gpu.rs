@@ -190,9 +190,9 @@ fn files_of_k_blocks() {
 
 #[test]
 fn a_custom_family() {
-    compare(&["toy"], KvType::F32, FLOATS, 20);
+    compare(&["toy"], KvType::F32, FLOATS, 26);
     compare(&["toy blocks"], KvType::F32, BLOCKS, 8);
-    compare(&["toy"], KvType::F16, HALVES, 20);
+    compare(&["toy"], KvType::F16, HALVES, 26);
 }
 
 #[test]

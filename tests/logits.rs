@@ -95,7 +95,7 @@ fn files_of_k_blocks() {
 /// sliding windows.
 #[test]
 fn a_custom_family() {
-    compare(&["toy"], KvType::F32, FLOATS, 20);
+    compare(&["toy"], KvType::F32, FLOATS, 26);
     compare(&["toy blocks"], KvType::F32, BLOCKS, 8);
     compare(&["toy layers"], KvType::F32, FLOATS, 12);
 }

@@ -108,13 +108,15 @@ fn layer(spec: &ModelSpec, layer: &LayerSpec) -> Result<()> {
     layer.ssm.iter().try_for_each(mixer)
 }
 
-/// Mixers find their states by the index of their layer.
+/// Buffers of mixers serve all layers that have them.
 fn alike(layers: &[LayerSpec]) -> Result<()> {
-    match layers.iter().position(|layer| layer.ssm != layers[0].ssm) {
+    let mut mixed = layers.iter().enumerate().filter(|(_, layer)| layer.ssm.is_some());
+    let Some((first, layer)) = mixed.next() else { return Ok(()) };
+    match mixed.find(|(_, other)| other.ssm != layer.ssm) {
         None => Ok(()),
-        Some(other) => Err(Error::unsupported(
+        Some((other, _)) => Err(Error::unsupported(
             "",
-            format!("layers whose mixers differ, as those of 0 and {other} do"),
+            format!("layers whose mixers differ, as those of {first} and {other} do"),
         )),
     }
 }

@@ -107,9 +107,9 @@ impl Model {
         self.spec().chunks.carry_state
     }
 
-    /// The mixers of the first layer; none in a transformer.
+    /// The mixers of each layer that has no sliding window of its own; none in a transformer.
     pub fn mixers(&self) -> Option<Mixers> {
-        let layer = self.spec().layers.first()?;
+        let layer = self.spec().layers.iter().find(|layer| layer.ssm.is_some())?;
         let ssm = layer.ssm?;
         Some(Mixers {
             width: ssm.inner,

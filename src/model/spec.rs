@@ -272,9 +272,14 @@ impl ModelSpec {
         self
     }
 
+    /// The mixers, which are alike in all layers that have them; none in a transformer.
+    pub fn ssm(&self) -> Option<Ssm> {
+        self.layers.iter().find_map(|layer| layer.ssm)
+    }
+
     /// Whether no layer has mixers, so that keys and values are those of single tokens.
     pub fn is_transformer(&self) -> bool {
-        self.layers.iter().all(|layer| layer.ssm.is_none())
+        self.ssm().is_none()
     }
 
     /// The transformer of the same sizes: no mixers, and every token a chunk.

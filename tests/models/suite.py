@@ -112,12 +112,12 @@ def toy_cases():
     def some(probability=0.5):
         return bool(rng.random() < probability)
 
-    for number in range(40):
-        everything, differing = number == 0, number >= 28
+    for number in range(46):
+        everything, differing, both = number == 0, 28 <= number < 40, number >= 40
         quant = BLOCKS[number % 5] if 20 <= number < 28 else FLOATS[number % len(FLOATS)]
         sizes = random_sizes(rng, quant, True)
-        layers = sizes["layers"] = 4 if everything else sizes["layers"]
-        mixers = not everything and not differing and some(0.3)
+        layers = sizes["layers"] = 4 if everything or both else sizes["layers"]
+        mixers = both or (not everything and not differing and some(0.3))
         norms = [(1, 1), (1, 0), (0, 1)][0 if everything else rng.integers(3)]
         sizes.update(
             arch="toy",
@@ -141,9 +141,11 @@ def toy_cases():
             logit_cap=float(everything or some()) * 5.0,
             scaling=["yarn", "none", "linear"][number % 3],
             # 0 stands for none.
-            windows=[int(rng.integers(1, 40)) if differing and some(0.6) else 0 for _ in range(layers)],
+            windows=[int(rng.integers(1, 40)) if (differing or both) and some(0.6) else 0 for _ in range(layers)],
             tables=[0, 1, 2, 1] if everything else [int(n) for n in rng.integers(3, size=layers)],
         )
+        if both:
+            sizes["windowed"] = [layer for layer, window in enumerate(keys["windows"]) if window]
         yield dict(
             name=f"toy {number:02} {sizes} {keys}",
             file=f"toy-{number:02}.gguf",

@@ -14,6 +14,8 @@ HALF_SPLIT = ("exaone4", "gemma3", "phi3", "qwen2", "qwen3")
 FUSED = {"attn_qkv": ("attn_q", "attn_k", "attn_v"), "ffn_up": ("ffn_gate", "ffn_up")}
 """Matrices that phi3 has in one tensor, one after the other."""
 DIVISORS = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}
+PERIODS = {"exaone4": 4, "gemma3": 6}
+"""In which each layer of that number sees everything, if the others have a sliding window."""
 PROJECTIONS = ("attn_q", "attn_k", "attn_v", "attn_output")
 
 
@@ -55,6 +57,11 @@ def read(keys: Keys, tensors: Mapping[str, object]) -> Family | None:
     rotated = keys.get("rope.dimension_count", head_dim)
     frequencies, magnitude = _rotation(keys, rotated, tensors)
     plain = rotated == head_dim and not (_scaling(keys) or _divisors(keys, tensors))
+    windows = _windows(keys, layers)
+    local = _plain(rotated, keys.get("rope.freq_base_swa", 10000.0)) if name == "gemma3" and any(windows) else ()
+    unrotated = range(3, layers, 4) if name == "smollm3" else ()
+    if name == "exaone4":
+        unrotated = (layer for layer, window in enumerate(windows) if window is None)
     scale = keys.get("attention.scale", 0.0)
     if name == "gemma3" and layers == 62:  # no key says that the largest model has a scale of its own
         scale = scale or (width // keys.size("attention.head_count")) ** -0.5
@@ -62,7 +69,9 @@ def read(keys: Keys, tensors: Mapping[str, object]) -> Family | None:
         frequencies=() if plain else tuple(frequencies.tolist()),
         magnitude=magnitude,
         half_split=name in HALF_SPLIT,
-        unrotated=tuple(range(3, layers, 4)) if name == "smollm3" else (),
+        unrotated=tuple(unrotated),
+        windows=windows if any(windows) else (),
+        local_frequencies=tuple(map(float, local)),
         biases=tuple(each for each in PROJECTIONS if f"blk.0.{each}.bias" in tensors),
         head_norms=name in ("exaone4", "gemma3", "qwen3"),
         norms_before=name != "exaone4",
@@ -81,15 +90,32 @@ def _of(keys: Keys, name: str, key: str) -> float:
 
 
 def _refuse(keys: Keys, head_dim: int):
-    context = keys.get("context_length", 1024)
-    if 0 < keys.get("attention.sliding_window", 0) < context:
-        raise keys.refusal("attention.sliding_window", "layers with a sliding window of their own")
     if keys.get("final_logit_softcapping", 0.0):
         raise keys.refusal("final_logit_softcapping", "capped logits")
     if keys.get("expert_count", 0):
         raise keys.refusal("expert_count", "mixtures of experts")
     if keys.get("attention.value_length", head_dim) != head_dim:
         raise keys.refusal("attention.value_length", f"values of another width than keys, {head_dim}")
+
+
+def _windows(keys: Keys, layers: int) -> tuple[int | None, ...]:
+    """Tokens that each layer sees, or None; nothing at all if the file has no window that hides anything."""
+    window, period = keys.get("attention.sliding_window", 0), PERIODS.get(keys.name)
+    if not 0 < window < keys.get("context_length", 1024):
+        return ()
+    if period is None:
+        return (window,) * layers
+    listed = keys.get("attention.sliding_window_pattern", period)
+    if not isinstance(listed, list):
+        listed = [not listed or (layer + 1) % listed > 0 for layer in range(layers)]
+    if len(listed) != layers:
+        raise KitError(f"{keys.name}.attention.sliding_window_pattern has {len(listed)} entries for {layers} layers.")
+    return tuple(window if windowed else None for windowed in listed)
+
+
+def _plain(rotated: int, base: float) -> np.ndarray:
+    half = rotated // 2
+    return base ** (-np.arange(half) / half)
 
 
 def _scaling(keys: Keys) -> str | None:
@@ -116,7 +142,7 @@ def _rotation(keys: Keys, rotated: int, tensors: Mapping[str, object]) -> tuple[
     """Radians per token of each pair, and the factor of cosines and sines."""
     half, base = rotated // 2, keys.get("rope.freq_base", 10000.0)
     divisors = _divisors(keys, tensors)
-    plain = base ** (-np.arange(half) / half) / (1.0 if divisors is None else np.asarray(tensors[divisors], float))
+    plain = _plain(rotated, base) / (1.0 if divisors is None else np.asarray(tensors[divisors], float))
     magnitude, kind = keys.get("rope.scaling.attn_factor", 1.0), _scaling(keys)
     if kind is None:
         return plain, magnitude

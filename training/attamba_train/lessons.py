@@ -22,14 +22,14 @@ class Attention(nn.Module):
     def forward(self, tokens, _, chunk: int | None = None, window: int | None = None):
         """Squared error as a fraction of the squared target, averaged over the layers. tokens [B, T]."""
         count, device = tokens.shape[1], tokens.device
-        table, taught = self.teacher.plan(count, None, device)
+        tables, taught = self.teacher.plan(count, None, device)
         _, learned = self.student.plan(count, chunk, device, window)
         h = self.teacher.embed(tokens)
         errors = []
         for teacher, student, theirs, ours in zip(self.teacher.blk, self.student.blk, taught, learned, strict=True):
             with torch.no_grad():
-                target = teacher.attend(h, table, theirs).to(h.dtype)
-            errors.append((student.attend(h, table, ours) - target).square().sum() / target.square().sum())
+                target = teacher.attend(h, tables, theirs).to(h.dtype)
+            errors.append((student.attend(h, tables, ours) - target).square().sum() / target.square().sum())
             with torch.no_grad():
                 h = teacher.feed(h + target)
         return torch.stack(errors).mean()

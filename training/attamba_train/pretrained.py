@@ -24,6 +24,11 @@ def config_of(base: ModelConfig, chunks: Chunks, mixer: Mixer) -> ModelConfig:
     """The base with mixers and chunks."""
     if base.architecture != "transformer":
         raise KitError(f"The base must be a transformer with full attention, not of the kind '{base.architecture}'.")
+    if None not in (base.traits.windows or [None]):
+        raise KitError(
+            f"Each layer of the base has a sliding window of its own (attention.sliding_window = "
+            f"{base.traits.windows[0]}), so none can have chunks."
+        )
     return replace(base, chunks=chunks, mixer=mixer, projected_kv=True)
 
 
@@ -33,7 +38,7 @@ def attach(base: Decoder, config: ModelConfig, seed: int) -> Decoder:
     for name, parameter in base.named_parameters():
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, parameter)
-    for layer in model.blk:
+    for layer in (layer for layer in model.blk if layer.mixes):
         for mixer in (layer.ssm_k, layer.ssm_v):
             torch.nn.init.zeros_(mixer.out_proj.weight)
     return model

@@ -27,9 +27,8 @@ def public():
 
 
 PUBLIC = public()
-WINDOWED = ["mistral", "gemma3", "gemma3_linear", "phi3", "exaone4_windows"]
-WHOLE = [name for name in PUBLIC.FAMILIES if name not in WINDOWED]
-"""Those whose layers all see everything."""
+WINDOWED = ["mistral", "phi3"]
+"""Those each of whose layers has a window of its own."""
 
 
 def family(name: str):
@@ -40,7 +39,8 @@ def family(name: str):
     return found
 
 
-EVERY = [*WHOLE, *(f"{name} opened" for name in WINDOWED)]
+OPENED = [f"{name} opened" for name in (*WINDOWED, "gemma3", "exaone4_windows")]
+EVERY = [*(name for name in PUBLIC.FAMILIES if name not in WINDOWED), *OPENED]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def student_of(base: Path, chunks: Chunks):
     student = pretrained.attach(model, pretrained.config_of(model.config, chunks, MIXER), seed=3)
     distill._own_attention(student)
     for layer in student.blk:
-        for mixer in (layer.ssm_k, layer.ssm_v):
+        for mixer in (layer.ssm_k, layer.ssm_v) if layer.mixes else ():
             torch.nn.init.normal_(mixer.out_proj.weight, std=0.2)
         layer.attn_q.weight.data *= 1.5
     changed = {name: value for name, value in student.state_dict().items() if ".ssm_" in name}
@@ -74,7 +74,7 @@ def student_of(base: Path, chunks: Chunks):
     return student, changed | attention
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", PUBLIC.FAMILIES)
 def test_logits_are_those_of_transformers(name, tmp_path):
     path, tokens = tmp_path / "base.gguf", PUBLIC.FAMILIES[name].tokens()
     PUBLIC.FAMILIES[name].write(str(path), np.float16)
@@ -128,18 +128,17 @@ def test_a_student_that_sees_all_has_nothing_to_learn_at_first(base, match):
     config = pretrained.config_of(teacher.config, Chunks(length=1, window=0), MIXER)
     lesson = lessons.LESSONS[match](pretrained.attach(teacher, config, seed=0), teacher)
     tokens = torch.tensor(tokens_of(base))[None]
-    first = lesson(tokens, tokens).item()
-    assert first == pytest.approx(0, abs=1e-6)
-    # The random models of some families are all but certain of the next token.
-    assert lesson(tokens, tokens, chunk=8, window=2).item() > 1000 * abs(first)
+    assert lesson(tokens, tokens).item() == pytest.approx(0, abs=1e-6)
+    if match == "attention":  # some of these models are all but certain of the next token, whatever they see
+        assert lesson(tokens, tokens, chunk=8, window=2).item() > 1e-2
     with torch.autocast("cpu", torch.bfloat16):
         lesson(tokens, tokens, chunk=8, window=2).backward()
-    gradients = [layer.ssm_k.out_proj.weight.grad for layer in lesson.student.blk]
+    gradients = [layer.ssm_k.out_proj.weight.grad for layer in lesson.student.blk if layer.mixes]
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
 @pytest.mark.parametrize("base", WINDOWED, indirect=True)
-def test_windows_of_layers_are_refused_by_name(base, tmp_path, capsys):
+def test_windows_of_all_layers_are_refused_by_name(base, tmp_path, capsys):
     window = next(v.contents() for k, v in gguf.GGUFReader(str(base)).fields.items() if k.endswith(".sliding_window"))
     out = tmp_path / "out.gguf"
     assert main(["convert", str(base), "--out", str(out)]) == 1

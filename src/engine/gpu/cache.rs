@@ -5,7 +5,7 @@ use super::device::Device;
 use super::plan::KvHead;
 use crate::cache::{Class, HeadRows, KvType, Layout, Remap, RingKind, Stretch, Tables};
 use crate::error::Result;
-use crate::model::ModelSpec;
+use crate::model::{LayerSpec, ModelSpec};
 use crate::room;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ pub(super) struct MixerState {
 /// The memory of one sequence.
 pub(super) struct Memory {
     pub shelves: Vec<Shelf>,
-    pub mixers: Vec<MixerState>,
+    /// For each layer.
+    mixers: Vec<Option<MixerState>>,
     layout: Arc<Layout>,
     /// For each class, where its ring begins among those of its kind on the shelf, in bytes.
     ring_at: Vec<u64>,
@@ -86,21 +87,18 @@ impl<'a> Piece<'a> {
 impl Memory {
     pub fn new(device: &Device, spec: &ModelSpec, layout: Arc<Layout>) -> Result<Memory> {
         let layer = &spec.layers[0];
-        let mixer_bytes = layer.ssm.map_or([0; 2], |ssm| {
+        let mixer_bytes = spec.ssm().map_or([0; 2], |ssm| {
             let conv = (ssm.conv - 1) * ssm.channels();
             [ssm.inner * ssm.state, conv].map(|values| 2 * 4 * values as u64)
         });
-        let mixers = match layer.ssm {
-            None => Vec::new(),
-            Some(_) => (0..spec.layers.len())
-                .map(|_| {
-                    Ok(MixerState {
-                        scan: device.storage(mixer_bytes[0], "scan states")?,
-                        conv: device.storage(mixer_bytes[1], "inputs of the convolution")?,
-                    })
-                })
-                .collect::<Result<_>>()?,
+        let state = |layer: &LayerSpec| {
+            let Some(_) = layer.ssm else { return Ok(None) };
+            Ok(Some(MixerState {
+                scan: device.storage(mixer_bytes[0], "scan states")?,
+                conv: device.storage(mixer_bytes[1], "inputs of the convolution")?,
+            }))
         };
+        let mixers = spec.layers.iter().map(state).collect::<Result<_>>()?;
         // The same for all classes.
         let class = &layout.classes()[0];
         let near = if class.kv == KvType::F32 { KvType::F32 } else { KvType::F16 };
@@ -116,6 +114,11 @@ impl Memory {
         };
         memory.allocate(device)?;
         Ok(memory)
+    }
+
+    /// The mixers' states of a layer that has mixers.
+    pub fn mixer(&self, layer: usize) -> Option<&MixerState> {
+        self.mixers.get(layer)?.as_ref()
     }
 
     /// How keys and values are stored in window and block.
@@ -314,11 +317,11 @@ impl Memory {
                     let row = self.row_bytes();
                     Piece::new(&shelf.window, row * first, row * of.slots.len() as u64)
                 }
-                Stretch::Scan(layer) => match self.mixers.get(layer) {
+                Stretch::Scan(layer) => match self.mixer(layer) {
                     Some(mixer) => Piece::new(&mixer.scan, 0, self.mixer_bytes[0]),
                     None => return Ok(()),
                 },
-                Stretch::Conv(layer) => match self.mixers.get(layer) {
+                Stretch::Conv(layer) => match self.mixer(layer) {
                     Some(mixer) => Piece::new(&mixer.conv, 0, self.mixer_bytes[1]),
                     None => return Ok(()),
                 },

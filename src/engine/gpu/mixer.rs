@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
     /// One token through both mixers.
     fn step(&mut self, index: usize, mixers: &'a MixerWeights, p: &params::Mixer) {
         let Parts { scratch: s, memory, .. } = self.parts;
-        let (constants, state) = (&mixers.constants, &memory.mixers[index]);
+        let (constants, Some(state)) = (&mixers.constants, memory.mixer(index)) else { return };
         self.record.add(
             Kernel::MixerStep,
             p,
@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
     /// A block of tokens through both mixers.
     fn scan(&mut self, index: usize, mixers: &'a MixerWeights, p: &params::Mixer) {
         let Parts { scratch: s, memory, .. } = self.parts;
-        let (constants, state) = (&mixers.constants, &memory.mixers[index]);
+        let (constants, Some(state)) = (&mixers.constants, memory.mixer(index)) else { return };
         self.record.add(
             Kernel::Conv,
             p,

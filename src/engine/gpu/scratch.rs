@@ -81,8 +81,8 @@ impl Lengths {
     fn of(spec: &ModelSpec, layout: &Layout, weights: u64) -> Lengths {
         let layer = &spec.layers[0];
         let w = Widths::of(spec);
-        let channels = layer.ssm.map_or(0, |ssm| ssm.channels());
-        let inner = layer.ssm.map_or(0, |ssm| ssm.inner);
+        let channels = spec.ssm().map_or(0, |ssm| ssm.channels());
+        let inner = spec.ssm().map_or(0, |ssm| ssm.inner);
         let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
         let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
         let block = block_of(per_token, weights);

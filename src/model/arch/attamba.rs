@@ -14,10 +14,12 @@ fn read(keys: &Keys) -> Result<ModelSpec> {
     Ok(spec)
 }
 
-/// Adds the mixers and the chunk schedule described by `keys` to a decoder.
+/// Adds the mixers and the chunk schedule described by `keys` to a decoder; layers with a sliding
+/// window of their own stay as they are.
 ///
 /// # Errors
-/// [`Error::Model`] for a key that is missing or invalid.
+/// [`Error::Model`] for a key that is missing or invalid, [`Error::Unsupported`] if there is no layer
+/// for mixers.
 pub(super) fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
     let projected_kv = keys.boolean("attention.projected_kv")?;
     let ssm = Ssm {
@@ -27,9 +29,17 @@ pub(super) fn read_mixers(keys: &Keys, spec: &mut ModelSpec) -> Result<()> {
         heads: keys.positive("ssm.time_step_rank")?,
         conv: keys.positive("ssm.conv_kernel")?,
     };
-    for layer in &mut spec.layers {
+    // A layer that sees a window of its own keeps nothing for later, so it has nothing to mix.
+    for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_none()) {
         layer.projected_kv = projected_kv;
         layer.ssm = Some(ssm);
+    }
+    if spec.is_transformer() {
+        let window = spec.layers.iter().find_map(|layer| layer.window).unwrap_or(0);
+        return Err(Error::unsupported(
+            "attention.sliding_window",
+            format!("= {window} in each layer, which leaves none for mixers"),
+        ));
     }
     let length = keys.positive("chunk.length")?;
     spec.chunks = ChunkSpec {

@@ -9,17 +9,29 @@ from .schedule import Schedule
 MIN_QUERIES = 16  # least number of queries that share one slice of window keys: smaller products are inefficient
 
 
-def rotary_table(tokens: int, config: ModelConfig, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [T, pairs]. Angles in float64: at large positions float32 would be inaccurate."""
+Table = tuple[torch.Tensor, torch.Tensor]  # cos and sin, [T, pairs]
+
+
+def rotary_tables(tokens: int, config: ModelConfig, device) -> list[Table]:
+    """The table of most layers, and that of layers with a window if it is another."""
     half, traits = config.head_dim // 2, config.traits
-    frequency = config.rope_base ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
+    frequencies = config.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
     if traits.frequencies:
-        frequency = torch.tensor(traits.frequencies, dtype=torch.float64, device=device)
-    angle = torch.arange(tokens, dtype=torch.float64, device=device).unsqueeze(1) * frequency
-    return (traits.magnitude * angle.cos()).float(), (traits.magnitude * angle.sin()).float()
+        frequencies = torch.tensor(traits.frequencies, dtype=torch.float64)
+    tables = [_rotary_table(tokens, frequencies.to(device), traits.magnitude)]
+    if traits.local_frequencies:
+        local = torch.tensor(traits.local_frequencies, dtype=torch.float64, device=device)
+        tables.append(_rotary_table(tokens, local, 1.0))
+    return tables
 
 
-def rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], half_split: bool = False) -> torch.Tensor:
+def _rotary_table(tokens: int, frequencies: torch.Tensor, magnitude: float) -> Table:
+    """Angles in float64: at large positions float32 would be inaccurate."""
+    angle = torch.arange(tokens, dtype=torch.float64, device=frequencies.device).unsqueeze(1) * frequencies
+    return (magnitude * angle.cos()).float(), (magnitude * angle.sin()).float()
+
+
+def rotate(x: torch.Tensor, table: Table, half_split: bool = False) -> torch.Tensor:
     """Rotate the first pairs of x [B, T, heads, head_dim], as many as `table` has, by their angles.
 
     They are (2j, 2j + 1), or with `half_split` (j, j + pairs).

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..errors import KitError
-from .attention import Mask, Sight, attend_all, attend_chunks, rotary_table, rotate
+from .attention import Mask, Sight, attend_all, attend_chunks, rotary_tables, rotate
 from .blocked import Blocks, attend_blocks
 from .config import ModelConfig
 from .mixer import Mixer
@@ -33,7 +33,9 @@ class AttentionLayer(nn.Module):
     def __init__(self, config: ModelConfig, index: int):
         super().__init__()
         self.config, traits = config, config.traits
-        self.rotates = index not in traits.unrotated
+        self.windowed = traits.window(index) is not None
+        self.table = None if index in traits.unrotated else int(self.windowed and bool(traits.local_frequencies))
+        self.mixes = config.mixer is not None and not self.windowed
         width, kv_width, mixed = config.width, config.kv_width, config.heads * config.head_dim
 
         def norm(size: int, present: bool) -> nn.Module:
@@ -46,7 +48,7 @@ class AttentionLayer(nn.Module):
         if config.projected_kv:
             self.attn_k = nn.Linear(width, kv_width, bias="attn_k" in traits.biases)
             self.attn_v = nn.Linear(width, kv_width, bias="attn_v" in traits.biases)
-        if config.mixer:
+        if self.mixes:
             self.ssm_k = Mixer(config.mixer, kv_width)
             self.ssm_v = Mixer(config.mixer, kv_width)
         self.attn_output = nn.Linear(mixed, width, bias="attn_output" in traits.biases)
@@ -57,22 +59,22 @@ class AttentionLayer(nn.Module):
         self.ffn_down = nn.Linear(config.feed_forward, width, bias=False)
         self.post_ffw_norm = norm(width, traits.norms_after)
 
-    def forward(self, h, table, layout: Layout):
+    def forward(self, h, tables, layout: Layout):
         """h [B, T, width] to the same."""
-        return self.feed(h + self.attend(h, table, layout))
+        return self.feed(h + self.attend(h, tables, layout))
 
-    def attend(self, h, table, layout: Layout):
+    def attend(self, h, tables, layout: Layout):
         """What attention adds to h [B, T, width]."""
         config, traits = self.config, self.config.traits
         x = self.attn_norm(h)
         k, v = (self.attn_k(x), self.attn_v(x)) if config.projected_kv else (x, x)
-        if config.mixer:
+        if self.mixes:
             k = k + self.ssm_k(k, layout.scan, layout.reach)
             v = v + self.ssm_v(v, layout.scan, layout.reach)
         q = self.attn_q_norm(self.attn_q(x).unflatten(-1, (config.heads, -1)))
         k = self.attn_k_norm(k.unflatten(-1, (config.kv_heads, -1)))
-        if self.rotates:
-            q, k = (rotate(each, table, traits.half_split) for each in (q, k))
+        if self.table is not None:
+            q, k = (rotate(each, tables[self.table], traits.half_split) for each in (q, k))
         if traits.attention_scale is not None:  # whatever attends divides by the root of the width
             q = q * (traits.attention_scale * config.head_dim**0.5)
         v = v.unflatten(-1, (config.kv_heads, -1))
@@ -108,15 +110,15 @@ class MambaLayer(nn.Module):
         self.norm = nn.RMSNorm(config.width, config.norm_eps)
         self.mixer = Mixer(config.mixer, config.width)
 
-    def forward(self, h, table, layout: Layout):
+    def forward(self, h, tables, layout: Layout):
         return h + self.mixer(self.norm(h), layout.scan, layout.reach)
 
     def outputs(self):
         return [self.mixer.out_proj]
 
 
-def run_layer(layer: nn.Module, h, table, layout: Layout):
-    return layer(h, table, layout)
+def run_layer(layer: nn.Module, h, tables, layout: Layout):
+    return layer(h, tables, layout)
 
 
 def mean_loss(h, output, targets):
@@ -178,22 +180,24 @@ class Decoder(nn.Module):
         return (self._compiled_loss if self._is_compiled else mean_loss)(h, self.output_weight, targets)
 
     def plan(self, tokens: int, chunk: int | None, device, window: int | None = None):
-        """Everything that depends only on positions: the rotary table, and a layout for each layer.
+        """Everything that depends only on positions: the rotary tables, and a layout for each layer.
 
         Computed once for each length and kept out of the layers: fused into a compiled kernel it would be recomputed
         for every element.
         """
         key = (tokens, chunk, window, device, self.plain, self._is_compiled)
         if key not in self._plans:
-            schedules = self.schedules(chunk)
-            made = {schedule: self._lay_out(schedule, tokens, device, window) for schedule in schedules}
-            table = rotary_table(tokens, self.config, device)
-            self._plans[key] = table, [made[schedule] for schedule in schedules]
+            kinds = [(each, self.config.traits.window(i)) for i, each in enumerate(self.schedules(chunk))]
+            made = {kind: self._lay_out(*kind, tokens, device, window) for kind in kinds}
+            self._plans[key] = rotary_tables(tokens, self.config, device), [made[kind] for kind in kinds]
         return self._plans[key]
 
-    def _lay_out(self, schedule: Schedule | None, tokens: int, device, window: int | None) -> Layout:
+    def _lay_out(self, schedule: Schedule | None, own: int | None, tokens: int, device, window: int | None) -> Layout:
+        """`own`: the window that the layer has whatever the others see, the current token counted."""
         config = self.config
-        if schedule and window is None:
+        if own is not None:
+            schedule, window = Schedule(length=0, sink=False), own - 1
+        elif schedule and window is None:
             window = config.chunks.window
         if device.type == "cpu" and not self._is_compiled and config.architecture != "mamba":
             sight = Blocks(schedule, window if schedule else tokens, tokens, device)
@@ -201,7 +205,7 @@ class Decoder(nn.Module):
             sight = (Sight if device.type == "cpu" else Mask)(schedule, window, tokens, device)
         else:
             sight = None
-        if config.mixer is None:
+        if config.mixer is None or own is not None:
             return Layout(sight, None, None)
         kind = config.mixer.scan
         reach = schedule.reach(tokens, config.mixer.conv, device) if kind == "reset" else None
@@ -213,11 +217,11 @@ class Decoder(nn.Module):
             scan = (ResetScan if kind == "reset" else StridedScan)(schedule, tokens, device)
         return Layout(sight, scan, reach)
 
-    def hidden(self, tokens, table, layouts: list[Layout]):
+    def hidden(self, tokens, tables, layouts: list[Layout]):
         """The hidden states that the output matrix is applied to: [B, T, width]."""
         h = self.embed(tokens)
         for layer, layout in zip(self.blk, layouts, strict=True):
-            h = (self._compiled_layer if self._is_compiled else run_layer)(layer, h, table, layout)
+            h = (self._compiled_layer if self._is_compiled else run_layer)(layer, h, tables, layout)
         h, scale = self.output_norm(h), self.config.traits.logit_scale
         return h if scale == 1.0 else scale * h
 

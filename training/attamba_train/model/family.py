@@ -16,6 +16,10 @@ class Family:
     """Whether a pair is (j, j + half) of what is rotated, instead of (2j, 2j + 1)."""
     unrotated: tuple[int, ...] = ()
     """Layers without positions."""
+    windows: tuple[int | None, ...] = ()
+    """Tokens that a layer sees, the current one counted; None: what the others see. Empty: None for all layers."""
+    local_frequencies: tuple[float, ...] = ()
+    """`frequencies` of the layers with a window, unless they are those of the others."""
     biases: tuple[str, ...] = ()
     """The projections of attention that have one, by name."""
     head_norms: bool = False
@@ -32,6 +36,10 @@ class Family:
     logit_scale: float = 1.0
     attention_scale: float | None = None
     """Factor of products of queries and keys; None: 1 / sqrt(head_dim)."""
+
+    def window(self, layer: int) -> int | None:
+        """Tokens that `layer` sees, if it has a window of its own."""
+        return self.windows[layer] if self.windows else None
 
 
 PLAIN = Family()
