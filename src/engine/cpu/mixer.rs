@@ -20,7 +20,10 @@ impl<P: Precision> Pass<'_, '_, P> {
         projected: bool,
         tokens: usize,
     ) {
-        let kv_dim = shared.model.spec().layers[index].kv_dim();
+        let layers = &shared.model.spec().layers;
+        let kv_dim = layers[index].kv_dim();
+        // States lie one after the other; a layer with a window of its own has none.
+        let number = layers[..index].iter().filter(|layer| layer.ssm.is_some()).count();
         self.find_resets(shared, index);
         let s = &mut *self.scratch;
         let (Some(m), Some(conv)) = (&mut s.mixers, &shared.conv[index]) else { return };
@@ -64,7 +67,7 @@ impl<P: Precision> Pass<'_, '_, P> {
                     taps: ssm.conv,
                     weight: &conv[side],
                     bias: &mixers[side].conv_bias,
-                    past: part.cache.conv.read((2 * index + side) * past_len, past_len),
+                    past: part.cache.conv.read((2 * number + side) * past_len, past_len),
                     channels,
                 };
                 let extent = (part.len - 1) * width + channels;
@@ -80,7 +83,7 @@ impl<P: Precision> Pass<'_, '_, P> {
                 // SAFETY: the region is over; this thread is alone.
                 let (inputs, past) = unsafe {
                     let inputs = m.projected.read(part.first * width, part.len * width);
-                    (inputs, part.cache.conv.write((2 * index + side) * past_len, past_len))
+                    (inputs, part.cache.conv.write((2 * number + side) * past_len, past_len))
                 };
                 let inputs = inputs.chunks_exact(width).map(|row| &row[ssm.inner..][..channels]);
                 remember(past, inputs, channels);
@@ -107,7 +110,7 @@ impl<P: Precision> Pass<'_, '_, P> {
                     Strided { at: m.conv.at(part.first * channels + at, extent), stride: channels }
                 };
                 let head_len = head_width * ssm.state;
-                let state = (2 * index + side) * state_len + head * head_len;
+                let state = (2 * number + side) * state_len + head * head_len;
                 let head = Head {
                     width: head_width,
                     state: ssm.state,
