@@ -8,15 +8,15 @@ pub(super) struct Stops {
 }
 
 impl Stops {
-    /// Appends `text`, and moves to `out` what comes before the first of `stops` to be found in it,
-    /// or what can't be the beginning of one. True if one was found: the rest is discarded.
+    /// Appends `text`, and moves to `out` what comes before the first of `stops` to be complete, or
+    /// what can't be the beginning of one. True if one was found: the rest is discarded.
     pub fn push(&mut self, text: &str, stops: &[String], out: &mut String) -> bool {
         if stops.is_empty() {
             out.push_str(text);
             return false;
         }
         self.held.push_str(text);
-        let found = stops.iter().filter_map(|stop| self.held.find(stop)).min();
+        let found = first(&self.held, stops);
         let ready = found.unwrap_or_else(|| {
             let begins = |&at: &usize| stops.iter().any(|stop| stop.starts_with(&self.held[at..]));
             let places = self.held.char_indices().map(|(at, _)| at);
@@ -34,6 +34,13 @@ impl Stops {
         out.push_str(&self.held);
         self.held.clear();
     }
+}
+
+/// Where the text begins that is complete before the others, so that it does not matter in which
+/// pieces they come; the longest of those that end together.
+fn first(text: &str, stops: &[String]) -> Option<usize> {
+    let places = stops.iter().filter_map(|stop| text.find(stop).map(|at| (at + stop.len(), at)));
+    places.min().map(|(_, at)| at)
 }
 
 #[cfg(test)]
@@ -67,6 +74,16 @@ mod tests {
         assert_eq!(out, "Hi \nUsing## ab");
     }
 
+    #[test]
+    fn the_text_that_is_complete_first_ends_the_answer() {
+        let stops = stops(&["b", "abc", "ab"]);
+        for pieces in [&["xabcd"][..], &["xa", "bcd"], &["x", "a", "b", "c"]] {
+            let (mut all, mut out) = (Stops::default(), String::new());
+            assert!(pieces.iter().any(|piece| all.push(piece, &stops, &mut out)));
+            assert_eq!(out, "x");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_pieces_give_what_the_whole_gives(
@@ -74,7 +91,7 @@ mod tests {
             texts in proptest::collection::vec("[abä]{1,4}", 0..3),
         ) {
             let whole = pieces.concat();
-            let first = texts.iter().filter_map(|stop| whole.find(stop)).min();
+            let first = first(&whole, &texts);
             let mut all = Stops::default();
             let mut out = String::new();
             let mut found = false;
