@@ -5,6 +5,7 @@ use super::super::buffer::Buffer;
 use super::super::simd::{LANES, Products, Simd};
 use super::activations::{Activations, BLOCK};
 use super::formats::{self, Format};
+use super::matvec::{Bf16, F16, F32, Plain};
 use super::rare::{self, Rare};
 use crate::error::Result;
 use crate::quant::DType;
@@ -285,7 +286,9 @@ pub(super) unsafe fn plain<S: Simd>(
             DType::IQ4_NL => read::<rare::Iq4Nl>(w, rows, cols, weights),
             DType::IQ4_XS => read::<rare::Iq4Xs>(w, rows, cols, weights),
             DType::MXFP4 => read::<rare::Mxfp4>(w, rows, cols, weights),
-            _ => load::<S>(dtype, w, rows, cols, weights),
+            DType::F32 => load::<S, F32>(w, rows, cols, weights),
+            DType::F16 => load::<S, F16>(w, rows, cols, weights),
+            _ => load::<S, Bf16>(w, rows, cols, weights),
         }
     }
     let weights = weights.as_ptr();
@@ -304,8 +307,7 @@ pub(super) unsafe fn plain<S: Simd>(
 
 /// Fills a panel with floats, and with zeros beyond `rows`.
 #[inline(always)]
-unsafe fn load<S: Simd>(dtype: DType, w: *const u8, rows: usize, cols: usize, weights: &mut [f32]) {
-    let bytes = dtype.block_bytes();
+unsafe fn load<S: Simd, P: Plain>(w: *const u8, rows: usize, cols: usize, weights: &mut [f32]) {
     for r in 0..PANEL {
         for (chunk, c) in (0..cols).step_by(LANES).enumerate() {
             let n = (cols - c).min(LANES);
@@ -313,12 +315,7 @@ unsafe fn load<S: Simd>(dtype: DType, w: *const u8, rows: usize, cols: usize, we
             if r < rows {
                 // SAFETY: within row `r`, which the caller vouches for.
                 unsafe {
-                    let p = w.add((r * cols + c) * bytes);
-                    let values = match dtype {
-                        DType::F32 => S::load_n(p.cast(), n),
-                        DType::F16 => S::load_f16_n(p.cast(), n),
-                        _ => S::load_bf16_n(p.cast(), n),
-                    };
+                    let values = P::load::<S>(w.add((r * cols + c) * P::BYTES), n);
                     S::store(lanes.as_mut_ptr(), values);
                 }
             }
@@ -329,8 +326,8 @@ unsafe fn load<S: Simd>(dtype: DType, w: *const u8, rows: usize, cols: usize, we
     }
 }
 
-/// [`load`] for a rare format.
-#[inline(always)]
+/// [`load`] for a rare format, compiled once for all instruction sets.
+#[inline(never)]
 unsafe fn read<T: Rare>(w: *const u8, rows: usize, cols: usize, weights: &mut [f32]) {
     let blocks = cols / T::LEN;
     for r in 0..PANEL {
