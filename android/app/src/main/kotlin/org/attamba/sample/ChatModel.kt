@@ -11,7 +11,7 @@ import org.attamba.SessionOptions
 import org.attamba.android.MemoryPressure
 import org.attamba.android.openAsset
 
-/** Keeps the chat while the activity is created anew, as when the screen is turned. */
+/** Keeps the chat while the activity is recreated, as when the screen is turned. */
 class ChatModel(app: Application) : AndroidViewModel(app) {
     val chat =
         Chat(
