@@ -56,7 +56,7 @@ impl Shared {
         let by_panel = tokens >= PANEL_TOKENS;
         let rows: usize = products.iter().map(|p| p.w.rows).sum();
         let share = rows.div_ceil(8 * self.pool.threads()).next_multiple_of(PANEL);
-        let step = if by_panel { PANEL } else { share.min(MOST_ROWS) };
+        let step = share.min(MOST_ROWS);
         let tasks = products.iter().map(|p| p.w.rows.div_ceil(step)).sum();
         let work = products.iter().map(|p| p.w.rows * p.w.cols).sum::<usize>() * tokens;
         self.region(tasks, work, &|mut index, thread| {
@@ -72,7 +72,10 @@ impl Shared {
                 unsafe {
                     if by_panel {
                         let mut panel = super::lock(&panels[thread]);
-                        self.panel(product, first, count, tokens, &mut panel);
+                        for start in (0..count).step_by(PANEL) {
+                            let rows = PANEL.min(count - start);
+                            self.panel(product, first + start, rows, tokens, &mut panel);
+                        }
                     } else {
                         self.rows(product, first, count, tokens);
                     }

@@ -1,8 +1,9 @@
 //! Quantized formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
 
+use super::super::simd::{LANES, Products};
 use crate::quant::k_scale_min;
 
-/// A block format.
+/// A block format. Blocks of 32 begin with their scale, and with [`Format::MIN`] their minimum, in f16.
 pub(super) trait Format {
     /// Bytes of a block.
     const BYTES: usize;
@@ -15,12 +16,11 @@ pub(super) trait Format {
     /// Whether groups have a minimum.
     const MIN: bool = false;
 
-    /// Writes the `LEN` values. Blocks of 32 begin with their scale, and with [`Format::MIN`] their
-    /// minimum, in f16.
+    /// Writes the `LEN` values of a block of each of 16 rows as groups of a panel.
     ///
     /// # Safety
-    /// `block` must be valid for `BYTES`, `q` for `LEN` entries.
-    unsafe fn unpack(block: *const u8, q: &mut [u8]);
+    /// The blocks must be valid for `BYTES` each, `groups` for `LEN / 16` groups.
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8);
 
     /// Writes the scales and minima.
     ///
@@ -36,6 +36,54 @@ pub(super) trait Format {
             }
         }
     }
+}
+
+/// Formats whose values aren't stored side by side: they are written to memory first.
+pub(super) trait Scattered: Format {
+    /// Writes the `LEN` values.
+    ///
+    /// # Safety
+    /// `block` must be valid for `BYTES`, `q` for `LEN` entries.
+    unsafe fn unpack(block: *const u8, q: &mut [u8]);
+}
+
+/// [`Format::pack`] by way of memory.
+#[inline(always)]
+unsafe fn pack_scattered<S: Products, T: Scattered>(blocks: [*const u8; LANES], groups: *mut u8) {
+    let mut q = [[0u8; 256]; LANES];
+    for (q, block) in q.iter_mut().zip(blocks) {
+        unsafe { T::unpack(block, &mut q[..T::LEN]) };
+    }
+    for g in 0..T::LEN / LANES {
+        let rows = q.each_ref().map(|q| q[g * LANES..].as_ptr());
+        unsafe { S::pack(rows, groups.add(g * S::GROUP_BYTES)) };
+    }
+}
+
+/// [`Format::pack`] of 16 bytes of each block from `at` on, whose lower nibbles are group `low` of
+/// the block and whose upper ones group `high`.
+#[inline(always)]
+unsafe fn pack_nibbles<S: Products>(
+    blocks: [*const u8; LANES],
+    at: usize,
+    groups: *mut u8,
+    low: usize,
+    high: usize,
+) {
+    unsafe {
+        let rows = each_at(blocks, at);
+        let groups = [groups.add(low * S::GROUP_BYTES), groups.add(high * S::GROUP_BYTES)];
+        S::pack_nibbles(rows, groups);
+    }
+}
+
+/// The blocks from byte `at` on.
+#[inline(always)]
+unsafe fn each_at(mut blocks: [*const u8; LANES], at: usize) -> [*const u8; LANES] {
+    for block in &mut blocks {
+        *block = unsafe { block.add(at) };
+    }
+    blocks
 }
 
 /// The f16 at `p`.
@@ -107,9 +155,10 @@ impl Format for Q8_0 {
     const GROUP: usize = 32;
     const OFFSET: i32 = 0;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
         unsafe {
-            q.copy_from_slice(&array::<32>(block.add(2)));
+            S::pack(each_at(blocks, 2), groups);
+            S::pack(each_at(blocks, 18), groups.add(S::GROUP_BYTES));
         }
     }
 }
@@ -121,10 +170,8 @@ impl Format for Q4_0 {
     const GROUP: usize = 32;
     const OFFSET: i32 = 8;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
-        unsafe {
-            nibbles(array(block.add(2)), q);
-        }
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        unsafe { pack_nibbles::<S>(blocks, 2, groups, 0, 1) };
     }
 }
 
@@ -136,10 +183,8 @@ impl Format for Q4_1 {
     const OFFSET: i32 = 0;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
-        unsafe {
-            nibbles(array(block.add(4)), q);
-        }
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        unsafe { pack_nibbles::<S>(blocks, 4, groups, 0, 1) };
     }
 }
 
@@ -149,6 +194,12 @@ impl Format for Q5_0 {
     const LEN: usize = 32;
     const GROUP: usize = 32;
     const OFFSET: i32 = 16;
+    #[inline(always)]
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        unsafe { pack_scattered::<S, Self>(blocks, groups) };
+    }
+}
+impl Scattered for Q5_0 {
     #[inline(always)]
     unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
@@ -164,6 +215,12 @@ impl Format for Q5_1 {
     const GROUP: usize = 32;
     const OFFSET: i32 = 0;
     const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        unsafe { pack_scattered::<S, Self>(blocks, groups) };
+    }
+}
+impl Scattered for Q5_1 {
     #[inline(always)]
     unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
@@ -196,15 +253,10 @@ impl Format for Q4K {
         unsafe { k_scales(block, scale, min) };
     }
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, q: &mut [u8]) {
-        unsafe {
-            for (j, q) in q.chunks_exact_mut(64).enumerate() {
-                let bytes = array::<32>(block.add(16 + 32 * j));
-                for i in 0..32 {
-                    q[i] = bytes[i] & 15;
-                    q[i + 32] = bytes[i] >> 4;
-                }
-            }
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        // Each 32 bytes hold 32 values, and the 32 after them.
+        for (i, low) in [0, 1, 4, 5, 8, 9, 12, 13].into_iter().enumerate() {
+            unsafe { pack_nibbles::<S>(blocks, 16 + 16 * i, groups, low, low + 2) };
         }
     }
 }
@@ -220,6 +272,12 @@ impl Format for Q5K {
     unsafe fn scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
         unsafe { k_scales(block, scale, min) };
     }
+    #[inline(always)]
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        unsafe { pack_scattered::<S, Self>(blocks, groups) };
+    }
+}
+impl Scattered for Q5K {
     #[inline(always)]
     unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {
@@ -251,6 +309,12 @@ impl Format for Q6K {
             }
         }
     }
+    #[inline(always)]
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        unsafe { pack_scattered::<S, Self>(blocks, groups) };
+    }
+}
+impl Scattered for Q6K {
     #[inline(always)]
     unsafe fn unpack(block: *const u8, q: &mut [u8]) {
         unsafe {

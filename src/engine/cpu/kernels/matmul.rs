@@ -121,11 +121,7 @@ unsafe fn packed<S: Products, T: Format>(
     }
 }
 
-/// How many bytes ahead weights are prefetched. Sixteen rows at once are too many streams for a
-/// hardware prefetcher.
-const AHEAD: usize = 512;
-
-/// Fills the panel; rows beyond `rows` have zero scales.
+/// Fills the panel. Its rows beyond `rows` repeat the last one: their products are not delivered.
 #[inline(always)]
 unsafe fn unpack<S: Products, T: Format>(
     w: *const u8,
@@ -135,32 +131,32 @@ unsafe fn unpack<S: Products, T: Format>(
 ) {
     let groups = T::LEN / T::GROUP;
     let stride = cols / T::LEN * T::BYTES;
+    let in_block = T::LEN / LANES * S::GROUP_BYTES;
     let packed: &mut [u8] = bytemuck::cast_slice_mut(panel.q.as_mut_slice());
-    let packed = &mut packed[..cols / LANES * S::GROUP_BYTES];
     let all_scale = panel.scale.as_mut_slice();
     let all_min = panel.min.as_mut_slice();
-    // A block of each row; those of rows that do not exist stay zero.
-    let mut q = [[0u8; 256]; PANEL];
     for b in 0..cols / T::LEN {
-        let in_block = T::LEN / LANES;
-        let packed = &mut packed[b * in_block * S::GROUP_BYTES..][..in_block * S::GROUP_BYTES];
+        let packed = &mut packed[b * in_block..][..in_block];
         let scale_out = &mut all_scale[b * groups * PANEL..][..groups * PANEL];
-        let block = |r: usize| unsafe { w.add(r * stride + b * T::BYTES) };
-        for (r, q) in q[..rows].iter_mut().enumerate() {
-            unsafe {
-                S::prefetch(block(r).wrapping_add(AHEAD));
-                T::unpack(block(r), &mut q[..T::LEN]);
-            }
-        }
         let min_out = match T::MIN {
             true => &mut all_min[b * groups * PANEL..][..groups * PANEL],
             false => &mut [],
         };
+        let mut blocks = [w; PANEL];
+        for (r, block) in blocks.iter_mut().enumerate() {
+            unsafe {
+                *block = w.add(r.min(rows - 1) * stride + b * T::BYTES);
+                // The next panel: sixteen rows at once are too many streams for a hardware
+                // prefetcher.
+                S::prefetch(block.wrapping_add(PANEL * stride));
+            }
+        }
+        unsafe { T::pack::<S>(blocks, packed.as_mut_ptr()) };
         if T::LEN == 32 {
             // All rows' together.
             let (mut scales, mut mins) = ([0u16; PANEL], [0u16; PANEL]);
-            for (r, (scale, min)) in scales.iter_mut().zip(&mut mins).take(rows).enumerate() {
-                [*scale, *min] = unsafe { block(r).cast::<[u16; 2]>().read_unaligned() };
+            for r in 0..PANEL {
+                [scales[r], mins[r]] = unsafe { blocks[r].cast::<[u16; 2]>().read_unaligned() };
             }
             for (out, halves) in [(scale_out, scales), (min_out, mins)] {
                 if let Some(out) = out.first_chunk_mut::<PANEL>() {
@@ -168,27 +164,15 @@ unsafe fn unpack<S: Products, T: Format>(
                 }
             }
         } else {
-            for r in 0..PANEL {
+            for (r, block) in blocks.into_iter().enumerate() {
                 let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
-                if r < rows {
-                    unsafe { T::scales(block(r), &mut scale, &mut min) };
-                }
+                unsafe { T::scales(block, &mut scale, &mut min) };
                 for g in 0..groups {
                     scale_out[g * PANEL + r] = scale[g];
                     if T::MIN {
                         min_out[g * PANEL + r] = min[g];
                     }
                 }
-            }
-        }
-        for (g, group) in packed.chunks_exact_mut(S::GROUP_BYTES).enumerate() {
-            // SAFETY: 16 of the values of each row, and a group of the panel.
-            unsafe {
-                S::pack(
-                    q.as_ptr().cast::<i8>().add(g * LANES),
-                    size_of_val(&q[0]),
-                    group.as_mut_ptr(),
-                );
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::super::simd::{LANES, Products, Simd, two};
 use super::activations::{BLOCK, Row};
-use super::formats::{self, Format, k_scales};
+use super::formats::{self, Format, Scattered, k_scales};
 use super::rare::{self, Read};
 use crate::quant::DType;
 
@@ -396,7 +396,7 @@ impl<S: Products> Dot<S> for formats::Q6K {
 /// Formats without a fast path: blocks are unpacked one by one.
 pub(super) struct Unpacked<T>(std::marker::PhantomData<T>);
 
-impl<S: Products, T: Format> Dot<S> for Unpacked<T> {
+impl<S: Products, T: Scattered> Dot<S> for Unpacked<T> {
     #[inline(always)]
     fn row_bytes(cols: usize) -> usize {
         cols / T::LEN * T::BYTES

@@ -1,6 +1,6 @@
 //! Blocks of weights taken apart in registers.
 
-use super::formats::{self, Format};
+use super::formats::{self, Format, Scattered};
 use std::arch::aarch64::*;
 
 pub(super) use formats::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};

@@ -1,6 +1,6 @@
 //! [`Simd`] with AVX2, FMA and F16C, two registers for sixteen lanes; with or without AVX-VNNI.
 
-use super::{Products, Simd};
+use super::{LANES, Products, Simd};
 use std::arch::x86_64::*;
 
 /// The features that [`Avx2`] needs.
@@ -290,39 +290,33 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
+    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8) {
         for half in 0..2 {
             unsafe {
-                // Rows r and r + 4 of eight.
-                let q = q.add(8 * half * stride);
-                let rows = |r: usize| {
-                    let p = q.add(r * stride);
-                    let v = _mm256_castsi128_si256(_mm_loadu_si128(p.cast()));
-                    let other = _mm_loadu_si128(p.add(4 * stride).cast());
-                    _mm256_inserti128_si256::<1>(v, other)
-                };
-                let rows = [rows(0), rows(1), rows(2), rows(3)];
-                // Four values of all rows, four times.
-                let [a, b] = [
-                    _mm256_unpacklo_epi32(rows[0], rows[1]),
-                    _mm256_unpacklo_epi32(rows[2], rows[3]),
-                ];
-                let [c, d] = [
-                    _mm256_unpackhi_epi32(rows[0], rows[1]),
-                    _mm256_unpackhi_epi32(rows[2], rows[3]),
-                ];
-                let fours = [
-                    _mm256_unpacklo_epi64(a, b),
-                    _mm256_unpackhi_epi64(a, b),
-                    _mm256_unpacklo_epi64(c, d),
-                    _mm256_unpackhi_epi64(c, d),
-                ];
                 let orders = widened_pairs().map(|order| _mm256_broadcastsi128_si256(order));
-                for (k, four) in fours.into_iter().enumerate() {
+                for (k, four) in fours(&rows[8 * half..]).into_iter().enumerate() {
                     for (i, order) in orders.into_iter().enumerate() {
                         let pair = _mm256_srai_epi16::<8>(_mm256_shuffle_epi8(four, order));
                         let to = group.add(128 * k + 64 * i + 32 * half);
                         _mm256_storeu_si256(to.cast(), pair);
+                    }
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]) {
+        for half in 0..2 {
+            unsafe {
+                let orders = zero_extended_pairs().map(|order| _mm256_broadcastsi128_si256(order));
+                for (k, four) in fours(&rows[8 * half..]).into_iter().enumerate() {
+                    for (i, order) in orders.into_iter().enumerate() {
+                        let pair = _mm256_shuffle_epi8(four, order);
+                        let low = _mm256_and_si256(pair, _mm256_set1_epi16(15));
+                        let high = _mm256_srli_epi16::<4>(pair);
+                        let at = 128 * k + 64 * i + 32 * half;
+                        _mm256_storeu_si256(groups[0].add(at).cast(), low);
+                        _mm256_storeu_si256(groups[1].add(at).cast(), high);
                     }
                 }
             }
@@ -346,6 +340,42 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
                 }
             }
         }
+    }
+}
+
+/// Of 16 bytes of each of eight rows the first four of all rows, then the second, third and last four.
+#[inline(always)]
+unsafe fn fours(rows: &[*const u8]) -> [__m256i; 4] {
+    unsafe {
+        // Rows r and r + 4.
+        let pair = |r: usize| {
+            let v = _mm256_castsi128_si256(_mm_loadu_si128(rows[r].cast()));
+            _mm256_inserti128_si256::<1>(v, _mm_loadu_si128(rows[r + 4].cast()))
+        };
+        let pairs = [pair(0), pair(1), pair(2), pair(3)];
+        let [a, b] =
+            [_mm256_unpacklo_epi32(pairs[0], pairs[1]), _mm256_unpacklo_epi32(pairs[2], pairs[3])];
+        let [c, d] =
+            [_mm256_unpackhi_epi32(pairs[0], pairs[1]), _mm256_unpackhi_epi32(pairs[2], pairs[3])];
+        [
+            _mm256_unpacklo_epi64(a, b),
+            _mm256_unpackhi_epi64(a, b),
+            _mm256_unpacklo_epi64(c, d),
+            _mm256_unpackhi_epi64(c, d),
+        ]
+    }
+}
+
+/// For a shuffle that moves the first two of each four bytes to the lower halves of 16 bits, and one
+/// for the other two.
+#[inline(always)]
+pub(super) fn zero_extended_pairs() -> [__m128i; 2] {
+    // SAFETY: numbers to a register; every machine of this architecture has the instruction.
+    unsafe {
+        [
+            _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1),
+            _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1),
+        ]
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Simd`] with AVX-512 (F, BW, VL) and VNNI: one register for sixteen lanes.
 
-use super::avx2::widened_pairs;
+use super::avx2::{widened_pairs, zero_extended_pairs};
 use super::{LANES, Products, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -283,35 +283,29 @@ impl Products for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
+    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8) {
         unsafe {
-            // Rows r, r + 4, r + 8 and r + 12.
-            let rows = |r: usize| {
-                let p = q.add(r * stride);
-                let v = _mm512_castsi128_si512(_mm_loadu_si128(p.cast()));
-                let v = _mm512_inserti32x4::<1>(v, _mm_loadu_si128(p.add(4 * stride).cast()));
-                let v = _mm512_inserti32x4::<2>(v, _mm_loadu_si128(p.add(8 * stride).cast()));
-                _mm512_inserti32x4::<3>(v, _mm_loadu_si128(p.add(12 * stride).cast()))
-            };
-            let rows = [rows(0), rows(1), rows(2), rows(3)];
-            // Four values of all rows, four times.
-            let [a, b] =
-                [_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3])];
-            let [c, d] =
-                [_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3])];
-            let fours = [
-                _mm512_unpacklo_epi64(a, b),
-                _mm512_unpackhi_epi64(a, b),
-                _mm512_unpacklo_epi64(c, d),
-                _mm512_unpackhi_epi64(c, d),
-            ];
-            for (k, four) in fours.into_iter().enumerate() {
-                let [first, second] = widened_pairs().map(|order| {
-                    let pair = _mm512_shuffle_epi8(four, _mm512_broadcast_i32x4(order));
-                    _mm512_srai_epi16::<8>(pair)
-                });
-                _mm512_storeu_si512(group.add(128 * k).cast(), first);
-                _mm512_storeu_si512(group.add(128 * k + 64).cast(), second);
+            let orders = widened_pairs().map(|order| _mm512_broadcast_i32x4(order));
+            for (k, four) in fours(rows).into_iter().enumerate() {
+                for (i, order) in orders.into_iter().enumerate() {
+                    let pair = _mm512_srai_epi16::<8>(_mm512_shuffle_epi8(four, order));
+                    _mm512_storeu_si512(group.add(128 * k + 64 * i).cast(), pair);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]) {
+        unsafe {
+            let orders = zero_extended_pairs().map(|order| _mm512_broadcast_i32x4(order));
+            for (k, four) in fours(rows).into_iter().enumerate() {
+                for (i, order) in orders.into_iter().enumerate() {
+                    let pair = _mm512_shuffle_epi8(four, order);
+                    let low = _mm512_and_si512(pair, _mm512_set1_epi16(15));
+                    let high = _mm512_srli_epi16::<4>(pair);
+                    _mm512_storeu_si512(groups[0].add(128 * k + 64 * i).cast(), low);
+                    _mm512_storeu_si512(groups[1].add(128 * k + 64 * i).cast(), high);
+                }
             }
         }
     }
@@ -331,6 +325,30 @@ impl Products for Avx512 {
                 }
             }
         }
+    }
+}
+
+/// Of 16 bytes of each row the first four of all rows, then the second, third and last four.
+#[inline(always)]
+unsafe fn fours(rows: [*const u8; LANES]) -> [__m512i; 4] {
+    unsafe {
+        // Rows r, r + 4, r + 8 and r + 12.
+        let quad = |r: usize| {
+            let row = |i: usize| _mm_loadu_si128(rows[r + i].cast());
+            let v = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(row(0)), row(4));
+            _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(v, row(8)), row(12))
+        };
+        let quads = [quad(0), quad(1), quad(2), quad(3)];
+        let [a, b] =
+            [_mm512_unpacklo_epi32(quads[0], quads[1]), _mm512_unpacklo_epi32(quads[2], quads[3])];
+        let [c, d] =
+            [_mm512_unpackhi_epi32(quads[0], quads[1]), _mm512_unpackhi_epi32(quads[2], quads[3])];
+        [
+            _mm512_unpacklo_epi64(a, b),
+            _mm512_unpackhi_epi64(a, b),
+            _mm512_unpacklo_epi64(c, d),
+            _mm512_unpackhi_epi64(c, d),
+        ]
     }
 }
 

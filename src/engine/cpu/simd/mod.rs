@@ -266,9 +266,11 @@ pub(super) trait Products: Simd {
     /// within ±128 and weights within ±32 (so that the products fit 16 bits).
     unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
 
-    /// Writes 16 i8 weights of each of 16 rows, which are `stride` bytes apart, as a group of a
-    /// panel.
-    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8);
+    /// Writes 16 i8 weights of each of 16 rows as a group of a panel.
+    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8);
+    /// Writes 16 bytes of each of 16 rows as two groups of a panel: their lower nibbles as the first,
+    /// their upper ones as the second.
+    unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]);
     /// Adds the products of a group with the activations of `N` tokens to the lanes, one per row of
     /// the panel: 16 values, the lower or upper half (`half`: 0 or 1) of the blocks at `a`.
     unsafe fn dot_group<const N: usize>(

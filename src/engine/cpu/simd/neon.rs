@@ -248,12 +248,21 @@ impl Products for Neon<Widening> {
     }
     /// Value by value: a byte of each row.
     #[inline(always)]
-    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
-        for row in 0..16 {
+    unsafe fn pack(rows: [*const u8; 16], group: *mut u8) {
+        for (row, p) in rows.into_iter().enumerate() {
+            for k in 0..16 {
+                unsafe { group.add(16 * k + row).write(p.add(k).read()) };
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack_nibbles(rows: [*const u8; 16], groups: [*mut u8; 2]) {
+        for (row, p) in rows.into_iter().enumerate() {
             for k in 0..16 {
                 unsafe {
-                    let value = q.add(row * stride + k).read();
-                    group.add(16 * k + row).cast::<i8>().write(value);
+                    let byte = p.add(k).read();
+                    groups[0].add(16 * k + row).write(byte & 15);
+                    groups[1].add(16 * k + row).write(byte >> 4);
                 }
             }
         }

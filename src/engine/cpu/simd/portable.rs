@@ -218,15 +218,25 @@ impl Products for Portable {
         std::array::from_fn(|lane| sums[lane] * i32::from(scales[lane / 4]))
     }
     #[inline(always)]
-    unsafe fn pack(q: *const i8, stride: usize, group: *mut u8) {
-        for row in 0..LANES {
+    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8) {
+        for (row, p) in rows.into_iter().enumerate() {
             for k in 0..4 {
                 // SAFETY: 16 values of each row, and its part of the group's four steps.
                 unsafe {
-                    let four = q.add(row * stride + 4 * k).cast::<[u8; 4]>().read();
+                    let four = p.add(4 * k).cast::<[u8; 4]>().read();
                     group.add(k * 64 + row * 4).cast::<[u8; 4]>().write(four);
                 }
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]) {
+        // SAFETY: 16 bytes of each row.
+        let bytes = rows.map(|p| unsafe { p.cast::<[u8; 16]>().read() });
+        let (low, high) = (bytes.map(|b| b.map(|b| b & 15)), bytes.map(|b| b.map(|b| b >> 4)));
+        for (nibbles, group) in [low, high].iter().zip(groups) {
+            // SAFETY: 16 values of each row, and a group.
+            unsafe { Self::pack(nibbles.each_ref().map(|row| row.as_ptr()), group) };
         }
     }
     #[inline(always)]
