@@ -5,7 +5,7 @@ use super::super::buffer::Buffer;
 use super::super::simd::{LANES, Products, Simd};
 use super::activations::{Activations, BLOCK};
 use super::formats::{self, Format};
-use super::matvec::{Bf16, F16, F32, Plain};
+use super::matvec::{Ahead, Bf16, F16, F32, Plain};
 use super::rare::{self, Rare};
 use crate::error::Result;
 use crate::quant::DType;
@@ -135,6 +135,7 @@ unsafe fn unpack<S: Products, T: Format>(
     let packed: &mut [u8] = bytemuck::cast_slice_mut(panel.q.as_mut_slice());
     let all_scale = panel.scale.as_mut_slice();
     let all_min = panel.min.as_mut_slice();
+    let mut ahead = Ahead::of([w; PANEL], stride);
     for b in 0..cols / T::LEN {
         let packed = &mut packed[b * in_block..][..in_block];
         let scale_out = &mut all_scale[b * groups * PANEL..][..groups * PANEL];
@@ -144,14 +145,12 @@ unsafe fn unpack<S: Products, T: Format>(
         };
         let mut blocks = [w; PANEL];
         for (r, block) in blocks.iter_mut().enumerate() {
-            unsafe {
-                *block = w.add(r.min(rows - 1) * stride + b * T::BYTES);
-                // The next panel: sixteen rows at once are too many streams for a hardware
-                // prefetcher.
-                S::prefetch(block.wrapping_add(PANEL * stride));
-            }
+            unsafe { *block = w.add(r.min(rows - 1) * stride + b * T::BYTES) };
         }
-        unsafe { T::pack::<S>(blocks, packed.as_mut_ptr()) };
+        unsafe {
+            ahead.fetch::<S>(PANEL * T::BYTES);
+            T::pack::<S>(blocks, packed.as_mut_ptr());
+        }
         if T::LEN == 32 {
             // All rows' together.
             let (mut scales, mut mins) = ([0u16; PANEL], [0u16; PANEL]);

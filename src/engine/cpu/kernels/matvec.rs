@@ -57,6 +57,30 @@ pub(super) trait Dot<S: Simd> {
     unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R];
 }
 
+/// Weights that follow those in use, to be prefetched at the pace of their use.
+pub(super) struct Ahead(*const u8);
+
+impl Ahead {
+    /// For `R` rows that are read side by side: several short streams, which no hardware prefetcher
+    /// follows.
+    #[inline(always)]
+    pub fn of<const R: usize>(w: [*const u8; R], row_bytes: usize) -> Ahead {
+        /// Beyond these rows, which their first blocks already need: about what one thread reads
+        /// in the time of one read from memory.
+        const AHEAD: usize = 4096;
+        Ahead(w[0].wrapping_add(R * row_bytes + AHEAD))
+    }
+
+    /// The next `bytes`, when as many are used.
+    #[inline(always)]
+    pub unsafe fn fetch<S: Simd>(&mut self, bytes: usize) {
+        for line in (0..bytes).step_by(64) {
+            unsafe { S::prefetch(self.0.wrapping_add(line)) };
+        }
+        self.0 = self.0.wrapping_add(bytes);
+    }
+}
+
 /// [`matvec`] for one format.
 #[inline(always)]
 pub(super) unsafe fn rows<S: Simd, D: Dot<S>>(w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
@@ -124,11 +148,12 @@ impl<S: Simd, P: Plain> Dot<S> for P {
         unsafe {
             // Two sums per row, so that one addition need not wait for the other.
             let mut sums = [[S::splat(0.0); R]; 2];
+            let mut ahead = Ahead::of(w, cols * P::BYTES);
             let whole = cols / LANES * LANES;
             let mut c = 0;
             while c < whole {
                 let a = S::load(x.x.add(c));
-                prefetch_block::<S, R>(w.map(|w| w.add(c * P::BYTES)), 1, cols * P::BYTES);
+                ahead.fetch::<S>(R * LANES * P::BYTES);
                 let sums = &mut sums[c / LANES % 2];
                 for r in 0..R {
                     sums[r] = S::fma(P::load::<S>(w[r].add(c * P::BYTES), LANES), a, sums[r]);
@@ -238,11 +263,12 @@ unsafe fn dot_blocks<S: Products, T: Blocks, const R: usize>(
     x: Row,
 ) -> [S::F; R] {
     let blocks = cols / BLOCK;
-    let stride = blocks * T::BYTES;
     unsafe {
         let mut sums = [S::splat(0.0); R];
+        let mut ahead = Ahead::of(w, blocks * T::BYTES);
         let mut b = 0;
         while b + 4 <= blocks {
+            ahead.fetch::<S>(4 * R * T::BYTES);
             let inputs = two!(|i| {
                 let a = S::activations(x.q.add((b + i) * BLOCK));
                 Inputs::<S>::new::<T>(a, S::pair(x.scale.add(b + i)))
@@ -250,8 +276,6 @@ unsafe fn dot_blocks<S: Products, T: Blocks, const R: usize>(
             let a_scale = x.scale.add(b).cast::<[f32; 4]>().read();
             for r in 0..R {
                 let p: [_; 4] = std::array::from_fn(|i| w[r].add((b + i) * T::BYTES));
-                S::prefetch(p[0].wrapping_add(R * stride));
-                S::prefetch(p[3].wrapping_add(R * stride));
                 let scales = S::f16x4(p.map(|p| p.cast()));
                 let scales: [f32; 4] = std::array::from_fn(|i| scales[i] * a_scale[i]);
                 let mut mins = [0f32; 4];
@@ -303,17 +327,6 @@ macro_rules! dot_by_blocks {
 }
 dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1);
 
-/// Prefetches the block at the same position of the next rows. Several rows at once are several
-/// short streams, which no hardware prefetcher follows.
-#[inline(always)]
-unsafe fn prefetch_block<S: Simd, const R: usize>(w: [*const u8; R], bytes: usize, stride: usize) {
-    for p in w {
-        for line in (0..bytes).step_by(64) {
-            unsafe { S::prefetch(p.wrapping_add(R * stride + line)) };
-        }
-    }
-}
-
 impl<S: Products> Dot<S> for formats::Q4K {
     #[inline(always)]
     fn row_bytes(cols: usize) -> usize {
@@ -325,9 +338,10 @@ impl<S: Products> Dot<S> for formats::Q4K {
         const GROUPS: usize = 8;
         unsafe {
             let mut sums = [S::splat(0.0); R];
+            let mut ahead = Ahead::of(w, <Self as Dot<S>>::row_bytes(cols));
             for b in 0..cols / Self::LEN {
                 let p = w.map(|w| w.add(b * Self::BYTES));
-                prefetch_block::<S, R>(p, Self::BYTES, <Self as Dot<S>>::row_bytes(cols));
+                ahead.fetch::<S>(R * Self::BYTES);
                 let groups = b * GROUPS;
                 let mut scale = [[0f32; GROUPS]; R];
                 for r in 0..R {
@@ -364,9 +378,10 @@ impl<S: Products> Dot<S> for formats::Q6K {
     unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
             let mut sums = [S::splat(0.0); R];
+            let mut ahead = Ahead::of(w, <Self as Dot<S>>::row_bytes(cols));
             for b in 0..cols / Self::LEN {
                 let p = w.map(|w| w.add(b * Self::BYTES));
-                prefetch_block::<S, R>(p, Self::BYTES, <Self as Dot<S>>::row_bytes(cols));
+                ahead.fetch::<S>(R * Self::BYTES);
                 let scales = p.map(|p| {
                     let bytes = p.add(192).cast::<[i8; 16]>().read();
                     bytes.map(i16::from)
