@@ -45,7 +45,7 @@ impl<'a> Product<'a> {
 }
 
 /// From this many tokens on, unpacking weights into panels is cheaper than reading them repeatedly.
-const PANEL_TOKENS: usize = 7;
+const PANEL_TOKENS: usize = 4;
 
 /// Maximum rows per task where weights are used in place; their products live on the stack.
 const MOST_ROWS: usize = 256;

@@ -100,23 +100,18 @@ unsafe fn packed<S: Products, T: Format>(
     unsafe {
         unpack::<S, T>(w, rows, x.cols(), panel);
         let mut token = 0;
-        while token + S::TILE <= tokens {
-            // A constant of each machine, but generics can't name it.
-            match S::TILE {
-                8 => tile::<S, T, 8>(x, token, rows, panel, target),
-                4 => tile::<S, T, 4>(x, token, rows, panel, target),
-                3 => tile::<S, T, 3>(x, token, rows, panel, target),
-                _ => tile::<S, T, 2>(x, token, rows, panel, target),
-            }
-            token += S::TILE;
-        }
-        while S::TILE > 4 && token + 4 <= tokens {
-            tile::<S, T, 4>(x, token, rows, panel, target);
-            token += 4;
-        }
         while token < tokens {
-            tile::<S, T, 1>(x, token, rows, panel, target);
-            token += 1;
+            let left = tokens - token;
+            // A tile with a few tokens missing takes less time than those left in smaller tiles.
+            let whole = |tile: usize| left + tile / 4 >= tile;
+            // The size is a constant of each machine, but generics can't name it.
+            token += match S::TILE {
+                8 if whole(8) => tile::<S, T, 8>(x, token, left, rows, panel, target),
+                4 | 8 if whole(4) => tile::<S, T, 4>(x, token, left, rows, panel, target),
+                3 if whole(3) => tile::<S, T, 3>(x, token, left, rows, panel, target),
+                2 if whole(2) => tile::<S, T, 2>(x, token, left, rows, panel, target),
+                _ => tile::<S, T, 1>(x, token, left, rows, panel, target),
+            };
         }
     }
 }
@@ -177,17 +172,20 @@ unsafe fn unpack<S: Products, T: Format>(
     }
 }
 
-/// Products of the panel with `N` tokens from `first` on.
+/// Products of the panel with `N` tokens from `first` on, or with the `left` that there are: then
+/// the last is computed several times. Returns how many tokens that makes.
 #[inline(always)]
 unsafe fn tile<S: Products, T: Format, const N: usize>(
     x: &Activations,
     first: usize,
+    left: usize,
     rows: usize,
     panel: &mut Panel,
     target: Target,
-) {
+) -> usize {
     unsafe {
-        let x_rows: [_; N] = std::array::from_fn(|t| x.row(first + t));
+        let count = left.min(N);
+        let x_rows: [_; N] = std::array::from_fn(|t| x.row(first + t.min(count - 1)));
         let q = panel.q.as_mut_slice().as_ptr().cast::<u8>();
         let scale = panel.scale.as_mut_slice().as_ptr();
         let min = panel.min.as_mut_slice().as_ptr();
@@ -226,18 +224,14 @@ unsafe fn tile<S: Products, T: Format, const N: usize>(
                 }
             }
         }
-        deliver::<S, N>(sums, first, rows, target);
+        deliver::<S>(&sums[..count], first, rows, target);
+        count
     }
 }
 
 #[inline(always)]
-unsafe fn deliver<S: Simd, const N: usize>(
-    sums: [S::F; N],
-    first: usize,
-    rows: usize,
-    target: Target,
-) {
-    for (t, sum) in sums.into_iter().enumerate() {
+unsafe fn deliver<S: Simd>(sums: &[S::F], first: usize, rows: usize, target: Target) {
+    for (t, &sum) in sums.iter().enumerate() {
         unsafe {
             let out = target.out.add((first + t) * target.stride);
             let sum = match target.add {
@@ -344,6 +338,6 @@ unsafe fn plain_tile<S: Simd, const N: usize>(
                 sums[t] = S::fma(w, S::splat(*x_rows[t].x.add(c)), sums[t]);
             }
         }
-        deliver::<S, N>(sums, first, rows, target);
+        deliver::<S>(&sums, first, rows, target);
     }
 }
