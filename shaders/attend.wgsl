@@ -1,9 +1,14 @@
 // Attention for one token, for one query head or four that share a key head, over the rows it sees
 // in ring, window and block, or over one of several parts of them: `softmax(q k / sqrt(n)) v`.
+//
+// A group of lanes shares a row, eight values each, so that neighbors read neighboring memory; a
+// workgroup has several such groups, and each takes every so many rows, with a maximum and sums of
+// its own. They are joined at the end.
 
-#import KV
+#import ROWS
 #import RING
 #import HEADS
+#import eight
 #import arena
 #import kv_head
 
@@ -39,12 +44,17 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
 
 override HEAD_DIM: u32;
-// Groups of invocations that share the rows of a tile, so that few are idle when heads are narrow;
-// and all sums of all groups.
-override GROUPS: u32;
-override SUMS: u32;
+// Lanes that share a row, and the groups of them. Invocations may be left over: they do what the
+// last group does, and it is not used.
+override LANES: u32;
+override SLOTS: u32;
+// Rows of a tile: STEPS of each group.
+override TILE: u32;
+// HEAD_DIM if rows of the ring are rotated.
+override ROTATED_DIMS: u32;
 
-const TILE = 64u;
+const THREADS = 64u;
+const STEPS = 8u;
 // Less than any score, and finite: differences with it are never NaN.
 const LEAST = -3.0e38;
 
@@ -52,130 +62,149 @@ const RING = 0u;
 const WINDOW = 1u;
 const BLOCK = 2u;
 
-var<workgroup> queries: array<Heads, HEAD_DIM>;
-// `[group][HEAD_DIM]`
-var<workgroup> sums: array<Heads, SUMS>;
+// `[step][invocation]`, one more in each row so that a column is in different banks; at the end
+// `[value of eight][invocation]` and a row of weights.
+var<workgroup> partials: array<Heads, 9u * (THREADS + 1u)>;
 var<workgroup> scores: array<Heads, TILE>;
-// The same, times the scales of the values.
+// Their exponentials, times the scales of the values.
 var<workgroup> shares: array<Heads, TILE>;
-// Place and first pair of the key of each row of the tile.
-var<workgroup> places: array<vec2<u32>, TILE>;
+// First pair of the key of each row.
+var<workgroup> keys: array<u32, TILE>;
+// Rotated queries, and the sums over rotated rows.
+var<workgroup> rotated: array<Heads, ROTATED_DIMS>;
 
-// Place and row of the row with index `wanted` in the runs from word `first` on.
-fn row_of(first: u32, wanted: u32) -> vec2<u32> {
+// Row of the row with index `wanted` in the runs from word `first` on.
+fn row_of(first: u32, wanted: u32) -> u32 {
     var at = first;
     var left = wanted;
     while left >= arena[at + 3u] {
         left -= arena[at + 3u];
         at += 4u;
     }
-    return vec2(arena[at], arena[at + 1u] + left * arena[at + 2u]);
+    return arena[at + 1u] + left * arena[at + 2u];
 }
 
-fn first_pair(row: vec2<u32>, head: u32, place: KvHead) -> u32 {
-    if row.x == BLOCK {
-        return p.block_at + (head * p.block_rows + row.y) * (HEAD_DIM / 2u);
-    }
-    if row.x == WINDOW {
-        return p.window_at + (head * p.window_rows + row.y) * (HEAD_DIM / 2u);
-    }
-    return place.ring_at + row.y * ring_row_pairs();
-}
-
-// Pairs from keys to their values.
-fn values_after(row: vec2<u32>, place: KvHead) -> u32 {
-    if row.x == BLOCK {
-        return p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
-    }
-    if row.x == WINDOW {
-        return p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
-    }
-    return place.values_after;
-}
-
-// The scale of a row, for its key (side 0) or value (side 1).
-fn scale(row: vec2<u32>, side: u32, place: KvHead) -> f32 {
-    if row.x == RING {
-        return ring_scale(place.scales_at + side * place.scales_after + row.y);
-    }
-    return 1.0;
-}
-
-// Pair `i` of the row whose first pair is `row`.
-fn pair(place: u32, row: u32, i: u32) -> vec2<f32> {
-    if place == RING {
-        return ring_pair(row, i);
-    }
-    // The second word is unused if a pair is one word.
-    let at = (row + i) * KV_WORDS;
-    let second = at + KV_WORDS - 1u;
-    if place == BLOCK {
-        return kv_unpack(block[at], block[second]);
-    }
-    return kv_unpack(window[at], window[second]);
-}
-
-fn sum_of_groups(i: u32) -> Heads {
-    var sum = sums[i];
-    for (var group = 1u; group < GROUPS; group++) {
-        sum += sums[group * HEAD_DIM + i];
-    }
-    return sum;
-}
-
-// Rows of the ring in `count` runs from word `first` on: they come before all others.
-fn rows_of_ring(first: u32, count: u32) -> u32 {
-    var rows = 0u;
+// Rows of ring, and of ring and window, in `count` runs from word `first` on, which are sorted.
+fn rows_before(first: u32, count: u32) -> vec2<u32> {
+    var rows = vec2<u32>();
     for (var run = 0u; run < count; run++) {
         let at = first + 4u * run;
-        if arena[at] != RING {
-            break;
-        }
-        rows += arena[at + 3u];
+        rows += select(vec2<u32>(), vec2(arena[at + 3u]), vec2(arena[at]) <= vec2(RING, WINDOW));
     }
     return rows;
 }
 
-// Indices of the values that number `i` of a step of the rotation joins, `half` apart.
-fn joined(i: u32, half: u32) -> vec2<u32> {
-    let first = i / half * 2u * half + i % half;
-    return vec2(first, first + half);
+fn window_eight(row: u32, lane: u32) -> Eight {
+    let first = window[kv_at(row, lane, 0u)];
+    if KV_LOADS == 1u {
+        return kv_eight(first, first, first, first);
+    }
+    let second = window[kv_at(row, lane, 1u)];
+    return kv_eight(first, second, window[kv_at(row, lane, 2u)], window[kv_at(row, lane, 3u)]);
 }
 
-// Multiply by the Hadamard matrix of a head's width, over its square root: its own inverse.
-fn rotate_queries(index: u32) {
+fn block_eight(row: u32, lane: u32) -> Eight {
+    let first = block[kv_at(row, lane, 0u)];
+    if KV_LOADS == 1u {
+        return kv_eight(first, first, first, first);
+    }
+    let second = block[kv_at(row, lane, 1u)];
+    return kv_eight(first, second, block[kv_at(row, lane, 2u)], block[kv_at(row, lane, 3u)]);
+}
+
+// Of two rows, so that both are on their way at once.
+fn load(place: u32, rows: vec2<u32>, lane: u32) -> array<Eight, 2> {
+    if place == RING {
+        return array(ring_eight(rows.x, lane), ring_eight(rows.y, lane));
+    }
+    if place == WINDOW {
+        return array(window_eight(rows.x, lane), window_eight(rows.y, lane));
+    }
+    return array(block_eight(rows.x, lane), block_eight(rows.y, lane));
+}
+
+fn dot_eight(queries: ptr<function, array<Heads, 8>>, k: Eight) -> Heads {
+    let low = (*queries)[0] * k.low.x + (*queries)[1] * k.low.y + (*queries)[2] * k.low.z
+        + (*queries)[3] * k.low.w;
+    return low + (*queries)[4] * k.high.x + (*queries)[5] * k.high.y + (*queries)[6] * k.high.z
+        + (*queries)[7] * k.high.w;
+}
+
+fn add_eight(sums: ptr<function, array<Heads, 8>>, share: Heads, v: Eight) {
+    (*sums)[0] += share * v.low.x;
+    (*sums)[1] += share * v.low.y;
+    (*sums)[2] += share * v.low.z;
+    (*sums)[3] += share * v.low.w;
+    (*sums)[4] += share * v.high.x;
+    (*sums)[5] += share * v.high.y;
+    (*sums)[6] += share * v.high.z;
+    (*sums)[7] += share * v.high.w;
+}
+
+// Value `i` of the heads' queries, which begin at `first`; zero past their end.
+fn query(first: u32, count: u32, i: u32) -> Heads {
+    var value = Heads();
+    if i < HEAD_DIM {
+        for (var h = 0u; h < count; h++) {
+            set_head(&value, h, q[first + h * HEAD_DIM + i] * p.scale);
+        }
+    }
+    return value;
+}
+
+// Multiplies `rotated` by the Hadamard matrix of a head's width, over its square root: its own
+// inverse.
+fn rotate(index: u32) {
     for (var half = 1u; half < HEAD_DIM; half *= 2u) {
-        for (var i = index; i < HEAD_DIM / 2u; i += TILE) {
-            let at = joined(i, half);
-            let both = array(queries[at.x], queries[at.y]);
-            queries[at.x] = both[0] + both[1];
-            queries[at.y] = both[0] - both[1];
+        for (var i = index; i < HEAD_DIM / 2u; i += THREADS) {
+            let at = i / half * 2u * half + i % half;
+            let both = array(rotated[at], rotated[at + half]);
+            rotated[at] = both[0] + both[1];
+            rotated[at + half] = both[0] - both[1];
         }
         workgroupBarrier();
     }
-    for (var i = index; i < HEAD_DIM; i += TILE) {
-        queries[i] *= inverseSqrt(f32(HEAD_DIM));
+    for (var i = index; i < HEAD_DIM; i += THREADS) {
+        rotated[i] *= inverseSqrt(f32(HEAD_DIM));
     }
     workgroupBarrier();
 }
 
-fn rotate_sums(index: u32) {
-    for (var half = 1u; half < HEAD_DIM; half *= 2u) {
-        for (var i = index; i < SUMS / 2u; i += TILE) {
-            let at = joined(i, half);
-            let both = array(sums[at.x], sums[at.y]);
-            sums[at.x] = both[0] + both[1];
-            sums[at.y] = both[0] - both[1];
-        }
-        workgroupBarrier();
+// The sum over all groups of value `j` of the eight of `lane`.
+fn sum_of_slots(j: u32, lane: u32) -> Heads {
+    var sum = Heads();
+    for (var slot = 0u; slot < SLOTS; slot++) {
+        sum += partials[j * (THREADS + 1u) + slot * LANES + lane];
     }
-    for (var i = index; i < SUMS; i += TILE) {
-        sums[i] *= inverseSqrt(f32(HEAD_DIM));
+    return sum;
+}
+
+// Brings all groups to the same maximum, and leaves their sums and weights in `partials`.
+fn join(
+    index: u32,
+    most: ptr<function, Heads>,
+    weight: ptr<function, Heads>,
+    sums: ptr<function, array<Heads, 8>>,
+) {
+    if index < SLOTS * LANES && index % LANES == 0u {
+        scores[index / LANES] = *most;
     }
+    workgroupBarrier();
+    var greatest = scores[0];
+    for (var s = 1u; s < SLOTS; s++) {
+        greatest = max(greatest, scores[s]);
+    }
+    let kept = exp(*most - greatest);
+    *most = greatest;
+    *weight *= kept;
+    for (var j = 0u; j < 8u; j++) {
+        partials[j * (THREADS + 1u) + index] = (*sums)[j] * kept;
+    }
+    partials[8u * (THREADS + 1u) + index] = *weight;
     workgroupBarrier();
 }
 
-@compute @workgroup_size(TILE)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
@@ -186,11 +215,11 @@ fn main(
     let head = kv_head * p.shared_by + in_group;
     let count = min(HEADS, p.shared_by - in_group);
     let token = workgroup.y;
-    let place = kv_head_of(p.first_head + kv_head);
-    if place.kind != p.kind {
+    let place_of = kv_head_of(p.first_head + kv_head);
+    if place_of.kind != p.kind {
         return;
     }
-    let seen = arena[SEEN] + 4u * (place.schedule * arena[TOKENS] + token);
+    let seen = arena[SEEN] + 4u * (place_of.schedule * arena[TOKENS] + token);
     let runs = arena[seen];
     let rows = arena[seen + 2u];
     let split = arena[PARTS];
@@ -200,104 +229,170 @@ fn main(
         return;
     }
     let end = min(begin + arena[ROWS_OF_A_PART], rows);
+    let before = rows_before(runs, arena[seen + 1u]);
 
-    for (var i = index; i < HEAD_DIM; i += TILE) {
-        var value = Heads();
-        for (var h = 0u; h < count; h++) {
-            set_head(&value, h, q[token * p.q_stride + (head + h) * HEAD_DIM + i] * p.scale);
-        }
-        queries[i] = value;
+    let slot = min(index / LANES, SLOTS - 1u);
+    let lane = index % LANES;
+    // A lane looks after the rows of its own steps.
+    let own = select(STEPS, lane, index < SLOTS * LANES);
+    let first_query = token * p.q_stride + head * HEAD_DIM;
+    var queries: array<Heads, 8>;
+    var sums: array<Heads, 8>;
+    for (var j = 0u; j < 8u; j++) {
+        queries[j] = query(first_query, count, 8u * lane + j);
+        sums[j] = Heads();
     }
-    for (var i = index; i < SUMS; i += TILE) {
-        sums[i] = Heads();
-    }
-    let group = index / (HEAD_DIM / 2u);
-    let column = index % (HEAD_DIM / 2u);
     var most = Heads(LEAST);
     var weight = Heads();
-    workgroupBarrier();
+    // What the sums over rotated rows are relative to.
+    var most_of_rotated = Heads(LEAST);
 
     // Rotated rows, which come first, are attended to with rotated queries.
-    var rotated = begin;
-    if RING_ROTATED {
-        rotated = clamp(rows_of_ring(runs, arena[seen + 1u]), begin, end);
-        if rotated > begin {
-            rotate_queries(index);
+    let turns = RING_ROTATED && begin < before.x;
+    if turns {
+        for (var i = index; i < HEAD_DIM; i += THREADS) {
+            rotated[i] = query(first_query, count, i);
+        }
+        workgroupBarrier();
+        rotate(index);
+        for (var j = 0u; j < 8u; j++) {
+            queries[j] = rotated[ring_dim(lane, j)];
         }
     }
+
     var next = begin;
     while next < end {
+        // A tile is in one place.
         let first = next;
-        let tile = min(TILE, select(end, rotated, first < rotated) - first);
-        next += tile;
-        var score = Heads(LEAST);
-        var value_scale = 0.0;
-        if index < tile {
-            let row = row_of(runs, first + index);
-            let key = first_pair(row, kv_head, place);
-            score = Heads();
-            for (var i = 0u; i < HEAD_DIM / 2u; i++) {
-                let k = pair(row.x, key, i);
-                score += queries[2u * i] * k.x + queries[2u * i + 1u] * k.y;
-            }
-            score *= scale(row, 0u, place);
-            value_scale = scale(row, 1u, place);
-            places[index] = vec2(row.x, key + values_after(row, place));
+        var place = RING;
+        var limit = before.x;
+        var key_at = place_of.ring_at;
+        var row_pairs = ring_row_pairs();
+        var values_after = place_of.values_after;
+        if first >= before.y {
+            place = BLOCK;
+            limit = rows;
+            key_at = p.block_at + kv_head * p.block_rows * (HEAD_DIM / 2u);
+            row_pairs = HEAD_DIM / 2u;
+            values_after = p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
+        } else if first >= before.x {
+            place = WINDOW;
+            limit = before.y;
+            key_at = p.window_at + kv_head * p.window_rows * (HEAD_DIM / 2u);
+            row_pairs = HEAD_DIM / 2u;
+            values_after = p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
         }
-        scores[index] = score;
+        let tile = min(TILE, min(limit, end) - first);
+        next += tile;
+
+        for (var step = own; step < STEPS; step += LANES) {
+            let i = step * SLOTS + slot;
+            if i < tile {
+                let row = row_of(runs, first + i);
+                keys[i] = key_at + row * row_pairs;
+                keep_scales(i, place == RING, place_of.scales_at + row, place_of.scales_after);
+            }
+        }
+        workgroupBarrier();
+        // Past the end it is the last row again.
+        for (var step = 0u; step < STEPS && step * SLOTS < tile; step += 2u) {
+            let i = step * SLOTS + slot;
+            let both = vec2(keys[min(i, tile - 1u)], keys[min(i + SLOTS, tile - 1u)]);
+            let k = load(place, both, lane);
+            let at = step * (THREADS + 1u) + index;
+            partials[at] = dot_eight(&queries, k[0]);
+            partials[at + THREADS + 1u] = dot_eight(&queries, k[1]);
+        }
+        workgroupBarrier();
+        for (var step = own; step < STEPS; step += LANES) {
+            let i = step * SLOTS + slot;
+            if i < tile {
+                let at = step * (THREADS + 1u) + slot * LANES;
+                var score = partials[at];
+                for (var l = 1u; l < LANES; l++) {
+                    score += partials[at + l];
+                }
+                scores[i] = score * scales_of(i).x;
+            }
+        }
         workgroupBarrier();
         var greatest = most;
-        for (var i = 0u; i < tile; i++) {
+        for (var i = slot; i < tile; i += SLOTS) {
             greatest = max(greatest, scores[i]);
         }
         let kept = exp(most - greatest);
         most = greatest;
-        workgroupBarrier();
-        let share = exp(score - greatest);
-        scores[index] = share;
-        shares[index] = share * value_scale;
-        workgroupBarrier();
         weight *= kept;
-        for (var i = 0u; i < tile; i++) {
-            weight += scores[i];
+        for (var j = 0u; j < 8u; j++) {
+            sums[j] *= kept;
         }
-        if group < GROUPS {
-            for (var i = column; i < HEAD_DIM / 2u; i += TILE) {
-                let at = group * HEAD_DIM + 2u * i;
-                var a = sums[at] * kept;
-                var b = sums[at + 1u] * kept;
-                for (var r = group; r < tile; r += GROUPS) {
-                    let v = pair(places[r].x, places[r].y, i);
-                    a += shares[r] * v.x;
-                    b += shares[r] * v.y;
-                }
-                sums[at] = a;
-                sums[at + 1u] = b;
+        for (var step = own; step < STEPS; step += LANES) {
+            let i = step * SLOTS + slot;
+            var share = Heads();
+            if i < tile {
+                share = exp(scores[i] - greatest);
+                weight += share;
+                share *= scales_of(i).y;
             }
+            shares[i] = share;
         }
         workgroupBarrier();
-        if RING_ROTATED && next == rotated {
-            rotate_sums(index);
-            if next < end {
-                rotate_queries(index);
+        for (var step = 0u; step < STEPS && step * SLOTS < tile; step += 2u) {
+            let i = step * SLOTS + slot;
+            let both = vec2(keys[min(i, tile - 1u)], keys[min(i + SLOTS, tile - 1u)]);
+            let v = load(place, both + values_after, lane);
+            add_eight(&sums, shares[i], v[0]);
+            add_eight(&sums, shares[i + SLOTS], v[1]);
+        }
+        workgroupBarrier();
+
+        // The sums over rotated rows are turned back once they are complete.
+        if turns && place == RING && next == min(before.x, end) {
+            join(index, &most, &weight, &sums);
+            for (var i = index; i < HEAD_DIM; i += THREADS) {
+                rotated[ring_dim(i / 8u, i % 8u)] = sum_of_slots(i % 8u, i / 8u);
+            }
+            most_of_rotated = most;
+            workgroupBarrier();
+            rotate(index);
+            for (var j = 0u; j < 8u; j++) {
+                queries[j] = query(first_query, count, 8u * lane + j);
+                sums[j] = Heads();
             }
         }
     }
 
-    for (var h = 0u; h < count; h++) {
-        if split == 1u {
-            for (var i = index; i < HEAD_DIM; i += TILE) {
+    join(index, &most, &weight, &sums);
+    // Sums of weights, of each group and then of all.
+    if index < SLOTS {
+        var of_slot = Heads();
+        for (var l = 0u; l < LANES; l++) {
+            of_slot += partials[8u * (THREADS + 1u) + index * LANES + l];
+        }
+        scores[index] = of_slot;
+    }
+    workgroupBarrier();
+    var total = scores[0];
+    for (var s = 1u; s < SLOTS; s++) {
+        total += scores[s];
+    }
+    let kept = exp(most_of_rotated - most);
+    for (var i = index; i < HEAD_DIM; i += THREADS) {
+        var sum = sum_of_slots(i % 8u, i / 8u);
+        if turns {
+            sum += rotated[i] * kept;
+        }
+        for (var h = 0u; h < count; h++) {
+            if split == 1u {
                 let at = token * p.out_stride + (head + h) * HEAD_DIM + i;
-                out[at] = get_head(sum_of_groups(i), h) / get_head(weight, h);
-            }
-        } else {
-            let at = (workgroup.z * p.heads + head + h) * (HEAD_DIM + 2u);
-            for (var i = index; i < HEAD_DIM; i += TILE) {
-                parts[at + i] = get_head(sum_of_groups(i), h);
-            }
-            if index == 0u {
-                parts[at + HEAD_DIM] = get_head(most, h);
-                parts[at + HEAD_DIM + 1u] = get_head(weight, h);
+                out[at] = get_head(sum, h) / get_head(total, h);
+            } else {
+                let at = (workgroup.z * p.heads + head + h) * (HEAD_DIM + 2u);
+                parts[at + i] = get_head(sum, h);
+                if i == 0u {
+                    parts[at + HEAD_DIM] = get_head(most, h);
+                    parts[at + HEAD_DIM + 1u] = get_head(total, h);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 // The moves after a block: what left the window goes to the ring, the block goes to the window. An
-// invocation moves one pair of values of every row, in order, so that no row is overwritten before
-// it has been moved.
+// invocation moves one pair of values of every row of a share of the moves. Those that touch the same
+// row are in the same share, in order, so that no row is overwritten before it has been moved.
 
 #import HALF
 #import KV
@@ -9,7 +9,10 @@
 #import commit_params
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+) {
     if id.x >= p.columns {
         return;
     }
@@ -25,16 +28,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let in_ring = place.ring_at + (head / heads) * place.values_after + pair;
     let in_window = p.window_at + id.y * p.window_step + head * p.window_rows * p.pairs + pair;
     let in_block = p.block_at + id.y * p.block_step + head * p.block_rows * p.pairs + pair;
-    for (var i = 0u; i < arena[list + 1u]; i++) {
+    let share = share_of(list, id.z, workgroups.z);
+    for (var i = share.x; i < share.y; i++) {
         // Source place and row, destination place and row.
         let at = arena[list] + 4u * i;
+        let source_place = source_of(at);
         let source = arena[at + 1u] * p.pairs;
         let goal = arena[at + 3u] * p.pairs;
         for (var w = 0u; w < KV_WORDS; w++) {
             var word = 0u;
-            if arena[at] == RING {
+            if source_place == RING {
                 word = ring[(in_ring + source) * KV_WORDS + w];
-            } else if arena[at] == WINDOW {
+            } else if source_place == WINDOW {
                 word = window[(in_window + source) * KV_WORDS + w];
             } else {
                 word = block[(in_block + source) * KV_WORDS + w];

@@ -1,6 +1,6 @@
 // The moves after a block for a ring of 4-bit integers: what left the window goes to the ring,
 // rotated within the head and with a scale per 32 values; the block goes to the window. A workgroup
-// moves the rows of one key head's keys or values, in order.
+// moves a share of the rows of one key head's keys or values, those that touch the same row in order.
 
 #import HALF
 #import arena
@@ -47,6 +47,7 @@ fn scale_of(block: u32) -> f32 {
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
     // Keys of all heads, then values of all heads.
@@ -64,11 +65,11 @@ fn main(
     let in_ring = (place_of.ring_at + side * place_of.values_after) / 4u;
     let in_window = p.window_at + workgroup.y * p.window_step + head * p.window_rows * p.pairs;
     let in_block = p.block_at + workgroup.y * p.block_step + head * p.block_rows * p.pairs;
-    let count = arena[list + 1u];
-    for (var i = 0u; i < count; i++) {
+    let share = share_of(list, workgroup.z, workgroups.z);
+    for (var i = share.x; i < share.y; i++) {
         // Source place and row, destination place and row.
         let at = arena[list] + 4u * i;
-        let place = arena[at];
+        let place = source_of(at);
         let row = arena[at + 1u];
         let slot = arena[at + 3u];
         if arena[at + 2u] == WINDOW {

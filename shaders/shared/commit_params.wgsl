@@ -26,3 +26,27 @@ struct Params {
 
 const RING = 0u;
 const WINDOW = 1u;
+
+// Whether the move at a word must be made after the one before it.
+fn follows(at: u32) -> bool {
+    return (arena[at] & 4u) != 0u;
+}
+
+// The moves of a share of a list: index of the first, and of the one after the last. Moves that
+// follow others belong to the share of these.
+fn share_of(list: u32, share: u32, shares: u32) -> vec2<u32> {
+    let count = arena[list + 1u];
+    var bounds = vec2(count * share / shares, count * (share + 1u) / shares);
+    while bounds.x < bounds.y && follows(arena[list] + 4u * bounds.x) {
+        bounds.x++;
+    }
+    while bounds.x < bounds.y && bounds.y < count && follows(arena[list] + 4u * bounds.y) {
+        bounds.y++;
+    }
+    return bounds;
+}
+
+// Where the row of a move at a word is now.
+fn source_of(at: u32) -> u32 {
+    return arena[at] & 3u;
+}

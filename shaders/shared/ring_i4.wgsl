@@ -11,17 +11,26 @@ fn ring_row_pairs() -> u32 {
     return 4u * (HEAD_DIM / 8u + (HEAD_DIM + 63u) / 64u);
 }
 
-fn ring_pair(row: u32, i: u32) -> vec2<f32> {
+// A lane takes a word.
+fn ring_eight(row: u32, lane: u32) -> Eight {
     let start = row / 4u;
-    let block = i / 16u;
-    // Values 0..16 of a block are in the lower nibbles.
-    let word = ring[start + 4u * block + i % 8u / 2u];
-    let bits = word >> (16u * (i & 1u) + 4u * (i % 16u / 8u));
-    let scales = halves(ring[start + HEAD_DIM / 8u + block / 2u]);
-    let scale = select(scales.x, scales.y, (block & 1u) != 0u);
-    return scale * (vec2<f32>(vec2(bits, bits >> 8u) & vec2(15u)) - 8.0);
+    let scales = halves(ring[start + HEAD_DIM / 8u + lane / 8u]);
+    let scale = select(scales.x, scales.y, (lane & 4u) != 0u);
+    let word = ring[start + lane];
+    let low = vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu)) - 8.0;
+    let high = vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)) - 8.0;
+    return Eight(scale * low, scale * high);
 }
 
-fn ring_scale(at: u32) -> f32 {
-    return 1.0;
+// Which value of a head is value `i` of the eight of a lane: values 0..16 of a block are in the
+// lower nibbles.
+fn ring_dim(lane: u32, i: u32) -> u32 {
+    return 32u * (lane / 4u) + 4u * (lane % 4u) + i % 4u + 16u * (i / 4u);
+}
+
+fn keep_scales(i: u32, in_ring: bool, at: u32, after: u32) {}
+
+// The scales are within the rows.
+fn scales_of(i: u32) -> vec2<f32> {
+    return vec2(1.0);
 }

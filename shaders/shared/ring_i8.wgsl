@@ -5,16 +5,32 @@ alias RingWord = u32;
 
 const RING_ROTATED = false;
 
+var<workgroup> scales: array<vec2<f32>, TILE>;
+
 fn ring_row_pairs() -> u32 {
     return 2u * ((HEAD_DIM + 3u) / 4u);
 }
 
-fn ring_pair(row: u32, i: u32) -> vec2<f32> {
-    let number = row + i;
-    let values = vec4<f32>(unpack4xI8(ring[number / 2u]));
-    return select(values.xy, values.zw, (number & 1u) != 0u);
+fn ring_eight(row: u32, lane: u32) -> Eight {
+    let at = row / 2u;
+    let second = min(2u * lane + 1u, (HEAD_DIM + 3u) / 4u - 1u);
+    let low = vec4<f32>(unpack4xI8(ring[at + 2u * lane]));
+    return Eight(low, vec4<f32>(unpack4xI8(ring[at + second])));
 }
 
-fn ring_scale(at: u32) -> f32 {
-    return bitcast<f32>(ring[at]);
+// Which value of a head is value `i` of the eight of a lane.
+fn ring_dim(lane: u32, i: u32) -> u32 {
+    return 8u * lane + i;
+}
+
+fn keep_scales(i: u32, in_ring: bool, at: u32, after: u32) {
+    scales[i] = vec2(1.0);
+    if in_ring {
+        scales[i] = bitcast<vec2<f32>>(vec2(ring[at], ring[at + after]));
+    }
+}
+
+// Those of key and value of row `i` of the tile.
+fn scales_of(i: u32) -> vec2<f32> {
+    return scales[i];
 }

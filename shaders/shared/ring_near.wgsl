@@ -8,11 +8,23 @@ fn ring_row_pairs() -> u32 {
     return HEAD_DIM / 2u;
 }
 
-fn ring_pair(row: u32, i: u32) -> vec2<f32> {
-    let at = (row + i) * KV_WORDS;
-    return kv_unpack(ring[at], ring[at + KV_WORDS - 1u]);
+fn ring_eight(row: u32, lane: u32) -> Eight {
+    let first = ring[kv_at(row, lane, 0u)];
+    if KV_LOADS == 1u {
+        return kv_eight(first, first, first, first);
+    }
+    let second = ring[kv_at(row, lane, 1u)];
+    return kv_eight(first, second, ring[kv_at(row, lane, 2u)], ring[kv_at(row, lane, 3u)]);
 }
 
-fn ring_scale(at: u32) -> f32 {
-    return 1.0;
+// Which value of a head is value `i` of the eight of a lane.
+fn ring_dim(lane: u32, i: u32) -> u32 {
+    return 8u * lane + i;
+}
+
+fn keep_scales(i: u32, in_ring: bool, at: u32, after: u32) {}
+
+// Those of key and value of row `i` of the tile.
+fn scales_of(i: u32) -> vec2<f32> {
+    return vec2(1.0);
 }

@@ -12,6 +12,10 @@ use crate::model::Pairs;
 /// Heads wider than this are processed one at a time: four would not fit workgroup memory.
 const WIDEST_OF_FOUR: usize = 256;
 
+/// Shares of the moves after a token, which are few unless the ring is compacted, and after a block.
+const SLICES_OF_TOKEN: u32 = 4;
+const SLICES_OF_BLOCK: u32 = 32;
+
 impl<'a> Walk<'a> {
     /// First pair of a layer among the rows of the current tokens: those of a single token are kept
     /// for all layers.
@@ -129,7 +133,7 @@ impl<'a> Walk<'a> {
                 shared_by: shared_by as u32,
                 first_head: (index * spec.kv_heads) as u32,
             };
-            let items = Items::fixed([p.heads * p.head_dim, 1, 1]);
+            let items = Items::fixed([p.heads, 1, 1]);
             self.record.add(
                 Kernel::AttendJoin,
                 &p,
@@ -154,6 +158,10 @@ impl<'a> Walk<'a> {
         let alike = self.spec(first);
         let (shelf, number) = memory.shelf(first);
         let window = memory.pairs(shelf.window_rows);
+        let slices = match self.batch {
+            Batch::Token => SLICES_OF_TOKEN,
+            Batch::Block => SLICES_OF_BLOCK,
+        };
         for kind in memory.kinds(first..first + layers) {
             let p = params::Commit {
                 layer: first as u32,
@@ -167,11 +175,11 @@ impl<'a> Walk<'a> {
                 block_at: self.block_at(first),
                 block_step: self.block_at(1),
             };
-            let by_row = [2 * alike.kv_heads as u32, layers as u32, 1];
+            let by_row = [2 * alike.kv_heads as u32, layers as u32, slices];
             let (kernel, items) = match memory.stored(kind) {
                 KvType::I8 => (Kernel::CommitI8, by_row),
                 KvType::I4 => (Kernel::CommitI4, by_row),
-                kv => (Kernel::Commit { kv }, [p.columns, layers as u32, 1]),
+                kv => (Kernel::Commit { kv }, [p.columns, layers as u32, slices]),
             };
             let Some(ring) = &shelf.rings[kind as usize] else { continue };
             let items = Items::fixed(items);

@@ -14,6 +14,7 @@ mod format;
 mod kernel;
 mod mixer;
 mod model;
+mod moves;
 mod params;
 mod permutations;
 mod pipelines;

@@ -18,11 +18,10 @@ pub(super) struct Permutations {
 }
 
 /// What some files require of a device.
-pub(super) const NEEDS: [(&str, Need); 4] = [
+pub(super) const NEEDS: [(&str, Need); 3] = [
     ("reduce_subgroup", Need::Subgroups),
     ("half_builtin", Need::Halves),
     ("format_f16_native", Need::NativeHalves),
-    ("kv_f16_native", Need::NativeHalves),
 ];
 
 /// The file whose import implies that activations are rounded to integers.
@@ -33,7 +32,7 @@ pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
 
 /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts. For files
 /// not listed it is one per lane.
-const COVERS: [(&str, [u32; 2]); 13] = [
+const COVERS: [(&str, [u32; 2]); 14] = [
     ("matvec", [1, 1]),
     ("rms_norm", [1, 1]),
     ("head_norm", [1, 1]),
@@ -41,6 +40,7 @@ const COVERS: [(&str, [u32; 2]); 13] = [
     ("scan", [1, 1]),
     ("mixer_step", [1, 1]),
     ("attend", [1, 1]),
+    ("attend_join", [1, 1]),
     ("commit_i8", [1, 1]),
     ("commit_i4", [1, 1]),
     ("matmul", [64, 64]),
@@ -51,6 +51,11 @@ const COVERS: [(&str, [u32; 2]); 13] = [
 
 /// Default number of lanes per workgroup.
 const LANES: u32 = 64;
+
+/// Groups of lanes that each attend to rows of their own in `attend`, at most, and the rows that each
+/// takes of a tile.
+const MOST_SLOTS: u32 = 16;
+const STEPS: u32 = 8;
 
 const HALF: (&str, &[&str]) = ("HALF", &["half_builtin", "half_bits"]);
 const REDUCE: (&str, &[&str]) = ("REDUCE", &["reduce_subgroup", "reduce_tree", "reduce_none"]);
@@ -89,15 +94,21 @@ impl Kernel {
                     KvType::I4 => &["ring_i4"],
                     KvType::F16 | KvType::F32 => &["ring_near"],
                 };
-                let groups = (LANES / (head_dim / 2)).max(1);
+                // A lane takes eight values of a row.
+                let lanes = head_dim.div_ceil(8);
+                let slots = (LANES / lanes).min(MOST_SLOTS);
+                let rotated = if kv == KvType::I4 { head_dim } else { 1 };
+                let constants = [
+                    ("HEAD_DIM", head_dim),
+                    ("LANES", lanes),
+                    ("SLOTS", slots),
+                    ("TILE", STEPS * slots),
+                    ("ROTATED_DIMS", rotated),
+                ];
                 of(
                     &["attend"],
-                    &[("KV", read_files(kv)), HALF, ("RING", ring), ("HEADS", heads)],
-                    &[
-                        ("HEAD_DIM", f64::from(head_dim)),
-                        ("GROUPS", f64::from(groups)),
-                        ("SUMS", f64::from(groups * head_dim)),
-                    ],
+                    &[("ROWS", row_files(kv, head_dim)), HALF, ("RING", ring), ("HEADS", heads)],
+                    &constants.map(|(name, value)| (name, f64::from(value))),
                 )
             }
             Kernel::Rope { kv } => of(&["rope"], &[("KV", near_files(kv)), HALF], &[]),
@@ -164,15 +175,19 @@ fn gate_files(activation: Activation) -> &'static [&'static str] {
     }
 }
 
-/// The files that read keys and values.
-fn read_files(kv: KvType) -> &'static [&'static str] {
+/// The file that reads and writes a pair of a key or value in window or block.
+fn near_files(kv: KvType) -> &'static [&'static str] {
     match kv {
-        KvType::F16 | KvType::I8 | KvType::I4 => &["kv_f16", "kv_f16_native"],
+        KvType::F16 | KvType::I8 | KvType::I4 => &["kv_f16"],
         KvType::F32 => &["kv_f32"],
     }
 }
 
-/// The file that reads and writes those of window and block.
-fn near_files(kv: KvType) -> &'static [&'static str] {
-    &read_files(kv)[..1]
+/// The file that reads rows of them, of this width.
+fn row_files(kv: KvType, head_dim: u32) -> &'static [&'static str] {
+    match kv {
+        KvType::F32 => &["rows_f32"],
+        _ if head_dim.is_multiple_of(8) => &["rows_f16"],
+        _ => &["rows_f16_odd"],
+    }
 }

@@ -4,6 +4,7 @@
 //! `shaders/shared/arena.wgsl` says. The list of KV heads, which hardly ever changes, is at the end
 //! of the buffer.
 
+use super::moves::Chains;
 use crate::cache::{Place, Tables, rows};
 use crate::engine::rotary::Rotary;
 
@@ -22,7 +23,7 @@ const ROWS_OF_A_PART: usize = 7;
 const HEAD_WORDS: usize = 6;
 
 /// Minimum rows per part of one token's attention.
-const SMALLEST_PART: usize = 128;
+const SMALLEST_PART: usize = 64;
 /// Workgroups that keep a GPU busy.
 const WORKGROUPS: usize = 128;
 
@@ -86,12 +87,13 @@ impl Split {
 /// The words for one block.
 pub(super) struct Arena {
     words: Vec<u32>,
+    chains: Chains,
 }
 
 impl Arena {
     /// In the memory of `words`.
     pub fn new(words: Vec<u32>) -> Arena {
-        Arena { words }
+        Arena { words, chains: Chains::default() }
     }
 
     /// Starts over.
@@ -178,8 +180,11 @@ impl Arena {
                 let runs = table.visible(t);
                 self.set(entry, &[self.len(), runs.len(), rows(runs)]);
                 entry += 4;
-                for run in runs {
-                    self.push([place(run.place), run.first, run.step, run.len]);
+                // Sorted: kernels attend to one place after the other.
+                for of in [Place::Ring, Place::Window, Place::Block] {
+                    for run in runs.iter().filter(|run| run.place == of) {
+                        self.push([place(run.place), run.first, run.step, run.len]);
+                    }
                 }
             }
         }
@@ -189,12 +194,10 @@ impl Arena {
         for (number, table) in tables.distinct().iter().enumerate() {
             let first = self.len();
             let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
-            for m in table.moves() {
-                self.push([place(m.from), m.row, ring, m.slot]);
-            }
-            for (row, slot) in table.enter() {
-                self.push([block, row as u32, window, slot as u32]);
-            }
+            let settle = table.moves().iter().map(|m| [place(m.from), m.row, ring, m.slot]);
+            let enter = table.enter().map(|(row, slot)| [block, row as u32, window, slot as u32]);
+            let Arena { words, chains } = self;
+            chains.sort(settle.chain(enter), |m| words.extend(m));
             let count = (self.len() - first) / 4;
             self.set(schedules + 2 * number, &[first, count]);
         }
@@ -231,9 +234,9 @@ mod tests {
         };
         let whole = (1, u32::MAX);
         assert_eq!(split(1, 3), whole);
-        assert_eq!(split(255, 3 * 255), whole);
-        assert_eq!(split(256, 3 * 256), (2, 128));
-        assert_eq!(split(771, 3 * 771), (6, 129));
+        assert_eq!(split(127, 3 * 127), whole);
+        assert_eq!(split(128, 3 * 128), (2, 64));
+        assert_eq!(split(771, 3 * 771), (12, 65));
         // One head of three sees far: 32, 4 and 4 parts.
         assert_eq!(split(8192, 8192 + 2 * 771), (32, 256));
         // Many heads keep a GPU busy with few parts of each.

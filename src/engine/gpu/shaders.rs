@@ -23,12 +23,12 @@ const KERNELS: &[(&str, &str)] = files!(
 /// The files they import.
 const SHARED: &[(&str, &str)] = files!(
     "shared/",
-    arena commit_params dot16 format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
+    arena commit_params dot16 eight format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
     format_q2_k format_q4_k format_q6_k format_q8_0 format_q8_1 gate_gelu_tanh gate_silu gelu_tanh half_bits
     half_builtin heads_1 heads_4 in_order
-    kv_f16 kv_f16_native kv_f32 kv_head matmul_out matmul_params mixer nibbles packed_input product_dot
+    kv_f16 kv_f32 kv_head matmul_out matmul_params mixer nibbles packed_input product_dot
     product_float reduce_none reduce_subgroup reduce_tree ring_i4 ring_i8
-    ring_near silu softplus sums
+    ring_near rows_f16 rows_f16_odd rows_f32 silu softplus sums
 );
 
 /// The source of a kernel with its imports, and their names. `choices` resolves the names in

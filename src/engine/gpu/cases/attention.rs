@@ -103,8 +103,9 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
         out_stride: heads * head_dim + 2,
         first_head: 1 + numbers.below(3),
         kind: numbers.below(2),
-        window_at: 1,
-        block_at: 2,
+        // Whole vectors, as rows are if they are multiples of eight values wide.
+        window_at: 4,
+        block_at: 8,
         window_rows,
         block_rows,
         scale: 1.0 / (n as f32).sqrt(),
@@ -118,7 +119,7 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     // Every head has a ring and a schedule of its own; some are of another kind, and left out.
     let mut places = vec![KvHead::default(); p.first_head as usize];
     let mut rings = Vec::new();
-    let mut words = vec![0; 2];
+    let mut words = vec![0; 4];
     for number in 0..kv_heads {
         let rows = 1 + numbers.below(200);
         let ring = Ring::new(numbers, kv, rows, head_dim);
@@ -139,8 +140,8 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
             scales_after: rows,
         });
         words.extend(ring.words.iter().chain(&ring.scales));
-        // The next one begins at a whole pair.
-        words.resize(words.len().next_multiple_of(2), 0);
+        // The next one begins at a whole vector.
+        words.resize(words.len().next_multiple_of(4), 0);
         rings.push((rows, ring.values));
     }
     let lists: Vec<Vec<Vec<Run>>> = rings
@@ -250,7 +251,7 @@ pub(super) fn attend_join(numbers: &mut Numbers) -> Case {
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![arena.words().to_vec(), bits(&parts), out_before],
-        items: [heads * head_dim, 1, 1],
+        items: [heads, 1, 1],
         expected: vec![floats(2, out)],
     }
 }

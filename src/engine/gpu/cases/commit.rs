@@ -3,6 +3,7 @@
 use super::numbers::Numbers;
 use super::{Case, Expected, Values, arena, stored};
 use crate::engine::KvType;
+use crate::engine::gpu::moves::Chains;
 use crate::engine::gpu::params;
 use crate::engine::gpu::plan::{HEADS, KvHead, MOVES};
 use crate::engine::gpu::twin;
@@ -86,6 +87,7 @@ pub(super) fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
         KvType::I4 => twin::commit_i4(&p, &heads, &moves, &block, &mut window, &mut ring),
         _ => twin::commit(&p, words, &heads, &moves, &block, &mut window, &mut ring),
     }
+    let slices = 1 + numbers.below(4);
     let mut arena = arena(1);
     arena.list(HEADS);
     // Those of the layers before.
@@ -99,7 +101,9 @@ pub(super) fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
         arena.push([at, list.len() as u32]);
         at += 4 * list.len() as u32;
     }
-    arena.push(moves.iter().flatten().flatten().copied());
+    for list in &moves {
+        Chains::default().sort(list.iter().copied(), |m| arena.push(m));
+    }
     let exactly = |binding, words| Expected { binding, values: Values::Words(words) };
     let ring = match kv {
         KvType::I8 => Expected { binding: 3, values: Values::Integers(ring) },
@@ -109,7 +113,7 @@ pub(super) fn commit(numbers: &mut Numbers, kv: KvType) -> Case {
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![arena.words().to_vec(), block, window_before, ring_before],
-        items: [if of_word > 1 { 2 * kv_heads } else { columns }, layers, 1],
+        items: [if of_word > 1 { 2 * kv_heads } else { columns }, layers, slices],
         expected: vec![exactly(2, window), ring],
     }
 }
