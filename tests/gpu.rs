@@ -17,7 +17,7 @@ use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineKind, EngineOptions, KvType};
 use common::models::{Meta, Numbers, Sizes, open};
-use common::suite::{Error, Split, feed, suite};
+use common::suite::{Error, RARE, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -83,11 +83,17 @@ fn sessions_take_the_predicted_bytes() {
 }
 
 #[test]
-fn attention_is_measured_by_the_other_engine() {
+fn attention_and_embeddings_are_computed_by_the_other_engine() {
     side_by_side(&shared_heads(), |_, gpu, cpu| {
         assert!(cpu.attention_mass(&[1, 2, 3], 1..3, 0..1).is_ok());
-        let e = gpu.attention_mass(&[1, 2, 3], 1..3, 0..1).unwrap_err();
-        assert!(matches!(e, Failure::Unsupported(_)), "{e}");
+        assert!(cpu.embedding(&[1, 2, 3], None).is_ok());
+        let attention = gpu.attention_mass(&[1, 2, 3], 1..3, 0..1).unwrap_err();
+        let embedding = gpu.embedding(&[1, 2, 3], None).unwrap_err();
+        for (e, says) in [(attention, "does not measure attention"), (embedding, "does not embed")]
+        {
+            assert!(matches!(e, Failure::Unsupported(_)), "{e}");
+            assert!(e.to_string().contains(says), "{e}");
+        }
     });
 }
 
@@ -186,6 +192,11 @@ fn files_of_blocks() {
 #[test]
 fn files_of_k_blocks() {
     compare(&["Q4_K", "Q5_K", "Q6_K"], KvType::F32, BLOCKS, 9);
+}
+
+#[test]
+fn files_of_rare_blocks() {
+    compare(&RARE.map(DType::name), KvType::F32, FLOATS, 15);
 }
 
 #[test]

@@ -4,10 +4,11 @@
 mod common;
 
 use attamba::internals::{self, Cpu};
+use attamba::quant::DType;
 use attamba::session::{Budget, Options};
 use attamba::{Engine, EngineOptions, KvType};
 use common::models::Sizes;
-use common::suite::{Error, Split, feed, suite};
+use common::suite::{Error, RARE, Split, feed, suite};
 use std::sync::Arc;
 
 /// Relative error allowed where weights and activations are real numbers.
@@ -87,6 +88,14 @@ fn files_of_blocks() {
 fn files_of_k_blocks() {
     for kind in ["Q4_K", "Q5_K", "Q6_K"] {
         compare(&[kind], KvType::F32, BLOCKS, 3);
+    }
+}
+
+/// Their weights are read into floats, and nothing is rounded.
+#[test]
+fn files_of_rare_blocks() {
+    for kind in RARE.map(DType::name) {
+        compare(&[kind], KvType::F32, FLOATS, 3);
     }
 }
 

@@ -14,11 +14,13 @@ use std::thread::Builder;
 /// Convert a model to another type
 ///
 /// Matrices are converted, everything else is copied unchanged: norms and other vectors are small
-/// and keep their precision. TYPE is one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q6_K.
+/// and keep their precision. TYPE is one of F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q4_0, Q4_1,
+/// IQ4_NL, Q3_K; the last two are slow to run.
 ///
-/// The embedding and the output matrix matter most. With a 4-bit TYPE they become Q6_K unless
-/// --embedding says otherwise. If the rows of a matrix don't fill the blocks of a type, the nearest
-/// type that they fill is used: Q8_0 for Q6_K, Q4_1 for Q4_K, F16 for the others.
+/// The embedding and the output matrix matter most. With a TYPE of five bits or fewer they become
+/// Q6_K unless --embedding says otherwise. If the rows of a matrix don't fill the blocks of a type,
+/// the nearest type that they fill is used: Q8_0 for Q6_K and Q5_K, Q4_1 for Q4_K, IQ4_NL for Q3_K,
+/// F16 for the others.
 ///
 /// A type with fewer bits than the input's loses precision; start from F16 or F32 if you can. OUT
 /// is written completely or not at all.
@@ -144,10 +146,11 @@ impl Plan<'_> {
             return Ok(Plan { tensor, from, wanted: from, to: from, columns });
         }
         let is_embedding = matches!(tensor.name(), "token_embd.weight" | "output.weight");
-        let four_bits = matches!(args.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4_K);
+        use DType::{IQ4_NL, Q3_K, Q4_0, Q4_1, Q4_K, Q5_K};
+        let few_bits = matches!(args.dtype, Q3_K | IQ4_NL | Q4_0 | Q4_1 | Q4_K | Q5_K);
         let wanted = match (is_embedding, args.embedding) {
             (true, Some(chosen)) => chosen,
-            (true, None) if four_bits => DType::Q6_K,
+            (true, None) if few_bits => DType::Q6_K,
             _ => args.dtype,
         };
         let to = that_fits(wanted, columns);
@@ -246,8 +249,9 @@ impl Plan<'_> {
 /// The type itself, or the nearest one whose blocks rows of `columns` values fill.
 fn that_fits(wanted: DType, columns: usize) -> DType {
     let nearest = match wanted {
-        DType::Q6_K => [wanted, DType::Q8_0],
+        DType::Q6_K | DType::Q5_K => [wanted, DType::Q8_0],
         DType::Q4_K => [wanted, DType::Q4_1],
+        DType::Q3_K => [wanted, DType::IQ4_NL],
         _ => [wanted, wanted],
     };
     let fits = |t: &DType| columns.is_multiple_of(t.block_len());
@@ -266,9 +270,11 @@ fn file_type(dtype: DType) -> u32 {
         DType::Q5_0 => 8,
         DType::Q5_1 => 9,
         // "Small": all matrices but the embedding in the one type.
+        DType::Q3_K => 11,
         DType::Q4_K => 14,
         DType::Q5_K => 16,
         DType::Q6_K => 18,
+        DType::IQ4_NL => 25,
         DType::BF16 => 32,
         // For the reader to guess.
         _ => 1024,

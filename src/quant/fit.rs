@@ -1,4 +1,4 @@
-//! The search for scales that Q4_K and Q6_K share: weighted least squares.
+//! The search for scales that `affine`, `linear` and `iq4_nl` share: weighted least squares.
 //!
 //! Given the whole numbers `q`, the best scale and minimum are a linear regression; given scale and
 //! minimum, the best `q` are those nearest. Neither step alone finds the best pair, so a range of
@@ -79,6 +79,8 @@ struct Guesses {
 // heavy-tailed values and for the embedding of a trained model).
 const AFFINE: Guesses = Guesses { first: -2.0, step: 0.2, count: 20 };
 const LINEAR: Guesses = Guesses { first: -4.8, step: 0.6, count: 12 };
+/// For ranges of a few numbers, where a step is a large part of them.
+const COARSE: Guesses = Guesses { first: -1.0, step: 0.125, count: 16 };
 
 impl Guesses {
     fn reaches(&self, last: f32) -> impl Iterator<Item = f32> {
@@ -139,10 +141,11 @@ pub(super) fn linear<const N: usize>(
     if extreme == 0.0 {
         return 0.0;
     }
+    let guesses = if high < 8.0 { COARSE } else { LINEAR };
     let mut best = extreme / low;
     let mut most = 0.0;
     for end in [low, high] {
-        for reach in LINEAR.reaches(end.abs()) {
+        for reach in guesses.reaches(end.abs()) {
             let inverse = reach.copysign(end) / extreme;
             let [wqx, wqq] = sums::<N, 2>(|i| {
                 let q = round(clamp(x[i] * inverse, low, high));

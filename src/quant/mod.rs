@@ -3,6 +3,7 @@
 //! A row of a matrix is a whole number of blocks. One file per format; the layouts are those of
 //! ggml, little-endian, so that existing GGUF files can be read.
 
+mod affine;
 mod bf16;
 mod block;
 mod f16;
@@ -10,6 +11,7 @@ mod fit;
 pub(crate) mod iq4_nl;
 pub(crate) mod iq4_xs;
 mod k_scales;
+mod linear;
 pub(crate) mod mxfp4;
 mod names;
 pub(crate) mod q2_k;
@@ -169,7 +171,7 @@ impl DType {
 
     /// Whether [`quantize`] writes this type; [`dequantize`] reads them all.
     pub const fn can_quantize(self) -> bool {
-        !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q5_K) && !self.is_rare()
+        !matches!(self, DType::Q5_0 | DType::Q5_1 | DType::Q2_K | DType::IQ4_XS | DType::MXFP4)
     }
 }
 
@@ -228,12 +230,12 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
 /// Writes `values` as blocks to `out`, which needs no alignment.
 ///
 /// F16, BF16, Q8_0, Q4_0 and Q4_1 are, to the last bit, what `gguf.quants.quantize` of the Python
-/// package `gguf` writes for finite values. Q4_K and Q6_K, which that package can't write, search
-/// for the scales with the least weighted squared error.
+/// package `gguf` writes for finite values. Q3_K to Q6_K and IQ4_NL, which that package can't write,
+/// search for the scales with the least weighted squared error.
 ///
 /// A NaN or an infinity is never hidden: no value of a block that contains one comes back finite.
 /// Finite values too large for a format's f16 scale become infinite in Q8_0, Q4_0 and Q4_1, and the
-/// largest representable value in Q4_K and Q6_K.
+/// largest representable value in the others.
 ///
 /// # Errors
 /// [`Error::Argument`] if this type can only be read, if `values` is not a whole number of blocks, or
@@ -247,8 +249,11 @@ pub fn quantize(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<()> {
         DType::Q4_0 => write_blocks(values, out, q4_0::quantize),
         DType::Q4_1 => write_blocks(values, out, q4_1::quantize),
         DType::Q8_0 => write_blocks(values, out, q8_0::quantize),
+        DType::Q3_K => write_blocks(values, out, q3_k::quantize),
         DType::Q4_K => write_blocks(values, out, q4_k::quantize),
+        DType::Q5_K => write_blocks(values, out, q5_k::quantize),
         DType::Q6_K => write_blocks(values, out, q6_k::quantize),
+        DType::IQ4_NL => write_blocks(values, out, iq4_nl::quantize),
         _ => return Err(read_only(dtype)),
     }
     Ok(())

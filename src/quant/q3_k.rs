@@ -1,5 +1,5 @@
 //! Q3_K: 256 values of 3 bits in sixteen groups of 16, each with a scale, 110 bytes.
-//! `x = d * (scale - 32) * (q - 4)`. Read only.
+//! `x = d * (scale - 32) * (q - 4)`.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -13,7 +13,10 @@
 //!
 //! Layout: `block_q3_K` of ggml.
 
-use super::block::{f16_at, part};
+use super::block::{f16_at, part, part_mut};
+use super::linear::{self, Ranges};
+
+const RANGES: Ranges = Ranges { scale: (-32.0, 31.0), q: (-4.0, 3.0) };
 
 #[inline(always)]
 pub(crate) fn dequantize(block: &[u8; 110], out: &mut [f32; 256]) {
@@ -39,4 +42,39 @@ pub(crate) fn scales(packed: &[u8; 12]) -> [i8; 16] {
         let high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
         (low | high << 4) as i8 - 32
     })
+}
+
+pub(super) fn quantize(values: &[f32; 256], block: &mut [u8; 110]) {
+    let fitted = linear::fit(values, RANGES);
+    *block = [0; 110];
+    *part_mut::<108, 2, _>(block) = fitted.d.to_le_bytes();
+    for (j, scale) in fitted.scales.into_iter().enumerate() {
+        let scale = (scale + 32).cast_unsigned();
+        let packed = part_mut::<96, 12, _>(block);
+        packed[j % 8] |= (scale & 15) << (j / 8 * 4);
+        packed[8 + j % 4] |= scale >> 4 << (j / 4 * 2);
+    }
+    for (at, &q) in fitted.q.as_flattened().iter().enumerate() {
+        let (row, i) = (at / 32, at % 32);
+        block[i] |= q >> 2 << row;
+        block[32 + 32 * (row / 4) + i] |= (q & 3) << (row % 4 * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_written_where_they_are_read() {
+        let mut block = [0; 110];
+        // Groups of unlike scales.
+        let values = std::array::from_fn(|i| ((i * 5 % 8) as f32 - 4.0) * (1 + i / 16) as f32);
+        quantize(&values, &mut block);
+        let mut back = [0.0; 256];
+        dequantize(&block, &mut back);
+        for (x, y) in values.iter().zip(back) {
+            assert!((x - y).abs() < 0.4 * 16.0 / 8.0, "{x} came back as {y}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Q5_K: 256 values of 5 bits in eight groups of 32, each with a scale and a minimum, 176 bytes.
-//! `x = d * scale * q - dmin * minimum`. Read only.
+//! `x = d * scale * q - dmin * minimum`.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -11,8 +11,12 @@
 //!
 //! Layout: `block_q5_K` of ggml.
 
-use super::block::{f16_at, part};
+use super::affine::{self, GROUP};
+use super::block::{f16_at, part, part_mut};
 use super::k_scales::k_scale_min;
+
+/// Largest `q`.
+const LAST: f32 = 31.0;
 
 #[inline(always)]
 pub(super) fn dequantize(block: &[u8; 176], out: &mut [f32; 256]) {
@@ -26,6 +30,36 @@ pub(super) fn dequantize(block: &[u8; 176], out: &mut [f32; 256]) {
         for ((out, &nibbles), &high) in out.iter_mut().zip(&nibbles[group / 2]).zip(high) {
             let q = nibbles >> (group % 2 * 4) & 15 | (high >> group & 1) << 4;
             *out = scale * f32::from(q) - min;
+        }
+    }
+}
+
+pub(super) fn quantize(values: &[f32; 256], block: &mut [u8; 176]) {
+    let fitted = affine::fit(values, LAST);
+    *block = [0; 176];
+    *part_mut::<0, 16, _>(block) = fitted.header;
+    for (group, q) in fitted.q.iter().enumerate() {
+        let high = part_mut::<16, 32, _>(block);
+        high.iter_mut().zip(q).for_each(|(high, q)| *high |= q >> 4 << group);
+        let nibbles = part_mut::<48, 128, _>(block).as_chunks_mut::<GROUP>().0;
+        let nibbles = nibbles[group / 2].iter_mut();
+        nibbles.zip(q).for_each(|(nibbles, q)| *nibbles |= (q & 15) << (group % 2 * 4));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_written_where_they_are_read() {
+        let mut block = [0; 176];
+        let values = std::array::from_fn(|i| (i * 7 % 32) as f32);
+        quantize(&values, &mut block);
+        let mut back = [0.0; 256];
+        dequantize(&block, &mut back);
+        for (x, y) in values.iter().zip(back) {
+            assert!((x - y).abs() < 0.02, "{x} came back as {y}");
         }
     }
 }

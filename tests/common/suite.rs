@@ -206,7 +206,7 @@ pub fn given() -> Vec<(Value, Vec<u8>)> {
         (1..).zip([("attamba", &attamba), ("llama", &llama), ("projected", &projected)])
     {
         let plain = Gguf::from_bytes(sizes.file(seed).bytes()).unwrap();
-        for dtype in [DType::Q4_K, DType::Q5_K, DType::Q6_K] {
+        for dtype in [DType::Q4_K, DType::Q5_K, DType::Q6_K].into_iter().chain(RARE) {
             let case = describe(&format!("{dtype}-{name}"), dtype.name(), seed, 40, sizes.vocab);
             given.push((case, converted(&plain, dtype, seed)));
         }
@@ -264,10 +264,7 @@ pub fn converted(from: &Gguf, dtype: DType, seed: u64) -> Vec<u8> {
         if dtype.can_quantize() {
             quantize(dtype, &values, &mut blocks).unwrap();
         } else {
-            assert_eq!(dtype, DType::Q5_K);
-            let square: f32 = values.iter().map(|v| v * v).sum();
-            let spread = (square / values.len() as f32).sqrt();
-            blocks.chunks_mut(176).for_each(|block| random_q5_k(block, spread, &mut numbers));
+            random_blocks(dtype, spread(&values), &mut blocks, &mut numbers);
         }
         data.push(blocks);
     }
@@ -276,17 +273,38 @@ pub fn converted(from: &Gguf, dtype: DType, seed: u64) -> Vec<u8> {
     out
 }
 
-/// A block of random values around zero. Scales and minima are equal, and `dmin` is `d` times the
-/// middle of the quants.
-pub fn random_q5_k(block: &mut [u8], spread: f32, numbers: &mut Numbers) {
-    block.iter_mut().for_each(|byte| *byte = numbers.bits() as u8);
-    // Root mean squares: of a scale in 0..64 about 36, of a quant in 0..32 about 9.2.
-    let d = spread / (36.0 * 9.2);
-    block[..2].copy_from_slice(&half::f16::from_f32(d).to_le_bytes());
-    block[2..4].copy_from_slice(&half::f16::from_f32(15.5 * d).to_le_bytes());
-    let (scales, rest) = block[4..].split_at_mut(4);
-    rest[..4].copy_from_slice(scales);
-    rest[4..8].iter_mut().for_each(|both| *both = (*both & 15) * 17);
+/// Types of few files, which engines read into floats.
+pub const RARE: [DType; 5] = [DType::Q2_K, DType::Q3_K, DType::IQ4_NL, DType::IQ4_XS, DType::MXFP4];
+
+/// The root mean square of some values.
+fn spread(values: &[f32]) -> f32 {
+    let square: f32 = values.iter().map(|v| v * v).sum();
+    (square / values.len() as f32).sqrt()
+}
+
+/// Blocks of a type that can only be read: random in every bit but those of their scales, which give
+/// the values of each block a spread of about `spread`.
+fn random_blocks(dtype: DType, spread: f32, blocks: &mut [u8], numbers: &mut Numbers) {
+    let len = dtype.bytes_of(dtype.block_len()).unwrap();
+    for block in blocks.chunks_mut(len) {
+        block.iter_mut().for_each(|byte| *byte = numbers.bits() as u8);
+        let half = |x: f32| half::f16::from_f32(x).to_le_bytes();
+        match dtype {
+            // Root mean squares: of a scale in 0..16 about 8.8, of a quant in 0..4 about its middle 1.1;
+            // minima of the middle of the quants.
+            DType::Q2_K => {
+                let d = spread / (8.8 * 1.1);
+                block[..16].iter_mut().for_each(|both| *both = (*both & 15) * 17);
+                block[80..82].copy_from_slice(&half(d));
+                block[82..84].copy_from_slice(&half(1.5 * d));
+            }
+            // Of a scale in -32..32 about 18.5, of a level about 70.
+            DType::IQ4_XS => block[..2].copy_from_slice(&half(spread / (18.5 * 70.0))),
+            // A power of two; of a float in four bits about 3.
+            DType::MXFP4 => block[0] = (127.0 + (spread / 3.0).log2()).round() as u8,
+            _ => panic!("{dtype} can be written"),
+        }
+    }
 }
 
 /// How far `got` is from `want`: over all tokens, and for the token that is farthest off.

@@ -7,15 +7,18 @@ use std::path::Path;
 
 /// Largest relative error of the logits after a conversion from F32: three times what this model
 /// shows. It is random, with nothing that quantization could save; a trained one does better.
-const BOUNDS: [(&str, f64, u32); 8] = [
+const BOUNDS: [(&str, f64, u32); 11] = [
     ("F32", 0.0, 0),
     ("F16", 1e-2, 1),
     ("BF16", 3e-2, 32),
     ("Q8_0", 5e-2, 7),
     ("Q6_K", 0.2, 18),
+    ("Q5_K", 0.3, 16),
     ("Q4_1", 0.6, 3),
     ("Q4_K", 0.6, 14),
     ("Q4_0", 0.6, 2),
+    ("IQ4_NL", 0.6, 25),
+    ("Q3_K", 1.0, 11),
 ];
 
 /// A model of `model` in `folder`, with one value of one tensor that is not a number.
@@ -87,8 +90,8 @@ fn the_logits_stay_near_those_of_the_original() {
         };
         assert_eq!(kind("blk.0.attn_q.weight"), dtype);
         assert_eq!(kind("blk.1.ssm_v_in.weight"), dtype);
-        let four_bits = dtype.starts_with("Q4");
-        assert_eq!(kind("token_embd.weight"), if four_bits { "Q6_K" } else { dtype });
+        let few_bits = ["Q5", "Q4", "IQ4", "Q3"].iter().any(|name| dtype.starts_with(name));
+        assert_eq!(kind("token_embd.weight"), if few_bits { "Q6_K" } else { dtype });
         for small in ["blk.0.attn_norm.weight", "blk.0.ssm_k_conv1d.weight", "blk.0.ssm_k_a"] {
             assert_eq!(kind(small), "F32");
         }
@@ -135,6 +138,13 @@ fn rows_that_do_not_fill_blocks_fall_back_and_this_is_said() {
     assert!(ran.stderr.contains("Q8_0 instead of Q6_K"), "{ran:?}");
     ran.ok();
     attamba(["generate", "-m", out, "-p", "x", "-n", "3"]).ok();
+    for (dtype, nearest) in [("Q5_K", "Q8_0"), ("Q3_K", "IQ4_NL")] {
+        let ran = attamba(["quantize", random_model(), out, dtype, "--force"]);
+        let says = format!("{nearest} instead of {dtype}, whose blocks rows of 64 values");
+        assert!(ran.stderr.contains(&says), "{ran:?}");
+        ran.ok();
+        attamba(["generate", "-m", out, "-p", "x", "-n", "3"]).ok();
+    }
 
     let args = ["quantize", random_model(), out, "q4_0", "--embedding", "f16", "--force"];
     assert_eq!(attamba(args).stderr, "");
