@@ -2,16 +2,17 @@
 
 mod common;
 
-use attamba::Error;
-use attamba::Eviction;
-use attamba::KvType;
 use attamba::internals::{self, Geometry, Want};
+use attamba::memory::Estimate;
 use attamba::session::{Budget, Options, Session};
+use attamba::{Engine, EngineOptions, Error, Eviction, KvType};
 use common::cancel::feed_and_cancel;
 use common::models::{Numbers, Sizes};
+use common::suite::suite;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn models() -> Vec<Sizes> {
@@ -85,6 +86,50 @@ fn a_session_goes_on_from_snapshot_fork_and_file_to_the_bit() {
                 assert!(same(&go_on(&mut resumed, &after), &want), "resumed: {said}");
             }
         }
+    }
+}
+
+/// Models in which some layers have windows of their own and others mixers.
+#[test]
+fn windows_of_layers_and_mixers_go_on_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session");
+    let mixed: Vec<_> = suite()
+        .iter()
+        .filter(|case| {
+            let spec = internals::spec(&case.model);
+            spec.ssm().is_some() && spec.layers.iter().any(|layer| layer.window.is_some())
+        })
+        .collect();
+    assert!(mixed.len() >= 4, "{}", mixed.len());
+    for (case, kv) in mixed.iter().flat_map(|case| [(case, KvType::F32), (case, KvType::I8)]) {
+        let [one, two] = [1, 2].map(|threads| {
+            let options = EngineOptions::default().with_threads(threads);
+            Engine::cpu(Arc::clone(&case.model), &options).unwrap()
+        });
+        let (first, rest) = case.tokens.split_at(case.tokens.len() / 2);
+        let mut session = Session::open(&one, options(6, kv)).unwrap();
+        session.feed(first).unwrap();
+        let resumes = |session: &mut Session, moment: &str| {
+            let snapshot = session.snapshot().unwrap();
+            session.save(&file, b"").unwrap();
+            let want = go_on(session, rest);
+            session.rewind(&snapshot).unwrap();
+            assert!(same(&go_on(session, rest), &want), "{}, {kv}, {moment}, rewound", case.name);
+            let (mut resumed, _) = Session::resume(&two, &file).unwrap();
+            assert_eq!(resumed.memory().state, session.memory().state);
+            assert!(
+                same(&go_on(&mut resumed, rest), &want),
+                "{}, {kv}, {moment}, saved",
+                case.name
+            );
+        };
+        resumes(&mut session, "at first");
+        let less = Estimate::cpu(&case.model, &options(2, kv), 1).unwrap().session.state;
+        assert!(less < session.memory().state);
+        session.shrink(less).unwrap();
+        assert_eq!(session.memory().state, less);
+        resumes(&mut session, "shrunk");
     }
 }
 
