@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Answers are printed as they are generated. Ctrl-C stops an answer and keeps the part generated
 /// so far; at the prompt it clears the line. Ctrl-D, /quit or Ctrl-C twice quit. When the session's
-/// memory is full the oldest parts of the chat are forgotten, and the chat continues.
+/// memory is full the oldest parts of the chat are forgotten, which is said once, and the chat
+/// continues, also beyond the context that the model was trained with.
 ///
 /// With --save the chat is saved to a file after every answer, and the next run continues from it.
 ///
@@ -45,6 +46,9 @@ pub struct Args {
     /// Maximum number of tokens per answer
     #[arg(short = 'n', long = "limit", default_value_t = 512, value_name = "N", value_parser = crate::number::count)]
     limit: usize,
+    /// End an answer before TEXT, which is left out; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
     /// Let messages that spell special tokens, such as <|im_end|>, become these tokens
     #[arg(long)]
     parse_special: bool,
@@ -79,7 +83,8 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = args.template.language(model)?;
-    let sampler = args.sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
+    let sampling = SamplingArgs { stop: args.stop, ..args.sampling };
+    let sampler = sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let mut input = Input::open()?;
@@ -121,7 +126,8 @@ pub fn run(args: Args) -> Result<()> {
     }
     let terminal = matches!(input, Input::Terminal(_));
     let files = terminal || args.commands;
-    Chat { talk, origin, interrupt, limit: args.limit, save, terminal, files }.run(input)
+    let limit = args.limit;
+    Chat { talk, origin, interrupt, limit, save, terminal, files, told: false }.run(input)
 }
 
 /// What a chat is begun or resumed with.
@@ -151,6 +157,8 @@ struct Chat {
     terminal: bool,
     /// Whether a message may be a command about files.
     files: bool,
+    /// Whether the user has been told that the oldest parts of the chat are forgotten.
+    told: bool,
 }
 
 impl Chat {
@@ -246,7 +254,7 @@ impl Chat {
             out.flush()?;
         }
         let note = match result {
-            Ok(Finish::End) => None,
+            Ok(Finish::End | Finish::StopText) => None,
             Ok(Finish::Limit) => Some("[token limit reached; see -n]"),
             Ok(_) => Some("[stopped]"),
             Err(_) if dropped => Some("[stopped; the message was discarded]"),
@@ -255,9 +263,22 @@ impl Chat {
         if let Some(note) = note.filter(|_| self.terminal) {
             common::note(note);
         }
+        self.tell_what_is_forgotten();
         match &mut self.save {
             Some(place) => Ok(self.talk.save_at(place)?),
             None => Ok(()),
+        }
+    }
+
+    /// Says once what happens to a chat that is longer than its memory.
+    fn tell_what_is_forgotten(&mut self) {
+        let session = self.talk.session();
+        let reach = session.reach();
+        if !self.told && session.position() > reach.tokens() {
+            self.told = true;
+            common::note(format_args!(
+                "[the memory is full; the chat goes on without its oldest parts: {reach}]"
+            ));
         }
     }
 

@@ -74,6 +74,9 @@ pub struct SamplingArgs {
     /// Add VALUE to the logit of token ID, -inf forbids it; may be given several times
     #[arg(long, value_name = "ID=VALUE", value_parser = bias)]
     bias: Vec<(u32, f32)>,
+    /// Texts that end an answer, for a subcommand that heeds them.
+    #[arg(skip)]
+    pub stop: Vec<String>,
     /// Seed of the draws: the same seed gives the same text [default: a random one]
     #[arg(long, value_name = "N", value_parser = seed)]
     seed: Option<u64>,
@@ -114,6 +117,7 @@ impl SamplingArgs {
             s.stages = names.map(str::parse::<Stage>).collect::<attamba::Result<_>>()?;
         }
         s.bias.clone_from(&self.bias);
+        s.stop.clone_from(&self.stop);
         s.seed = self.seed;
         let sampler = Sampler::new(s)?;
         log::info!("seed {}", sampler.seed());

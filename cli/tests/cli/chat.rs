@@ -50,10 +50,23 @@ fn commands_work_over_a_pipe_too() {
 fn a_chat_goes_on_when_the_ring_is_full() {
     let input = "Tell me more and more and more of it\n".repeat(40) + "/stats\n";
     let args = ["chat", "-m", random_model(), "--ring", "2", "--greedy", "-n", "20"];
-    let text = attamba_with(args, input.as_bytes()).ok();
+    let ran = attamba_with(args, input.as_bytes());
+    let told =
+        "[the memory is full; the chat goes on without its oldest parts: all heads see the last";
+    assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
+    let text = ran.ok();
     assert!(text.contains("\nring         2 of 2 states\n"), "{text}");
     let position = text.lines().find_map(|l| l.strip_prefix("position ")).unwrap();
     assert!(position.trim().parse::<u64>().unwrap() > 1500, "{position}");
+}
+
+#[test]
+fn a_stop_text_ends_an_answer_and_is_left_out() {
+    let whole = &answers(&[], "Hello\n")[0];
+    let (before, stop) = (&whole[..3], &whole[3..5]);
+    assert!(!before.contains(stop), "{whole}");
+    assert_eq!(answers(&["--stop", "never said", "--stop", stop], "Hello\n"), [before]);
+    attamba(["chat", "-m", random_model(), "--stop", ""]).fails("stop text 0");
 }
 
 /// The answers to `input`, one a line.
