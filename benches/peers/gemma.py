@@ -21,7 +21,7 @@ import paths
 from attamba import Attamba
 from built import LlamaCpp, in_f32
 
-GEMMA = paths.REPOSITORY / "models/fetched/gemma-3-270m-q4_k_m.gguf"
+GEMMA = paths.GEMMA
 TOKENS, CONTINUED = 640, 40
 PROMPTS = (
     "The history of the steam engine begins",

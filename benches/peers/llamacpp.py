@@ -17,6 +17,7 @@ except (ImportError, OSError, FileNotFoundError) as error:
     raise SystemExit(f"llama-cpp-python does not load ({error}); run benches/peers/setup.sh and "
                      f"use {paths.PEERS}/venv/bin/python.") from None
 
+NAME = f"llama.cpp from llama-cpp-python {paths.RELEASE}, built for this CPU"
 _log = []
 
 
@@ -130,6 +131,14 @@ def in_f32(path):
     return copy
 
 
+def trained_context(path):
+    """Tokens of the context that the model was trained with."""
+    model = load(path)
+    tokens = lib.llama_model_n_ctx_train(model)
+    lib.llama_model_free(model)
+    return tokens
+
+
 def system_info():
     """The CPU features the build uses."""
     return lib.llama_print_system_info().decode()
@@ -138,7 +147,7 @@ def system_info():
 def bench(path, threads, prompt, decode, depth, repetitions, repack=True):
     """llama-bench: tokens per second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
     command = [str(paths.BUILD / "llama-bench"), "-m", str(path), "-t", str(threads), "-p", str(prompt),
-               "-n", str(decode), "-d", str(depth), "-r", str(repetitions), "-o", "json"]
+               "-n", str(decode), "-d", str(depth), "-fa", "1", "-r", str(repetitions), "-o", "json"]
     if not repack:
         command += ["--repack", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

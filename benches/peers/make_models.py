@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Random models for measuring speed: real dimensions, meaningless weights.
 
-    make_models.py [NAME ...]     NAME is ARCH-SIZE-TYPE, e.g. llama-1.1b-q4_0 (default: the four of 1.1B)
+    make_models.py [NAME ...]     NAME is ARCH-SIZE-TYPE, e.g. llama-1.1b-q4_0 (default: those of 1.1B in Q4_0 and Q8_0)
     make_models.py --list
 
 ARCH is llama or attamba, SIZE 1.1b (TinyLlama's) or 135m (SmolLM2's), TYPE a block format that the gguf package
-writes (q4_0 q4_1 q5_0 q5_1 q8_0 f16 bf16 f32). Weights are drawn, quantized and written one tensor at a time.
+writes (q4_0 q4_1 q5_0 q5_1 q8_0 f16 bf16 f32), or q4_k, whose blocks are drawn. Rows that don't fill blocks of Q4_K get Q5_0,
+as from llama.cpp. Weights are drawn, quantized and written one tensor at a time.
 """
 
 import argparse
@@ -29,7 +30,7 @@ CONTEXT = 32768
 CHUNK = {"length": 8, "window": 64}
 SSM = {"state": 16, "groups": 1, "heads": 8, "conv": 4}
 ARCHITECTURES = ("llama", "attamba")
-TYPES = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "f16", "bf16", "f32")
+TYPES = ("q4_k", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "f16", "bf16", "f32")
 DEFAULT = [f"{a}-1.1b-{t}" for a in ARCHITECTURES for t in ("q4_0", "q8_0")]
 
 
@@ -125,19 +126,33 @@ def add_metadata(w, arch, c):
         w.add_ssm_group_count(SSM["groups"])
 
 
+def q4_k(rng, shape, std):
+    """Blocks of normal spread around zero, with scales and minima that are equal; `d * minimum` is the middle of the quants."""
+    blocks = rng.integers(256, size=(*shape[:-1], shape[-1] // 256, 144), dtype=np.uint8)
+    # Root mean squares: of a scale in 0..64 about 36.4, of a quant in 0..16 about its middle 4.6.
+    d = std / (36.4 * 4.6)
+    blocks[..., :4] = np.array([d, 7.5 * d], np.float16).view(np.uint8)
+    blocks[..., 8:12] = blocks[..., 4:8]
+    blocks[..., 12:16] = blocks[..., 12:16] % 16 * 17
+    return blocks.reshape(*shape[:-1], -1)
+
+
 def make(name, path):
     arch, size, type_name = name.split("-", 2)
     c = SIZES[size]
     wanted = gguf.GGMLQuantizationType[type_name.upper()]
 
     def type_of(tensor, shape):
-        stays = len(shape) == 1 or "conv1d" in tensor  # vectors and convolutions are F32 in every file
-        return gguf.GGMLQuantizationType.F32 if stays else wanted
+        if len(shape) == 1 or "conv1d" in tensor:  # vectors and convolutions are F32 in every file
+            return gguf.GGMLQuantizationType.F32
+        fits = shape[-1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0
+        return gguf.GGMLQuantizationType.Q5_0 if type_name == "q4_k" and not fits else wanted
 
     temporary = path.with_suffix(".partial")
     w = gguf.GGUFWriter(temporary, arch)
     w.add_name(name)
-    w.add_file_type(gguf.LlamaFileType["ALL_F32" if type_name == "f32" else f"MOSTLY_{type_name.upper()}"])
+    file_type = {"f32": "ALL_F32", "q4_k": "MOSTLY_Q4_K_S"}.get(type_name, f"MOSTLY_{type_name.upper()}")
+    w.add_file_type(gguf.LlamaFileType[file_type])
     add_metadata(w, arch, c)
     add_tokenizer(w, c["vocab"])
     for tensor, shape, _, _ in tensors(arch, c):
@@ -154,12 +169,16 @@ def make(name, path):
     w.write_ti_data_to_file()
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     for tensor, shape, mean, std in tensors(arch, c):
+        kind = type_of(tensor, shape)
+        if kind == gguf.GGMLQuantizationType.Q4_K:
+            w.write_tensor_data(q4_k(rng, shape, std))
+            continue
         data = rng.standard_normal(shape, dtype=np.float32)
         data *= std
         data += mean
         if tensor.endswith("_a"):
             data = -np.abs(data)  # a decay is negative
-        w.write_tensor_data(quantize(data, type_of(tensor, shape)))
+        w.write_tensor_data(quantize(data, kind))
     w.close()
     os.replace(temporary, path)
 

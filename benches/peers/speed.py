@@ -2,14 +2,18 @@
 """Tokens per second of attamba and llama.cpp on the same files with the same number of threads.
 
 The two alternate, a fresh process each time, so that a slow minute of the machine affects both; medians over all
-rounds are compared. llama.cpp is timed by its own llama-bench, attamba by `attamba bench`; both warm up first.
+rounds are compared, and geometric means of their ratios over all models. attamba is timed by `attamba bench`; llama.cpp in
+the same way, as the PyPI package llama-cpp-py-sync brings it (`--peer built`), or as setup.sh builds it for this CPU, by its
+own llama-bench (`--peer native`); in both cases with flash attention. Both warm up first.
 
-    speed.py                      prefill of 512 and decode of 64 tokens at depth 0, as a Markdown table
-    speed.py --depths 0,4096      at other depths too
-    speed.py --deep               decode at depth 16384: Attamba 1.1B vs. llama 1.1B
+    speed.py                               prefill of 512 and decode of 64 tokens at depth 0, as a Markdown table
+    speed.py --depths 0,4096,16384         at other depths too, where the model's context is long enough
+    speed.py --models smollm2,gemma3-270m  these models: names of make_models.py, these two, or GGUF files
+    speed.py --deep                        decode at depth 16384: Attamba 1.1B vs. llama 1.1B
 """
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -17,11 +21,11 @@ import statistics
 import sys
 from pathlib import Path
 
-import llamacpp
 import paths
 from attamba import Attamba
 
-MODELS = "smollm2,llama-1.1b-q4_0,llama-1.1b-q8_0"
+MODELS = ",".join(["smollm2", "gemma3-270m", *(f"llama-{size}-{kind}" for size in ("135m", "1.1b") for kind in ("q4_k", "q4_0", "q8_0"))])
+PEERS = {"built": "built", "native": "llamacpp"}
 
 
 def cpu_name():
@@ -32,10 +36,10 @@ def cpu_name():
         return platform.processor() or platform.machine()
 
 
-def print_machine(args, ours):
+def print_machine(args, peer, ours):
     load = f"load {os.getloadavg()[0]:.2f} at the start"
     print(f"- CPU: {cpu_name()}, {os.cpu_count()} cores, {args.threads} threads used, {load}")
-    print(f"- llama.cpp from llama-cpp-python {paths.RELEASE}, built for this CPU: {llamacpp.system_info().strip()}")
+    print(f"- {peer.NAME}: {peer.system_info().strip()}")
     if ours:
         print(f"- {ours.version()}")
     if args.deep:
@@ -74,31 +78,46 @@ def ratio(mine, theirs):
     return "-" if mine is None or theirs is None else f"{mine / theirs:.2f}x"
 
 
-def shallow(args, ours, timings):
-    """Prefill and decode, every model at every depth."""
+def geometric_means(ratios):
+    """Prints those of the ratios of each test at each depth."""
+    for (test, depth), values in ratios.items():
+        mean = statistics.geometric_mean(values)
+        print(f"- {test} at depth {depth}: {mean:.2f}x, geometric mean over {len(values)} models")
+
+
+def shallow(args, peer, ours, timings):
+    """Prefill and decode, every model at every depth that its context has room for."""
     engines = ["llama.cpp"] + ["llama.cpp, plain"] * args.plain + ["attamba"] * bool(ours)
     heads = ["model", "weights in llama.cpp", "test", "depth", *(e + " t/s" for e in engines), "attamba / llama.cpp"]
     print(f"\n| {' | '.join(heads)} |")
     print("|---|---|---|---:|" + "---:|" * (len(engines) + 1))
+    ratios = {}
     for name in args.models.split(","):
         path = paths.model(name)
-        buffers = llamacpp.weight_buffers(path)
+        buffers, context = peer.weight_buffers(path), peer.trained_context(path)
         for depth in args.depths:
+            if depth + max(args.prompt, args.decode) > context:
+                print(f"{name}: depth {depth} is left out; its context has {context} tokens.", file=sys.stderr)
+                continue
             size = (args.prompt, args.decode, depth, args.repetitions)
             for _ in range(args.rounds):
-                timings.add(name, depth, engines[0], llamacpp.bench(path, args.threads, *size))
+                timings.add(name, depth, engines[0], peer.bench(path, args.threads, *size))
                 if args.plain:
-                    timings.add(name, depth, engines[1], llamacpp.bench(path, args.threads, *size, repack=False))
+                    timings.add(name, depth, engines[1], peer.bench(path, args.threads, *size, repack=False))
                 if ours:
                     timings.add(name, depth, "attamba", ours.bench(path, *size))
-            for test in (f"pp{args.prompt}", f"tg{args.decode}"):
+            for test in [f"pp{args.prompt}"] * (args.prompt > 0) + [f"tg{args.decode}"] * (args.decode > 0):
                 speeds = [timings.median(name, test, depth, e) for e in engines]
                 against = ratio(speeds[-1] if ours else None, speeds[0])
+                if ours:
+                    ratios.setdefault((test, depth), []).append(speeds[-1] / speeds[0])
                 cells = [name, buffers, test, depth, *map(number, speeds), against]
                 print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    print()
+    geometric_means(ratios)
 
 
-def deep(args, ours, timings):
+def deep(args, peer, ours, timings):
     """Decode at a depth. Filling it takes minutes, so each engine fills it once and decodes `--rounds` times."""
     depth, test = args.deep_depth, f"tg{args.decode}"
     size = (0, args.decode, depth, args.rounds)
@@ -107,7 +126,7 @@ def deep(args, ours, timings):
     print("|---|---:|---:|---:|")
     for quant in args.quants.split(","):
         llama = f"llama-1.1b-{quant}"
-        runs = [(llama, "llama.cpp", lambda m: llamacpp.bench(paths.model(m), args.threads, *size))]
+        runs = [(llama, "llama.cpp", lambda m: peer.bench(paths.model(m), args.threads, *size))]
         if ours:
             for name in (llama, f"attamba-1.1b-{quant}"):
                 runs.append((name, "attamba", lambda m: ours.bench(paths.model(m), *size)))
@@ -121,6 +140,7 @@ def deep(args, ours, timings):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=MODELS, help=f"names or GGUF files, comma-separated (default {MODELS})")
+    parser.add_argument("--peer", choices=PEERS, default="built", help="which llama.cpp (default built)")
     parser.add_argument("--attamba", default=paths.ATTAMBA, help="the attamba command")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
@@ -128,17 +148,20 @@ def main():
     parser.add_argument("--prompt", type=int, default=512, help="tokens of prefill (default 512)")
     parser.add_argument("--decode", type=int, default=64, help="tokens of decode (default 64)")
     parser.add_argument("--depths", default="0", type=lambda s: [int(d) for d in s.split(",")], help="default 0")
-    parser.add_argument("--plain", action="store_true", help="also llama.cpp without rearranged weights (--repack 0)")
+    parser.add_argument("--plain", action="store_true", help="also llama.cpp without rearranged weights (--repack 0); native only")
     parser.add_argument("--peer-only", action="store_true", help="only llama.cpp")
     parser.add_argument("--deep", action="store_true", help="run the comparison at --deep-depth instead")
     parser.add_argument("--deep-depth", type=int, default=16384, help="default 16384")
     parser.add_argument("--quants", default="q4_0,q8_0", help="types of the 1.1B files for --deep (default q4_0,q8_0)")
     parser.add_argument("--json", metavar="FILE", help="write every sample to FILE")
     args = parser.parse_args()
+    if args.plain and args.peer != "native":
+        parser.error("--plain needs --peer native")
+    peer = importlib.import_module(PEERS[args.peer])
     ours = None if args.peer_only else Attamba(args.attamba, args.threads)
     timings = Timings()
-    print_machine(args, ours)
-    (deep if args.deep else shallow)(args, ours, timings)
+    print_machine(args, peer, ours)
+    (deep if args.deep else shallow)(args, peer, ours, timings)
     if args.json:
         timings.write(args.json)
 
