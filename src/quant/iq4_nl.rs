@@ -58,8 +58,8 @@ pub(super) fn quantize(values: &[f32; LEN], block: &mut [u8; 18]) {
 /// The level nearest to `x`.
 #[inline(always)]
 fn nearest(x: f32) -> u8 {
-    let beyond = |pair: &[i8; 2]| u8::from(2.0 * x > f32::from(pair[0]) + f32::from(pair[1]));
-    LEVELS.array_windows().map(beyond).sum()
+    let beyond = |q: usize| 2.0 * x > f32::from(LEVELS[q]) + f32::from(LEVELS[q + 1]);
+    (0..15).map(|q| u8::from(beyond(q))).sum()
 }
 
 /// The scale, of either sign, with the least weighted squared error. The value that stands out is put
@@ -114,7 +114,7 @@ mod tests {
         for (q, level) in (0..).zip(LEVELS.map(f32::from)) {
             assert_eq!(nearest(level), q);
         }
-        for (q, pair) in (0..).zip(LEVELS.array_windows::<2>()) {
+        for (q, pair) in (0..).zip(LEVELS.windows(2)) {
             let middle = (f32::from(pair[0]) + f32::from(pair[1])) / 2.0;
             assert_eq!([nearest(middle - 0.01), nearest(middle + 0.01)], [q, q + 1]);
         }
