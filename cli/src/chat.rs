@@ -83,7 +83,8 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = args.template.language(model)?;
-    let sampling = SamplingArgs { stop: args.stop, ..args.sampling };
+    let mut sampling = args.sampling;
+    sampling.stop = args.stop;
     let sampler = sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
