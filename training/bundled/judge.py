@@ -20,14 +20,17 @@ import taught
 
 COUNT = 100
 TOKENS = 400  # at most, of an answer
-REMARKS = """Hello!|Hi there, how are you?|Good morning.|What is your name?|Who are you?|What can you do?|Are you a robot?|
-Where do you live?|How old are you?|Can you help me?|I am sad today.|I had a great day!|I am bored.|Thank you very much.|
-Goodbye!|What color is the sky?|What color is grass?|What do cows eat?|What does a dog say?|How many legs does a spider have?|
-What is two plus three?|What is the opposite of hot?|What do you like?|Do you have friends?|What is the capital of Norway?|
-Who won the football game yesterday?|What time is it?|Is it raining outside?|Can you write a program?|What is the meaning of life?|
-Do you like stories?|What is a whale?|Where do penguins live?|What do bees make?|Why is the sky blue?|I am afraid of the dark.|
-My dog is ill.|Today is my birthday!|Can you sing?|What should I do today?|Do you sleep?|What day comes after Monday?|
-What is an umbrella for?|What is a baby cat called?|How are you today?|Nice to meet you.|I don't like you.|Who made you?|
+REMARKS = """Hello!|Hi there, how are you?|Good morning.|What is your name?|Who are you?|What can you do?|
+Are you a robot?|Where do you live?|How old are you?|Can you help me?|I am sad today.|
+I had a great day!|I am bored.|Thank you very much.|Goodbye!|What color is the sky?|
+What color is grass?|What do cows eat?|What does a dog say?|How many legs does a spider have?|
+What is two plus three?|What is the opposite of hot?|What do you like?|Do you have friends?|
+What is the capital of Norway?|Who won the football game yesterday?|What time is it?|
+Is it raining outside?|Can you write a program?|What is the meaning of life?|Do you like stories?|
+What is a whale?|Where do penguins live?|What do bees make?|Why is the sky blue?|
+I am afraid of the dark.|My dog is ill.|Today is my birthday!|Can you sing?|What should I do today?|
+Do you sleep?|What day comes after Monday?|What is an umbrella for?|What is a baby cat called?|
+How are you today?|Nice to meet you.|I don't like you.|Who made you?|
 Tell me something about yourself.|What do we need a bed for?""".replace("\n", "").split("|")
 
 
