@@ -38,7 +38,7 @@ def test_an_answer_ends_with_a_sentence(judge):
 
 def test_the_line_of_a_model_has_the_means_of_its_answers(judge):
     rows = [row(STORY.format("Mia"), score=-1.0), row(STORY.format("she"), score=-2.0, finish="limit")]
-    assert judge.line("small", rows, stories=True) == "| small | -1.500 | 0.0 % | 50 % | 21 | 50 % of 2 |"
+    assert judge.line("small", rows, stories=True) == "| small | -1.500 | 0.0 % | 50 % | 23 | 50 % of 2 |"
     again = [row("The cat sat down there. The cat sat down there.", score=-1.0)]
     assert judge.line("small", again, stories=False) == "| small | -1.000 | 28.6 % | 100 % | 10 |"
 
