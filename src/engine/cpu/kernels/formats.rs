@@ -1,7 +1,6 @@
 //! Quantized formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
 
-use super::super::simd::{LANES, Products};
-use crate::quant::k_scale_min;
+use super::super::simd::{LANES, Products, six_bit_scales};
 
 /// A block format. Blocks of 32 begin with their scale, and with [`Format::MIN`] their minimum, in f16.
 pub(super) trait Format {
@@ -231,13 +230,12 @@ impl Scattered for Q5_1 {
 
 /// The scales and minima of a K block with 6-bit scales.
 #[inline(always)]
-pub(super) unsafe fn k_scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
-    let (d, dmin, packed) =
-        unsafe { (half_at(block), half_at(block.add(2)), array::<12>(block.add(4))) };
+unsafe fn k_scales(block: *const u8, scale: &mut [f32], min: &mut [f32]) {
+    let (d, dmin) = unsafe { (half_at(block), half_at(block.add(2))) };
+    let packed = unsafe { six_bit_scales(block.add(4)) };
     for j in 0..8 {
-        let (s, m) = k_scale_min(&packed, j);
-        scale[j] = d * f32::from(s);
-        min[j] = -dmin * f32::from(m);
+        scale[j] = d * f32::from(packed[j]);
+        min[j] = -dmin * f32::from(packed[8 + j]);
     }
 }
 

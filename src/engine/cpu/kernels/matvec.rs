@@ -3,7 +3,7 @@
 
 use super::super::simd::{LANES, Products, Simd, two};
 use super::activations::{BLOCK, Row};
-use super::formats::{self, Format, Scattered, k_scales};
+use super::formats::{self, Format, Scattered};
 use super::rare::{self, Read};
 use crate::quant::DType;
 
@@ -343,14 +343,18 @@ impl<S: Products> Dot<S> for formats::Q4K {
                 let p = w.map(|w| w.add(b * Self::BYTES));
                 ahead.fetch::<S>(R * Self::BYTES);
                 let groups = b * GROUPS;
-                let mut scale = [[0f32; GROUPS]; R];
+                let d = S::f16x4(std::array::from_fn(|r| p[r % R].cast()));
+                let dmin = S::f16x4(std::array::from_fn(|r| p[r % R].add(2).cast()));
+                let mut totals = [0f32; LANES];
+                totals[GROUPS..].copy_from_slice(&x.sum.add(groups).cast::<[f32; GROUPS]>().read());
+                let totals = S::load(totals.as_ptr()); // lanes of the minima
+                let mut scale = [[0f32; LANES]; R];
                 for r in 0..R {
-                    // The upper lanes of both stay zero: there are eight groups, and what follows
-                    // their sums may belong to another row, whose NaN times zero is a NaN.
-                    let mut min = [0f32; LANES];
-                    k_scales(p[r], &mut scale[r], &mut min);
-                    let total = S::load_n(x.sum.add(groups), GROUPS);
-                    sums[r] = S::fma(S::load(min.as_ptr()), total, sums[r]);
+                    // A scale and a minimum side by side would be stored one by one and loaded as
+                    // two, which waits for the stores.
+                    let six_bits = S::six_bit_scales(p[r].add(4));
+                    S::store(scale[r].as_mut_ptr(), S::mul(six_bits, S::splat(d[r])));
+                    sums[r] = S::fma(six_bits, S::mul(totals, S::splat(-dmin[r])), sums[r]);
                 }
                 for j in 0..4 {
                     let a = S::activations(x.q.add(b * Self::LEN + 64 * j));
@@ -386,7 +390,7 @@ impl<S: Products> Dot<S> for formats::Q6K {
                     let bytes = p.add(192).cast::<[i8; 16]>().read();
                     bytes.map(i16::from)
                 });
-                let d = p.map(|p| formats::half_at(p.add(208)));
+                let d = S::f16x4(std::array::from_fn(|r| p[r % R].add(208).cast()));
                 for half in 0..2 {
                     let groups = b * 8 + 4 * half;
                     let a = two!(|i| S::activations(x.q.add((groups + i) * BLOCK)); 0, 2);

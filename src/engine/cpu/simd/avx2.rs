@@ -249,6 +249,14 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn six_bit_scales(p: *const u8) -> F {
+        unsafe {
+            let bytes = six_bit_bytes(p);
+            let [low, high] = two!(|v| _mm256_cvtepu8_epi32(v); bytes, _mm_srli_si128::<8>(bytes));
+            two!(|v| _mm256_cvtepi32_ps(v); low, high)
+        }
+    }
+    #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {
         unsafe { two!(|p| two!(|p| _mm256_loadu_si256(p.cast()); p, p.add(32)); p, p.add(16)) }
     }
@@ -363,6 +371,22 @@ unsafe fn fours(rows: &[*const u8]) -> [__m256i; 4] {
             _mm256_unpacklo_epi64(c, d),
             _mm256_unpackhi_epi64(c, d),
         ]
+    }
+}
+
+/// [`Products::six_bit_scales`] as bytes. By way of a general register they would have to be stored
+/// in parts and loaded in one, which waits for the stores.
+#[inline(always)]
+pub(super) unsafe fn six_bit_bytes(p: *const u8) -> __m128i {
+    unsafe {
+        let v = _mm_loadu_si128(p.cast());
+        let lower = _mm_and_si128(v, _mm_set1_epi8(0x3f));
+        // The last four bytes: their lower nibbles, their upper ones.
+        let last = _mm_shuffle_epi32::<0b10_10_10_10>(v);
+        let last = _mm_unpacklo_epi32(last, _mm_srli_epi32::<4>(last));
+        let two = _mm_and_si128(_mm_srli_epi32::<2>(v), _mm_set1_epi8(0x30));
+        let upper = _mm_or_si128(_mm_and_si128(last, _mm_set1_epi8(15)), two);
+        _mm_unpacklo_epi32(lower, upper)
     }
 }
 

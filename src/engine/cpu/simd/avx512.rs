@@ -1,6 +1,6 @@
 //! [`Simd`] with AVX-512 (F, BW, VL) and VNNI: one register for sixteen lanes.
 
-use super::avx2::{widened_pairs, zero_extended_pairs};
+use super::avx2::{six_bit_bytes, widened_pairs, zero_extended_pairs};
 use super::{LANES, Products, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -248,6 +248,10 @@ impl Products for Avx512 {
             }; 0, 16);
             [[first[0], second[0]], [first[1], second[1]]]
         }
+    }
+    #[inline(always)]
+    unsafe fn six_bit_scales(p: *const u8) -> F {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(six_bit_bytes(p))) }
     }
     #[inline(always)]
     unsafe fn activations(p: *const i16) -> A {

@@ -40,6 +40,21 @@ pub(super) const ACTIVATION_MAX: i32 = 8191;
 /// Lanes of [`Simd::F`] and [`Simd::I`].
 pub(super) const LANES: usize = 16;
 
+/// The eight scales of a K block and then its eight minima, 6 bits each.
+///
+/// # Safety
+/// `p` must be valid for 12 bytes.
+#[inline(always)]
+pub(super) unsafe fn six_bit_scales(p: *const u8) -> [u8; 16] {
+    // Four at a time: the first are the lower six bits of four bytes, the last the nibbles of the
+    // last four bytes below the upper two bits of the others.
+    let [a, b, c] = unsafe { p.cast::<[[u8; 4]; 3]>().read() }.map(u32::from_le_bytes);
+    let (six, four, two) = (0x3f3f_3f3f, 0x0f0f_0f0f, 0x0303_0303);
+    let scales = [a & six, c & four | (a >> 6 & two) << 4];
+    let mins = [b & six, c >> 4 & four | (b >> 6 & two) << 4];
+    bytemuck::cast([scales, mins].map(|each| each.map(u32::to_le)))
+}
+
 /// Copies `n` values, byte by byte, since neither place need be aligned.
 ///
 /// # Safety
@@ -252,6 +267,12 @@ pub(super) trait Products: Simd {
     unsafe fn nibbles_of_half(p: *const u8) -> Self::W;
     /// Of half a Q6_K block, 64 bytes of lower bits and 32 of upper ones: its 128 weights, -32..=31.
     unsafe fn six_bits(low: *const u8, high: *const u8) -> [Self::W; 2];
+    /// The eight scales and then the eight minima, 6 bits each, of 12 bytes of a K block; 16 bytes
+    /// are read.
+    #[inline(always)]
+    unsafe fn six_bit_scales(p: *const u8) -> Self::F {
+        unsafe { Self::load_i8(six_bit_scales(p).as_ptr().cast()) }
+    }
     /// Two blocks.
     unsafe fn activations(p: *const i16) -> Self::A;
     /// One block, then zeros.
