@@ -28,6 +28,7 @@ mod q8_0;
 use crate::error::{Error, Result};
 use block::{read_blocks, write_blocks};
 
+#[cfg(feature = "gpu")]
 pub(crate) use k_scales::k_scale_min;
 pub use names::type_name;
 pub(crate) use q4_0::quantize as quantize_q4_0;
