@@ -24,7 +24,8 @@ public final class Model: Sendable {
 
     /// Opens the model file at `path`, which is mapped and must be neither written to nor shortened
     /// meanwhile, unless the options say `inMemory`. `progress` receives the progress of loading, 0 to 1, on
-    /// the thread that loads, and cancels it by returning `false`. Loading is cancelled with its task.
+    /// the thread that loads, and cancels it by returning `false`; `options.loading` receives it in bytes.
+    /// Loading is cancelled with its task.
     public static func open(
         path: String,
         options: ModelOptions = ModelOptions(),
@@ -54,7 +55,7 @@ public final class Model: Sendable {
             UnsafePointer<attamba_model_options>, UnsafeMutablePointer<OpaquePointer?>
         ) -> attamba_status
     ) async throws -> Model {
-        let listener = Listener(progress)
+        let listener = Listener(progress, options.loading)
         return try await withTaskCancellationHandler {
             do {
                 return try await blocking {
@@ -63,6 +64,10 @@ public final class Model: Sendable {
                         loading.progress = { user, done in
                             let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
                             return listener.goesOn(done) ? 1 : 0
+                        }
+                        loading.loading = { user, soFar in
+                            let listener = Unmanaged<Listener>.fromOpaque(user!).takeUnretainedValue()
+                            return listener.goesOn(soFar!.pointee) ? 1 : 0
                         }
                         // The outer function keeps it alive until the call returns.
                         loading.progress_user = Unmanaged.passUnretained(listener).toOpaque()
@@ -82,11 +87,15 @@ public final class Model: Sendable {
 
     private final class Listener: @unchecked Sendable {
         private let progress: (@Sendable (Float) -> Bool)?
+        private let loading: (@Sendable (Loading) -> Bool)?
         private let lock = NSLock()
         private var cancelled = false
 
-        init(_ progress: (@Sendable (Float) -> Bool)?) {
+        init(
+            _ progress: (@Sendable (Float) -> Bool)?, _ loading: (@Sendable (Loading) -> Bool)?
+        ) {
             self.progress = progress
+            self.loading = loading
         }
 
         func cancel() {
@@ -95,11 +104,20 @@ public final class Model: Sendable {
             lock.unlock()
         }
 
-        func goesOn(_ done: Float) -> Bool {
+        private var isCancelled: Bool {
             lock.lock()
-            let cancelled = self.cancelled
-            lock.unlock()
-            return !cancelled && progress?(done) ?? true
+            defer { lock.unlock() }
+            return cancelled
+        }
+
+        func goesOn(_ done: Float) -> Bool {
+            !isCancelled && progress?(done) ?? true
+        }
+
+        func goesOn(_ soFar: attamba_loading) -> Bool {
+            guard !isCancelled else { return false }
+            guard let loading, let part = Loading.Part(rawValue: soFar.part) else { return true }
+            return loading(Loading(part: part, done: soFar.done, all: soFar.all))
         }
     }
 

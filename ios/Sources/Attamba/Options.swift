@@ -68,6 +68,22 @@ public enum Policy: Int32, Sendable {
     case thin
 }
 
+/// How far a part of loading is.
+public struct Loading: Equatable, Sendable {
+    public enum Part: Int32, Sendable {
+        /// Reading the file, if the options say `inMemory` or `preload`.
+        case read
+        /// Uploading weights to a GPU.
+        case upload
+    }
+
+    public let part: Part
+    /// Bytes that are done.
+    public let done: UInt64
+    /// Bytes in all.
+    public let all: UInt64
+}
+
 /// How a model is opened.
 public struct ModelOptions: Sendable {
     public var engine = Engine.auto
@@ -83,10 +99,13 @@ public struct ModelOptions: Sendable {
     /// Whether sessions of the CPU engine that generate on several threads at the same time decode
     /// together, which reads the weights once for all of them.
     public var batching = false
+    /// Receives the progress of each part of loading every few megabytes, on the thread that loads, and
+    /// cancels it by returning `false`.
+    public var loading: (@Sendable (Loading) -> Bool)?
 
     public init() {}
 
-    /// Passes the options, without a progress function, to a function in their C form.
+    /// Passes the options, without functions for the progress, to a function in their C form.
     func withC<T>(_ body: (inout attamba_model_options) throws -> T) rethrows -> T {
         var options = attamba_model_options()
         options.struct_size = UInt32(MemoryLayout<attamba_model_options>.size)

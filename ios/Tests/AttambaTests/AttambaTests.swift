@@ -43,6 +43,26 @@ final class AttambaTests: XCTestCase {
         } catch is CancellationError {}
     }
 
+    func testProgressInBytes() async throws {
+        let path = try XCTUnwrap(ProcessInfo.processInfo.environment["ATTAMBA_MODEL"])
+        let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? UInt64
+        let seen = Seen()
+        var options = ModelOptions()
+        options.preload = true
+        options.loading = { seen.add($0) }
+        _ = try await Model.open(path: path, options: options)
+        XCTAssertEqual(seen.all.last, Loading(part: .read, done: try XCTUnwrap(size), all: try XCTUnwrap(size)))
+        XCTAssertEqual(seen.all.map(\.done), seen.all.map(\.done).sorted())
+
+        options.loading = { _ in false }
+        do {
+            _ = try await Model.open(path: path, options: options)
+            XCTFail("opened")
+        } catch let error as AttambaError {
+            XCTAssertEqual(error.status, .cancelled)
+        }
+    }
+
     func testNothingIsComputedUntilItIsIterated() async throws {
         let session = try await model().session(SessionOptions(budget: .states(64)))
         try await session.feed("Once upon a time")
@@ -335,5 +355,24 @@ private final class Count: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         count += 1
+    }
+}
+
+/// What the progress in bytes was.
+private final class Seen: @unchecked Sendable {
+    private let lock = NSLock()
+    private var list: [Loading] = []
+
+    var all: [Loading] {
+        lock.lock()
+        defer { lock.unlock() }
+        return list
+    }
+
+    func add(_ loading: Loading) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        list.append(loading)
+        return true
     }
 }

@@ -35,9 +35,11 @@ import org.attamba.AttambaException
 import org.attamba.AttambaException.Status
 import org.attamba.Budget
 import org.attamba.Engine
+import org.attamba.LoadingPart
 import org.attamba.Model
 import org.attamba.ModelOptions
 import org.attamba.Pooling
+import org.attamba.Progress
 import org.attamba.Sampling
 import org.attamba.Session
 import org.attamba.SessionOptions
@@ -73,6 +75,7 @@ private class HostTest(private val file: File, private val folder: File, private
         test("paused", ::paused)
         test("two calls at once", ::busy)
         test("errors carry status and message", ::errors)
+        test("the progress in bytes", ::progressInBytes)
         test("an exception in the progress function", ::progressThrows)
         test("from assets and content", ::assetsAndContent)
         test("memory pressure", ::memoryPressure)
@@ -409,6 +412,35 @@ private class HostTest(private val file: File, private val folder: File, private
         model.close()
         model.close()
         assertEquals(Status.CLOSED, assertFailsWith<AttambaException> { model.name }.status)
+    }
+
+    private suspend fun progressInBytes() {
+        val read = mutableListOf<Long>()
+        val progress =
+            object : Progress {
+                override fun onProgress(done: Float) = true
+
+                override fun onBytes(part: LoadingPart, done: Long, all: Long): Boolean {
+                    assertEquals(LoadingPart.READ to file.length(), part to all)
+                    read += done
+                    return true
+                }
+            }
+        for (options in listOf(ModelOptions(preload = true), ModelOptions(inMemory = true))) {
+            read.clear()
+            Model.open(file.path, options, progress).close()
+            assertEquals(file.length(), read.last())
+            assertEquals(read.sorted(), read)
+        }
+        val never =
+            object : Progress by Progress({ true }) {
+                override fun onBytes(part: LoadingPart, done: Long, all: Long) = false
+            }
+        val refused =
+            assertFailsWith<AttambaException> {
+                Model.open(file.path, ModelOptions(preload = true), never)
+            }
+        assertEquals(Status.CANCELLED, refused.status)
     }
 
     private suspend fun progressThrows() {

@@ -21,6 +21,7 @@ static jmethodID exception_new;
 static jmethodID on_text;
 static jmethodID on_token;
 static jmethodID on_progress;
+static jmethodID on_bytes;
 static jmethodID on_message;
 static jmethodID on_adapter;
 
@@ -52,11 +53,12 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm, void *reserved)
     exception_new = (*env)->GetMethodID(env, class, "<init>", "(I[B)V");
     on_text = method(env, "org/attamba/TextSink", "onText", "([B)Z");
     on_token = method(env, "org/attamba/TokenSink", "onToken", "(IF[I[F)V");
-    on_progress = method(env, "org/attamba/Progress", "onProgress", "(F)Z");
+    on_progress = method(env, "org/attamba/LoadingSink", "onProgress", "(F)Z");
+    on_bytes = method(env, "org/attamba/LoadingSink", "onBytes", "(IJJ)Z");
     on_message = method(env, "org/attamba/Messages", "onMessage", "([B[B)V");
     on_adapter = method(env, "org/attamba/Adapters", "onAdapter", "(I[BJ)V");
     if (exception_class == NULL || exception_new == NULL || on_text == NULL || on_token == NULL ||
-        on_progress == NULL || on_message == NULL || on_adapter == NULL) {
+        on_progress == NULL || on_bytes == NULL || on_message == NULL || on_adapter == NULL) {
         return JNI_ERR;
     }
     return JNI_VERSION_1_6;
@@ -256,6 +258,15 @@ static int32_t hand_progress(void *user, float done)
     return go_on && !(*env)->ExceptionCheck(env);
 }
 
+static int32_t hand_bytes(void *user, const attamba_loading *loading)
+{
+    struct callback *callback = user;
+    JNIEnv *env = callback->env;
+    jboolean go_on = (*env)->CallBooleanMethod(env, callback->function, on_bytes, (jint)loading->part,
+                                               (jlong)loading->done, (jlong)loading->all);
+    return go_on && !(*env)->ExceptionCheck(env);
+}
+
 static int32_t hand_message(void *user, const char *role, size_t role_bytes, const char *text,
                             size_t text_bytes)
 {
@@ -345,10 +356,9 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
     options.batching = batching;
     options.adapter = adapter;
     options.cache = cache;
-    if (progress->function != NULL) {
-        options.progress = hand_progress;
-        options.progress_user = progress;
-    }
+    options.progress = hand_progress;
+    options.loading = hand_bytes;
+    options.progress_user = progress;
     return options;
 }
 

@@ -112,7 +112,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
         /**
          * Opens the model file at [path]. Unless the options say `inMemory`, the file is mapped and
          * must be neither written to nor shortened while the model is open. [progress] receives the
-         * progress of loading, on another thread, and may cancel it, which throws
+         * progress of loading, also in bytes, on another thread, and may cancel it, which throws
          * [AttambaException.Status.CANCELLED]. Loading is cancelled with the coroutine, too.
          */
         public suspend fun open(

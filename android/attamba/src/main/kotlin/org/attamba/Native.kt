@@ -21,7 +21,7 @@ internal object Native {
         inMemory: Boolean,
         batching: Boolean,
         cache: ByteArray?,
-        progress: Progress?,
+        progress: LoadingSink,
     ): Long
 
     external fun modelOpenFd(
@@ -35,7 +35,7 @@ internal object Native {
         inMemory: Boolean,
         batching: Boolean,
         cache: ByteArray?,
-        progress: Progress?,
+        progress: LoadingSink,
     ): Long
 
     external fun modelClose(model: Long)
@@ -171,9 +171,20 @@ internal object Native {
     external fun snapshotClose(snapshot: Long)
 }
 
-/** Receives the progress of loading, 0 to 1; returns whether to continue. */
+/** Receives the progress of loading; both functions return whether to continue. */
 public fun interface Progress {
+    /** What is done, 0 to 1. */
     public fun onProgress(done: Float): Boolean
+
+    /** The bytes of a part that are done, and all of them; called every few megabytes. */
+    public fun onBytes(part: LoadingPart, done: Long, all: Long): Boolean = true
+}
+
+/** The progress of loading as it arrives from the library. */
+internal interface LoadingSink {
+    fun onProgress(done: Float): Boolean
+
+    fun onBytes(part: Int, done: Long, all: Long): Boolean
 }
 
 /** Receives UTF-8 text, whole characters only; returns whether to continue. */

@@ -8,6 +8,14 @@ public enum class Engine(internal val code: Int) {
     GPU(2),
 }
 
+/** A part of loading a model. */
+public enum class LoadingPart(internal val code: Int) {
+    /** Reading the file, if the options say `inMemory` or `preload`. */
+    READ(0),
+    /** Uploading weights to a GPU. */
+    UPLOAD(1),
+}
+
 /** A device that an engine runs on. */
 public data class Adapter(
     val engine: Engine,

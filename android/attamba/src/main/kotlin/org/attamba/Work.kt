@@ -58,12 +58,12 @@ internal suspend fun <T> working(handle: Handle, call: () -> T): T = coroutineSc
  */
 internal suspend fun <T : AutoCloseable> opening(
     progress: Progress? = null,
-    open: (Progress) -> T,
+    open: (LoadingSink) -> T,
 ): T {
     var opened: T? = null
     try {
         return withContext(Dispatchers.IO) {
-            open { done -> isActive && (progress?.onProgress(done) ?: true) }.also { opened = it }
+            open(Listener(this, progress)).also { opened = it }
         }
     } catch (e: CancellationException) {
         opened?.close()
@@ -72,6 +72,19 @@ internal suspend fun <T : AutoCloseable> opening(
         // A call that was cancelled with its coroutine ends the way coroutines do.
         currentCoroutineContext().ensureActive()
         throw e
+    }
+}
+
+/** Hands on the progress of loading until the scope ends. */
+private class Listener(private val scope: CoroutineScope, private val progress: Progress?) :
+    LoadingSink {
+    override fun onProgress(done: Float): Boolean =
+        scope.isActive && (progress?.onProgress(done) ?: true)
+
+    override fun onBytes(part: Int, done: Long, all: Long): Boolean {
+        val known = LoadingPart.entries.find { it.code == part }
+        if (progress == null || known == null) return scope.isActive
+        return scope.isActive && progress.onBytes(known, done, all)
     }
 }
 
