@@ -11,35 +11,8 @@
 #import eight
 #import arena
 #import kv_head
+#import attend_rows
 
-struct Params {
-    // Query heads, and how many of them share a key head.
-    heads: u32,
-    shared_by: u32,
-    kv_heads: u32,
-    // Values from one token's queries to the next, and from one token's output to the next.
-    q_stride: u32,
-    out_stride: u32,
-    // Number of the layer's first KV head, and the kind of rings of those to compute.
-    first_head: u32,
-    kind: u32,
-    // First pair of the layer's keys in window and block.
-    window_at: u32,
-    block_at: u32,
-    // Rows of a key head there.
-    window_rows: u32,
-    block_rows: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> arena: array<u32>;
-@group(0) @binding(2) var<storage, read> q: array<f32>;
-@group(0) @binding(3) var<storage, read> ring: array<RingWord>;
-@group(0) @binding(4) var<storage, read> window: array<KvWord>;
-@group(0) @binding(5) var<storage, read> block: array<KvWord>;
-// `[token][heads * head_dim]`
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
 // `[part][head][head_dim + 2]`: sum of values, maximum score, sum of weights
 @group(0) @binding(7) var<storage, read_write> parts: array<f32>;
 
@@ -55,13 +28,6 @@ override ROTATED_DIMS: u32;
 
 const THREADS = 64u;
 const STEPS = 8u;
-// Less than any score, and finite: differences with it are never NaN.
-const LEAST = -3.0e38;
-
-const RING = 0u;
-const WINDOW = 1u;
-const BLOCK = 2u;
-
 // `[step][invocation]`, one more in each row so that a column is in different banks; at the end
 // `[value of eight][invocation]` and a row of weights.
 var<workgroup> partials: array<Heads, 9u * (THREADS + 1u)>;
@@ -94,33 +60,15 @@ fn rows_before(first: u32, count: u32) -> vec2<u32> {
     return rows;
 }
 
-fn window_eight(row: u32, lane: u32) -> Eight {
-    let first = window[kv_at(row, lane, 0u)];
-    if KV_LOADS == 1u {
-        return kv_eight(first, first, first, first);
-    }
-    let second = window[kv_at(row, lane, 1u)];
-    return kv_eight(first, second, window[kv_at(row, lane, 2u)], window[kv_at(row, lane, 3u)]);
-}
-
-fn block_eight(row: u32, lane: u32) -> Eight {
-    let first = block[kv_at(row, lane, 0u)];
-    if KV_LOADS == 1u {
-        return kv_eight(first, first, first, first);
-    }
-    let second = block[kv_at(row, lane, 1u)];
-    return kv_eight(first, second, block[kv_at(row, lane, 2u)], block[kv_at(row, lane, 3u)]);
-}
-
-// Of two rows, so that both are on their way at once.
-fn load(place: u32, rows: vec2<u32>, lane: u32) -> array<Eight, 2> {
+// What a lane reads of two rows, so that both are on their way at once.
+fn load_both(place: u32, rows: vec2<u32>, lane: u32) -> array<Raw, 2> {
     if place == RING {
-        return array(ring_eight(rows.x, lane), ring_eight(rows.y, lane));
+        return array(ring_raw(rows.x, lane), ring_raw(rows.y, lane));
     }
     if place == WINDOW {
-        return array(window_eight(rows.x, lane), window_eight(rows.y, lane));
+        return array(window_raw(rows.x, lane), window_raw(rows.y, lane));
     }
-    return array(block_eight(rows.x, lane), block_eight(rows.y, lane));
+    return array(block_raw(rows.x, lane), block_raw(rows.y, lane));
 }
 
 fn dot_eight(queries: ptr<function, array<Heads, 8>>, k: Eight) -> Heads {
@@ -141,15 +89,25 @@ fn add_eight(sums: ptr<function, array<Heads, 8>>, share: Heads, v: Eight) {
     (*sums)[7] += share * v.high.w;
 }
 
-// Value `i` of the heads' queries, which begin at `first`; zero past their end.
-fn query(first: u32, count: u32, i: u32) -> Heads {
-    var value = Heads();
-    if i < HEAD_DIM {
-        for (var h = 0u; h < count; h++) {
-            set_head(&value, h, q[first + h * HEAD_DIM + i] * p.scale);
+// Values of the heads' queries, which begin at `first`, from value `i` on; zeros past their end.
+fn load_queries(
+    queries: ptr<function, array<Heads, 8>>,
+    first: u32,
+    count: u32,
+    i: u32,
+) {
+    for (var j = 0u; j < 8u; j++) {
+        (*queries)[j] = Heads();
+    }
+    for (var h = 0u; h < count; h++) {
+        let low = four_of(first + h * HEAD_DIM, i) * p.scale;
+        let high = four_of(first + h * HEAD_DIM, i + 4u) * p.scale;
+        for (var j = 0u; j < 8u; j++) {
+            var value = (*queries)[j];
+            set_head(&value, h, select(low[j % 4u], high[j % 4u], j >= 4u));
+            (*queries)[j] = value;
         }
     }
-    return value;
 }
 
 // Multiplies `rotated` by the Hadamard matrix of a head's width, over its square root: its own
@@ -238,8 +196,8 @@ fn main(
     let first_query = token * p.q_stride + head * HEAD_DIM;
     var queries: array<Heads, 8>;
     var sums: array<Heads, 8>;
+    load_queries(&queries, first_query, count, 8u * lane);
     for (var j = 0u; j < 8u; j++) {
-        queries[j] = query(first_query, count, 8u * lane + j);
         sums[j] = Heads();
     }
     var most = Heads(LEAST);
@@ -250,8 +208,10 @@ fn main(
     // Rotated rows, which come first, are attended to with rotated queries.
     let turns = RING_ROTATED && begin < before.x;
     if turns {
-        for (var i = index; i < HEAD_DIM; i += THREADS) {
-            rotated[i] = query(first_query, count, i);
+        if index < LANES {
+            for (var j = 0u; j < 8u; j++) {
+                rotated[8u * lane + j] = queries[j];
+            }
         }
         workgroupBarrier();
         rotate(index);
@@ -298,10 +258,10 @@ fn main(
         for (var step = 0u; step < STEPS && step * SLOTS < tile; step += 2u) {
             let i = step * SLOTS + slot;
             let both = vec2(keys[min(i, tile - 1u)], keys[min(i + SLOTS, tile - 1u)]);
-            let k = load(place, both, lane);
+            let k = load_both(place, both, lane);
             let at = step * (THREADS + 1u) + index;
-            partials[at] = dot_eight(&queries, k[0]);
-            partials[at + THREADS + 1u] = dot_eight(&queries, k[1]);
+            partials[at] = dot_eight(&queries, eight_of(place == RING, k[0]));
+            partials[at + THREADS + 1u] = dot_eight(&queries, eight_of(place == RING, k[1]));
         }
         workgroupBarrier();
         for (var step = own; step < STEPS; step += LANES) {
@@ -340,9 +300,9 @@ fn main(
         for (var step = 0u; step < STEPS && step * SLOTS < tile; step += 2u) {
             let i = step * SLOTS + slot;
             let both = vec2(keys[min(i, tile - 1u)], keys[min(i + SLOTS, tile - 1u)]);
-            let v = load(place, both + values_after, lane);
-            add_eight(&sums, shares[i], v[0]);
-            add_eight(&sums, shares[i + SLOTS], v[1]);
+            let v = load_both(place, both + values_after, lane);
+            add_eight(&sums, shares[i], eight_of(place == RING, v[0]));
+            add_eight(&sums, shares[i + SLOTS], eight_of(place == RING, v[1]));
         }
         workgroupBarrier();
 
@@ -355,8 +315,8 @@ fn main(
             most_of_rotated = most;
             workgroupBarrier();
             rotate(index);
+            load_queries(&queries, first_query, count, 8u * lane);
             for (var j = 0u; j < 8u; j++) {
-                queries[j] = query(first_query, count, 8u * lane + j);
                 sums[j] = Heads();
             }
         }

@@ -16,5 +16,9 @@ const MOVES = 5u;
 const HEADS_OF_LAYERS = 6u;
 // Rows of a part, but for the last one of a head.
 const ROWS_OF_A_PART = 7u;
+// What the tokens of a tile see, `[schedule][tile][2]`: first word of its runs, rows in all.
+const TILES = 8u;
+// Tokens of a tile.
+const TILE_TOKENS = 9u;
 
 const HEAD_WORDS = 6u;

@@ -11,15 +11,21 @@ fn ring_row_pairs() -> u32 {
     return 4u * (HEAD_DIM / 8u + (HEAD_DIM + 63u) / 64u);
 }
 
-// A lane takes a word.
-fn ring_eight(row: u32, lane: u32) -> Eight {
+// A lane takes a word, and the one with the scale of its block.
+fn ring_raw(row: u32, lane: u32) -> Raw {
     let start = row / 4u;
-    let scales = halves(ring[start + HEAD_DIM / 8u + lane / 8u]);
-    let scale = select(scales.x, scales.y, (lane & 4u) != 0u);
-    let word = ring[start + lane];
-    let low = vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu)) - 8.0;
-    let high = vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)) - 8.0;
-    return Eight(scale * low, scale * high);
+    let scales = ring[start + HEAD_DIM / 8u + lane / 8u];
+    return Raw(ring[start + lane], scales >> (16u * (lane / 4u % 2u)), 0u, 0u);
+}
+
+fn eight_of(in_ring: bool, raw: Raw) -> Eight {
+    if in_ring {
+        let scale = halves(raw.y).x;
+        let low = vec4<f32>(unpack4xU8(raw.x & 0x0f0f0f0fu)) - 8.0;
+        let high = vec4<f32>(unpack4xU8((raw.x >> 4u) & 0x0f0f0f0fu)) - 8.0;
+        return Eight(scale * low, scale * high);
+    }
+    return kv_eight(raw);
 }
 
 // Which value of a head is value `i` of the eight of a lane: values 0..16 of a block are in the

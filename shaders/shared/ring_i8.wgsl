@@ -11,11 +11,17 @@ fn ring_row_pairs() -> u32 {
     return 2u * ((HEAD_DIM + 3u) / 4u);
 }
 
-fn ring_eight(row: u32, lane: u32) -> Eight {
+fn ring_raw(row: u32, lane: u32) -> Raw {
     let at = row / 2u;
     let second = min(2u * lane + 1u, (HEAD_DIM + 3u) / 4u - 1u);
-    let low = vec4<f32>(unpack4xI8(ring[at + 2u * lane]));
-    return Eight(low, vec4<f32>(unpack4xI8(ring[at + second])));
+    return Raw(ring[at + 2u * lane], ring[at + second], 0u, 0u);
+}
+
+fn eight_of(in_ring: bool, raw: Raw) -> Eight {
+    if in_ring {
+        return Eight(vec4<f32>(unpack4xI8(raw.x)), vec4<f32>(unpack4xI8(raw.y)));
+    }
+    return kv_eight(raw);
 }
 
 // Which value of a head is value `i` of the eight of a lane.

@@ -8,13 +8,17 @@ fn ring_row_pairs() -> u32 {
     return HEAD_DIM / 2u;
 }
 
-fn ring_eight(row: u32, lane: u32) -> Eight {
+fn ring_raw(row: u32, lane: u32) -> Raw {
     let first = ring[kv_at(row, lane, 0u)];
     if KV_LOADS == 1u {
-        return kv_eight(first, first, first, first);
+        return raw_of(first, first, first, first);
     }
     let second = ring[kv_at(row, lane, 1u)];
-    return kv_eight(first, second, ring[kv_at(row, lane, 2u)], ring[kv_at(row, lane, 3u)]);
+    return raw_of(first, second, ring[kv_at(row, lane, 2u)], ring[kv_at(row, lane, 3u)]);
+}
+
+fn eight_of(in_ring: bool, raw: Raw) -> Eight {
+    return kv_eight(raw);
 }
 
 // Which value of a head is value `i` of the eight of a lane.

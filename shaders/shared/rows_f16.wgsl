@@ -10,6 +10,20 @@ fn kv_at(row: u32, lane: u32, i: u32) -> u32 {
     return row / 4u + lane;
 }
 
-fn kv_eight(a: KvWord, b: KvWord, c: KvWord, d: KvWord) -> Eight {
-    return Eight(vec4(halves(a.x), halves(a.y)), vec4(halves(a.z), halves(a.w)));
+// What a lane reads of a row.
+alias Raw = vec4<u32>;
+
+fn raw_of(a: KvWord, b: KvWord, c: KvWord, d: KvWord) -> Raw {
+    return a;
+}
+
+fn kv_eight(raw: Raw) -> Eight {
+    return Eight(vec4(halves(raw.x), halves(raw.y)), vec4(halves(raw.z), halves(raw.w)));
+}
+
+alias QueryWord = vec4<f32>;
+
+// Four values of a query.
+fn four(at: u32) -> vec4<f32> {
+    return q[at / 4u];
 }

@@ -9,6 +9,20 @@ fn kv_at(row: u32, lane: u32, i: u32) -> u32 {
     return row + min(4u * lane + i, HEAD_DIM / 2u - 1u);
 }
 
-fn kv_eight(a: KvWord, b: KvWord, c: KvWord, d: KvWord) -> Eight {
+// What a lane reads of a row.
+alias Raw = Eight;
+
+fn raw_of(a: KvWord, b: KvWord, c: KvWord, d: KvWord) -> Raw {
     return Eight(vec4(a, b), vec4(c, d));
+}
+
+fn kv_eight(raw: Raw) -> Eight {
+    return raw;
+}
+
+alias QueryWord = f32;
+
+// Four values of a query.
+fn four(at: u32) -> vec4<f32> {
+    return vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
 }

@@ -4,6 +4,8 @@
 use super::kernel::{Heads, Kernel};
 use super::model::{Batch, Parts, Walk};
 use super::params;
+use super::permutations::columns_of_tile;
+use super::plan::QUERIES;
 use super::recorder::Items;
 use super::weights::LayerWeights;
 use crate::engine::KvType;
@@ -119,8 +121,22 @@ impl<'a> Walk<'a> {
             };
             let Some(ring) = &shelf.rings[kind as usize] else { continue };
             let kv = memory.stored(kind);
+            let head_dim = spec.head_dim as u32;
+            if self.batch == Batch::Block && kv != KvType::I4 {
+                let of_head = head_dim.div_ceil(columns_of_tile(head_dim));
+                let groups = shared_by.div_ceil(QUERIES) as u32;
+                let each = [spec.kv_heads as u32 * groups * of_head, 1, 1];
+                let of_tokens = s.tiling.tokens as u32;
+                self.record.add(
+                    Kernel::AttendTile { kv, head_dim },
+                    &p,
+                    [self.arena, &s.q, ring, &shelf.window, &s.rows, &s.attended],
+                    Items { of_tokens, ..Items::tokens(each, 1) },
+                );
+                continue;
+            }
             self.record.add(
-                Kernel::Attend { kv, heads, head_dim: spec.head_dim as u32 },
+                Kernel::Attend { kv, heads, head_dim },
                 &p,
                 [self.arena, &s.q, ring, &shelf.window, &s.rows, &s.attended, &s.parts],
                 Items { parts: split, ..Items::tokens([groups, 1, 1], 1) },

@@ -22,6 +22,7 @@ pub enum Kernel {
     GateNorm,
     MixerStep,
     Attend { kv: KvType, heads: Heads, head_dim: u32 },
+    AttendTile { kv: KvType, head_dim: u32 },
     AttendJoin,
     Commit { kv: KvType },
     CommitI8,
@@ -65,6 +66,7 @@ impl Kernel {
             Kernel::GateNorm => &[Read, Read, Read, Write, Read],
             Kernel::MixerStep => &[Read, Read, Write, Write, Write, Write, Read],
             Kernel::Attend { .. } => &[Read, Read, Read, Read, Read, Write, Write],
+            Kernel::AttendTile { .. } => &[Read, Read, Read, Read, Read, Write],
             Kernel::AttendJoin => &[Read, Read, Write],
             Kernel::Commit { .. } | Kernel::CommitI8 | Kernel::CommitI4 => {
                 &[Read, Read, Write, Write]
@@ -124,6 +126,11 @@ impl Kernel {
                 }
             }
         }
+        for kv in [KvType::F16, KvType::F32, KvType::I8] {
+            for head_dim in [64, 30, 160] {
+                all.push(Kernel::AttendTile { kv, head_dim });
+            }
+        }
         for heads in [Heads::One, Heads::Four] {
             for head_dim in [64, 32, 256] {
                 all.push(Kernel::Attend { kv: KvType::I4, heads, head_dim });
@@ -147,6 +154,9 @@ impl std::fmt::Display for Kernel {
             Kernel::Commit { kv } => write!(f, "commit {kv:?}"),
             Kernel::Attend { kv, heads, head_dim } => {
                 write!(f, "attend {kv:?}, heads of {head_dim}, {heads:?} at a time")
+            }
+            Kernel::AttendTile { kv, head_dim } => {
+                write!(f, "attend_tile {kv:?}, heads of {head_dim}")
             }
             Kernel::RmsNorm { add: false } => f.write_str("rms_norm"),
             Kernel::RmsNorm { add: true } => f.write_str("rms_norm, Add"),

@@ -28,6 +28,7 @@ mod shaders;
 mod supports;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod twin;
 mod upload;
 pub mod variants;

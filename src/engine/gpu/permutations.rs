@@ -32,7 +32,7 @@ pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
 
 /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts. For files
 /// not listed it is one per lane.
-const COVERS: [(&str, [u32; 2]); 14] = [
+const COVERS: [(&str, [u32; 2]); 15] = [
     ("matvec", [1, 1]),
     ("rms_norm", [1, 1]),
     ("head_norm", [1, 1]),
@@ -41,6 +41,7 @@ const COVERS: [(&str, [u32; 2]); 14] = [
     ("mixer_step", [1, 1]),
     ("attend", [1, 1]),
     ("attend_join", [1, 1]),
+    ("attend_tile", [1, 1]),
     ("commit_i8", [1, 1]),
     ("commit_i4", [1, 1]),
     ("matmul", [64, 64]),
@@ -56,6 +57,8 @@ const LANES: u32 = 64;
 /// takes of a tile.
 const MOST_SLOTS: u32 = 16;
 const STEPS: u32 = 8;
+/// Rows that `attend_tile` takes at a time.
+const ROWS_OF_TILE: u32 = 32;
 
 const HALF: (&str, &[&str]) = ("HALF", &["half_builtin", "half_bits"]);
 const REDUCE: (&str, &[&str]) = ("REDUCE", &["reduce_subgroup", "reduce_tree", "reduce_none"]);
@@ -89,11 +92,6 @@ impl Kernel {
                     Heads::One => &["heads_1"],
                     Heads::Four => &["heads_4"],
                 };
-                let ring: &[&str] = match kv {
-                    KvType::I8 => &["ring_i8"],
-                    KvType::I4 => &["ring_i4"],
-                    KvType::F16 | KvType::F32 => &["ring_near"],
-                };
                 // A lane takes eight values of a row.
                 let lanes = head_dim.div_ceil(8);
                 let slots = (LANES / lanes).min(MOST_SLOTS);
@@ -107,7 +105,25 @@ impl Kernel {
                 ];
                 of(
                     &["attend"],
-                    &[("ROWS", row_files(kv, head_dim)), HALF, ("RING", ring), ("HEADS", heads)],
+                    &[
+                        ("ROWS", row_files(kv, head_dim)),
+                        HALF,
+                        ("RING", ring_files(kv)),
+                        ("HEADS", heads),
+                    ],
+                    &constants.map(|(name, value)| (name, f64::from(value))),
+                )
+            }
+            Kernel::AttendTile { kv, head_dim } => {
+                let constants = [
+                    ("HEAD_DIM", head_dim),
+                    ("LANES", head_dim.div_ceil(8)),
+                    ("TILE", ROWS_OF_TILE),
+                    ("QUADS", columns_of_tile(head_dim) / 32),
+                ];
+                of(
+                    &["attend_tile"],
+                    &[("ROWS", row_files(kv, head_dim)), HALF, ("RING", ring_files(kv))],
                     &constants.map(|(name, value)| (name, f64::from(value))),
                 )
             }
@@ -181,6 +197,20 @@ fn near_files(kv: KvType) -> &'static [&'static str] {
         KvType::F16 | KvType::I8 | KvType::I4 => &["kv_f16"],
         KvType::F32 => &["kv_f32"],
     }
+}
+
+/// The file that reads rows of a ring.
+fn ring_files(kv: KvType) -> &'static [&'static str] {
+    match kv {
+        KvType::I8 => &["ring_i8"],
+        KvType::I4 => &["ring_i4"],
+        KvType::F16 | KvType::F32 => &["ring_near"],
+    }
+}
+
+/// The columns of a head's output that a workgroup of `attend_tile` computes.
+pub(super) fn columns_of_tile(head_dim: u32) -> u32 {
+    if head_dim <= 64 { 64 } else { 128 }
 }
 
 /// The file that reads rows of them, of this width.

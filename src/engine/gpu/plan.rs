@@ -5,11 +5,12 @@
 //! of the buffer.
 
 use super::moves::Chains;
-use crate::cache::{Place, Tables, rows};
+use super::tiles::Tiles;
+use crate::cache::{Place, Run, Tables, rows};
 use crate::engine::rotary::Rotary;
 
 /// Words before the lists.
-const HEADER: usize = 8;
+const HEADER: usize = 10;
 const TOKENS: usize = 0;
 const PARTS: usize = 1;
 pub(super) const TURNS: usize = 2;
@@ -18,6 +19,8 @@ pub(super) const SEEN: usize = 4;
 pub(super) const MOVES: usize = 5;
 pub(super) const HEADS: usize = 6;
 const ROWS_OF_A_PART: usize = 7;
+const TILES: usize = 8;
+const TILE_TOKENS: usize = 9;
 
 /// Words of a KV head.
 const HEAD_WORDS: usize = 6;
@@ -84,16 +87,38 @@ impl Split {
     }
 }
 
+/// Queries that attention takes at a time: of the heads that share a key head, and as many tokens as
+/// that leaves.
+pub(super) const QUERIES: usize = 32;
+
+/// What is listed of a block of several tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiling {
+    /// Tokens of a tile, of which it is listed what they see.
+    pub tokens: usize,
+    /// Whether it is listed of each token too.
+    pub each: bool,
+}
+
+impl Tiling {
+    /// Where up to `shared_by` query heads share a key head, and some rings are of a type that
+    /// attention takes token by token if `each` says so.
+    pub fn new(shared_by: usize, each: bool) -> Tiling {
+        Tiling { tokens: (QUERIES / shared_by.max(1)).max(1), each }
+    }
+}
+
 /// The words for one block.
 pub(super) struct Arena {
     words: Vec<u32>,
     chains: Chains,
+    tiles: Tiles,
 }
 
 impl Arena {
     /// In the memory of `words`.
     pub fn new(words: Vec<u32>) -> Arena {
-        Arena { words, chains: Chains::default() }
+        Arena { words, chains: Chains::default(), tiles: Tiles::default() }
     }
 
     /// Starts over.
@@ -152,6 +177,7 @@ impl Arena {
         tables: &Tables,
         tokens: usize,
         split: Split,
+        tiling: Tiling,
         rotary: &[Rotary],
         carry: bool,
     ) {
@@ -173,6 +199,29 @@ impl Arena {
             }
         }
 
+        if tokens == 1 || tiling.each {
+            self.seen_by_each(tables, tokens);
+        }
+        if tokens > 1 {
+            self.seen_by_tiles(tables, tokens, tiling.tokens);
+        }
+
+        self.list(MOVES);
+        let schedules = self.reserve(2 * tables.distinct().len());
+        for (number, table) in tables.distinct().iter().enumerate() {
+            let first = self.len();
+            let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
+            let settle = table.moves().iter().map(|m| [place(m.from), m.row, ring, m.slot]);
+            let enter = table.enter().map(|(row, slot)| [block, row as u32, window, slot as u32]);
+            let Arena { words, chains, .. } = self;
+            chains.sort(settle.chain(enter), |m| words.extend(m));
+            let count = (self.len() - first) / 4;
+            self.set(schedules + 2 * number, &[first, count]);
+        }
+    }
+
+    /// What each token sees.
+    fn seen_by_each(&mut self, tables: &Tables, tokens: usize) {
         self.list(SEEN);
         let mut entry = self.reserve(4 * tokens * tables.distinct().len());
         for table in tables.distinct() {
@@ -188,29 +237,61 @@ impl Arena {
                 }
             }
         }
+    }
 
-        self.list(MOVES);
-        let schedules = self.reserve(2 * tables.distinct().len());
-        for (number, table) in tables.distinct().iter().enumerate() {
-            let first = self.len();
-            let [ring, window, block] = [Place::Ring, Place::Window, Place::Block].map(place);
-            let settle = table.moves().iter().map(|m| [place(m.from), m.row, ring, m.slot]);
-            let enter = table.enter().map(|(row, slot)| [block, row as u32, window, slot as u32]);
-            let Arena { words, chains } = self;
-            chains.sort(settle.chain(enter), |m| words.extend(m));
-            let count = (self.len() - first) / 4;
-            self.set(schedules + 2 * number, &[first, count]);
+    /// What each tile of `of_tile` tokens sees.
+    fn seen_by_tiles(&mut self, tables: &Tables, tokens: usize, of_tile: usize) {
+        let tables = tables.distinct();
+        self.tiles_of(tables.len(), |schedule, t| tables[schedule].visible(t), tokens, of_tile);
+    }
+
+    /// The same, of the runs that token `t` sees in schedule `s`, `visible(s, t)`.
+    pub fn tiles_of<'a>(
+        &mut self,
+        schedules: usize,
+        visible: impl Fn(usize, usize) -> &'a [Run],
+        tokens: usize,
+        of_tile: usize,
+    ) {
+        self.list(TILES);
+        self.words[TILE_TOKENS] = of_tile as u32;
+        let mut entry = self.reserve(2 * tokens.div_ceil(of_tile) * schedules);
+        for schedule in 0..schedules {
+            for first in (0..tokens).step_by(of_tile) {
+                let len = of_tile.min(tokens - first);
+                let at = self.len();
+                let Arena { words, tiles, .. } = self;
+                let seen = |t: usize| visible(schedule, first + t);
+                let rows = tiles.find(len, seen, |run| words.extend(run));
+                self.set(entry, &[at, rows]);
+                entry += 2;
+            }
         }
     }
 }
 
 /// Estimate of the words for a block of this many tokens, in a model whose rotary tables rotate
 /// `turned` values, with this many KV heads and these lengths of the rings of its classes.
-pub(super) fn likely_words(heads: usize, rings: &[usize], block: usize, turned: usize) -> usize {
-    let a_token = turned + rings.len() * (1 + 4 + 4 * RUNS);
+pub(super) fn likely_words(
+    heads: usize,
+    rings: &[usize],
+    block: usize,
+    tiling: Tiling,
+    turned: usize,
+) -> usize {
+    let seen = if tiling.each { 4 + 4 * RUNS } else { 0 };
+    let a_token = turned + rings.len() * (1 + seen);
+    // What all tokens see, and what comes and goes.
+    let a_tile = rings.len() * (2 + 5 * (RUNS + 2 * tiling.tokens));
+    let tiles = block.div_ceil(tiling.tokens);
     // Every token of the block may enter window and ring, and thinning a ring moves it.
     let moves = rings.iter().map(|&ring| 4 * (2 * block + ring.min(1 << 12) + 4));
-    HEADER + block * a_token + HEAD_WORDS * heads + 2 * rings.len() + moves.sum::<usize>()
+    HEADER
+        + block * a_token
+        + tiles * a_tile
+        + HEAD_WORDS * heads
+        + 2 * rings.len()
+        + moves.sum::<usize>()
 }
 
 /// The number by which shaders identify a place.

@@ -16,6 +16,8 @@ pub(super) struct Items {
     pub each: [u32; 3],
     /// The dimension that counts tokens; its value is multiplied by their number.
     pub tokens: Option<usize>,
+    /// Tokens that one item of it stands for.
+    pub of_tokens: u32,
     /// Whether the last dimension counts parts of attention.
     pub parts: bool,
     /// Whether it is skipped when attention is not split.
@@ -25,7 +27,7 @@ pub(super) struct Items {
 impl Items {
     /// The same for every block.
     pub fn fixed(each: [u32; 3]) -> Items {
-        Items { each, tokens: None, parts: false, only_if_split: false }
+        Items { each, tokens: None, of_tokens: 1, parts: false, only_if_split: false }
     }
 
     /// Dimension `axis` counts tokens.
@@ -101,7 +103,7 @@ fn encode_steps(
     for step in steps.iter().filter(|step| parts > 1 || !step.items.only_if_split) {
         let mut items = step.items.each;
         if let Some(axis) = step.items.tokens {
-            items[axis] *= tokens;
+            items[axis] *= tokens.div_ceil(step.items.of_tokens);
         }
         if step.items.parts {
             items[2] *= parts;

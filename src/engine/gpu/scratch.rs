@@ -3,7 +3,7 @@
 
 use super::device::{Device, SUBMIT};
 use super::format::PIECE;
-use super::plan::{KvHead, likely_words};
+use super::plan::{KvHead, Tiling, likely_words};
 use super::weights::padded;
 use crate::cache::{Layout, Tables};
 use crate::engine::{Geometry, KvType, TOP};
@@ -74,6 +74,7 @@ struct Lengths {
     candidates: usize,
     arena: usize,
     staging: usize,
+    tiling: Tiling,
 }
 
 impl Lengths {
@@ -91,7 +92,10 @@ impl Lengths {
         let value_words = if classes.iter().any(|c| c.kv == KvType::F32) { 2 } else { 1 };
         let rings: Vec<usize> = classes.iter().map(|class| class.ring).collect();
         let heads = spec.layers.iter().map(|layer| layer.kv_heads).sum();
-        let arena = likely_words(heads, &rings, block, layer.head_dim * spec.rotary.len());
+        let each = classes.iter().any(|class| class.kv == KvType::I4);
+        let tiling = Tiling::new(spec.most(LayerSpec::group), each);
+        let turned = layer.head_dim * spec.rotary.len();
+        let arena = likely_words(heads, &rings, block, tiling, turned);
         Lengths {
             block,
             logit_rows,
@@ -103,6 +107,7 @@ impl Lengths {
             // Whole vectors.
             arena: arena.next_multiple_of(4),
             staging: (logit_rows * w.vocab as usize).max(2 * TOP),
+            tiling,
             widths: w,
         }
     }
@@ -161,6 +166,8 @@ impl Deref for Rows {
 pub(super) struct Scratch {
     /// `B`
     pub block: usize,
+    /// What is listed of a block.
+    pub tiling: Tiling,
     pub widths: Widths,
     /// Residual stream, `[B][d]`.
     pub h: Rows,
@@ -243,6 +250,7 @@ impl Scratch {
             logit_arena: floats(PIECE, "what kernels know of a block")?,
             staging: device.staging(4 * lengths.staging as u64, "logits to read")?,
             bytes: lengths.bytes(),
+            tiling: lengths.tiling,
             block,
             widths: w,
             logit_rows,

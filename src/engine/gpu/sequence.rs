@@ -131,7 +131,8 @@ impl Sequence {
         self.tables.begin(tokens.len());
         let split = self.split(tokens.len());
         let carry = shared.model.spec().chunks.carry_state;
-        self.arena.lay_out(&self.tables, tokens.len(), split, &shared.rotary, carry);
+        let tiling = self.scratch.tiling;
+        self.arena.lay_out(&self.tables, tokens.len(), split, tiling, &shared.rotary, carry);
         let device = shared.device();
         let bytes = 4 * self.arena.len() as u64;
         if bytes > 4 * heads_at(self.scratch.arena.size(), self.heads.len()) as u64 {

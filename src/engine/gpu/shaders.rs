@@ -16,14 +16,14 @@ macro_rules! files {
 /// The kernels.
 const KERNELS: &[(&str, &str)] = files!(
     "",
-    add_bias attend attend_join commit commit_i4 commit_i8 conv gate_norm glu head_norm matmul
+    add_bias attend attend_join attend_tile commit commit_i4 commit_i8 conv gate_norm glu head_norm matmul
     matmul_alone matmul_dot matvec mixer_step remember rms_norm rope scan soft_cap top_k
 );
 
 /// The files they import.
 const SHARED: &[(&str, &str)] = files!(
     "shared/",
-    arena commit_params dot16 eight format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
+    arena attend_rows commit_params dot16 eight format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
     format_q2_k format_q4_k format_q6_k format_q8_0 format_q8_1 gate_gelu_tanh gate_silu gelu_tanh half_bits
     half_builtin heads_1 heads_4 in_order
     kv_f16 kv_f32 kv_head matmul_out matmul_params mixer nibbles packed_input product_dot

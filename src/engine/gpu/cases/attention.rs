@@ -6,19 +6,23 @@ use crate::cache::{Place, Run};
 use crate::engine::KvType;
 use crate::engine::gpu::kernel::{Heads, Kernel};
 use crate::engine::gpu::params;
-use crate::engine::gpu::plan::{HEADS, KvHead, SEEN, Split, place};
+use crate::engine::gpu::permutations::columns_of_tile;
+use crate::engine::gpu::plan::{HEADS, KvHead, SEEN, Split, Tiling, place};
 use crate::engine::gpu::twin;
 use crate::engine::nibbles::{self, BYTES, VALUES};
 use half::f16;
 
-/// Some runs over the three places, and the words that encode them.
+/// Some runs over the three places. No row is in two of them.
 fn runs(numbers: &mut Numbers, rows: [u32; 3]) -> Vec<Run> {
     let mut runs = Vec::new();
     for (place, rows) in [Place::Ring, Place::Window, Place::Block].into_iter().zip(rows) {
-        for _ in 0..2 {
-            let first = numbers.below(rows);
+        for [from, to] in [[0, rows / 2], [rows / 2, rows]] {
+            if from == to {
+                continue;
+            }
+            let first = from + numbers.below(to - from);
             let step = 1 + numbers.below(3);
-            let most = (rows - first).div_ceil(step);
+            let most = (to - first).div_ceil(step);
             let len = if place == Place::Block { most } else { numbers.below(most + 1) };
             if len > 0 {
                 runs.push(Run { place, first, step, len });
@@ -83,16 +87,24 @@ fn rounded(kv: KvType, values: Vec<f32>) -> Vec<f32> {
 pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim: u32) -> Case {
     let group = match kernel {
         Kernel::Attend { heads: Heads::One, .. } => 1,
+        Kernel::AttendTile { .. } => 1 + numbers.below(9),
         _ => 2 + numbers.below(4),
     };
+    let tiled = matches!(kernel, Kernel::AttendTile { .. });
     let quads = match kernel {
         Kernel::Attend { heads: Heads::One, .. } => group,
+        Kernel::AttendTile { .. } => head_dim.div_ceil(columns_of_tile(head_dim)),
         _ => group.div_ceil(4),
     };
+    let tiling = Tiling::new(group as usize, false);
     let kv_heads = 1 + numbers.below(3);
     let heads = group * kv_heads;
-    let whole = numbers.below(3) > 0;
-    let tokens = if whole { 1 + numbers.below(3) } else { 1 };
+    let whole = tiled || numbers.below(3) > 0;
+    let tokens = match whole {
+        true if tiled => 1 + numbers.below(2 * tiling.tokens as u32 + 2),
+        true => 1 + numbers.below(3),
+        false => 1,
+    };
     let [window_rows, block_rows] = [1 + numbers.below(20), tokens];
     let n = head_dim as usize;
     let p = params::Attend {
@@ -147,7 +159,14 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     let lists: Vec<Vec<Vec<Run>>> = rings
         .iter()
         .map(|(rows, _)| {
-            (0..tokens).map(|_| runs(numbers, [*rows, window_rows, block_rows])).collect()
+            let mut lists: Vec<Vec<Run>> = Vec::new();
+            for _ in 0..tokens {
+                // Neighbors of a tile often see the same.
+                let same = lists.last().filter(|_| tiled && numbers.below(3) > 0).cloned();
+                let new = || runs(numbers, [*rows, window_rows, block_rows]);
+                lists.push(same.unwrap_or_else(new));
+            }
+            lists
         })
         .collect();
     // The head that sees most has three parts, others one to three.
@@ -172,6 +191,14 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
     }
     for run in lists.iter().flatten().flatten() {
         arena.push([place(run.place), run.first, run.step, run.len]);
+    }
+    if tiled {
+        // The same, with nothing for the schedule that no head follows.
+        let visible = |schedule: usize, token: usize| match schedule {
+            0 => &[],
+            _ => &lists[schedule - 1][token][..],
+        };
+        arena.tiles_of(1 + lists.len(), visible, tokens as usize, tiling.tokens);
     }
 
     let mut out = vec![0.0; (tokens * p.out_stride) as usize];
@@ -205,20 +232,16 @@ pub(super) fn attend(numbers: &mut Numbers, kernel: Kernel, kv: KvType, head_dim
         }
     }
     let [window, block] = [window, block].map(|values| stored(kv, &values));
-    Case {
-        params: bytemuck::bytes_of(&p).to_vec(),
-        bindings: vec![
-            arena.words().to_vec(),
-            bits(&q),
-            words,
-            window,
-            block,
-            out_before,
-            parts_before,
-        ],
-        items: [kv_heads * quads, tokens, split.parts],
-        expected: vec![floats(5, out), floats(6, parts)],
+    let mut bindings =
+        vec![arena.words().to_vec(), bits(&q), words, window, block, out_before, parts_before];
+    let mut expected = vec![floats(5, out), floats(6, parts)];
+    let mut items = [kv_heads * quads, tokens, split.parts];
+    if tiled {
+        bindings.truncate(6);
+        expected.truncate(1);
+        items[1] = tokens.div_ceil(tiling.tokens as u32);
     }
+    Case { params: bytemuck::bytes_of(&p).to_vec(), bindings, items, expected }
 }
 
 pub(super) fn attend_join(numbers: &mut Numbers) -> Case {

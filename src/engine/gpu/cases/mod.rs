@@ -62,7 +62,9 @@ pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
         Kernel::Conv | Kernel::Remember | Kernel::Scan | Kernel::GateNorm | Kernel::MixerStep => {
             mixer::mixer(numbers, kernel)
         }
-        Kernel::Attend { kv, head_dim, .. } => attention::attend(numbers, kernel, kv, head_dim),
+        Kernel::Attend { kv, head_dim, .. } | Kernel::AttendTile { kv, head_dim } => {
+            attention::attend(numbers, kernel, kv, head_dim)
+        }
         Kernel::AttendJoin => attention::attend_join(numbers),
         Kernel::Commit { kv } => commit::commit(numbers, kv),
         Kernel::CommitI8 => commit::commit(numbers, KvType::I8),
