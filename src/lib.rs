@@ -46,7 +46,10 @@ pub use cache::{Eviction, KvType};
 pub use conversation::Conversation;
 #[cfg(feature = "gpu")]
 pub use engine::Adapter;
-pub use engine::{Candidate, Counters, Engine, EngineKind, EngineOptions, default_threads};
+pub use engine::{
+    Candidate, Counters, Engine, EngineKind, EngineOptions, KernelTime, KernelTimes,
+    default_threads,
+};
 pub use error::{Detail, Error, Result};
 pub use model::{Model, Pooling};
 pub use sample::{Sampler, Sampling};

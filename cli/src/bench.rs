@@ -1,6 +1,7 @@
 //! `attamba bench`: tokens per second of prefill and decode at given depths.
 
 use crate::common::{EngineArgs, MemoryArgs, ModelArgs, note};
+use crate::kernel_times::Profile;
 use anyhow::{Result, bail};
 use attamba::Counters;
 use attamba::session::{Budget, Options, Session};
@@ -43,6 +44,12 @@ pub struct Args {
     /// Report on stderr the GPU work per token
     #[arg(long, short)]
     verbose: bool,
+    /// Time each kernel of a GPU, and compare with what the GPU can do: in JSON, otherwise on stderr
+    ///
+    /// Every kernel then runs in a pass of its own, so tokens per second are lower. Bytes and
+    /// operations are those of the weights, which only products have.
+    #[arg(long)]
+    profile: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -69,6 +76,8 @@ struct Measured {
     stddev: f64,
     median: f64,
     samples: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile>,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -81,7 +90,14 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     let path = args.model.path()?;
-    let engine = args.engine.start(args.model.open()?)?;
+    let engine = args.engine.start_timed(args.model.open()?, args.profile)?;
+    // Nothing so far is part of a test.
+    if engine.take_kernel_times().is_none() && args.profile {
+        bail!(
+            "--profile needs a GPU whose driver has timestamps (TIMESTAMP_QUERY); {} has none",
+            engine.describe()
+        );
+    }
     let format = if args.json { Format::Json } else { args.format };
     let mut out = std::io::stdout().lock();
     let mut all = Vec::new();
@@ -98,6 +114,10 @@ pub fn run(args: Args) -> Result<()> {
                 let layers = engine.model().sizes().layers;
                 note(counted(&format!("{kind}{tokens}"), before, after, processed, layers));
             }
+            let profile = engine.take_kernel_times().map(Profile::from);
+            if let Some(profile) = profile.as_ref().filter(|_| format != Format::Json) {
+                note(profile.table(&format!("{kind}{tokens}")));
+            }
             let measured = Measured {
                 model: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
                 arch: engine.model().family(),
@@ -109,6 +129,7 @@ pub fn run(args: Args) -> Result<()> {
                 stddev: deviation(&samples),
                 median: median(&samples),
                 samples,
+                profile,
             };
             match format {
                 Format::Table => table_row(&mut out, &measured, all.is_empty())?,

@@ -56,7 +56,12 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// Starts the engine with an open model.
     pub fn start(&self, model: Arc<Model>) -> Result<Engine> {
-        let mut options = engine_options(self.threads)?;
+        self.start_timed(model, false)
+    }
+
+    /// The same; if `timed`, a GPU times its kernels.
+    pub fn start_timed(&self, model: Arc<Model>, timed: bool) -> Result<Engine> {
+        let mut options = with_kernel_times(engine_options(self.threads)?, timed);
         if let Some(adapter) = &self.adapter {
             options = options.with_adapter(adapter);
         }
@@ -67,6 +72,16 @@ impl EngineArgs {
 /// The options of an engine, with those from the environment.
 pub fn engine_options(threads: Option<usize>) -> Result<EngineOptions> {
     Ok(from_environment()?.with_threads(threads))
+}
+
+#[cfg(feature = "gpu")]
+fn with_kernel_times(options: EngineOptions, yes: bool) -> EngineOptions {
+    options.with_kernel_times(yes)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn with_kernel_times(options: EngineOptions, _: bool) -> EngineOptions {
+    options
 }
 
 #[cfg(feature = "gpu")]

@@ -12,6 +12,7 @@ mod finite;
 mod generate;
 mod inspect;
 mod interrupt;
+mod kernel_times;
 mod logits;
 mod loss;
 mod memory;

@@ -1,7 +1,7 @@
 //! The engine as the public sees it, whichever backend is behind it.
 
 use super::gather::Gathering;
-use super::{Backend, Counters, EngineOptions, Geometry, State, cpu};
+use super::{Backend, Counters, EngineOptions, Geometry, KernelTimes, State, cpu};
 use crate::error::Result;
 use crate::model::{Model, Pooling};
 use std::ops::Range;
@@ -54,6 +54,12 @@ impl Engine {
     /// Work submitted to the device, if the engine has one.
     pub fn counters(&self) -> Option<Counters> {
         self.backend.counters()
+    }
+
+    /// How long each kernel took since the last call, if the engine was started with
+    /// [`EngineOptions::with_kernel_times`] on a GPU whose driver has a clock.
+    pub fn take_kernel_times(&self) -> Option<KernelTimes> {
+        self.backend.take_kernel_times()
     }
 
     /// The attention that the tokens `queries` of the text `tokens` pay to the positions `keys`, as

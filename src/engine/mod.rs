@@ -61,6 +61,36 @@ pub struct Counters {
     pub waiting: u64,
 }
 
+/// How long a kernel took on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KernelTime {
+    /// What it computes.
+    pub kernel: String,
+    /// The variant of it.
+    pub variant: String,
+    /// How often it ran.
+    pub dispatches: u64,
+    /// Nanoseconds in all, by the device's clock.
+    pub nanoseconds: u64,
+    /// Bytes of weights that it read, if it is a product; otherwise 0.
+    pub bytes: u64,
+    /// Multiplications and additions with them, if it is a product; otherwise 0.
+    pub operations: u64,
+}
+
+/// How long kernels took on a device, and what the device can do.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct KernelTimes {
+    /// Those that ran, the longest first.
+    pub kernels: Vec<KernelTime>,
+    /// Bytes read and written per second by a kernel that copies.
+    pub bytes_per_second: f64,
+    /// Operations per second of a kernel that multiplies and adds in single precision.
+    pub operations_per_second: f64,
+}
+
 /// Maximum number of candidates that [`State::forward_top`] returns.
 pub const TOP: usize = 64;
 
@@ -103,6 +133,11 @@ pub trait Backend: Send + Sync {
 
     /// Work submitted to the device, if the engine has one.
     fn counters(&self) -> Option<Counters> {
+        None
+    }
+
+    /// How long kernels took since the last call, if the engine times them.
+    fn take_kernel_times(&self) -> Option<KernelTimes> {
         None
     }
 

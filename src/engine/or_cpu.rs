@@ -1,7 +1,7 @@
 //! An engine with the CPU as its successor once its device is lost.
 
 use super::cpu::Cpu;
-use super::{Backend, Counters, Engine, Geometry, State};
+use super::{Backend, Counters, Engine, Geometry, KernelTimes, State};
 use crate::error::Result;
 use crate::model::Model;
 use std::ops::Range;
@@ -47,6 +47,10 @@ impl Backend for OrCpu {
 
     fn counters(&self) -> Option<Counters> {
         self.first.counters()
+    }
+
+    fn take_kernel_times(&self) -> Option<KernelTimes> {
+        self.first.take_kernel_times()
     }
 
     fn attention_mass(

@@ -32,6 +32,8 @@ pub struct EngineOptions {
     pub(super) adapter: Option<String>,
     pub(super) threads: Option<usize>,
     pub(super) batching: bool,
+    #[cfg(feature = "gpu")]
+    pub(super) kernel_times: bool,
     /// Variants of kernels whose names contain the most of these words are tried first.
     #[cfg(feature = "gpu")]
     pub(super) kernels: Vec<String>,
@@ -67,6 +69,16 @@ impl EngineOptions {
             ));
         }
         Ok(self)
+    }
+
+    /// With `yes`, a GPU tells how long each of its kernels takes
+    /// ([`Engine::take_kernel_times`]), if its driver has timestamps. Each then runs in a pass of
+    /// its own, and the host waits after every block, which takes longer. Off by default.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn with_kernel_times(mut self, yes: bool) -> EngineOptions {
+        self.kernel_times = yes;
+        self
     }
 
     /// Keeps the GPU's compiled kernels in `folder`, which is created if needed, so that a later

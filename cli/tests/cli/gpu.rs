@@ -108,3 +108,29 @@ fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
         run();
     }
 }
+
+#[test]
+fn a_profile_tells_the_time_of_each_kernel() {
+    let bench = |engine: &str| {
+        let args = ["bench", "--engine", engine, "--json", "--profile"];
+        let model = ["--model", crate::command::BUNDLED, "-p", "20", "-n", "3", "-r", "1"];
+        command().args(args).args(model).output().unwrap()
+    };
+    let ran = bench("gpu");
+    assert!(ran.status.success(), "{ran:?}");
+    let tests: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    for (test, product) in [(0, "matmul"), (1, "matvec")] {
+        let profile = &tests[test]["profile"];
+        assert!(profile["peak_bytes_per_second"].as_f64().unwrap() > 0.0, "{profile}");
+        let kernels = profile["kernels"].as_array().unwrap();
+        let share: f64 = kernels.iter().map(|of| of["share"].as_f64().unwrap()).sum();
+        assert!((share - 1.0).abs() < 1e-6, "{profile}");
+        let found = kernels.iter().find(|of| of["kernel"].as_str().unwrap().starts_with(product));
+        let found = found.unwrap();
+        assert!(found["dispatches"].as_u64() > Some(0) && found["bytes"].as_u64() > Some(0));
+        assert!(kernels.iter().any(|of| of["kernel"].as_str().unwrap().starts_with("attend")));
+    }
+    let refused = bench("cpu");
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && message.contains("timestamps"), "{message}");
+}

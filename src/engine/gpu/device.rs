@@ -1,6 +1,7 @@
 //! A device that never panics: whatever the driver reports becomes an [`Error`].
 
 use super::adapter::Adapter;
+use super::profile::Clock;
 use crate::engine::Counters;
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,6 +75,8 @@ pub(super) struct Device {
     pub name: String,
     /// Whether the driver computes on the CPU.
     pub software: bool,
+    /// Times every kernel, if that is wanted.
+    pub clock: Option<Clock>,
     fault: Arc<Fault>,
     counts: Counts,
 }
@@ -81,7 +84,10 @@ pub(super) struct Device {
 impl Device {
     /// Opens the device of an adapter with all of its limits and the features that kernels use.
     pub fn open(adapter: &Adapter) -> Result<Device> {
-        let wanted = Features::SUBGROUP | Features::SHADER_F16 | Features::PIPELINE_CACHE;
+        let wanted = Features::SUBGROUP
+            | Features::SHADER_F16
+            | Features::PIPELINE_CACHE
+            | Features::TIMESTAMP_QUERY;
         let features = adapter.inner.features() & wanted;
         let limits = adapter.inner.limits();
         let flags = adapter.inner.get_downlevel_capabilities().flags;
@@ -120,6 +126,7 @@ impl Device {
             converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
             name: adapter.describe(),
             software: adapter.is_software(),
+            clock: None,
             fault,
             counts: Counts::default(),
         })

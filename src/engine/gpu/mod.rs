@@ -20,6 +20,7 @@ mod permutations;
 mod pipelines;
 mod plan;
 mod product;
+mod profile;
 mod proof;
 mod recorder;
 mod scratch;
@@ -38,11 +39,12 @@ pub use adapter::Adapter;
 pub(super) use adapter::may_be_there;
 
 use super::rotary::Rotary;
-use super::{Backend, Counters, EngineOptions, Geometry, KvType, State};
+use super::{Backend, Counters, EngineOptions, Geometry, KernelTimes, KvType, State};
 use crate::error::Result;
 use crate::model::Model;
 use device::Device;
 use pipelines::Pipelines;
+use profile::Clock;
 use sequence::Sequence;
 use std::sync::Arc;
 use weights::Weights;
@@ -61,7 +63,11 @@ impl Driver {
     /// [`Error::NoAdapter`](crate::Error::NoAdapter) if the driver refuses,
     /// [`Error::GpuLimit`](crate::Error::GpuLimit) if its limits are below what kernels need.
     pub fn open(adapter: &Adapter, options: &EngineOptions) -> Result<Driver> {
-        let device = Arc::new(Device::open(adapter)?);
+        let mut device = Device::open(adapter)?;
+        if options.kernel_times {
+            device.clock = Clock::new(&device)?;
+        }
+        let device = Arc::new(device);
         let pipelines = Arc::new(Pipelines::new(Arc::clone(&device), options));
         Ok(Driver { device, pipelines })
     }
@@ -181,6 +187,10 @@ impl Backend for Gpu {
 
     fn counters(&self) -> Option<Counters> {
         Some(self.shared.device().counters())
+    }
+
+    fn take_kernel_times(&self) -> Option<KernelTimes> {
+        Some(self.shared.device().clock.as_ref()?.take())
     }
 
     fn open(&self, geometry: Geometry) -> Result<Box<dyn State>> {

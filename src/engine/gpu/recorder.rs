@@ -4,6 +4,7 @@
 use super::device::Device;
 use super::kernel::Kernel;
 use super::pipelines::{Pipeline, Pipelines};
+use super::profile::Work;
 use crate::error::Result;
 use bytemuck::Pod;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ struct Step {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
     items: Items,
+    work: Work,
 }
 
 /// Kernels in the order in which they run.
@@ -71,9 +73,7 @@ impl Program {
         parts: u32,
     ) {
         let [from, to] = [share, share + 1].map(|share| self.steps.len() * share / of);
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        encode_steps(device, &mut pass, &self.steps[from..to], tokens, parts);
-        device.count(0, 1);
+        encode_steps(device, encoder, self.steps[from..to].iter(), tokens, parts);
     }
 
     /// Like [`Program::encode`], followed by the steps of `then` in the same pass.
@@ -85,22 +85,41 @@ impl Program {
         tokens: u32,
         parts: u32,
     ) {
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        encode_steps(device, &mut pass, &self.steps, tokens, parts);
-        encode_steps(device, &mut pass, &then.steps, tokens, parts);
-        device.count(0, 1);
+        encode_steps(device, encoder, self.steps.iter().chain(&then.steps), tokens, parts);
     }
 }
 
-fn encode_steps(
+/// Encodes steps in one pass, or in one each if they are timed.
+fn encode_steps<'a>(
     device: &Device,
-    pass: &mut wgpu::ComputePass<'_>,
-    steps: &[Step],
+    encoder: &mut CommandEncoder,
+    steps: impl Iterator<Item = &'a Step>,
     tokens: u32,
     parts: u32,
 ) {
+    let steps = steps.filter(|step| parts > 1 || !step.items.only_if_split);
+    if let Some(clock) = &device.clock {
+        for step in steps {
+            let mut pass = clock.pass(encoder, &step.pipeline, step.work, tokens);
+            let dispatches = encode_pass(&mut pass, std::iter::once(step), tokens, parts);
+            device.count(dispatches, 1);
+        }
+        clock.resolve(encoder);
+        return;
+    }
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    device.count(encode_pass(&mut pass, steps, tokens, parts), 1);
+}
+
+/// Encodes steps, and returns their number.
+fn encode_pass<'a>(
+    pass: &mut wgpu::ComputePass<'_>,
+    steps: impl Iterator<Item = &'a Step>,
+    tokens: u32,
+    parts: u32,
+) -> u64 {
     let mut dispatches = 0;
-    for step in steps.iter().filter(|step| parts > 1 || !step.items.only_if_split) {
+    for step in steps {
         let mut items = step.items.each;
         if let Some(axis) = step.items.tokens {
             items[axis] *= tokens.div_ceil(step.items.of_tokens);
@@ -114,7 +133,7 @@ fn encode_steps(
         pass.dispatch_workgroups(x, y, z);
         dispatches += 1;
     }
-    device.count(dispatches, 0);
+    dispatches
 }
 
 /// A step recorded before its parameters have an offset.
@@ -172,14 +191,15 @@ impl<'a> Recorder<'a> {
             device.queue.write_buffer(&uniforms, 0, &bytes);
             let recorded = self.recorded.into_iter().zip(pipelines).zip(offsets);
             recorded
-                .map(|((Recorded { buffers, items, .. }, pipeline), offset)| {
-                    let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                .map(|((Recorded { kernel, params, buffers, items }, pipeline), offset)| {
+                    let work = Work::of(kernel, &params);
+                    let bound_params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                         buffer: &uniforms,
                         offset,
                         size: std::num::NonZero::new(64),
                     });
                     let bound = buffers.iter().map(|buffer| buffer.as_entire_binding());
-                    let entries: Vec<_> = std::iter::once(params)
+                    let entries: Vec<_> = std::iter::once(bound_params)
                         .chain(bound)
                         .zip(0..)
                         .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
@@ -189,7 +209,7 @@ impl<'a> Recorder<'a> {
                         layout: &pipeline.layout,
                         entries: &entries,
                     });
-                    Step { pipeline, group, items }
+                    Step { pipeline, group, items, work }
                 })
                 .collect()
         })?;

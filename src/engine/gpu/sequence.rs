@@ -218,6 +218,9 @@ impl Sequence {
             }
         })?;
         device.submit([commands])?;
+        if let Some(clock) = &device.clock {
+            clock.collect(device)?;
+        }
         self.last_row = (read != Read::Nothing).then_some(0);
         self.tables.finish();
         Ok(())
