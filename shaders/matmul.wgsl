@@ -1,6 +1,9 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`: a workgroup computes 64 rows of 64
 // tokens, an invocation four of four, from tiles in workgroup memory.
 
+// In range: rows and tokens are at most the last, pieces below `pieces`, and those are the sizes of
+// the buffers. In a tile, `index / 2 % 64` or `4 * (index / 16) + 3` is below 64, the rest below 32.
+
 #import matmul_params
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,6 +1,9 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`, without workgroup memory: an invocation
 // computes four rows of four tokens. For drivers that run on a CPU, where barriers are slow.
 
+// In range: rows are below `rows`, a multiple of four, tokens at most the last, pieces below
+// `pieces`, and those are the sizes of the buffers.
+
 #import matmul_params
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,6 +1,10 @@
 // One token's product with a stack of matrices, four rows at a time: `y = W x`, optionally after
 // RMSNorm, and with one of six ways to finish the rows.
 
+// In range: rows are below `rows`, a multiple of four, and pieces below `pieces`, which are the sizes
+// of the buffers; `role` to `kept_at` are those of the layer's heads. Workgroup memory is indexed by
+// invocations.
+
 #import HALF
 #import sums
 #import REDUCE

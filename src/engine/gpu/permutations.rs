@@ -24,6 +24,9 @@ pub(super) const NEEDS: [(&str, Need); 3] = [
     ("format_f16_native", Need::NativeHalves),
 ];
 
+/// Kernels without bounds checks. Each file says under "In range:" why no index leaves its array.
+pub(super) const IN_RANGE: [&str; 3] = ["matmul", "matmul_alone", "matvec"];
+
 /// The file whose import implies that activations are rounded to integers.
 pub(super) const INTEGERS: &str = "packed_input";
 

@@ -49,6 +49,8 @@ pub(super) struct Pipelines {
     cache: Option<CacheFile>,
     /// Variants whose names contain the most of these words are tried first.
     preferred: Vec<String>,
+    /// Whether kernels check their indices even if those are known to be in range.
+    pub checked: bool,
 }
 
 /// The driver's compiled pipelines, kept from run to run if it supports that.
@@ -60,7 +62,9 @@ struct CacheFile {
 impl Pipelines {
     pub fn new(device: Arc<Device>, options: &EngineOptions) -> Pipelines {
         let cache = CacheFile::open(&device, options.cache.as_deref());
-        Pipelines { device, made: Mutex::default(), cache, preferred: options.kernels.clone() }
+        let checked = options.bounds_checks || cfg!(debug_assertions);
+        let preferred = options.kernels.clone();
+        Pipelines { device, made: Mutex::default(), cache, preferred, checked }
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Pipeline>>> {
@@ -159,7 +163,7 @@ impl Pipelines {
     pub fn compile(&self, kernel: Kernel, variant: &Variant) -> Result<Pipeline> {
         let device = &self.device.inner;
         self.device.scoped(0, "a pipeline", || {
-            let module = module(device, variant);
+            let module = module(device, variant, self.checked);
             let layout = layout(device, kernel);
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: None,
@@ -201,15 +205,16 @@ impl Device {
     }
 }
 
-fn module(device: &wgpu::Device, variant: &Variant) -> wgpu::ShaderModule {
+fn module(device: &wgpu::Device, variant: &Variant, checked: bool) -> wgpu::ShaderModule {
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(&variant.name),
         source: wgpu::ShaderSource::Wgsl(variant.text.as_str().into()),
     };
-    // Bounds checks stay. The loops of our kernels terminate, and none divides by zero or by an
-    // integer other than a parameter checked on the host, so these checks are left out: they are
-    // costly in inner loops.
+    // The loops of our kernels terminate, and none divides by zero or by an integer other than a
+    // parameter checked on the host, so these checks are left out: they are costly in inner loops.
+    // Bounds checks stay unless the kernel's file shows that it needs none.
     let checks = wgpu::ShaderRuntimeChecks {
+        bounds_checks: checked || !variant.in_range,
         force_loop_bounding: false,
         int_div_checks: false,
         ..wgpu::ShaderRuntimeChecks::checked()

@@ -4,6 +4,7 @@ use super::adapter::Adapter;
 use super::device::{Device, check_limits};
 use super::format::Format;
 use super::params::Finish;
+use super::permutations::IN_RANGE;
 use super::pipelines::Pipelines;
 use super::proof;
 use super::variants::{Kernel, Variant};
@@ -32,25 +33,42 @@ fn adapters() -> Vec<Adapter> {
 fn every_variant_computes_what_its_twin_does() {
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
-        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
+        let mut pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
         let mut failures = Vec::new();
         let mut variants = 0;
         for kernel in Kernel::all() {
             for variant in kernel.variants(device.abilities()) {
                 variants += 1;
-                let result = pipelines.compile(kernel, &variant).and_then(|pipeline| {
-                    (0..SEEDS).try_for_each(|seed| {
-                        let proved = proof::prove_with(&device, &pipeline, seed);
-                        proved.inspect_err(|_| eprintln!("{kernel:?}, seed {seed}"))
-                    })
-                });
-                if let Err(e) = result {
-                    failures.push(format!("{kernel:?}, {}: {e}", variant.name));
+                for checked in [true, false] {
+                    if !checked && !variant.in_range {
+                        continue;
+                    }
+                    pipelines.checked = checked;
+                    let result = pipelines.compile(kernel, &variant).and_then(|pipeline| {
+                        (0..SEEDS).try_for_each(|seed| {
+                            let proved = proof::prove_with(&device, &pipeline, seed);
+                            proved.inspect_err(|_| eprintln!("{kernel:?}, seed {seed}"))
+                        })
+                    });
+                    if let Err(e) = result {
+                        let with = if checked { "with" } else { "without" };
+                        failures.push(format!("{kernel:?}, {}, {with} checks: {e}", variant.name));
+                    }
                 }
             }
         }
         println!("{}: {variants} variants", adapter.describe());
         assert!(failures.is_empty(), "{}\n{}", adapter.describe(), failures.join("\n"));
+    }
+}
+
+#[test]
+fn kernels_without_bounds_checks_say_why() {
+    for file in IN_RANGE {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shaders/{file}.wgsl"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let head = text.split("\n\n").take_while(|part| part.starts_with("//"));
+        assert!(head.into_iter().any(|part| part.starts_with("// In range:")), "{file}");
     }
 }
 

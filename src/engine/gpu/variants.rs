@@ -11,7 +11,7 @@
 //! with another GPU can find out.
 
 pub use super::kernel::Kernel;
-use super::permutations::{FIRST_ON_CPU, INTEGERS, NEEDS, Permutations, covers};
+use super::permutations::{FIRST_ON_CPU, IN_RANGE, INTEGERS, NEEDS, Permutations, covers};
 use super::shaders;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -63,6 +63,8 @@ pub struct Variant {
     pub needs: Vec<Need>,
     /// Whether it computes products in integers, and so rounds its input.
     pub integers: bool,
+    /// Whether its file argues that every index is in range, so that checks can be left out.
+    pub in_range: bool,
     /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts.
     pub covers: [u32; 2],
 }
@@ -131,6 +133,7 @@ impl Variant {
             constants: constants.to_vec(),
             needs: needs.collect(),
             integers: imported(INTEGERS),
+            in_range: IN_RANGE.contains(&file),
             covers: covers(file, &imports),
             text,
         }
