@@ -31,7 +31,7 @@ fn logits_are_those_of_the_cpu() {
     };
     let want = logits("cpu", "12", "");
     for split in ["12", "1", "5,3"] {
-        for kernels in ["", "dot,native"] {
+        for kernels in ["", "matmul_small,reduce_tree,native"] {
             let what = format!("{split} {kernels}");
             assert_near(&logits("gpu", split, kernels), &want, &what);
         }
@@ -47,11 +47,9 @@ fn variants_are_taken_that_were_asked_for() {
         assert!(ran.status.success(), "{ran:?}");
         String::from_utf8(ran.stdout).unwrap()
     };
-    let (usual, asked) = (chosen(""), chosen("dot, reduce_tree"));
-    for name in ["product_dot", "matmul_dot"] {
-        assert!(!usual.contains(name), "{usual}");
-        assert!(asked.contains(name), "{asked}");
-    }
+    let (usual, asked) = (chosen(""), chosen("matmul_small, reduce_tree"));
+    assert!(!usual.contains("matmul_small"), "{usual}");
+    assert!(asked.contains("matmul_small"), "{asked}");
     assert!(!usual.contains("rms_norm reduce_tree") && asked.contains("rms_norm reduce_tree"));
 }
 

@@ -23,8 +23,6 @@ pub(super) struct Pipeline {
     pub variant: String,
     pub inner: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// Whether it computes products in integers.
-    pub integers: bool,
     covers: [u32; 2],
 }
 
@@ -187,7 +185,6 @@ impl Pipelines {
                 variant: variant.name.clone(),
                 inner,
                 layout,
-                integers: variant.integers,
                 covers: variant.covers,
             }
         })

@@ -87,13 +87,13 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
         let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
         let good = &kernel.variants(device.abilities())[0];
         let wrong = [
-            // One product of sixteen is off, and subnormal scales are flushed to zero.
-            changed(good, "d * (nibbles(q.y, 16u) - 8.0)", "d * (nibbles(q.y, 12u) - 8.0)"),
+            // Half of the products are off, and subnormal scales are flushed to zero.
+            changed(good, "(words >> vec4(4u * half))", "(words >> vec4(3u * half))"),
             changed(
                 good,
-                "return select(pair.x, pair.y, (piece & 2u) != 0u);",
-                "let e = select(pair.x, pair.y, (piece & 2u) != 0u);
-                 return select(e, 0.0, abs(e) < 6.2e-5);",
+                "let d = vec4(halves(packed.d.x), halves(packed.d.y));",
+                "let e = vec4(halves(packed.d.x), halves(packed.d.y));
+                 let d = select(e, vec4(0.0), abs(e) < vec4(6.2e-5));",
             ),
             // What no compiler accepts.
             changed(good, "fn main(", "fn main((("),

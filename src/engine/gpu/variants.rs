@@ -2,16 +2,14 @@
 //! which they are tried. The first that matches the kernel's twin is used.
 //!
 //! A kernel has variants where something may be missing, wrong or slow on a device: half-precision
-//! conversions, subgroups, fast workgroup memory, four-byte dot products.
+//! conversions, subgroups, fast workgroup memory, many registers.
 //!
-//! Integer products (`dot`) and half precision as a language type (`native`) come last. On an H200
-//! the former gain an eighth and the latter nothing (`benches/NOTES.md`); but if a GPU lacks the
-//! instruction, which wgpu does not report, integer products are slow. Words
-//! of the caller move the variants whose names contain most of them to the front, so that anybody
-//! with another GPU can find out.
+//! Half precision as a language type (`native`) comes last: on an H200 it gains nothing
+//! (`benches/NOTES.md`). Words of the caller move the variants whose names contain most of them to
+//! the front, so that anybody with another GPU can find out.
 
 pub use super::kernel::Kernel;
-use super::permutations::{FIRST_ON_CPU, IN_RANGE, INTEGERS, NEEDS, Permutations, covers};
+use super::permutations::{FIRST_ON_CPU, IN_RANGE, NEEDS, Permutations, covers};
 use super::shaders;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -53,7 +51,7 @@ impl Abilities {
 /// One way to write a kernel.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// The file and the choices that matter: `matvec product_float format_q4_0 reduce_tree`.
+    /// The file and the choices that matter: `matvec format_q4_0 reduce_tree`.
     pub name: String,
     /// The complete WGSL source.
     pub text: String,
@@ -61,8 +59,6 @@ pub struct Variant {
     pub constants: Vec<(&'static str, f64)>,
     /// What it requires of a device.
     pub needs: Vec<Need>,
-    /// Whether it computes products in integers, and so rounds its input.
-    pub integers: bool,
     /// Whether its file argues that every index is in range, so that checks can be left out.
     pub in_range: bool,
     /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts.
@@ -132,7 +128,6 @@ impl Variant {
             name: std::iter::once(file).chain(chosen).collect::<Vec<_>>().join(" "),
             constants: constants.to_vec(),
             needs: needs.collect(),
-            integers: imported(INTEGERS),
             in_range: IN_RANGE.contains(&file),
             covers: covers(file, &imports),
             text,
