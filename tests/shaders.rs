@@ -95,6 +95,8 @@ fn every_variant_is_valid_and_can_be_translated() {
             lang_version: (1, 3),
             bounds_check_policies: BoundsCheckPolicies { index: checked, ..Default::default() },
             zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            force_loop_bounding: false,
+            emit_int_div_checks: false,
             ..Default::default()
         };
         let pipeline =

@@ -1,6 +1,7 @@
 //! Every variant of every kernel against its twin, on inputs of awkward sizes.
 
 use super::adapter::Adapter;
+use super::choice::Times;
 use super::device::{Device, check_limits};
 use super::format::Format;
 use super::params::Finish;
@@ -8,6 +9,7 @@ use super::permutations::IN_RANGE;
 use super::pipelines::Pipelines;
 use super::proof;
 use super::variants::{Kernel, Variant};
+use super::weights::Weights;
 use super::{Driver, Gpu};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Error;
@@ -15,6 +17,7 @@ use crate::model::Model;
 use crate::session::{Options, Session};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Number of inputs per variant.
 const SEEDS: u64 = 12;
@@ -109,6 +112,43 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
             };
             assert_eq!((named, &*kernel), (adapter.describe(), "matmul Q4_0, Store"));
             assert!(reason.contains("changed"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn variants_are_timed_once_and_the_fastest_is_tried_first() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
+    let model = Model::read(&path).unwrap();
+    for adapter in adapters() {
+        let device = Arc::new(Device::open(&adapter).unwrap());
+        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
+        let weights = Weights::upload(&device, &model, &mut |_, _| true).unwrap();
+        let mut times = Times::default();
+        pipelines.choose(&weights, &mut times, Duration::MAX).unwrap();
+        let text = times.write("this");
+        let name = |line: &str| line.split('\t').nth(2).map(str::to_owned);
+        let names: Vec<String> = text.lines().filter_map(name).collect();
+        assert!(names.len() > 1, "{text}");
+
+        // Whichever was slower is said to have taken no time at all: it is taken.
+        let submits = device.counters().submits;
+        for wanted in ["matmul_small", "matmul_alone"] {
+            let said: String = text
+                .lines()
+                .map(|line| match name(line).is_some_and(|name| name.starts_with(wanted)) {
+                    true => format!("0\t{}\n", line.split_once('\t').unwrap().1),
+                    false => format!("{line}\n"),
+                })
+                .collect();
+            let mut times = Times::read(&said, "this");
+            let choices = pipelines.choose(&weights, &mut times, Duration::ZERO).unwrap();
+            assert_eq!(device.counters().submits, submits, "nothing is timed again");
+            let kernel = Kernel::Matmul { format: Format::Q8_0, finish: Finish::Add };
+            let mut variants = kernel.variants(device.abilities());
+            choices.order(kernel, &mut variants);
+            assert!(variants[0].name.starts_with(wanted), "{}", variants[0].name);
+            assert!(choices.describe(kernel).contains(" took 0.000 ms"));
         }
     }
 }
