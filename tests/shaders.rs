@@ -15,8 +15,7 @@ use std::process::Command;
 fn variants() -> Vec<Variant> {
     let mut all = BTreeMap::new();
     for software in [false, true] {
-        let (subgroups, halves, native_halves) = (true, true, true);
-        let device = Abilities { subgroups, halves, native_halves, software };
+        let device = Abilities { subgroups: true, halves: true, software };
         for variant in Kernel::all().into_iter().flat_map(|kernel| kernel.variants(device)) {
             let key = format!("{} {:?}", variant.name, variant.constants);
             all.entry(key).or_insert(variant);
@@ -34,7 +33,6 @@ fn validate(variant: &Variant, module: &Module) -> ModuleInfo {
     let capabilities = variant.needs.iter().map(|need| match need {
         Need::Subgroups => Capabilities::SUBGROUP,
         Need::Halves => Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        Need::NativeHalves => Capabilities::SHADER_FLOAT16,
     });
     let capabilities = capabilities.collect();
     Validator::new(ValidationFlags::all(), capabilities)

@@ -125,25 +125,27 @@ def loops(ops):
         counts = {}
         for op in own:
             counts[op[0]] = counts.get(op[0], 0) + 1
-        yield {"issued": sum(op[2] for op in own), "has_inner": bool(inner), **counts}
+        yield {"first": first, "last": last, "issued": sum(op[2] for op in own), **counts}
 
 
 def per_multiply_add(path, compiler, number):
     """Instructions issued, and those that access memory, for each of the `number` multiply-adds of an invocation in one turn of
-    the main loop. A loop inside is counted as often as it takes to make them; a compiler may have moved its first turn out."""
+    the main loop. A loop inside is counted as often as it takes to make them."""
     found = list(loops(list(items(compiler, path.read_text(errors="replace").splitlines()))))
-    if not found:
-        return None
     made = lambda loop: loop.get("fma", 0)
-    main = max([loop for loop in found if loop.get("barrier") and made(loop)] or found, key=made)
-    issued, memory = main["issued"], main.get("memory", 0)
-    if made(main) < 0.7 * number:
-        rest = [loop for loop in found if loop is not main and made(loop)]
-        if not rest:
-            return None
+    around = lambda outer, loop: outer["first"] < loop["first"] and loop["last"] <= outer["last"]
+    # A product from tiles has barriers in its main loop, and most of its multiply-adds in a loop inside, unless that is unrolled.
+    outer = [loop for loop in found if loop.get("barrier")] or [loop for loop in found if any(around(loop, other) for other in found)]
+    main = max(outer or found, key=made, default=None)
+    if main is None:
+        return None
+    counts = {key: main.get(key, 0) for key in ("issued", "memory")}
+    rest = [loop for loop in found if loop is not main]
+    if made(main) < 0.7 * number and rest:
         inner = max(rest, key=made)
-        unit = 1 << (made(inner).bit_length() - 1)
-        turns = number / unit - (0 if main["has_inner"] else 1)
-        issued += turns * inner["issued"]
-        memory += turns * inner.get("memory", 0)
-    return issued / number, memory / number
+        inside = around(main, inner)
+        # A compiler may have moved the first turn of the inner loop out of it.
+        turns = number / (1 << max(0, made(inner).bit_length() - 1)) - (0 if inside else 1)
+        alone = not inside and made(inner) >= 0.7 * number
+        counts = {key: inner.get(key, 0) if alone else value + turns * inner.get(key, 0) for key, value in counts.items()}
+    return counts["issued"] / number, counts["memory"] / number

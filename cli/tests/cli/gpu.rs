@@ -31,7 +31,7 @@ fn logits_are_those_of_the_cpu() {
     };
     let want = logits("cpu", "12", "");
     for split in ["12", "1", "5,3"] {
-        for kernels in ["", "matmul_small,reduce_tree,native"] {
+        for kernels in ["", "matmul_small,reduce_tree"] {
             let what = format!("{split} {kernels}");
             assert_near(&logits("gpu", split, kernels), &want, &what);
         }

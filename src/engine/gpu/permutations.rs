@@ -18,10 +18,8 @@ pub(super) struct Permutations {
 }
 
 /// What some files require of a device.
-pub(super) const NEEDS: [(&str, Need); 2] = [
-    ("reduce_subgroup", Need::Subgroups),
-    ("half_builtin", Need::Halves),
-];
+pub(super) const NEEDS: [(&str, Need); 2] =
+    [("reduce_subgroup", Need::Subgroups), ("half_builtin", Need::Halves)];
 
 /// Kernels without bounds checks. Each file says under "In range:" why no index leaves its array.
 pub(super) const IN_RANGE: [&str; 4] = ["matmul", "matmul_alone", "matmul_small", "matvec"];

@@ -232,7 +232,6 @@ impl Device {
         Abilities {
             subgroups: self.features.contains(Features::SUBGROUP),
             halves: self.converts_halves,
-            native_halves: self.features.contains(Features::SHADER_F16),
             software: self.software,
         }
     }

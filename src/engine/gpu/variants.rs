@@ -4,8 +4,7 @@
 //! A kernel has variants where something may be missing, wrong or slow on a device: half-precision
 //! conversions, subgroups, fast workgroup memory, many registers.
 //!
-//! Half precision as a language type (`native`) comes last: on an H200 it gains nothing
-//! (`benches/NOTES.md`). Words of the caller move the variants whose names contain most of them to
+//! Words of the caller move the variants whose names contain most of them to
 //! the front, so that anybody with another GPU can find out.
 
 pub use super::kernel::Kernel;
@@ -21,8 +20,6 @@ pub enum Need {
     Subgroups,
     /// `unpack2x16float` and `pack2x16float`.
     Halves,
-    /// The type `f16`.
-    NativeHalves,
 }
 
 /// The capabilities of a device that determine the choice of kernels.
@@ -32,8 +29,6 @@ pub struct Abilities {
     pub subgroups: bool,
     /// [`Need::Halves`]
     pub halves: bool,
-    /// [`Need::NativeHalves`]
-    pub native_halves: bool,
     /// The driver computes on the CPU.
     pub software: bool,
 }
@@ -43,7 +38,6 @@ impl Abilities {
         match need {
             Need::Subgroups => self.subgroups,
             Need::Halves => self.halves,
-            Need::NativeHalves => self.native_halves,
         }
     }
 }
@@ -87,8 +81,7 @@ impl Kernel {
 
 /// The first of `words` that is in no variant's name, and the files whose names are.
 pub fn unknown(words: &[String]) -> Option<(&str, Vec<String>)> {
-    let (subgroups, halves, native_halves, software) = (true, true, true, false);
-    let device = Abilities { subgroups, halves, native_halves, software };
+    let device = Abilities { subgroups: true, halves: true, software: false };
     let names: BTreeSet<String> = Kernel::all()
         .into_iter()
         .flat_map(|kernel| kernel.variants(device))
