@@ -42,7 +42,7 @@ fn main() -> Outcome<()> {
 
     let model = Arc::new(Model::read(model)?);
     let language = Language::from_model(&model)?;
-    let mut sampling = Sampling::chat(language.tokenizer())?;
+    let mut sampling = Sampling::chat(language.tokenizer())?.recommended_by(&model)?;
     if let Some(temperature) = rest.get(2) {
         sampling.temperature = temperature.parse()?;
     }

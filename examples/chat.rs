@@ -15,10 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Arc::new(Model::read(path)?);
     let language = Language::from_model(&model)?;
 
+    let sampling = Sampling::chat(language.tokenizer())?.recommended_by(&model)?;
     let engine = Engine::cpu(model, &EngineOptions::default())?;
     let options = Options::default().with_budget(Budget::Bytes(4 << 20));
     let session = Session::open(&engine, options)?;
-    let sampler = Sampler::new(Sampling::chat(language.tokenizer())?)?;
+    let sampler = Sampler::new(sampling)?;
     let mut chat = Conversation::new(session, sampler, language, None);
 
     print!("> ");

@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
     let language = args.template.language(model)?;
     let mut sampling = args.sampling;
     sampling.stop = args.stop;
-    let sampler = sampling.sampler(model.sizes().vocab, language.tokenizer(), true)?;
+    let sampler = sampling.sampler(model, language.tokenizer(), true)?;
     let origin = Origin { engine, sampler, language, parse_special: args.parse_special };
 
     let mut input = Input::open()?;

@@ -103,8 +103,7 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.engine.start(args.model.open()?)?;
     let model = engine.model();
     let language = args.template.language(model)?;
-    let mut sampler =
-        args.sampling.sampler(model.sizes().vocab, language.tokenizer(), args.prompt.chat)?;
+    let mut sampler = args.sampling.sampler(model, language.tokenizer(), args.prompt.chat)?;
     let mut session = Session::open(&engine, args.memory.options())?;
     args.memory.hint(&session);
     let (prompt, tokens) = args.prompt.read(&language)?;

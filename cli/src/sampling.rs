@@ -2,18 +2,21 @@
 
 use anyhow::Result;
 use attamba::Error;
+use attamba::model::Model;
 use attamba::sample::{Sampler, Sampling, Stage};
 use attamba::text::Tokenizer;
 use clap::Args;
 
-/// How tokens are chosen. Options not given have the subcommand's defaults.
+/// How tokens are chosen. Options not given are those that the model's file recommends
+/// (`general.sampling.*`), or else the defaults.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
     /// Always take the most likely token: the same as --temperature 0
     #[arg(long, conflicts_with = "temperature")]
     greedy: bool,
-    /// Divide logits by this before the draw; 0 takes the most likely token [default: 0.8]
+    /// Divide logits by this before the draw; 0 takes the most likely token [default: what
+    /// the model's file recommends, as for most of these options, else 0.8]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Keep only the K most likely tokens; 0 keeps all [default: 40]
@@ -83,13 +86,15 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// A sampler for a vocabulary of `vocab` entries; in a `chat` DRY is on by default.
-    pub fn sampler(&self, vocab: usize, tokenizer: &Tokenizer, chat: bool) -> Result<Sampler> {
+    /// A sampler for a model and its tokenizer; in a `chat` DRY is on by default.
+    pub fn sampler(&self, model: &Model, tokenizer: &Tokenizer, chat: bool) -> Result<Sampler> {
+        let vocab = model.sizes().vocab;
         if let Some(&(token, _)) = self.bias.iter().find(|(token, _)| *token as usize >= vocab) {
             return Err(Error::TokenOutOfRange { token, vocab }.into());
         }
         let of_chat = Sampling::chat(tokenizer)?;
         let mut s = if chat { of_chat.clone() } else { Sampling::default() };
+        s = s.recommended_by(model)?;
         let set = |field: &mut f32, given: Option<f32>| *field = given.unwrap_or(*field);
         set(&mut s.temperature, if self.greedy { Some(0.0) } else { self.temperature });
         set(&mut s.top_p, self.top_p);

@@ -507,7 +507,8 @@ typedef struct attamba_session_options {
     // Tokens per chunk; 0 for what the model was trained with. Other lengths work, but worse.
     uint32_t chunk;
     // How tokens are chosen; NULL for the defaults: those of attamba_sampling_init for raw text
-    // and of attamba_sampling_init_chat in a chat.
+    // and of attamba_sampling_init_chat in a chat, except for what the model's file recommends
+    // (its keys general.sampling.*, as in llama.cpp).
     const struct attamba_sampling *sampling;
     // Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these
     // tokens. For messages that the application writes itself. With 0 they are ordinary text.
@@ -895,8 +896,8 @@ attamba_status attamba_session_close(struct attamba_session *session);
 attamba_status attamba_session_reset(const struct attamba_session *session);
 
 // Changes how tokens are chosen from now on; NULL for the defaults: those of attamba_sampling_init
-// for raw text and of attamba_sampling_init_chat in a chat. The tokens that a repetition penalty
-// has counted so far stay counted.
+// for raw text and of attamba_sampling_init_chat in a chat, except for what the model's file
+// recommends. The tokens that a repetition penalty has counted so far stay counted.
 //
 // One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session continues
 // to choose as before.

@@ -179,7 +179,8 @@ pub struct SessionOptions {
     /// Tokens per chunk; 0 for what the model was trained with. Other lengths work, but worse.
     pub chunk: u32,
     /// How tokens are chosen; NULL for the defaults: those of attamba_sampling_init for raw text
-    /// and of attamba_sampling_init_chat in a chat.
+    /// and of attamba_sampling_init_chat in a chat, except for what the model's file recommends
+    /// (its keys general.sampling.*, as in llama.cpp).
     pub sampling: *const Sampling,
     /// Not 0: messages of a chat that spell special tokens, such as `<|im_end|>`, become these
     /// tokens. For messages that the application writes itself. With 0 they are ordinary text.
@@ -424,16 +425,17 @@ impl Sampling {
     const CHAT: Sampling =
         Sampling { dry_multiplier: 0.8, repeat_penalty: 1.05, ..Sampling::DEFAULT };
 
-    /// Samplers from the caller's numbers, or the defaults for null.
+    /// Samplers from the caller's numbers, or for null what the model's file recommends and the
+    /// defaults.
     ///
     /// # Safety
     /// `from` as in [`versioned::read`], and what it points to is null or as many as it says.
     pub unsafe fn samplers(from: *const Sampling, model: &Model) -> Result<Samplers> {
         if from.is_null() {
-            let raw = Sampler::new(Options::default())?;
+            let raw = Sampler::new(Options::default().recommended_by(&model.file)?)?;
             // A model without a language has no chats.
             let Ok(language) = &model.language else { return Ok(Samplers::one(raw)) };
-            let mut chat = Options::chat(language.tokenizer())?;
+            let mut chat = Options::chat(language.tokenizer())?.recommended_by(&model.file)?;
             chat.seed = Some(raw.seed());
             return Ok(Samplers { chat: Sampler::new(chat)?, raw });
         }

@@ -234,8 +234,8 @@ pub unsafe extern "C" fn attamba_session_reset(session: *const attamba_session) 
 }
 
 /// Changes how tokens are chosen from now on; NULL for the defaults: those of attamba_sampling_init
-/// for raw text and of attamba_sampling_init_chat in a chat. The tokens that a repetition penalty
-/// has counted so far stay counted.
+/// for raw text and of attamba_sampling_init_chat in a chat, except for what the model's file
+/// recommends. The tokens that a repetition penalty has counted so far stay counted.
 ///
 /// One thread at a time. ATTAMBA_STATUS_ARGUMENT if a number is out of range; the session continues
 /// to choose as before.

@@ -10,6 +10,7 @@ mod history;
 mod options;
 mod penalties;
 mod random;
+mod recommended;
 mod sampler;
 mod stage;
 mod truncation;

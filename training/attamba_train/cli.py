@@ -205,6 +205,7 @@ def _add_export(commands):
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write; the card gets the extension .md")
     parser.add_argument("--type", default="F16", choices=list(TYPES), help="type of the matrices")
+    parser.add_argument("--temperature", type=float, metavar="X", help="of the samples, recommended in the file")
 
 
 def _export(chosen):
@@ -215,7 +216,7 @@ def _export(chosen):
         print(f"{chosen.out}: {chosen.out.stat().st_size} bytes; `attamba-train merge` combines it with its base")
         return
     run = run_folder.load(chosen.run_folder)
-    gguf_file.save(chosen.out, run.model, run.config.name, chosen.type, run.text)
+    gguf_file.save(chosen.out, run.model, run.config.name, chosen.type, run.text, chosen.temperature)
     size = chosen.out.stat().st_size
     chosen.out.with_suffix(".md").write_text(card.write(run, chosen.out.name, chosen.type, size))
     print(f"{chosen.out}: {size} bytes")

@@ -51,8 +51,11 @@ def tensor_name(parameter: str) -> str:
     return f"{match[1]}_{MIXER_NAMES[match[2]]}" if match else parameter
 
 
-def save(path: Path, model: Decoder, name: str, kind: str, text: Text):
-    """Write `model` as GGUF with its matrices in `kind` (a key of `TYPES`), vectors in F32."""
+def save(path: Path, model: Decoder, name: str, kind: str, text: Text, temperature: float | None = None):
+    """Write `model` as GGUF with its matrices in `kind` (a key of `TYPES`), vectors in F32.
+
+    A runtime that heeds the file samples at `temperature` unless it is told otherwise.
+    """
     config = model.config
     if kind not in TYPES:
         raise KitError(f"The type {kind!r} is not one of {', '.join(TYPES)}; `attamba quantize` makes the others.")
@@ -66,6 +69,8 @@ def save(path: Path, model: Decoder, name: str, kind: str, text: Text):
     writer.add_name(name)
     write_keys(writer, config)
     _write_text(writer, text)
+    if temperature is not None:
+        writer.add_float32("general.sampling.temp", temperature)
     write_tensors(writer, model.state_dict().items(), kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -25,6 +25,15 @@ KINDS = {
 TEXT = gguf_file.Text('{"a": 1}', 0, "{{ x }}")
 
 
+def test_a_temperature_is_recommended_only_if_there_is_one(tmp_path):
+    model = model_of(KINDS["transformer"])
+    for temperature in (None, 0.25):
+        path = tmp_path / f"{temperature}.gguf"
+        gguf_file.save(path, model, "test", "F16", TEXT, temperature)
+        field = gguf.GGUFReader(path).get_field("general.sampling.temp")
+        assert (field and field.contents()) == temperature
+
+
 def model_of(kind: dict) -> Decoder:
     return Decoder(settings.read(ModelConfig, SHAPE | kind, "model")).init_weights(1)
 

@@ -9,7 +9,6 @@ mod adapter;
 mod attention;
 mod cache;
 mod cases;
-mod choice;
 mod device;
 mod format;
 mod kernel;
@@ -151,7 +150,6 @@ impl Gpu {
     ) -> Result<Gpu> {
         supports::check(model.spec())?;
         let weights = Weights::upload(&driver.device, &model, progress)?;
-        driver.pipelines.measure(&weights)?;
         let rotary = Rotary::tables(&model);
         let driver = driver.clone();
         let shared = Arc::new(Shared { model, weights, driver, rotary });

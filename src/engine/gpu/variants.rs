@@ -2,13 +2,16 @@
 //! which they are tried. The first that matches the kernel's twin is used.
 //!
 //! A kernel has variants where something may be missing, wrong or slow on a device: half-precision
-//! conversions, subgroups, fast workgroup memory, many registers.
+//! conversions, subgroups, fast workgroup memory, four-byte dot products.
 //!
-//! Words of the caller move the variants whose names contain most of them to
-//! the front, so that anybody with another GPU can find out.
+//! Integer products (`dot`) and half precision as a language type (`native`) come last. On an H200
+//! the former gain an eighth and the latter nothing (`benches/NOTES.md`); but if a GPU lacks the
+//! instruction, which wgpu does not report, integer products are slow. Words
+//! of the caller move the variants whose names contain most of them to the front, so that anybody
+//! with another GPU can find out.
 
 pub use super::kernel::Kernel;
-use super::permutations::{FIRST_ON_CPU, IN_RANGE, NEEDS, Permutations, covers};
+use super::permutations::{FIRST_ON_CPU, INTEGERS, NEEDS, Permutations, covers};
 use super::shaders;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -20,6 +23,8 @@ pub enum Need {
     Subgroups,
     /// `unpack2x16float` and `pack2x16float`.
     Halves,
+    /// The type `f16`.
+    NativeHalves,
 }
 
 /// The capabilities of a device that determine the choice of kernels.
@@ -29,6 +34,8 @@ pub struct Abilities {
     pub subgroups: bool,
     /// [`Need::Halves`]
     pub halves: bool,
+    /// [`Need::NativeHalves`]
+    pub native_halves: bool,
     /// The driver computes on the CPU.
     pub software: bool,
 }
@@ -38,6 +45,7 @@ impl Abilities {
         match need {
             Need::Subgroups => self.subgroups,
             Need::Halves => self.halves,
+            Need::NativeHalves => self.native_halves,
         }
     }
 }
@@ -45,7 +53,7 @@ impl Abilities {
 /// One way to write a kernel.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// The file and the choices that matter: `matvec format_q4_0 reduce_tree`.
+    /// The file and the choices that matter: `matvec product_float format_q4_0 reduce_tree`.
     pub name: String,
     /// The complete WGSL source.
     pub text: String,
@@ -53,8 +61,8 @@ pub struct Variant {
     pub constants: Vec<(&'static str, f64)>,
     /// What it requires of a device.
     pub needs: Vec<Need>,
-    /// Whether its file argues that every index is in range, so that checks can be left out.
-    pub in_range: bool,
+    /// Whether it computes products in integers, and so rounds its input.
+    pub integers: bool,
     /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts.
     pub covers: [u32; 2],
 }
@@ -81,7 +89,8 @@ impl Kernel {
 
 /// The first of `words` that is in no variant's name, and the files whose names are.
 pub fn unknown(words: &[String]) -> Option<(&str, Vec<String>)> {
-    let device = Abilities { subgroups: true, halves: true, software: false };
+    let (subgroups, halves, native_halves, software) = (true, true, true, false);
+    let device = Abilities { subgroups, halves, native_halves, software };
     let names: BTreeSet<String> = Kernel::all()
         .into_iter()
         .flat_map(|kernel| kernel.variants(device))
@@ -121,7 +130,7 @@ impl Variant {
             name: std::iter::once(file).chain(chosen).collect::<Vec<_>>().join(" "),
             constants: constants.to_vec(),
             needs: needs.collect(),
-            in_range: IN_RANGE.contains(&file),
+            integers: imported(INTEGERS),
             covers: covers(file, &imports),
             text,
         }
