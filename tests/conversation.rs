@@ -487,7 +487,13 @@ fn a_stop_text_is_removed_from_the_answer_and_from_the_chat() {
     assert!(pieces.len() > 12, "{pieces:?}");
     // Within a piece, one piece, and across some.
     let at = |piece: usize| pieces[..piece].concat().len();
-    for (from, to) in [(at(4) + 1, at(5)), (at(4), at(5)), (at(4) + 1, at(7) + 1), (0, 1)] {
+    let long = |piece: &usize| {
+        pieces[*piece].len() > 1 && pieces[*piece..piece + 4].iter().all(|text| text.is_ascii())
+    };
+    let p = (1..pieces.len() - 4).find(long).expect("a piece of several letters among others");
+    for (from, to) in
+        [(at(p) + 1, at(p + 1)), (at(p), at(p + 1)), (at(p) + 1, at(p + 3) + 1), (0, 1)]
+    {
         let stop = whole[from..to].to_owned();
         let want = &whole[..whole.find(&stop).unwrap()];
         let mut sampling = Sampling::greedy();
