@@ -69,11 +69,11 @@ fn an_empty_prompt_begins_with_bos_or_is_an_error() {
 
 #[test]
 fn json_is_one_object_with_the_text_that_is_printed_without() {
-    let args = ["generate", "-p", "The sea", "-n", "12", "--seed", "3"];
+    let args = ["generate", "-p", "Once upon a time", "-n", "12", "--seed", "3"];
     let text = attamba(args).ok();
     let json = attamba([&args[..], &["--json", "--echo"]].concat()).json();
     assert_eq!(json["text"].as_str().unwrap().trim_end_matches('\n'), text.trim_end_matches('\n'));
-    assert_eq!(json["prompt"], "The sea");
+    assert_eq!(json["prompt"], "Once upon a time");
     assert_eq!(json["finish"], "limit");
     assert_eq!(json["tokens"].as_array().unwrap().len(), 12);
     assert_eq!(json["seed"], 3);

@@ -180,6 +180,7 @@ int main(int argc, char **argv)
     OK(attamba_session_reset(session));
     OK(attamba_sampling_init(&sampling));
     sampling.seed = seed;
+    sampling.temperature = 0.3f; /* which the file recommends */
     OK(attamba_session_set_sampling(session, &sampling));
     OK(attamba_session_get_info(session, &info));
     CHECK(info.seed == seed);
