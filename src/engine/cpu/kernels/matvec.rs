@@ -33,8 +33,8 @@ pub(super) unsafe fn matvec<S: Products>(
             DType::Q4_1 => rows::<S, formats::Q4_1>(w, cols, x, out),
             DType::Q4_K => rows::<S, formats::Q4K>(w, cols, x, out),
             DType::Q6_K => rows::<S, formats::Q6K>(w, cols, x, out),
-            DType::Q5_0 => rows::<S, Unpacked<formats::Q5_0>>(w, cols, x, out),
-            DType::Q5_1 => rows::<S, Unpacked<formats::Q5_1>>(w, cols, x, out),
+            DType::Q5_0 => rows::<S, formats::Q5_0>(w, cols, x, out),
+            DType::Q5_1 => rows::<S, formats::Q5_1>(w, cols, x, out),
             DType::Q5_K => rows::<S, Unpacked<formats::Q5K>>(w, cols, x, out),
             DType::Q2_K => rows::<S, Read<rare::Q2K>>(w, cols, x, out),
             DType::Q3_K => rows::<S, Read<rare::Q3K>>(w, cols, x, out),
@@ -221,6 +221,32 @@ impl Blocks for formats::Q4_1 {
     }
 }
 
+/// Four bits of each value, after 32 fifth bits.
+macro_rules! five_bit_blocks {
+    ($($format:ident: $weights:literal),+) => {$(
+        impl Blocks for formats::$format {
+            const WEIGHTS: usize = $weights;
+            #[inline(always)]
+            unsafe fn two<S: Products>(p0: *const u8, p1: *const u8) -> S::W {
+                unsafe {
+                    let four = S::nibbles_of_two(p0.add(4), p1.add(4));
+                    S::with_fifth_bits(four, [fifth_bits(p0), fifth_bits(p1)])
+                }
+            }
+            #[inline(always)]
+            unsafe fn one<S: Products>(p: *const u8) -> S::W {
+                unsafe { S::with_fifth_bits(S::nibbles_of_one(p.add(4)), [fifth_bits(p), 0]) }
+            }
+        }
+    )+};
+}
+five_bit_blocks!(Q5_0: 2, Q5_1: 4);
+
+#[inline(always)]
+unsafe fn fifth_bits(p: *const u8) -> u32 {
+    u32::from_le_bytes(unsafe { p.cast::<[u8; 4]>().read() })
+}
+
 /// What a step needs to know about the activations, independent of the row.
 struct Inputs<S: Products> {
     a: S::A,
@@ -236,6 +262,7 @@ impl<S: Products> Inputs<S> {
         unsafe {
             let excess = match T::OFFSET {
                 8 => S::negated_shift::<3>(S::lane_sums(a)),
+                16 => S::negated_shift::<4>(S::lane_sums(a)),
                 _ => S::splat_i(0),
             };
             let total = match T::MIN {
@@ -325,7 +352,7 @@ macro_rules! dot_by_blocks {
         }
     )+};
 }
-dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1);
+dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1, formats::Q5_0, formats::Q5_1);
 
 impl<S: Products> Dot<S> for formats::Q4K {
     #[inline(always)]

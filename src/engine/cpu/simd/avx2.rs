@@ -237,6 +237,19 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
         unsafe { [split_nibbles(p), split_nibbles(p.add(16))] }
     }
     #[inline(always)]
+    unsafe fn with_fifth_bits(w: W, bits: [u32; 2]) -> W {
+        unsafe {
+            let each = _mm256_setr_epi16(
+                1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768,
+            );
+            two!(|i| two!(|block| {
+                let mine = _mm256_set1_epi16((bits[block] >> (16 * i)) as i16);
+                let set = _mm256_cmpeq_epi16(_mm256_and_si256(mine, each), each);
+                _mm256_add_epi16(w[i][block], _mm256_and_si256(set, _mm256_set1_epi16(16)))
+            }; 0, 1); 0, 1)
+        }
+    }
+    #[inline(always)]
     unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
         unsafe {
             let ([a, b], [c, d]) =

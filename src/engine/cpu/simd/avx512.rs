@@ -239,6 +239,18 @@ impl Products for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn with_fifth_bits(w: W, bits: [u32; 2]) -> W {
+        unsafe {
+            let first = bits[0] & 0xffff | bits[1] << 16;
+            let second = bits[0] >> 16 | bits[1] & 0xffff_0000;
+            let sixteen = _mm512_set1_epi16(16);
+            [
+                _mm512_mask_add_epi16(w[0], first, w[0], sixteen),
+                _mm512_mask_add_epi16(w[1], second, w[1], sixteen),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
         unsafe {
             let [first, second] = two!(|i| {

@@ -265,6 +265,8 @@ pub(super) trait Products: Simd {
     unsafe fn nibbles_of_one(p: *const u8) -> Self::W;
     /// Of 32 bytes the lower nibbles, then the upper ones.
     unsafe fn nibbles_of_half(p: *const u8) -> Self::W;
+    /// Sixteen more where a bit is set: `bits[0]` is for the first 32 weights, `bits[1]` for the others.
+    unsafe fn with_fifth_bits(w: Self::W, bits: [u32; 2]) -> Self::W;
     /// Of half a Q6_K block, 64 bytes of lower bits and 32 of upper ones: its 128 weights, -32..=31.
     unsafe fn six_bits(low: *const u8, high: *const u8) -> [Self::W; 2];
     /// The eight scales and then the eight minima, 6 bits each, of 12 bytes of a K block; 16 bytes

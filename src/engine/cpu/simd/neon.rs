@@ -345,6 +345,20 @@ impl Products for Neon<Widening> {
         }
     }
     #[inline(always)]
+    unsafe fn with_fifth_bits(mut w: W, bits: [u32; 2]) -> W {
+        unsafe {
+            let each = vdup_n_u64(0x8040_2010_0804_0201);
+            let each = vreinterpretq_u8_u64(vcombine_u64(each, each));
+            for (i, w) in w.iter_mut().enumerate() {
+                let [low, high] = ((bits[i / 2] >> (16 * (i % 2))) as u16).to_le_bytes();
+                let mine = vcombine_u8(vdup_n_u8(low), vdup_n_u8(high));
+                let set = vandq_u8(vtstq_u8(mine, each), vdupq_n_u8(16));
+                *w = vaddq_s8(*w, vreinterpretq_s8_u8(set));
+            }
+            w
+        }
+    }
+    #[inline(always)]
     unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
         unsafe {
             let mut weights = [[vdupq_n_s8(0); 4]; 2];

@@ -180,6 +180,10 @@ impl Products for Portable {
         std::array::from_fn(|i| if i < 32 { (a[i] & 15) as i8 } else { (a[i - 32] >> 4) as i8 })
     }
     #[inline(always)]
+    unsafe fn with_fifth_bits(w: W, bits: [u32; 2]) -> W {
+        std::array::from_fn(|i| w[i] + ((bits[i / 32] >> (i % 32) & 1) << 4) as i8)
+    }
+    #[inline(always)]
     unsafe fn six_bits(low: *const u8, high: *const u8) -> [W; 2] {
         let (low, high) =
             unsafe { (low.cast::<[u8; 64]>().read(), high.cast::<[u8; 32]>().read()) };
