@@ -30,8 +30,6 @@ unsafe impl Send for Waiting {}
 struct Queue {
     waiting: Vec<Waiting>,
     computing: bool,
-    /// Where those threads are. A child process has none of them.
-    process: u32,
     /// Sessions that are likely to come: those of the last pass, and those that came meanwhile.
     expected: usize,
     /// How long the last pass took.
@@ -45,13 +43,21 @@ struct Queue {
 ///
 /// A request is used by its own thread while it holds the lock, and by the one that computes while
 /// `computing` is set and the request is not in `waiting`: never by both, and never after `done`.
-#[derive(Default)]
 pub struct Gathering {
+    /// Where its threads are. A child process has none of them, and perhaps the lock of one.
+    process: u32,
     queue: Mutex<Queue>,
     /// For the thread that waits for others to come.
     arrived: Condvar,
     /// For those who wait for a pass.
     passed: Condvar,
+}
+
+impl Default for Gathering {
+    fn default() -> Gathering {
+        let (arrived, passed) = Default::default();
+        Gathering { process: std::process::id(), queue: Mutex::default(), arrived, passed }
+    }
 }
 
 impl Gathering {
@@ -64,13 +70,13 @@ impl Gathering {
         token: u32,
         row: &mut Vec<f32>,
     ) -> Result<()> {
+        if self.process != std::process::id() {
+            return alone(state, token, row);
+        }
         let after = state.tables().position() + 1;
         let mut request = Request { state, token, row, done: false };
         let own = Waiting((&raw mut request).cast());
         let mut queue = self.lock();
-        if queue.computing && queue.process != std::process::id() {
-            *queue = Queue::default();
-        }
         queue.waiting.push(own);
         self.arrived.notify_one();
         loop {
@@ -91,7 +97,7 @@ impl Gathering {
             return Ok(());
         }
         // The pass failed, because of this session or of another.
-        state.forward(&[token], Want::Last, &mut |_, logits| copy(logits, row))
+        alone(*state, token, row)
     }
 
     /// A pass of all who wait, and of those who are about to come.
@@ -101,7 +107,6 @@ impl Gathering {
         mut queue: MutexGuard<'a, Queue>,
     ) -> MutexGuard<'a, Queue> {
         queue.computing = true;
-        queue.process = std::process::id();
         let until = Instant::now() + queue.took / 4;
         while queue.waiting.len() < queue.expected {
             let left = until.saturating_duration_since(Instant::now());
@@ -163,6 +168,10 @@ impl Drop for Pass<'_> {
         }
         self.gathering.passed.notify_all();
     }
+}
+
+fn alone(state: &mut dyn State, token: u32, row: &mut Vec<f32>) -> Result<()> {
+    state.forward(&[token], Want::Last, &mut |_, logits| copy(logits, row))
 }
 
 fn copy(logits: &[f32], row: &mut Vec<f32>) {

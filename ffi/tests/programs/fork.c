@@ -1,7 +1,6 @@
 /* A process that forks: the child has the handles of its parent, and none of its threads. */
 #include "check.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -42,8 +41,6 @@ static void fork_while_computing(const char *path, int batching)
     attamba_model_options loading = ATTAMBA_INIT(attamba_model_options);
     attamba_session_options options = ATTAMBA_INIT(attamba_session_options);
     attamba_model *model = NULL;
-    attamba_sampling sampling = ATTAMBA_INIT(attamba_sampling);
-    const attamba_bias special[] = {{0, -INFINITY}, {1, -INFINITY}, {2, -INFINITY}, {3, -INFINITY}};
     attamba_session *idle = NULL;
     pthread_t thread;
     int i, status;
@@ -55,11 +52,6 @@ static void fork_while_computing(const char *path, int batching)
     OK(attamba_model_open(path, &loading, &model));
     OK(attamba_session_open(model, &options, &busy));
     OK(attamba_session_open(model, &options, &idle));
-    /* Nothing that ends a text, so that it computes almost all the time. */
-    OK(attamba_sampling_init(&sampling));
-    sampling.bias = special;
-    sampling.bias_count = sizeof special / sizeof *special;
-    OK(attamba_session_set_sampling(busy, &sampling));
     OK(attamba_session_feed_text(busy, "Once", 4, 0));
     chat(idle);
     pieces = 0;
