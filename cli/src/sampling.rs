@@ -77,7 +77,7 @@ pub struct SamplingArgs {
     /// Add VALUE to the logit of token ID, -inf forbids it; may be given several times
     #[arg(long, value_name = "ID=VALUE", value_parser = bias)]
     bias: Vec<(u32, f32)>,
-    /// Texts that end an answer, for a subcommand that heeds them.
+    /// Texts that end an answer; set by subcommands that have such an option.
     #[arg(skip)]
     pub stop: Vec<String>,
     /// Seed of the draws: the same seed gives the same text [default: a random one]

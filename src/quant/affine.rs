@@ -11,8 +11,6 @@ const GROUPS: usize = 8;
 pub(super) const GROUP: usize = 32;
 /// Largest scale and minimum of a group.
 const MOST: f32 = 63.0;
-/// Rounds of the search; twice as many reduce the root mean square error by a thousandth.
-const ROUNDS: usize = 3;
 
 type Groups = [[f32; GROUP]; GROUPS];
 
@@ -69,16 +67,12 @@ fn search(x: &Groups, range: (f32, f32)) -> Scales {
     let (scale, min) =
         ideal.iter().fold((0.0f32, 0.0f32), |(s, m), ideal| (s.max(ideal.0), m.max(ideal.1)));
 
-    let mut best = Scales::nearest(x, &weights, range, &ideal, (scale / MOST, min / MOST));
-    for _ in 1..ROUNDS {
+    let first = Scales::nearest(x, &weights, range, &ideal, (scale / MOST, min / MOST));
+    let next = |best: &Scales| {
         let steps = best.refit(x, &weights, range);
-        let next = Scales::nearest(x, &weights, range, &best.effective(), steps);
-        if next.error >= best.error {
-            break;
-        }
-        best = next;
-    }
-    best
+        Scales::nearest(x, &weights, range, &best.effective(), steps)
+    };
+    fit::improved(first, next, |scales| scales.error)
 }
 
 impl Scales {

@@ -8,8 +8,6 @@ use super::fit::{self, SMALLEST, sums};
 
 const GROUPS: usize = 16;
 pub(super) const GROUP: usize = 16;
-/// Rounds of the search; twice as many reduce the root mean square error by a thousandth.
-const ROUNDS: usize = 3;
 
 type Groups = [[f32; GROUP]; GROUPS];
 
@@ -73,16 +71,12 @@ fn search(x: &Groups, ranges: Ranges) -> Scales {
     }
     let extreme = ideal.iter().fold(0.0f32, |max, &s| if s.abs() > max.abs() { s } else { max });
 
-    let mut best = Scales::nearest(x, &weights, ranges, &ideal, extreme / ranges.scale.0);
-    for _ in 1..ROUNDS {
+    let first = Scales::nearest(x, &weights, ranges, &ideal, extreme / ranges.scale.0);
+    let next = |best: &Scales| {
         let d = best.refit(x, &weights, ranges);
-        let next = Scales::nearest(x, &weights, ranges, &best.effective(), d);
-        if next.error >= best.error {
-            break;
-        }
-        best = next;
-    }
-    best
+        Scales::nearest(x, &weights, ranges, &best.effective(), d)
+    };
+    fit::improved(first, next, |scales| scales.error)
 }
 
 impl Scales {

@@ -54,7 +54,7 @@ def tensor_name(parameter: str) -> str:
 def save(path: Path, model: Decoder, name: str, kind: str, text: Text, temperature: float | None = None):
     """Write `model` as GGUF with its matrices in `kind` (a key of `TYPES`), vectors in F32.
 
-    A runtime that heeds the file samples at `temperature` unless it is told otherwise.
+    Runtimes that read recommended sampling parameters use `temperature` by default.
     """
     config = model.config
     if kind not in TYPES:
