@@ -1,71 +1,63 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`: a workgroup computes 64 rows of 64
-// tokens, an invocation four of four, from tiles in workgroup memory.
+// tokens, an invocation eight of eight, from tiles in workgroup memory that are 16 values deep.
+// While it multiplies, the next weights are on their way to its registers.
 
-#import matmul_params
+// In range: quads of rows are at most the last of this part, tokens at most the last, and fours below
+// `4 * pieces`; those are the sizes of the buffers, and rows and tokens beyond are not written. In a
+// tile the quad is below 16 and the value below 16.
 
-@group(0) @binding(0) var<uniform> p: Params;
-#import FORMAT
-#import matmul_out
+const QUADS = 16u;
+const FOURS = 4u;
+#import tiles
 
-const TILE = 64u;
-// Values of a row that are in workgroup memory at a time.
-const DEPTH = 32u;
-
-var<workgroup> w_tile: array<f32, 2048>;
-var<workgroup> x_tile: array<f32, 2048>;
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let tokens = arena[TOKENS];
-    let first_row = workgroup.x * TILE;
-    let first_token = workgroup.y * TILE;
-    let row = 4u * (index % 16u);
-    let token = 4u * (index / 16u);
+    let first_row = 4u * QUADS * workgroup.x;
+    let first_token = 4u * QUADS * workgroup.y;
+    let w_quad = index % QUADS;
+    let w_four = index / QUADS;
+    let quad = min((p.row + first_row) / 4u + w_quad, (p.row + p.rows) / 4u - 1u);
+    let x_quad = index / FOURS;
+    let x_four = index % FOURS;
+    let start = inputs_at(first_token + 4u * x_quad, x_four);
+    let w_at = 4u * w_four * QUADS + w_quad;
+    let x_at = 4u * x_four * QUADS + x_quad;
+    let row = index % 8u;
+    let token = index / 8u;
 
-    // The lower half of the invocations fills the tile of weights, the upper that of activations.
-    let lane = index % 128u;
-    let item = lane / 2u;
-    var sums = mat4x4<f32>();
-    for (var piece = 0u; piece < p.pieces; piece += DEPTH / 16u) {
-        let mine = piece + lane % 2u;
-        var values = mat4x4<f32>();
-        if mine < p.pieces {
-            if index < 128u {
-                values = weights(p.row + min(first_row + item, p.rows - 1u), mine);
-            } else {
-                values = input(min(first_token + item, tokens - 1u), mine);
-            }
-        }
+    var w = load(quad, w_four);
+    var a = mat4x4<f32>();
+    var b = mat4x4<f32>();
+    var c = mat4x4<f32>();
+    var d = mat4x4<f32>();
+    for (var piece = 0u; piece < p.pieces; piece++) {
+        let v = inputs(start + FOURS * piece);
         workgroupBarrier();
-        for (var i = 0u; i < 4u; i++) {
-            for (var j = 0u; j < 4u; j++) {
-                let at = (16u * (lane % 2u) + 4u * i + j) * TILE + item;
-                if index < 128u {
-                    w_tile[at] = values[i][j];
-                } else {
-                    x_tile[at] = values[i][j];
-                }
-            }
-        }
+        put_weights(w_at, weights(w, w_four % 2u));
+        put_inputs(x_at, v);
         workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k++) {
-            let w = k * TILE + row;
-            let x = k * TILE + token;
-            let four = vec4(w_tile[w], w_tile[w + 1u], w_tile[w + 2u], w_tile[w + 3u]);
-            sums[0] += x_tile[x] * four;
-            sums[1] += x_tile[x + 1u] * four;
-            sums[2] += x_tile[x + 2u] * four;
-            sums[3] += x_tile[x + 3u] * four;
+        w = load(quad, FOURS * min(piece + 1u, p.pieces - 1u) + w_four);
+        for (var k = 0u; k < 16u; k++) {
+            let w0 = w_tile[k * QUADS + row];
+            let w1 = w_tile[k * QUADS + row + 8u];
+            let v0 = x_tile[k * QUADS + token];
+            let v1 = x_tile[k * QUADS + token + 8u];
+            a += outer(w0, v0);
+            b += outer(w0, v1);
+            c += outer(w1, v0);
+            d += outer(w1, v1);
         }
     }
-    if first_row + row < p.rows {
-        for (var i = 0u; i < 4u; i++) {
-            if first_token + token + i < tokens {
-                finish(first_token + token + i, first_row + row, sums[i]);
-            }
-        }
+    let near = first_row + 4u * row;
+    if near < p.rows {
+        finish_tokens(first_token + 4u * token, near, a);
+        finish_tokens(first_token + 4u * token + 32u, near, b);
+    }
+    if near + 32u < p.rows {
+        finish_tokens(first_token + 4u * token, near + 32u, c);
+        finish_tokens(first_token + 4u * token + 32u, near + 32u, d);
     }
 }

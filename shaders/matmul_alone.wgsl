@@ -1,15 +1,14 @@
 // A block of tokens times a stack of matrices, `Y = X W^T`, without workgroup memory: an invocation
 // computes four rows of four tokens. For drivers that run on a CPU, where barriers are slow.
 
+// In range: the quad of rows is below the last of this part, tokens are at most the last, and fours
+// below `4 * pieces`; those are the sizes of the buffers.
+
 #import matmul_params
 
 @group(0) @binding(0) var<uniform> p: Params;
-#import FORMAT
+#import weights
 #import matmul_out
-
-fn four_dots(w: mat4x4<f32>, v: mat4x4<f32>) -> f32 {
-    return dot(w[0], v[0]) + dot(w[1], v[1]) + dot(w[2], v[2]) + dot(w[3], v[3]);
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -19,22 +18,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if row >= p.rows || token >= tokens {
         return;
     }
-    let first = p.row + row;
-    let last = tokens - 1u;
+    let quad = p.row / 4u + id.x;
+    let start = p.x_at + min(token + vec4(0u, 1u, 2u, 3u), vec4(tokens - 1u)) * p.x_stride;
     var sums = mat4x4<f32>();
-    for (var piece = 0u; piece < p.pieces; piece++) {
-        let w0 = weights(first, piece);
-        let w1 = weights(first + 1u, piece);
-        let w2 = weights(first + 2u, piece);
-        let w3 = weights(first + 3u, piece);
-        for (var i = 0u; i < 4u; i++) {
-            let v = input(min(token + i, last), piece);
-            sums[i] += vec4(four_dots(w0, v), four_dots(w1, v), four_dots(w2, v), four_dots(w3, v));
-        }
+    for (var four = 0u; four < 4u * p.pieces; four += 2u) {
+        let first = load(quad, four);
+        let a = weights(first, 0u);
+        let b = weights(load_next(first, quad, four + 1u), 1u);
+        sums += mat4x4(
+            a * x[start.x + four] + b * x[start.x + four + 1u],
+            a * x[start.y + four] + b * x[start.y + four + 1u],
+            a * x[start.z + four] + b * x[start.z + four + 1u],
+            a * x[start.w + four] + b * x[start.w + four + 1u],
+        );
     }
-    for (var i = 0u; i < 4u; i++) {
-        if token + i < tokens {
-            finish(token + i, row, sums[i]);
-        }
-    }
+    finish_tokens(token, row, sums);
 }

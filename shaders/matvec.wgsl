@@ -1,6 +1,10 @@
 // One token's product with a stack of matrices, four rows at a time: `y = W x`, optionally after
 // RMSNorm, and with one of six ways to finish the rows.
 
+// In range: quads of rows are at most the last of this part, and fours below `4 * pieces`, which are
+// the sizes of the buffers; `role` to `kept_at` are those of the layer's heads. Workgroup memory is
+// indexed by invocations.
+
 #import HALF
 #import sums
 #import REDUCE
@@ -8,7 +12,6 @@
 #import arena
 #import silu
 #import gelu_tanh
-#import dot16
 
 struct Params {
     // Rows of this part of the stack, a multiple of 4.
@@ -43,7 +46,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 #import FORMAT
-#import PRODUCT
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
@@ -153,15 +155,26 @@ fn main(
 
     var sums = vec4(0.0);
     var square = 0.0;
-    for (var piece = lane; piece < p.pieces; piece += LANES) {
-        let at = input + 4u * piece;
-        var v = mat4x4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+    for (var four = 2u * lane; four < 4u * p.pieces; four += 2u * LANES) {
+        var a = x[input + four];
+        var b = x[input + four + 1u];
+        let first = load(row / 4u, four);
+        let second = load_next(first, row / 4u, four + 1u);
         if NORM != 0u {
-            square += dot16(v, v);
-            let g = 4u * piece;
-            v = mat4x4(v[0] * gain[g], v[1] * gain[g + 1u], v[2] * gain[g + 2u], v[3] * gain[g + 3u]);
+            square += dot(a, a) + dot(b, b);
+            a *= gain[four];
+            b *= gain[four + 1u];
         }
-        sums += products(row, piece, v);
+        let dots = numbers(first, 0u) * a + numbers(second, 1u) * b;
+        if SCALED {
+            let s = scale(first);
+            sums += dots * s.by;
+            if SHIFTED {
+                sums += dot(a + b, vec4(1.0)) * s.plus;
+            }
+        } else {
+            sums += dots;
+        }
     }
     let total = reduce(sums, square, index);
     if lane != 0u || 4u * quad >= p.rows {

@@ -4,8 +4,9 @@
 
 use attamba::internals::variants::{Abilities, Kernel, Need, Variant};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{Module, ShaderStage};
+use naga::{AddressSpace, Module, ShaderStage};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -14,8 +15,7 @@ use std::process::Command;
 fn variants() -> Vec<Variant> {
     let mut all = BTreeMap::new();
     for software in [false, true] {
-        let (subgroups, halves, native_halves) = (true, true, true);
-        let device = Abilities { subgroups, halves, native_halves, software };
+        let device = Abilities { subgroups: true, halves: true, software };
         for variant in Kernel::all().into_iter().flat_map(|kernel| kernel.variants(device)) {
             let key = format!("{} {:?}", variant.name, variant.constants);
             all.entry(key).or_insert(variant);
@@ -33,7 +33,6 @@ fn validate(variant: &Variant, module: &Module) -> ModuleInfo {
     let capabilities = variant.needs.iter().map(|need| match need {
         Need::Subgroups => Capabilities::SUBGROUP,
         Need::Halves => Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        Need::NativeHalves => Capabilities::SHADER_FLOAT16,
     });
     let capabilities = capabilities.collect();
     Validator::new(ValidationFlags::all(), capabilities)
@@ -41,11 +40,25 @@ fn validate(variant: &Variant, module: &Module) -> ModuleInfo {
         .unwrap_or_else(|e| panic!("{}: {}", variant.name, e.emit_to_string(&variant.text)))
 }
 
+/// The bindings in order: `u` for a uniform buffer, `s` for a storage buffer, `-` for one not used.
+fn bindings(module: &Module) -> String {
+    let mut letters = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        if let Some(binding) = &variable.binding {
+            let uniform = matches!(variable.space, AddressSpace::Uniform);
+            letters.insert(binding.binding, if uniform { 'u' } else { 's' });
+        }
+    }
+    let count = letters.keys().last().map_or(0, |last| last + 1);
+    (0..count).map(|binding| letters.get(&binding).copied().unwrap_or('-')).collect()
+}
+
 #[test]
 fn every_variant_is_valid_and_can_be_translated() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spirv");
     std::fs::create_dir_all(&folder).unwrap();
     let mut files = Vec::new();
+    let mut index = String::new();
     for (number, variant) in variants().iter().enumerate() {
         let module = parse(variant);
         let info = validate(variant, &module);
@@ -70,7 +83,20 @@ fn every_variant_is_valid_and_can_be_translated() {
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("{}: DirectX: {e}", variant.name));
 
-        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        // As the library has it compiled where the driver checks indices into buffers.
+        let checked = if variant.in_range {
+            BoundsCheckPolicy::Unchecked
+        } else {
+            BoundsCheckPolicy::Restrict
+        };
+        let options = spv::Options {
+            lang_version: (1, 3),
+            bounds_check_policies: BoundsCheckPolicies { index: checked, ..Default::default() },
+            zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            force_loop_bounding: false,
+            emit_int_div_checks: false,
+            ..Default::default()
+        };
         let pipeline =
             spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
         let words = spv::write_vec(&module, &info, &options, Some(&pipeline))
@@ -79,7 +105,12 @@ fn every_variant_is_valid_and_can_be_translated() {
         std::fs::write(&file, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>())
             .unwrap();
         files.push((variant.name.clone(), file));
+        let constants: String =
+            variant.constants.iter().map(|(name, value)| format!(", {name} {value}")).collect();
+        index += &format!("{number}\t{}\t{}{constants}\n", bindings(&module), variant.name);
     }
+    // For `benches/shaders/table.py`.
+    std::fs::write(folder.join("index.tsv"), index).unwrap();
     println!("{} variants", files.len());
     match Command::new("spirv-val").arg("--version").output() {
         Err(_) => println!("spirv-val is not installed (Debian: spirv-tools); not run"),

@@ -22,7 +22,7 @@ pub struct Args {
     /// Only adapters whose name contains NAME
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Also list variants of kernels
+    /// Also list variants of kernels, with the times of those that were measured
     #[arg(long, short)]
     verbose: bool,
 }

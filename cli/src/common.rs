@@ -89,6 +89,8 @@ fn from_environment() -> Result<EngineOptions> {
     let words = std::env::var("ATTAMBA_KERNELS").unwrap_or_default();
     let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
     let options = EngineOptions::default().with_kernels(words).context("ATTAMBA_KERNELS")?;
+    let checked = std::env::var_os("ATTAMBA_GPU_CHECKS").is_some_and(|value| value == "1");
+    let options = options.with_bounds_checks(checked);
     let named = std::env::var_os("ATTAMBA_CACHE").filter(|folder| !folder.is_empty());
     let folder = named.map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("attamba")));
     Ok(folder.into_iter().fold(options, EngineOptions::with_cache))

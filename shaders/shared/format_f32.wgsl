@@ -1,9 +1,23 @@
-// F32: a piece of 16 values is four vectors.
+// F32: a vector has a value of each row.
+#import quads
+#import unscaled
 
-@group(0) @binding(1) var<storage, read> quants: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+alias Packed = mat4x4<f32>;
 
-fn weights(row: u32, piece: u32) -> mat4x4<f32> {
-    let at = (row * p.pieces + piece) * 4u;
-    return mat4x4(quants[at], quants[at + 1u], quants[at + 2u], quants[at + 3u]);
+fn load(quad: u32, four: u32) -> Packed {
+    let at = quad * 16u * p.pieces + 4u * four;
+    return mat4x4(
+        bitcast<vec4<f32>>(quants[at]),
+        bitcast<vec4<f32>>(quants[at + 1u]),
+        bitcast<vec4<f32>>(quants[at + 2u]),
+        bitcast<vec4<f32>>(quants[at + 3u]),
+    );
+}
+
+fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
+    return load(quad, four);
+}
+
+fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
+    return packed;
 }

@@ -1,37 +1,43 @@
-// Q2_K: a piece of 16 values is a word. The scales of 256 values are four words of sixteen bytes, one
-// per piece, a scale in the lower nibble and a minimum in the upper one, and a word of two f16 that
-// multiply these.
+// Q2_K: 16 values are a vector, the first four in the lowest bits of the bytes. The scales of 256
+// values are sixteen words with the bytes of four rows, a scale in the lower nibble and a minimum in
+// the upper one, and a pair of f16 of each row that multiply these.
 #import HALF
-#import in_order
+#import quads
+#import scale_of_pairs
 
-@group(0) @binding(1) var<storage, read> quants: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
 
-// Four numbers of two bits as bytes.
-fn apart(byte: u32) -> u32 {
-    return (byte | (byte << 6u) | (byte << 12u) | (byte << 18u)) & 0x03030303u;
+struct Packed {
+    q: vec4<u32>,
+    d: vec4<u32>,
+    by: u32,
+    eight: u32,
 }
 
-fn packed(row: u32, piece: u32) -> vec4<u32> {
-    let q = vec4(quants[row * p.pieces + piece]) >> vec4(0u, 8u, 16u, 24u);
-    let bytes = q & vec4(0xffu);
-    return vec4(apart(bytes.x), apart(bytes.y), apart(bytes.z), apart(bytes.w));
-}
+const SCALED = true;
+const SHIFTED = true;
 
-fn scale_and_minimum(row: u32, piece: u32) -> vec2<f32> {
-    let block = (row * (p.pieces / 16u) + piece / 16u) * 5u;
-    let group = piece % 16u;
-    let both = (scales[block + group / 4u] >> (group % 4u * 8u)) & 0xffu;
-    return halves(scales[block + 4u]) * vec2(1.0, -1.0) * vec2<f32>(vec2(both & 15u, both >> 4u));
-}
-
-fn weights(row: u32, piece: u32) -> mat4x4<f32> {
-    let q = packed(row, piece);
-    let s = scale_and_minimum(row, piece);
-    return mat4x4(
-        s.x * vec4<f32>(unpack4xU8(q.x)) + s.y,
-        s.x * vec4<f32>(unpack4xU8(q.y)) + s.y,
-        s.x * vec4<f32>(unpack4xU8(q.z)) + s.y,
-        s.x * vec4<f32>(unpack4xU8(q.w)) + s.y,
+fn load(quad: u32, four: u32) -> Packed {
+    let piece = four / 4u;
+    let unit = 5u * (quad * (p.pieces / 16u) + piece / 16u);
+    return Packed(
+        quants[quad * p.pieces + piece],
+        scales[unit + 4u],
+        scales[unit + (piece % 16u) / 4u][piece % 4u],
+        (four / 2u) % 2u,
     );
+}
+
+fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
+    return first;
+}
+
+fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
+    return by_value((packed.q >> vec4(4u * packed.eight + 2u * half)) & vec4(0x03030303u));
+}
+
+fn scale(packed: Packed) -> Scale {
+    let d = scale_of_pairs(packed.d);
+    let by = bytes(packed.by & 0x0f0f0f0fu);
+    return Scale(d.by * by, -d.plus * bytes((packed.by >> 4u) & 0x0f0f0f0fu));
 }

@@ -1,26 +1,31 @@
-// Q4_1: a piece of 16 values is two words of nibbles; scale and minimum are f16, one pair per two
-// pieces.
+// Q4_1: scale and minimum are f16, a pair for 32 values.
 #import HALF
 #import nibbles
+#import scale_of_pairs
 
-@group(0) @binding(1) var<storage, read> quants: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
 
-fn packed(row: u32, piece: u32) -> vec4<u32> {
-    return nibble_bytes(quants[row * p.pieces + piece]);
+struct Packed {
+    q: vec4<u32>,
+    s: vec4<u32>,
 }
 
-fn scale_and_minimum(row: u32, piece: u32) -> vec2<f32> {
-    return halves(scales[row * (p.pieces / 2u) + piece / 2u]);
+const SCALED = true;
+const SHIFTED = true;
+
+fn load(quad: u32, four: u32) -> Packed {
+    let unit = quad * (p.pieces / 2u) + four / 8u;
+    return Packed(quants[quad * 2u * p.pieces + four / 2u], scales[unit]);
 }
 
-fn weights(row: u32, piece: u32) -> mat4x4<f32> {
-    let q = quants[row * p.pieces + piece];
-    let s = scale_and_minimum(row, piece);
-    return mat4x4(
-        s.x * nibbles(q.x, 0u) + s.y,
-        s.x * nibbles(q.x, 16u) + s.y,
-        s.x * nibbles(q.y, 0u) + s.y,
-        s.x * nibbles(q.y, 16u) + s.y,
-    );
+fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
+    return first;
+}
+
+fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
+    return by_value(nibbles(packed.q, half));
+}
+
+fn scale(packed: Packed) -> Scale {
+    return scale_of_pairs(packed.s);
 }

@@ -1,38 +1,47 @@
-// Q4_K: a piece of 16 values is two words of nibbles. The scales of 256 values are the first 16
-// bytes of a GGUF block: two f16, then eight scales and minima of 6 bits.
+// Q4_K: the scales of 256 values are four vectors: a pair of f16 of each row, then bytes of the rows
+// in words, one for each pair of groups of 32: the lower four bits of scale and minimum of the first
+// group, of the second, and the upper two of all.
 #import HALF
 #import nibbles
+#import scale_of_pairs
 
-@group(0) @binding(1) var<storage, read> quants: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
 
-fn packed(row: u32, piece: u32) -> vec4<u32> {
-    return nibble_bytes(quants[row * p.pieces + piece]);
+struct Packed {
+    q: vec4<u32>,
+    d: vec4<u32>,
+    lower: u32,
+    upper: u32,
+    group: u32,
 }
 
-fn scale_and_minimum(row: u32, piece: u32) -> vec2<f32> {
-    let block = scales[row * (p.pieces / 16u) + piece / 16u];
-    let d = halves(block.x);
-    let group = (piece / 2u) % 8u;
-    // Byte `group % 4` of the words that hold the lower and the upper four groups.
-    let shift = 8u * (group % 4u);
-    let bytes = (block.yzw >> vec3(shift)) & vec3(255u);
-    var scale = bytes.x & 63u;
-    var minimum = bytes.y & 63u;
-    if group >= 4u {
-        scale = (bytes.z & 15u) | ((bytes.x >> 6u) << 4u);
-        minimum = (bytes.z >> 4u) | ((bytes.y >> 6u) << 4u);
-    }
-    return vec2(d.x * f32(scale), -d.y * f32(minimum));
-}
+const SCALED = true;
+const SHIFTED = true;
 
-fn weights(row: u32, piece: u32) -> mat4x4<f32> {
-    let q = quants[row * p.pieces + piece];
-    let s = scale_and_minimum(row, piece);
-    return mat4x4(
-        s.x * nibbles(q.x, 0u) + s.y,
-        s.x * nibbles(q.x, 16u) + s.y,
-        s.x * nibbles(q.y, 0u) + s.y,
-        s.x * nibbles(q.y, 16u) + s.y,
+fn load(quad: u32, four: u32) -> Packed {
+    let at = 4u * (quad * (p.pieces / 16u) + four / 64u);
+    let group = (four / 8u) % 8u;
+    return Packed(
+        quants[quad * 2u * p.pieces + four / 2u],
+        scales[at],
+        scales[at + 1u + group % 2u][group / 2u],
+        scales[at + 3u][group / 2u],
+        group,
     );
+}
+
+fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
+    return first;
+}
+
+fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
+    return by_value(nibbles(packed.q, half));
+}
+
+fn scale(packed: Packed) -> Scale {
+    let upper = packed.upper >> (4u * (packed.group % 2u));
+    let by = (packed.lower & 0x0f0f0f0fu) | ((upper & 0x03030303u) << 4u);
+    let minimum = ((packed.lower >> 4u) & 0x0f0f0f0fu) | ((upper & 0x0c0c0c0cu) << 2u);
+    let d = scale_of_pairs(packed.d);
+    return Scale(d.by * bytes(by), -d.plus * bytes(minimum));
 }

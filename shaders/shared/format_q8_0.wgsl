@@ -1,30 +1,30 @@
-// Q8_0: a piece of 16 values is a vector of packed i8; scales are f16, one for two pieces, in pairs.
+// Q8_0: scales are f16, a vector for 32 values.
 #import HALF
-#import in_order
+#import signed
 
-@group(0) @binding(1) var<storage, read> quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<vec2<u32>>;
 
-fn packed(row: u32, piece: u32) -> vec4<u32> {
-    return quants[row * p.pieces + piece];
+struct Packed {
+    q: vec4<u32>,
+    d: vec2<u32>,
 }
 
-fn scale(row: u32, piece: u32) -> f32 {
-    let pair = halves(scales[row * ((p.pieces + 3u) / 4u) + piece / 4u]);
-    return select(pair.x, pair.y, (piece & 2u) != 0u);
+const SCALED = true;
+const SHIFTED = false;
+
+fn load(quad: u32, four: u32) -> Packed {
+    let unit = quad * 2u * ((p.pieces + 3u) / 4u) + four / 8u;
+    return Packed(quants[quad * 4u * p.pieces + four], scales[unit]);
 }
 
-fn scale_and_minimum(row: u32, piece: u32) -> vec2<f32> {
-    return vec2(scale(row, piece), 0.0);
+fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[quad * 4u * p.pieces + four], first.d);
 }
 
-fn weights(row: u32, piece: u32) -> mat4x4<f32> {
-    let q = packed(row, piece);
-    let d = scale(row, piece);
-    return mat4x4(
-        d * vec4<f32>(unpack4xI8(q.x)),
-        d * vec4<f32>(unpack4xI8(q.y)),
-        d * vec4<f32>(unpack4xI8(q.z)),
-        d * vec4<f32>(unpack4xI8(q.w)),
-    );
+fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
+    return by_value_signed(packed.q);
+}
+
+fn scale(packed: Packed) -> Scale {
+    return Scale(vec4(halves(packed.d.x), halves(packed.d.y)), vec4(0.0));
 }

@@ -1,25 +1,31 @@
-// 8 bits under a scale and a minimum: what Q5_1, Q5_K, IQ4_XS and MXFP4 become on the way to the GPU. A
-// piece of 16 values is a vector of packed i8; scale and minimum are f32, one pair for two pieces.
-#import in_order
+// 8 bits under a scale and a minimum: what Q5_1, Q5_K, IQ4_XS and MXFP4 become on the way to the GPU.
+// Scale and minimum are f32, a vector each for 32 values.
+#import signed
 
-@group(0) @binding(1) var<storage, read> quants: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> scales: array<vec4<f32>>;
 
-fn packed(row: u32, piece: u32) -> vec4<u32> {
-    return quants[row * p.pieces + piece];
+struct Packed {
+    q: vec4<u32>,
+    by: vec4<f32>,
+    plus: vec4<f32>,
 }
 
-fn scale_and_minimum(row: u32, piece: u32) -> vec2<f32> {
-    return scales[row * (p.pieces / 2u) + piece / 2u];
+const SCALED = true;
+const SHIFTED = true;
+
+fn load(quad: u32, four: u32) -> Packed {
+    let unit = quad * p.pieces + four / 8u * 2u;
+    return Packed(quants[quad * 4u * p.pieces + four], scales[unit], scales[unit + 1u]);
 }
 
-fn weights(row: u32, piece: u32) -> mat4x4<f32> {
-    let q = packed(row, piece);
-    let s = scale_and_minimum(row, piece);
-    return mat4x4(
-        s.x * vec4<f32>(unpack4xI8(q.x)) + s.y,
-        s.x * vec4<f32>(unpack4xI8(q.y)) + s.y,
-        s.x * vec4<f32>(unpack4xI8(q.z)) + s.y,
-        s.x * vec4<f32>(unpack4xI8(q.w)) + s.y,
-    );
+fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[quad * 4u * p.pieces + four], first.by, first.plus);
+}
+
+fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
+    return by_value_signed(packed.q);
+}
+
+fn scale(packed: Packed) -> Scale {
+    return Scale(packed.by, packed.plus);
 }

@@ -9,11 +9,6 @@ const SWIGLU = 2u;
 // The same with GELU.
 const GEGLU = 4u;
 
-fn input(token: u32, piece: u32) -> mat4x4<f32> {
-    let at = p.x_at + token * p.x_stride + 4u * piece;
-    return mat4x4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
-}
-
 // Rows `row..row + 4` of a token.
 fn finish(token: u32, row: u32, y: vec4<f32>) {
     let start = p.out_at + token * p.out_stride;
@@ -30,5 +25,15 @@ fn finish(token: u32, row: u32, y: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         let at = start + row + i;
         out[at] = select(y[i], out[at] + y[i], FINISH == ADD);
+    }
+}
+
+// The same of four tokens, those that there are.
+fn finish_tokens(token: u32, row: u32, y: mat4x4<f32>) {
+    let tokens = arena[TOKENS];
+    for (var i = 0u; i < 4u; i++) {
+        if token + i < tokens {
+            finish(token + i, row, y[i]);
+        }
     }
 }

@@ -39,6 +39,9 @@ pub struct EngineOptions {
     pub(super) kernels: Vec<String>,
     #[cfg(feature = "gpu")]
     pub(super) cache: Option<PathBuf>,
+    /// Whether the GPU's kernels check indices that are known to be in range.
+    #[cfg(feature = "gpu")]
+    pub(super) bounds_checks: bool,
 }
 
 impl EngineOptions {
@@ -78,6 +81,16 @@ impl EngineOptions {
     #[must_use]
     pub fn with_kernel_times(mut self, yes: bool) -> EngineOptions {
         self.kernel_times = yes;
+        self
+    }
+
+    /// Whether all of the GPU's kernels check their indices, which takes about twice the time: to find
+    /// out whether a driver's failure is a kernel's. By default those that can be shown not to need
+    /// it don't; debug builds always do.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn with_bounds_checks(mut self, checked: bool) -> EngineOptions {
+        self.bounds_checks = checked;
         self
     }
 

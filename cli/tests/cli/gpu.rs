@@ -31,7 +31,7 @@ fn logits_are_those_of_the_cpu() {
     };
     let want = logits("cpu", "12", "");
     for split in ["12", "1", "5,3"] {
-        for kernels in ["", "dot,native"] {
+        for kernels in ["", "matmul_small,reduce_tree"] {
             let what = format!("{split} {kernels}");
             assert_near(&logits("gpu", split, kernels), &want, &what);
         }
@@ -47,21 +47,19 @@ fn variants_are_taken_that_were_asked_for() {
         assert!(ran.status.success(), "{ran:?}");
         String::from_utf8(ran.stdout).unwrap()
     };
-    let (usual, asked) = (chosen(""), chosen("dot, reduce_tree"));
-    for name in ["product_dot", "matmul_dot"] {
-        assert!(!usual.contains(name), "{usual}");
-        assert!(asked.contains(name), "{asked}");
-    }
+    let (usual, asked) = (chosen(""), chosen("matmul_small, reduce_tree"));
+    assert!(!usual.contains("matmul_small"), "{usual}");
+    assert!(asked.contains("matmul_small"), "{asked}");
     assert!(!usual.contains("rms_norm reduce_tree") && asked.contains("rms_norm reduce_tree"));
 }
 
 #[test]
 fn unknown_words_for_kernels_are_errors_that_list_the_known_ones() {
     for args in [&["adapters"][..], &["generate", "-p", "a"]] {
-        let ran = command().args(args).env("ATTAMBA_KERNELS", "dot,dott").output().unwrap();
+        let ran = command().args(args).env("ATTAMBA_KERNELS", "reduce_tree,dott").output().unwrap();
         let stderr = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{stderr}");
-        for part in ["ATTAMBA_KERNELS", "\"dott\"", "product_dot", "reduce_tree"] {
+        for part in ["ATTAMBA_KERNELS", "\"dott\"", "matmul_small", "reduce_tree"] {
             assert!(stderr.contains(part), "{stderr}");
         }
     }

@@ -84,10 +84,7 @@ pub(super) struct Device {
 impl Device {
     /// Opens the device of an adapter with all of its limits and the features that kernels use.
     pub fn open(adapter: &Adapter) -> Result<Device> {
-        let wanted = Features::SUBGROUP
-            | Features::SHADER_F16
-            | Features::PIPELINE_CACHE
-            | Features::TIMESTAMP_QUERY;
+        let wanted = Features::SUBGROUP | Features::PIPELINE_CACHE | Features::TIMESTAMP_QUERY;
         let features = adapter.inner.features() & wanted;
         let limits = adapter.inner.limits();
         let flags = adapter.inner.get_downlevel_capabilities().flags;

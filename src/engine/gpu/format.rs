@@ -1,12 +1,16 @@
-//! The layout of weights on the GPU: quants and scales are separate, so that neighboring
-//! invocations read neighboring words. A *piece* is 16 values of a row; rows are padded with zeros
-//! to whole pieces.
+//! The layout of weights on the GPU: quants and scales are separate, and those of four rows, a *quad*,
+//! lie together, a word of each in a vector. So one load brings several values of each row, and
+//! neighboring invocations read neighboring vectors. A *piece* is 16 values of a row; rows are padded
+//! with zeros to whole pieces.
 
 use crate::quant::{DType, iq4_nl, iq4_xs, k_scale_min, mxfp4, q3_k};
 use half::f16;
 
 /// Values per piece.
 pub(super) const PIECE: usize = 16;
+
+/// Rows per quad.
+pub(super) const QUAD: usize = 4;
 
 /// A layout of weights, named after the GGUF format it is closest to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,11 +94,66 @@ impl Format {
             Format::Q2_K | Format::Q6_K => pieces / 16 * 5,
         }
     }
+
+    /// Bits of word `k` of a row's scales that stay together in its quad: shaders read those of four
+    /// rows at once.
+    fn grain(self, k: usize) -> usize {
+        match self {
+            Format::Q8_0 | Format::Q4_0 => 16,
+            Format::Q4_K => [32, 8, 8, 8][k % 4],
+            Format::Q2_K => [8, 8, 8, 8, 32][k % 5],
+            Format::Q6_K => [8, 8, 8, 8, 16][k % 5],
+            _ => 32,
+        }
+    }
+}
+
+/// A row on its way to the GPU.
+#[derive(Default)]
+pub(super) struct Row {
+    quants: Vec<u32>,
+    scales: Vec<u32>,
+    grains: Vec<usize>,
+}
+
+impl Row {
+    /// Takes a row of a GGUF tensor.
+    pub fn read(&mut self, dtype: DType, bytes: &[u8], pieces: usize) {
+        let format = Format::of(dtype);
+        for (words, len) in [
+            (&mut self.quants, format.quant_words(pieces)),
+            (&mut self.scales, format.scale_words(pieces)),
+        ] {
+            words.clear();
+            words.resize(len, 0);
+        }
+        self.grains.clear();
+        self.grains.extend((0..self.scales.len()).map(|k| format.grain(k)));
+        repack(dtype, bytes, &mut self.quants, &mut self.scales);
+    }
+
+    /// Writes it as row `row` of some quads, where there are zeros.
+    pub fn put(&self, row: usize, quants: &mut [u32], scales: &mut [u32]) {
+        let (quad, lane) = (row / QUAD, row % QUAD);
+        let out = quants[QUAD * quad * self.quants.len()..].as_chunks_mut::<QUAD>().0;
+        for (out, word) in out.iter_mut().zip(&self.quants) {
+            out[lane] = *word;
+        }
+        let out = scales[QUAD * quad * self.scales.len()..].as_chunks_mut::<QUAD>().0;
+        for ((out, word), grain) in out.iter_mut().zip(&self.scales).zip(&self.grains) {
+            let per_word = 32 / grain;
+            for i in 0..per_word {
+                let part = word >> (grain * i) & (u32::MAX >> (32 - grain));
+                let at = QUAD * i + lane;
+                out[at / per_word] |= part << (grain * (at % per_word));
+            }
+        }
+    }
 }
 
 /// Lays out a row of a GGUF tensor in the [`Format`] of its type. `quants` and `scales` are the
 /// row's words, initially zero.
-pub(super) fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut [u32]) {
+fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut [u32]) {
     match dtype {
         DType::F32 => words(row, quants),
         DType::F16 | DType::BF16 => pairs(row, quants),
@@ -122,7 +181,7 @@ pub(super) fn repack(dtype: DType, row: &[u8], quants: &mut [u32], scales: &mut 
             nibbles(&split_halves(&block[4..]), &mut quants[4 * unit..]);
         }),
         DType::Q4_K => blocks::<144>(row, |number, block| {
-            words(&block[..16], &mut scales[4 * number..]);
+            four_bit_k_scales(block, &mut scales[4 * number..]);
             let lower_then_upper = block[16..].chunks_exact(32);
             for (groups, bytes) in lower_then_upper.enumerate() {
                 let at = 32 * number + 8 * groups;
@@ -187,10 +246,31 @@ fn pairs(bytes: &[u8], out: &mut [u32]) {
     }
 }
 
-/// Numbers below 16 in order, eight per word.
+/// Numbers below 16, eight per word: the first four in the lower nibbles of its bytes.
 fn nibbles(values: &[u8], out: &mut [u32]) {
-    for (word, eight) in out.iter_mut().zip(values.chunks_exact(8)) {
-        *word = eight.iter().rev().fold(0, |word, &q| word << 4 | u32::from(q));
+    for (word, [a, b]) in out.iter_mut().zip(values.as_chunks::<4>().0.as_chunks().0) {
+        *word = u32::from_le_bytes(*a) | u32::from_le_bytes(*b) << 4;
+    }
+}
+
+/// Numbers below 4, sixteen to a word: the first four in the lowest bits of its bytes.
+fn crumbs(values: [u8; PIECE]) -> u32 {
+    let fours = values.as_chunks().0.iter().enumerate();
+    fours.fold(0, |word, (i, four)| word | u32::from_le_bytes(*four) << (2 * i))
+}
+
+/// The scales of a block of Q4_K: two f16, then a byte for each pair of groups, three times: the lower
+/// nibbles of scale and minimum of the first, of the second, and the bits above those.
+fn four_bit_k_scales(block: &[u8; 144], scales: &mut [u32]) {
+    let packed = std::array::from_fn(|i| block[4 + i]);
+    let bytes: [[u8; 3]; 4] = std::array::from_fn(|pair| {
+        let [(a, b), (c, d)] = [0, 1].map(|i| k_scale_min(&packed, 2 * pair + i));
+        let upper = a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6;
+        [a & 15 | (b & 15) << 4, c & 15 | (d & 15) << 4, upper]
+    });
+    words(&block[..4], scales);
+    for (i, word) in scales[1..4].iter_mut().enumerate() {
+        *word = u32::from_le_bytes(bytes.map(|of_pair| of_pair[i]));
     }
 }
 
@@ -240,7 +320,7 @@ fn six_bit_k(number: usize, block: &[u8; 210], quants: &mut [u32], scales: &mut 
         let out = &mut quants[3 * (16 * number + piece)..][..3];
         let lower: Vec<u8> = low.iter().map(|b| b >> (row / 2 * 4) & 15).collect();
         nibbles(&lower, out);
-        out[2] = high.iter().rev().fold(0, |word, b| word << 2 | u32::from(b >> (2 * row) & 3));
+        out[2] = crumbs(std::array::from_fn(|i| high[i] >> (2 * row) & 3));
     }
 }
 
@@ -261,7 +341,7 @@ fn three_bit_k(number: usize, block: &[u8; 110], quants: &mut [u32], scales: &mu
         });
         let out = &mut quants[3 * (16 * number + piece)..][..3];
         nibbles(&q.map(|q| q & 15), out);
-        out[2] = q.iter().rev().fold(0, |word, q| word << 2 | u32::from(q >> 4));
+        out[2] = crumbs(q.map(|q| q >> 4));
     }
 }
 
@@ -271,12 +351,10 @@ fn two_bit_k(number: usize, block: &[u8; 84], quants: &mut [u32], scales: &mut [
     for piece in 0..16 {
         let bytes = &block[16 + 32 * (piece / 8) + piece % 2 * 16..][..16];
         let shift = piece / 2 % 4 * 2;
-        let word = bytes.iter().rev().fold(0, |word, b| word << 2 | u32::from(b >> shift & 3));
-        quants[16 * number + piece] = word;
+        quants[16 * number + piece] = crumbs(std::array::from_fn(|i| bytes[i] >> shift & 3));
     }
 }
 
-/// What the shader reads of a row, for tests.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,10 +366,32 @@ mod tests {
             let cols = 3 * dtype.block_len().max(5);
             let pieces = cols.div_ceil(PIECE);
             let bytes = vec![0xa5; dtype.bytes_of(cols).unwrap()];
-            let mut quants = vec![0; format.quant_words(pieces)];
-            let mut scales = vec![0; format.scale_words(pieces)];
-            repack(dtype, &bytes, &mut quants, &mut scales);
-            assert!(quants.iter().any(|&w| w != 0), "{dtype}");
+            let mut row = Row::default();
+            row.read(dtype, &bytes, pieces);
+            assert_eq!(row.quants.len(), format.quant_words(pieces));
+            assert_eq!(row.scales.len(), format.scale_words(pieces));
+            assert!(row.quants.iter().any(|&w| w != 0), "{dtype}");
         }
+    }
+
+    /// Each grain's bits once, beside those of the other rows.
+    #[test]
+    fn rows_of_a_quad_lie_side_by_side() {
+        let row = |lane: u32| Row {
+            quants: vec![lane, 10 + lane],
+            scales: vec![0x0302_0100 + lane * 0x1010_1010, 0x0001_0000 + lane * 0x0010_0010, lane],
+            grains: vec![8, 16, 32],
+        };
+        let (mut quants, mut scales) = (vec![0; 16], vec![0; 24]);
+        for lane in 0..4 {
+            row(lane).put(4 + lane as usize, &mut quants, &mut scales);
+        }
+        assert_eq!(quants[..8], [0; 8]);
+        assert_eq!(quants[8..], [0, 1, 2, 3, 10, 11, 12, 13]);
+        assert_eq!(scales[..12], [0; 12]);
+        let bytes = [0x3020_1000, 0x3121_1101, 0x3222_1202, 0x3323_1303];
+        assert_eq!(scales[12..16], bytes);
+        assert_eq!(scales[16..20], [0x0010_0000, 0x0030_0020, 0x0011_0001, 0x0031_0021]);
+        assert_eq!(scales[20..], [0, 1, 2, 3]);
     }
 }

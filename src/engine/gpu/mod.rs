@@ -9,6 +9,7 @@ mod adapter;
 mod attention;
 mod cache;
 mod cases;
+mod choice;
 mod device;
 mod format;
 mod kernel;
@@ -150,6 +151,7 @@ impl Gpu {
     ) -> Result<Gpu> {
         supports::check(model.spec())?;
         let weights = Weights::upload(&driver.device, &model, progress)?;
+        driver.pipelines.measure(&weights)?;
         let rotary = Rotary::tables(&model);
         let driver = driver.clone();
         let shared = Arc::new(Shared { model, weights, driver, rotary });

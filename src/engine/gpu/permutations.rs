@@ -18,14 +18,11 @@ pub(super) struct Permutations {
 }
 
 /// What some files require of a device.
-pub(super) const NEEDS: [(&str, Need); 3] = [
-    ("reduce_subgroup", Need::Subgroups),
-    ("half_builtin", Need::Halves),
-    ("format_f16_native", Need::NativeHalves),
-];
+pub(super) const NEEDS: [(&str, Need); 2] =
+    [("reduce_subgroup", Need::Subgroups), ("half_builtin", Need::Halves)];
 
-/// The file whose import implies that activations are rounded to integers.
-pub(super) const INTEGERS: &str = "packed_input";
+/// Kernels without bounds checks. Each file says under "In range:" why no index leaves its array.
+pub(super) const IN_RANGE: [&str; 4] = ["matmul", "matmul_alone", "matmul_small", "matvec"];
 
 /// Files to try first on software drivers: barriers are slow there, and so is workgroup memory.
 pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
@@ -45,7 +42,7 @@ const COVERS: [(&str, [u32; 2]); 15] = [
     ("commit_i8", [1, 1]),
     ("commit_i4", [1, 1]),
     ("matmul", [64, 64]),
-    ("matmul_dot", [64, 64]),
+    ("matmul_small", [32, 32]),
     ("matmul_alone", [256, 4]),
     ("top_k", [1024, 1]),
 ];
@@ -73,17 +70,11 @@ impl Kernel {
         match self {
             Kernel::Matvec { format, norm, finish, kv } => of(
                 &["matvec"],
-                &[
-                    ("PRODUCT", first(&["product_float", "product_dot"], format)),
-                    ("FORMAT", format_files(format)),
-                    REDUCE,
-                    HALF,
-                    ("KV", near_files(kv)),
-                ],
+                &[("FORMAT", format_files(format)), REDUCE, HALF, ("KV", near_files(kv))],
                 &[("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))],
             ),
             Kernel::Matmul { format, finish } => of(
-                first(&["matmul", "matmul_alone", "matmul_dot"], format),
+                &["matmul", "matmul_small", "matmul_alone"],
                 &[("FORMAT", format_files(format)), HALF],
                 &[("FINISH", f64::from(finish as u8))],
             ),
@@ -164,7 +155,7 @@ pub(super) fn covers(file: &str, imports: &[&str]) -> [u32; 2] {
 fn format_files(format: Format) -> &'static [&'static str] {
     match format {
         Format::F32 => &["format_f32"],
-        Format::F16 => &["format_f16", "format_f16_native"],
+        Format::F16 => &["format_f16"],
         Format::BF16 => &["format_bf16"],
         Format::Q8_0 => &["format_q8_0"],
         Format::Q8_1 => &["format_q8_1"],
@@ -174,13 +165,6 @@ fn format_files(format: Format) -> &'static [&'static str] {
         Format::Q4_K => &["format_q4_k"],
         Format::Q6_K => &["format_q6_k"],
     }
-}
-
-/// All of the files, the last of which computes products in integers, if weights are scaled
-/// integers; otherwise all but the last.
-fn first(files: &'static [&'static str], format: Format) -> &'static [&'static str] {
-    let floats = &files[..files.len() - 1];
-    if matches!(format, Format::F32 | Format::F16 | Format::BF16) { floats } else { files }
 }
 
 /// The file with the activation applied to gates.

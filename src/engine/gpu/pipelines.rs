@@ -1,9 +1,11 @@
 //! Pipelines: compiled on threads, validated before use, shared by all sessions.
 
+use super::choice::{Choices, PATIENCE, Times};
 use super::device::Device;
 use super::kernel::{Access, Kernel};
 use super::proof;
 use super::variants::{Abilities, Variant, prefer};
+use super::weights::Weights;
 use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -23,8 +25,6 @@ pub(super) struct Pipeline {
     pub variant: String,
     pub inner: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// Whether it computes products in integers.
-    pub integers: bool,
     covers: [u32; 2],
 }
 
@@ -47,8 +47,13 @@ pub(super) struct Pipelines {
     device: Arc<Device>,
     made: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
     cache: Option<CacheFile>,
+    /// Where the times of variants are kept.
+    times: Option<PathBuf>,
+    choices: Mutex<Choices>,
     /// Variants whose names contain the most of these words are tried first.
     preferred: Vec<String>,
+    /// Whether kernels check their indices even if those are known to be in range.
+    pub checked: bool,
 }
 
 /// The driver's compiled pipelines, kept from run to run if it supports that.
@@ -60,7 +65,36 @@ struct CacheFile {
 impl Pipelines {
     pub fn new(device: Arc<Device>, options: &EngineOptions) -> Pipelines {
         let cache = CacheFile::open(&device, options.cache.as_deref());
-        Pipelines { device, made: Mutex::default(), cache, preferred: options.kernels.clone() }
+        let checked = options.bounds_checks || cfg!(debug_assertions);
+        let times = options.cache.as_deref().map(|folder| folder.join(times_of(&device)));
+        let preferred = options.kernels.clone();
+        let (made, choices) = Default::default();
+        Pipelines { device, made, cache, times, choices, preferred, checked }
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Has the fastest variants of a model's products tried first. They are timed unless they were
+    /// before, or the driver computes on the CPU, where that says nothing and takes long.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn measure(&self, weights: &Weights) -> Result<()> {
+        if self.device.software {
+            return Ok(());
+        }
+        let of = format!("{} {}, {}", env!("CARGO_PKG_VERSION"), self.checked, self.device.name);
+        let text = self.times.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        let mut times = Times::read(text.as_deref().unwrap_or_default(), &of);
+        let choices = self.choose(weights, &mut times, PATIENCE)?;
+        let now = times.write(&of);
+        if let Some(path) = self.times.as_ref().filter(|_| text.is_none_or(|text| text != now)) {
+            keep(path, now.as_bytes());
+        }
+        *self.choices.lock().unwrap_or_else(PoisonError::into_inner) = choices;
+        Ok(())
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Pipeline>>> {
@@ -114,10 +148,13 @@ impl Pipelines {
         found.ok_or_else(|| self.unusable(kernel, "it was not compiled".into()))
     }
 
-    /// The prepared kernels, with the chosen variants.
+    /// The prepared kernels, with the chosen variants and what those took that were timed.
     pub fn chosen(&self) -> Vec<(String, String)> {
+        let choices = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.made();
+        let described = |p: &Pipeline| format!("{}{}", p.variant, choices.describe(p.kernel));
         let mut chosen: Vec<_> =
-            self.made().values().map(|p| (p.kernel.to_string(), p.variant.clone())).collect();
+            made.values().map(|p| (p.kernel.to_string(), described(p))).collect();
         chosen.sort_unstable();
         chosen
     }
@@ -128,6 +165,7 @@ impl Pipelines {
 
     fn best(&self, kernel: Kernel) -> Result<Pipeline> {
         let mut variants = kernel.variants(self.device.abilities());
+        self.choices.lock().unwrap_or_else(PoisonError::into_inner).order(kernel, &mut variants);
         prefer(&mut variants, &self.preferred);
         self.best_of(kernel, &variants)
     }
@@ -159,7 +197,7 @@ impl Pipelines {
     pub fn compile(&self, kernel: Kernel, variant: &Variant) -> Result<Pipeline> {
         let device = &self.device.inner;
         self.device.scoped(0, "a pipeline", || {
-            let module = module(device, variant);
+            let module = module(device, variant, self.checked);
             let layout = layout(device, kernel);
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: None,
@@ -183,7 +221,6 @@ impl Pipelines {
                 variant: variant.name.clone(),
                 inner,
                 layout,
-                integers: variant.integers,
                 covers: variant.covers,
             }
         })
@@ -195,21 +232,21 @@ impl Device {
         Abilities {
             subgroups: self.features.contains(Features::SUBGROUP),
             halves: self.converts_halves,
-            native_halves: self.features.contains(Features::SHADER_F16),
             software: self.software,
         }
     }
 }
 
-fn module(device: &wgpu::Device, variant: &Variant) -> wgpu::ShaderModule {
+fn module(device: &wgpu::Device, variant: &Variant, checked: bool) -> wgpu::ShaderModule {
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(&variant.name),
         source: wgpu::ShaderSource::Wgsl(variant.text.as_str().into()),
     };
-    // Bounds checks stay. The loops of our kernels terminate, and none divides by zero or by an
-    // integer other than a parameter checked on the host, so these checks are left out: they are
-    // costly in inner loops.
+    // The loops of our kernels terminate, and none divides by zero or by an integer other than a
+    // parameter checked on the host, so these checks are left out: they are costly in inner loops.
+    // Bounds checks stay unless the kernel's file shows that it needs none.
     let checks = wgpu::ShaderRuntimeChecks {
+        bounds_checks: checked || !variant.in_range,
         force_loop_bounding: false,
         int_div_checks: false,
         ..wgpu::ShaderRuntimeChecks::checked()
@@ -263,17 +300,28 @@ impl CacheFile {
         }
     }
 
-    /// Writes the cache; failing to do so is not an error.
     fn save(&self) {
-        let Some(data) = self.cache.get_data() else { return };
-        let folder = self.path.parent().map(std::fs::create_dir_all).transpose();
-        let written = folder.and_then(|_| {
-            let part = self.path.with_extension(format!("{}.part", std::process::id()));
-            std::fs::write(&part, data)?;
-            std::fs::rename(part, &self.path)
-        });
-        if let Err(e) = written {
-            log::debug!("{}: {e}", self.path.display());
+        if let Some(data) = self.cache.get_data() {
+            keep(&self.path, &data);
         }
+    }
+}
+
+/// The name of the file with the times of variants on a device.
+fn times_of(device: &Device) -> String {
+    let wgpu::AdapterInfo { backend, vendor, device, .. } = device.inner.adapter_info();
+    format!("times_{backend}_{vendor}_{device}_{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Writes a file of the cache; failing to do so is not an error.
+fn keep(path: &Path, data: &[u8]) {
+    let folder = path.parent().map(std::fs::create_dir_all).transpose();
+    let written = folder.and_then(|_| {
+        let part = path.with_extension(format!("{}.part", std::process::id()));
+        std::fs::write(&part, data)?;
+        std::fs::rename(part, path)
+    });
+    if let Err(e) = written {
+        log::debug!("{}: {e}", path.display());
     }
 }

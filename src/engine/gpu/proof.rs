@@ -28,7 +28,7 @@ pub(super) fn prove(device: &Device, pipeline: &Pipeline) -> Result<()> {
 
 /// Like [`prove`], on the input of another seed.
 pub(super) fn prove_with(device: &Device, pipeline: &Pipeline, seed: u64) -> Result<()> {
-    let case = case(pipeline.kernel, pipeline.integers, seed);
+    let case = case(pipeline.kernel, seed);
     let results = run(device, pipeline, &case)?;
     for (expected, words) in case.expected.iter().zip(results) {
         let difference = match &expected.values {

@@ -17,18 +17,17 @@ macro_rules! files {
 const KERNELS: &[(&str, &str)] = files!(
     "",
     add_bias attend attend_join attend_tile commit commit_i4 commit_i8 conv gate_norm glu head_norm matmul
-    matmul_alone matmul_dot matvec mixer_step remember rms_norm rope scan soft_cap top_k
+    matmul_alone matmul_small matvec mixer_step remember rms_norm rope scan soft_cap top_k
 );
 
 /// The files they import.
 const SHARED: &[(&str, &str)] = files!(
     "shared/",
-    arena attend_rows commit_params dot16 eight format_bf16 format_f16 format_f16_native format_f32 format_q4_0 format_q4_1
-    format_q2_k format_q4_k format_q6_k format_q8_0 format_q8_1 gate_gelu_tanh gate_silu gelu_tanh half_bits
-    half_builtin heads_1 heads_4 in_order
-    kv_f16 kv_f32 kv_head matmul_out matmul_params mixer nibbles packed_input product_dot
-    product_float reduce_none reduce_subgroup reduce_tree ring_i4 ring_i8
-    ring_near rows_f16 rows_f16_odd rows_f32 silu softplus sums
+    arena attend_rows commit_params eight format_bf16 format_f16 format_f32 format_q2_k format_q4_0 format_q4_1
+    format_q4_k format_q6_k format_q8_0 format_q8_1 gate_gelu_tanh gate_silu gelu_tanh half_bits
+    half_builtin heads_1 heads_4 kv_f16 kv_f32 kv_head matmul_out matmul_params mixer nibbles pairs quads
+    reduce_none reduce_subgroup reduce_tree ring_i4 ring_i8 ring_near rows_f16 rows_f16_odd rows_f32
+    scale_of_pairs signed silu softplus sums tiles unscaled weights
 );
 
 /// The source of a kernel with its imports, and their names. `choices` resolves the names in

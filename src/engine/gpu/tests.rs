@@ -1,12 +1,15 @@
 //! Every variant of every kernel against its twin, on inputs of awkward sizes.
 
 use super::adapter::Adapter;
+use super::choice::Times;
 use super::device::{Device, check_limits};
 use super::format::Format;
 use super::params::Finish;
+use super::permutations::IN_RANGE;
 use super::pipelines::Pipelines;
 use super::proof;
 use super::variants::{Kernel, Variant};
+use super::weights::Weights;
 use super::{Driver, Gpu};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Error;
@@ -14,6 +17,7 @@ use crate::model::Model;
 use crate::session::{Options, Session};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Number of inputs per variant.
 const SEEDS: u64 = 12;
@@ -32,25 +36,42 @@ fn adapters() -> Vec<Adapter> {
 fn every_variant_computes_what_its_twin_does() {
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
-        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
+        let mut pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
         let mut failures = Vec::new();
         let mut variants = 0;
         for kernel in Kernel::all() {
             for variant in kernel.variants(device.abilities()) {
                 variants += 1;
-                let result = pipelines.compile(kernel, &variant).and_then(|pipeline| {
-                    (0..SEEDS).try_for_each(|seed| {
-                        let proved = proof::prove_with(&device, &pipeline, seed);
-                        proved.inspect_err(|_| eprintln!("{kernel:?}, seed {seed}"))
-                    })
-                });
-                if let Err(e) = result {
-                    failures.push(format!("{kernel:?}, {}: {e}", variant.name));
+                for checked in [true, false] {
+                    if !checked && !variant.in_range {
+                        continue;
+                    }
+                    pipelines.checked = checked;
+                    let result = pipelines.compile(kernel, &variant).and_then(|pipeline| {
+                        (0..SEEDS).try_for_each(|seed| {
+                            let proved = proof::prove_with(&device, &pipeline, seed);
+                            proved.inspect_err(|_| eprintln!("{kernel:?}, seed {seed}"))
+                        })
+                    });
+                    if let Err(e) = result {
+                        let with = if checked { "with" } else { "without" };
+                        failures.push(format!("{kernel:?}, {}, {with} checks: {e}", variant.name));
+                    }
                 }
             }
         }
         println!("{}: {variants} variants", adapter.describe());
         assert!(failures.is_empty(), "{}\n{}", adapter.describe(), failures.join("\n"));
+    }
+}
+
+#[test]
+fn kernels_without_bounds_checks_say_why() {
+    for file in IN_RANGE {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shaders/{file}.wgsl"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let head = text.split("\n\n").take_while(|part| part.starts_with("//"));
+        assert!(head.into_iter().any(|part| part.starts_with("// In range:")), "{file}");
     }
 }
 
@@ -69,13 +90,13 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
         let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
         let good = &kernel.variants(device.abilities())[0];
         let wrong = [
-            // One product of sixteen is off, and subnormal scales are flushed to zero.
-            changed(good, "d * (nibbles(q.y, 16u) - 8.0)", "d * (nibbles(q.y, 12u) - 8.0)"),
+            // Half of the products are off, and subnormal scales are flushed to zero.
+            changed(good, "(words >> vec4(4u * half))", "(words >> vec4(3u * half))"),
             changed(
                 good,
-                "return select(pair.x, pair.y, (piece & 2u) != 0u);",
-                "let e = select(pair.x, pair.y, (piece & 2u) != 0u);
-                 return select(e, 0.0, abs(e) < 6.2e-5);",
+                "let d = vec4(halves(packed.d.x), halves(packed.d.y));",
+                "let e = vec4(halves(packed.d.x), halves(packed.d.y));
+                 let d = select(e, vec4(0.0), abs(e) < vec4(6.2e-5));",
             ),
             // What no compiler accepts.
             changed(good, "fn main(", "fn main((("),
@@ -91,6 +112,43 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
             };
             assert_eq!((named, &*kernel), (adapter.describe(), "matmul Q4_0, Store"));
             assert!(reason.contains("changed"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn variants_are_timed_once_and_the_fastest_is_tried_first() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/attamba-stories.gguf");
+    let model = Model::read(&path).unwrap();
+    for adapter in adapters() {
+        let device = Arc::new(Device::open(&adapter).unwrap());
+        let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
+        let weights = Weights::upload(&device, &model, &mut |_, _| true).unwrap();
+        let mut times = Times::default();
+        pipelines.choose(&weights, &mut times, Duration::MAX).unwrap();
+        let text = times.write("this");
+        let name = |line: &str| line.split('\t').nth(2).map(str::to_owned);
+        let names: Vec<String> = text.lines().filter_map(name).collect();
+        assert!(names.len() > 1, "{text}");
+
+        // Whichever was slower is said to have taken no time at all: it is taken.
+        let submits = device.counters().submits;
+        for wanted in ["matmul_small", "matmul_alone"] {
+            let said: String = text
+                .lines()
+                .map(|line| match name(line).is_some_and(|name| name.starts_with(wanted)) {
+                    true => format!("0\t{}\n", line.split_once('\t').unwrap().1),
+                    false => format!("{line}\n"),
+                })
+                .collect();
+            let mut times = Times::read(&said, "this");
+            let choices = pipelines.choose(&weights, &mut times, Duration::ZERO).unwrap();
+            assert_eq!(device.counters().submits, submits, "nothing is timed again");
+            let kernel = Kernel::Matmul { format: Format::Q8_0, finish: Finish::Add };
+            let mut variants = kernel.variants(device.abilities());
+            choices.order(kernel, &mut variants);
+            assert!(variants[0].name.starts_with(wanted), "{}", variants[0].name);
+            assert!(choices.describe(kernel).contains(" took 0.000 ms"));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! file are released as soon as they have been read.
 
 use super::device::Device;
-use super::format::{Format, PIECE, repack};
+use super::format::{Format, PIECE, QUAD, Row};
 use crate::error::{Error, Result};
 use crate::model::Matrix;
 use crate::room;
@@ -31,6 +31,7 @@ pub(super) struct Upload<'a> {
     in_flight: u64,
     quants: Vec<u32>,
     scales: Vec<u32>,
+    row: Row,
 }
 
 impl<'a> Upload<'a> {
@@ -40,8 +41,8 @@ impl<'a> Upload<'a> {
         all: u64,
         progress: &'a mut dyn FnMut(u64, u64) -> bool,
     ) -> Upload<'a> {
-        let (quants, scales) = Default::default();
-        Upload { device, progress, done: 0, all, in_flight: 0, quants, scales }
+        let (quants, scales, row) = Default::default();
+        Upload { device, progress, done: 0, all, in_flight: 0, quants, scales, row }
     }
 
     /// Maximum bytes of a part of the weights.
@@ -57,7 +58,8 @@ impl<'a> Upload<'a> {
         Ok(buffer)
     }
 
-    /// Quants and scales of some rows of a stack of matrices with the same format and width.
+    /// Quants and scales of some rows of a stack of matrices with the same format and width, whole
+    /// quads.
     pub fn rows(&mut self, sources: &[Source], rows: Range<usize>) -> Result<[Buffer; 2]> {
         let matrix = sources[0].matrix;
         let format = Format::of(matrix.dtype);
@@ -68,7 +70,7 @@ impl<'a> Upload<'a> {
             self.device.storage(words(quants), "weights")?,
             self.device.storage(words(scales), "scales of weights")?,
         ];
-        let batch = (BATCH / (4 * (quants + scales))).max(1);
+        let batch = (BATCH / (4 * (quants + scales)) / QUAD * QUAD).max(QUAD);
         for first in rows.clone().step_by(batch) {
             let some = first..rows.end.min(first + batch);
             self.lay_out(sources, some.clone(), (quants, scales))?;
@@ -99,15 +101,14 @@ impl<'a> Upload<'a> {
             room::refill(words, rows.len() * a_row, "an upload")?;
         }
         for Source { matrix, first, step } in sources {
+            let pieces = matrix.cols.div_ceil(PIECE);
             let number = |row: usize| row.saturating_sub(*first).div_ceil(*step).min(matrix.rows);
             let own = number(rows.start)..number(rows.end);
             let stride = matrix.row_bytes();
             for i in own.clone() {
                 let row = &matrix.bytes()[i * stride..][..stride];
-                let at = first + step * i - rows.start;
-                let quants = &mut self.quants[at * quants..][..quants];
-                let scales = &mut self.scales[at * scales..][..scales];
-                repack(matrix.dtype, row, quants, scales);
+                self.row.read(matrix.dtype, row, pieces);
+                self.row.put(first + step * i - rows.start, &mut self.quants, &mut self.scales);
             }
             matrix.release(own);
         }

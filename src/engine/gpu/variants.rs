@@ -2,16 +2,13 @@
 //! which they are tried. The first that matches the kernel's twin is used.
 //!
 //! A kernel has variants where something may be missing, wrong or slow on a device: half-precision
-//! conversions, subgroups, fast workgroup memory, four-byte dot products.
+//! conversions, subgroups, fast workgroup memory, many registers.
 //!
-//! Integer products (`dot`) and half precision as a language type (`native`) come last. On an H200
-//! the former gain an eighth and the latter nothing (`benches/NOTES.md`); but if a GPU lacks the
-//! instruction, which wgpu does not report, integer products are slow. Words
-//! of the caller move the variants whose names contain most of them to the front, so that anybody
-//! with another GPU can find out.
+//! Words of the caller move the variants whose names contain most of them to
+//! the front, so that anybody with another GPU can find out.
 
 pub use super::kernel::Kernel;
-use super::permutations::{FIRST_ON_CPU, INTEGERS, NEEDS, Permutations, covers};
+use super::permutations::{FIRST_ON_CPU, IN_RANGE, NEEDS, Permutations, covers};
 use super::shaders;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -23,8 +20,6 @@ pub enum Need {
     Subgroups,
     /// `unpack2x16float` and `pack2x16float`.
     Halves,
-    /// The type `f16`.
-    NativeHalves,
 }
 
 /// The capabilities of a device that determine the choice of kernels.
@@ -34,8 +29,6 @@ pub struct Abilities {
     pub subgroups: bool,
     /// [`Need::Halves`]
     pub halves: bool,
-    /// [`Need::NativeHalves`]
-    pub native_halves: bool,
     /// The driver computes on the CPU.
     pub software: bool,
 }
@@ -45,7 +38,6 @@ impl Abilities {
         match need {
             Need::Subgroups => self.subgroups,
             Need::Halves => self.halves,
-            Need::NativeHalves => self.native_halves,
         }
     }
 }
@@ -53,7 +45,7 @@ impl Abilities {
 /// One way to write a kernel.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// The file and the choices that matter: `matvec product_float format_q4_0 reduce_tree`.
+    /// The file and the choices that matter: `matvec format_q4_0 reduce_tree`.
     pub name: String,
     /// The complete WGSL source.
     pub text: String,
@@ -61,8 +53,8 @@ pub struct Variant {
     pub constants: Vec<(&'static str, f64)>,
     /// What it requires of a device.
     pub needs: Vec<Need>,
-    /// Whether it computes products in integers, and so rounds its input.
-    pub integers: bool,
+    /// Whether its file argues that every index is in range, so that checks can be left out.
+    pub in_range: bool,
     /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts.
     pub covers: [u32; 2],
 }
@@ -89,8 +81,7 @@ impl Kernel {
 
 /// The first of `words` that is in no variant's name, and the files whose names are.
 pub fn unknown(words: &[String]) -> Option<(&str, Vec<String>)> {
-    let (subgroups, halves, native_halves, software) = (true, true, true, false);
-    let device = Abilities { subgroups, halves, native_halves, software };
+    let device = Abilities { subgroups: true, halves: true, software: false };
     let names: BTreeSet<String> = Kernel::all()
         .into_iter()
         .flat_map(|kernel| kernel.variants(device))
@@ -130,7 +121,7 @@ impl Variant {
             name: std::iter::once(file).chain(chosen).collect::<Vec<_>>().join(" "),
             constants: constants.to_vec(),
             needs: needs.collect(),
-            integers: imported(INTEGERS),
+            in_range: IN_RANGE.contains(&file),
             covers: covers(file, &imports),
             text,
         }

@@ -45,14 +45,14 @@ pub(super) enum Values {
     Nibbles(Vec<u32>),
 }
 
-/// The case of a kernel for a seed, for a variant that computes products in integers or in floats.
-pub(super) fn case(kernel: Kernel, integers: bool, seed: u64) -> Case {
+/// The case of a kernel for a seed.
+pub(super) fn case(kernel: Kernel, seed: u64) -> Case {
     let numbers = &mut Numbers::new(seed);
     match kernel {
         Kernel::Matvec { format, norm, finish, kv } => {
-            products::matvec(numbers, (format, integers), norm, finish, kv)
+            products::matvec(numbers, format, norm, finish, kv)
         }
-        Kernel::Matmul { format, finish } => products::matmul(numbers, (format, integers), finish),
+        Kernel::Matmul { format, finish } => products::matmul(numbers, format, finish),
         Kernel::RmsNorm { add } => rows::rms_norm(numbers, add),
         Kernel::HeadNorm => rows::head_norm(numbers),
         Kernel::AddBias => rows::add_bias(numbers),

@@ -3,7 +3,7 @@
 use super::numbers::{Numbers, turns};
 use super::{Case, arena, arena_with, bits, floats, kept};
 use crate::engine::KvType;
-use crate::engine::gpu::format::{Format, PIECE, repack};
+use crate::engine::gpu::format::{Format, PIECE, Row};
 use crate::engine::gpu::params::{self, Behind, Finish};
 use crate::engine::gpu::plan::TURNS;
 use crate::engine::gpu::twin;
@@ -32,6 +32,7 @@ fn weights(numbers: &mut Numbers, format: Format, rows: usize) -> Weights {
     let mut scales = vec![0; rows * format.scale_words(pieces)];
     let mut plain = vec![0.0; rows * columns];
     let mut bytes = vec![0; columns / dtype.block_len() * dtype.block_bytes()];
+    let mut laid_out = Row::default();
     for row in 0..rows {
         let plain = &mut plain[row * columns..][..columns];
         // So small that scales are subnormal in half precision, which some drivers flush to zero.
@@ -43,8 +44,8 @@ fn weights(numbers: &mut Numbers, format: Format, rows: usize) -> Weights {
         if dequantize(dtype, &bytes, plain).is_err() {
             plain.fill(f32::NAN);
         }
-        let (q, s) = (format.quant_words(pieces), format.scale_words(pieces));
-        repack(dtype, &bytes, &mut quants[row * q..][..q], &mut scales[row * s..][..s]);
+        laid_out.read(dtype, &bytes, pieces);
+        laid_out.put(row, &mut quants, &mut scales);
     }
     Weights { quants, scales, plain, pieces, columns }
 }
@@ -84,7 +85,7 @@ fn before(numbers: &mut Numbers, len: usize) -> Vec<f32> {
 
 pub(super) fn matvec(
     numbers: &mut Numbers,
-    (format, integers): (Format, bool),
+    format: Format,
     norm: bool,
     finish: Finish,
     kv: KvType,
@@ -137,7 +138,6 @@ pub(super) fn matvec(
     twin::matvec(
         &p,
         (norm, finish),
-        integers,
         &w.plain,
         w.columns,
         &x,
@@ -162,11 +162,7 @@ pub(super) fn matvec(
     }
 }
 
-pub(super) fn matmul(
-    numbers: &mut Numbers,
-    (format, integers): (Format, bool),
-    finish: Finish,
-) -> Case {
+pub(super) fn matmul(numbers: &mut Numbers, format: Format, finish: Finish) -> Case {
     let rows = 16 + 4 * numbers.below(20) as usize;
     let row = 4 * numbers.below(3) as usize;
     let w = weights(numbers, format, row + rows);
@@ -189,7 +185,7 @@ pub(super) fn matmul(
     }
     let mut out = vec![0.0; 4 + tokens * (rows + 4)];
     let out_before = bits(&out);
-    twin::matmul(&p, (finish, integers), &w.plain, w.columns, &x, &mut out, tokens);
+    twin::matmul(&p, finish, &w.plain, w.columns, &x, &mut out, tokens);
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![

@@ -1,12 +1,12 @@
 //! A block of tokens times a stack of matrices.
 
 use super::super::params::{Finish, Matmul};
-use super::{gelu_tanh, packed_input, silu};
+use super::{gelu_tanh, silu};
 
-/// `weights` is `[rows][columns]`. With `integers` the input is rounded as in integer products.
+/// `weights` is `[rows][columns]`.
 pub(in super::super) fn matmul(
     p: &Matmul,
-    (finish, integers): (Finish, bool),
+    finish: Finish,
     weights: &[f32],
     columns: usize,
     x: &[f32],
@@ -14,13 +14,10 @@ pub(in super::super) fn matmul(
     tokens: usize,
 ) {
     for token in 0..tokens {
-        let mut x = x[4 * (p.x_at as usize + token * p.x_stride as usize)..][..columns].to_vec();
-        if integers {
-            packed_input::round(&mut x);
-        }
+        let x = &x[4 * (p.x_at as usize + token * p.x_stride as usize)..][..columns];
         let product = |row: usize| -> f32 {
             let w = &weights[(p.row as usize + row) * columns..][..columns];
-            w.iter().zip(&x).map(|(w, x)| w * x).sum()
+            w.iter().zip(x).map(|(w, x)| w * x).sum()
         };
         let out = &mut out[p.out_at as usize + token * p.out_stride as usize..];
         for row in 0..p.rows as usize {

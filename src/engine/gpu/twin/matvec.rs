@@ -1,16 +1,14 @@
 //! One token's product with a stack of matrices.
 
 use super::super::params::{Behind, Finish, Matvec};
-use super::{gelu_tanh, packed_input, silu, turned};
+use super::{gelu_tanh, silu, turned};
 
 /// `weights` is `[rows][columns]`. If keys and values are stored, their values go to `kept` one by
-/// one, without rounding to their type. With `integers` the input is rounded as in integer
-/// products.
+/// one, without rounding to their type.
 #[allow(clippy::too_many_arguments, reason = "the bindings of the kernel")]
 pub(in super::super) fn matvec(
     p: &Matvec,
     (norm, finish): (bool, Finish),
-    integers: bool,
     weights: &[f32],
     columns: usize,
     x: &[f32],
@@ -29,12 +27,8 @@ pub(in super::super) fn matvec(
         } else {
             1.0
         };
-        let mut v: Vec<f32> =
-            x.iter().zip(gain).map(|(x, g)| if norm { x * g } else { *x }).collect();
-        if integers {
-            packed_input::round(&mut v);
-        }
-        scale * w.iter().zip(&v).map(|(w, v)| w * v).sum::<f32>()
+        let v = x.iter().zip(gain).map(|(x, g)| if norm { x * g } else { *x });
+        scale * w.iter().zip(v).map(|(w, v)| w * v).sum::<f32>()
     };
     for row in (0..p.rows as usize).step_by(2) {
         let pair = [product(row), product(row + 1)];

@@ -14,7 +14,6 @@ mod head_norm;
 mod matmul;
 mod matvec;
 mod mixer_step;
-mod packed_input;
 mod remember;
 mod rms_norm;
 mod rope;
