@@ -22,9 +22,12 @@ class DistillConfig:
     context: int
     """Tokens of a training sequence."""
     chunks: Chunks
-    mixer: Mixer
     train: TrainConfig
     """`learning_rate` applies to the mixers."""
+    mixer: Mixer | None = None
+    """None: no chunk states, so that `chunks.length` is 0 and the student remains a transformer."""
+    far_heads: int = 0
+    """How many KV heads see every token, whatever the others see: the first of those that the base's profile lists."""
     match: str = "distribution"
     """What the student should match: the `attention` output of each layer, or the next token's `distribution`."""
     windows: tuple[int, ...] = ()
@@ -37,18 +40,31 @@ class DistillConfig:
     def __post_init__(self):
         if self.match not in LESSONS:
             raise KitError(f"'match' is {self.match!r}; it must be {' or '.join(LESSONS)}.")
+        if self.far_heads < 0:
+            raise KitError(f"'far_heads' is {self.far_heads}; it must be at least 0.")
         if not 0.0 <= self.attention_rate <= 1.0:
             raise KitError(f"'attention_rate' is {self.attention_rate}; it must be between 0 and 1.")
         if self.train.batch % self.train.accumulate:
             raise KitError(
                 f"'train.accumulate' ({self.train.accumulate}) does not divide 'train.batch' ({self.train.batch})."
             )
-        if self.mixer.scan == "strided":
+        if self.mixer is None and (self.chunks.length or not self.attention_rate):
+            raise KitError(
+                "Without a 'mixer', 'chunks.length' must be 0, and 'attention_rate' above 0, or nothing is trained."
+            )
+        if self.mixer and self.mixer.scan == "strided":
             raise KitError("'mixer.scan' is strided, which GGUF files do not support; it must be reset or carried.")
 
     @cached_property
     def model(self) -> ModelConfig:
-        return replace(pretrained.config_of(_read_base(self.base), self.chunks, self.mixer), context=self.context)
+        base, far = _read_base(self.base)
+        if self.far_heads > len(far):
+            raise KitError(
+                f"'far_heads' is {self.far_heads}; the profile of {self.base} lists {len(far)} "
+                "(`attamba profile` makes one)."
+            )
+        chunks = replace(self.chunks, far_heads=far[: self.far_heads]) if self.far_heads else self.chunks
+        return replace(pretrained.config_of(base, chunks, self.mixer), context=self.context)
 
     @property
     def step_tokens(self) -> int:
@@ -63,9 +79,13 @@ class DistillConfig:
 
 
 @lru_cache(maxsize=1)
-def _read_base(path: str) -> ModelConfig:
-    """Cached, because a schedule by wall-clock time remakes the settings every few steps, and the file is long."""
-    return gguf_file.read_config(Path(path))
+def _read_base(path: str) -> tuple[ModelConfig, tuple[tuple[int, int], ...]]:
+    """The base's shape, and the KV heads that its profile lists.
+
+    Cached, because a schedule by wall-clock time remakes the settings every few steps, and the file is long.
+    """
+    base = gguf_file.read_config(Path(path))
+    return base, pretrained.far_heads_of(Path(path), base)
 
 
 def load(path: Path) -> DistillConfig:

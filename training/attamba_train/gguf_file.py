@@ -206,6 +206,7 @@ def write_keys(writer: gguf.GGUFWriter, config: ModelConfig):
     writer.add_rope_dimension_count(config.head_dim)
     if config.architecture == "attamba":
         write_mixer_keys(writer, config)
+        write_far_heads(writer, config)
 
 
 def write_mixer_keys(writer: gguf.GGUFWriter, config: ModelConfig):
@@ -224,6 +225,13 @@ def write_mixer_keys(writer: gguf.GGUFWriter, config: ModelConfig):
     writer.add_ssm_group_count(mixer.groups)
     writer.add_ssm_time_step_rank(mixer.heads)
     writer.add_ssm_conv_kernel(mixer.conv)
+
+
+def write_far_heads(writer: gguf.GGUFWriter, config: ModelConfig):
+    """Those that name the KV heads that see everything, if it has any."""
+    heads = config.chunks.far_heads
+    if heads:
+        _write_u32s(writer, f"{writer.arch}.memory.far_heads", [of * config.kv_heads + head for of, head in heads])
 
 
 def _write_u32s(writer: gguf.GGUFWriter, key: str, values):

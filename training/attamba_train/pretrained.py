@@ -20,8 +20,8 @@ REPLACED = ("general.architecture", "general.name", "general.file_type")
 BASE_NAME, BASE_SHA256 = "attamba.delta.base_name", "attamba.delta.base_sha256"
 
 
-def config_of(base: ModelConfig, chunks: Chunks, mixer: Mixer) -> ModelConfig:
-    """The base with mixers and chunks."""
+def config_of(base: ModelConfig, chunks: Chunks, mixer: Mixer | None) -> ModelConfig:
+    """The base with mixers and chunks, or with neither and windows that a session chooses."""
     if base.architecture != "transformer":
         raise KitError(f"The base must be a transformer with full attention, not of the kind '{base.architecture}'.")
     if None not in (base.traits.windows or [None]):
@@ -30,6 +30,13 @@ def config_of(base: ModelConfig, chunks: Chunks, mixer: Mixer) -> ModelConfig:
             f"{base.traits.windows[0]}), so none can have chunks."
         )
     return replace(base, chunks=chunks, mixer=mixer, projected_kv=True)
+
+
+def far_heads_of(path: Path, base: ModelConfig) -> tuple[tuple[int, int], ...]:
+    """Layer and index of the KV heads that the profile in the file of `base` lists, if any, the best first."""
+    reader = gguf_file.open_reader(path)
+    field = reader.fields.get(f"{_family(reader)}.memory.far_heads")
+    return tuple(divmod(int(number), base.kv_heads) for number in field.contents()) if field else ()
 
 
 def attach(base: Decoder, config: ModelConfig, seed: int) -> Decoder:
@@ -109,18 +116,24 @@ def sha256(path: Path) -> str:
 
 
 def _begin(path: Path, base: gguf.GGUFReader, name: str, config: ModelConfig) -> gguf.GGUFWriter:
-    """A file of the model `config` made of `base`, whose own description it has too."""
-    gguf_file.check_expressible(config)
+    """A file of the model `config` made of `base`, whose own description it has too.
+
+    Without mixers it remains a transformer: what its heads see is a session's choice, and no key.
+    """
+    if config.mixer:
+        gguf_file.check_expressible(config)
     path.parent.mkdir(parents=True, exist_ok=True)
     family = _family(base)
     # What a llama with mixers is called; another family keeps its name, which says what its tensors mean.
-    writer = gguf.GGUFWriter(str(_unfinished(path)), "attamba" if family == "llama" else family)
+    writer = gguf.GGUFWriter(str(_unfinished(path)), "attamba" if family == "llama" and config.mixer else family)
     writer.add_name(name)
     for key, field in base.fields.items():
-        # Which heads see far was measured in the base.
+        # Which heads see far was measured in the base; of the student, its training says it.
         if key.startswith(f"{family}.") and not key.startswith(f"{family}.memory."):
             _copy_key(writer, writer.arch + key.removeprefix(family), field)
-    gguf_file.write_mixer_keys(writer, config)
+    gguf_file.write_far_heads(writer, config)
+    if config.mixer:
+        gguf_file.write_mixer_keys(writer, config)
     return writer
 
 

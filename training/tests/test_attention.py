@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from attamba_train.model import by_head
 from attamba_train.model.attention import Mask, Sight, attend_all, attend_chunks
 from attamba_train.model.blocked import QUERIES, Blocks, attend_blocks
 from attamba_train.model.schedule import Schedule
@@ -68,3 +69,27 @@ def test_boundaries_hold_every_chunk_end_once():
             found = torch.cat([positions[each] for each in Schedule(length, offset).boundaries(40)])
             expected = positions[(positions == 0) | ((positions + offset + 1) % length == 0)]
             assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("reach", [1, 8, 40, TOKENS])
+@pytest.mark.parametrize("kind", ["blocks", "sight", "mask"])
+def test_heads_that_see_differently_follow_the_rule_of_a_session(kind, reach):
+    # Three KV heads of two queries each; the outer ones see everything, the middle one position 0 and its reach.
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(2, TOKENS, heads, 6) for heads in (6, 3, 3)]
+    qkv = [torch.randn(s, generator=generator, dtype=torch.float64, requires_grad=True) for s in sizes]
+    near = {"blocks": Blocks, "sight": Sight, "mask": Mask}[kind](Schedule(0), reach - 1, TOKENS, "cpu")
+    everything = Blocks(None, TOKENS, TOKENS, "cpu") if kind == "blocks" else None
+    found = by_head.attend(*qkv, by_head.ByHead([([0, 2], everything), ([1], near)]))
+
+    position = torch.arange(TOKENS)
+    gap = position[:, None] - position
+    visible = torch.stack([torch.ones_like(gap), (position == 0) | (gap < reach), torch.ones_like(gap)]).bool()
+    visible &= gap >= 0
+    q, k, v = qkv
+    score = torch.einsum("btgrd,bsgd->bgrts", q.unflatten(2, (3, 2)), k) / 6**0.5
+    weight = score.masked_fill(~visible[:, None], -torch.inf).softmax(-1)
+    expected = torch.einsum("bgrts,bsgd->btgrd", weight, v).flatten(2)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    gradients = (torch.autograd.grad(each.square().sum(), qkv) for each in (found, expected))
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)

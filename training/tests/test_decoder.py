@@ -15,6 +15,11 @@ KINDS = {
     "strided": {"chunks": CHUNKS, "mixer": MIXER | {"scan": "strided", "conv": 1}},
     "boundaries without a scan": {"chunks": CHUNKS},
     "sliding window": {"chunks": {"length": 0, "window": 5}},
+    "far heads": {"chunks": {"length": 0, "window": 5, "far_heads": [[1, 0]]}},
+    "far heads and a scan": {
+        "chunks": CHUNKS | {"far_heads": [[1, 1], [1, 0]]},
+        "mixer": MIXER | {"scan": "carried"},
+    },
     "transformer": {},
     "transformer, narrow": {"head_dim": 4},
     "mamba": {"mixer": MIXER | {"scan": "carried"}, "feed_forward": 0},

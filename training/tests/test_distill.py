@@ -50,6 +50,28 @@ def lesson(base) -> DistillConfig:
     )
 
 
+@pytest.fixture
+def by_head(lesson, base, tmp_path) -> DistillConfig:
+    """A lesson without mixers: the base's profile lists three of its four KV heads, and the first two see far."""
+    profiled = tmp_path / "profiled.gguf"
+    reader = gguf.GGUFReader(str(base))
+    writer = gguf.GGUFWriter(str(profiled), "llama")
+    for key, field in reader.fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            writer.add_key_value(key, field.contents(), field.types[0])
+    writer.add_array("llama.memory.far_heads", [3, 0, 1])
+    writer.add_uint32("llama.memory.far_count", 3)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    chunks = replace(lesson.chunks, length=0, trained_lengths=())
+    changed = {"base": str(profiled), "mixer": None, "far_heads": 2, "attention_rate": 1.0, "chunks": chunks}
+    return replace(lesson, **changed)
+
+
 def begin(lesson, data, folder) -> Distillation:
     return Distillation(lesson, data, folder, Processes("cpu"))
 
@@ -153,6 +175,54 @@ def test_delta_joined_to_its_base_is_the_student(lesson, base, data, tmp_path, r
     assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
 
 
+def test_without_mixers_the_student_is_its_teacher_until_a_head_sees_less(by_head, data, tmp_path):
+    run = begin(by_head, data, tmp_path / "run")
+    tokens = torch.arange(32)[None]
+    assert run.parallel(tokens, tokens, chunk=0, window=31).item() == pytest.approx(0, abs=1e-6)
+    assert run.parallel(tokens, tokens, chunk=0, window=2).item() > 1e-4
+    everywhere = replace(by_head.chunks, far_heads=((0, 0), (0, 1), (1, 0), (1, 1)))
+    run = begin(replace(by_head, far_heads=0, chunks=everywhere), data, tmp_path / "all")
+    assert run.parallel(tokens, tokens, chunk=0, window=2).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_student_by_head_is_a_transformer_that_sees_as_a_session_does(by_head, data, tmp_path, reference):
+    folder, delta, whole = tmp_path / "run", tmp_path / "delta.gguf", tmp_path / "whole.gguf"
+    config = tmp_path / "pupil.yaml"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(by_head.as_dict()))))
+    assert main(["distill", str(config), "--data", str(data), "--out", str(folder), "--threads", "1"]) == 0
+    assert main(["export", str(folder), "--out", str(delta), "--type", "F32"]) == 0
+    assert main(["merge", by_head.base, str(delta), "--out", str(whole)]) == 0
+    losses = [float(row["loss"]) for row in csv_log.read(folder / "train.csv")]
+    assert losses[-1] < losses[0]
+    keys = {key: field.contents() for key, field in gguf.GGUFReader(str(whole)).fields.items()}
+    assert keys["general.architecture"] == "llama"
+    assert keys["llama.memory.far_heads"] == [3, 0]
+    assert "llama.memory.far_count" not in keys
+    run = begin(by_head, data, folder)
+    assert {name.split(".", 2)[2] for name in run.trained()} == set(distill.ATTENTION)
+    tokens = torch.arange(40)
+    for window in (2, 3, 50):
+        with torch.no_grad():
+            expected = run.model(tokens[None], window=window)[0].numpy()
+        got = reference.logits(str(whole), tokens.tolist(), ring_budget=window + 1, far=(2, len(tokens)))
+        assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
+
+
+def test_chunks_and_heads_that_see_far_work_together_as_in_a_session(by_head, lesson, data, tmp_path, reference):
+    lesson = replace(lesson, base=by_head.base, far_heads=2, attention_rate=0.1)
+    delta, whole = tmp_path / "delta.gguf", tmp_path / "whole.gguf"
+    run = begin(lesson, data, tmp_path / "run")
+    assert run.run()
+    distill.export(tmp_path / "run", delta, "F32")
+    assert main(["merge", by_head.base, str(delta), "--out", str(whole)]) == 0
+    tokens = torch.arange(40)
+    with torch.no_grad():
+        expected = run.model(tokens[None])[0].numpy()
+    got = reference.logits(str(whole), tokens.tolist(), far=(2, len(tokens)))
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
+    assert np.linalg.norm(reference.logits(str(whole), tokens.tolist()) - expected) / np.linalg.norm(expected) > 1e-3
+
+
 def test_a_later_run_continues_from_a_delta(lesson, data, tmp_path):
     lesson = replace(lesson, attention_rate=0.1)
     run, delta = begin(lesson, data, tmp_path / "run"), tmp_path / "delta.gguf"
@@ -173,6 +243,9 @@ def test_compilation_is_refused_on_a_cpu(lesson, data, tmp_path):
         ({"attention_rate": 2.0}, "attention_rate"),
         ({"match": "both"}, "attention or distribution"),
         ({"mixer": {"inner": 16, "state": 4, "heads": 2, "scan": "strided"}}, "strided"),
+        ({"mixer": None}, "must be 0"),
+        ({"mixer": None, "chunks": {"length": 0, "window": 3}}, "nothing is trained"),
+        ({"far_heads": -1}, "at least 0"),
     ],
 )
 def test_wrong_settings_are_refused(change, said, lesson, tmp_path):
@@ -180,3 +253,11 @@ def test_wrong_settings_are_refused(change, said, lesson, tmp_path):
     path.write_text(yaml.safe_dump(json.loads(json.dumps(lesson.as_dict() | change))))
     with pytest.raises(KitError, match=said):
         distill_config.load(path)
+
+
+def test_more_heads_than_the_profile_lists_are_refused(by_head, lesson):
+    assert by_head.model.chunks.far_heads == ((1, 1), (0, 0))
+    with pytest.raises(KitError, match="lists 3"):
+        _ = replace(by_head, far_heads=4).model
+    with pytest.raises(KitError, match="attamba profile"):
+        _ = replace(lesson, far_heads=1).model

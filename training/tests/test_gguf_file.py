@@ -59,6 +59,23 @@ def test_reference_reads_a_written_file(reference, tmp_path):
     assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
 
 
+def test_heads_that_see_far_are_named_in_the_file(reference, tmp_path):
+    kind = {"chunks": {"length": 4, "window": 5, "far_heads": [[2, 1], [0, 0]]}, "mixer": MIXER | {"scan": "carried"}}
+    model, path = model_of(kind), str(tmp_path / "model.gguf")
+    gguf_file.save(path, model, "test", "F32", TEXT)
+    assert gguf.GGUFReader(path).get_field("attamba.memory.far_heads").contents() == [5, 0]
+    with torch.no_grad():
+        got = model(torch.arange(40)[None])[0].double().numpy()
+    expected = reference.logits(path, range(40), far=(2, 40))
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
+
+
+def test_bytes_of_a_session_count_the_heads_that_see_far():
+    model = model_of({"chunks": {"length": 0, "window": 4, "far_heads": [[1, 0]]}}).config
+    # Two bytes a number, keys and values of 32: one head keeps 100 tokens, five heads a window of 5 and position 0.
+    assert model.kv_bytes(100) == 2 * 2 * 32 * (100 + 5 * 6)
+
+
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [("reset", {"carry": 0}), ("carried", {"carry": 1, "projected": 1}), ("transformer", {"arch": "llama"})],

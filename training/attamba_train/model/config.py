@@ -21,7 +21,7 @@ MAX_LAYERS = 1024
 
 @dataclass(frozen=True)
 class Chunks:
-    """What a query sees: the last token of each chunk, and a window of recent tokens."""
+    """What a query sees: the last token of each chunk, and a window of recent tokens; a few KV heads see everything."""
 
     length: int
     """P, tokens per chunk; 0 for none (a sliding window)."""
@@ -33,6 +33,8 @@ class Chunks:
     """Whether position 0 always stays visible, as a chunk of its own."""
     trained_lengths: tuple[int, ...] = ()
     """The values of P from which training draws one per batch; empty: only `length`."""
+    far_heads: tuple[tuple[int, int], ...] = ()
+    """Layer and index of the KV heads that see every token, the best first."""
 
     def __post_init__(self):
         _within("chunks.length", self.length, 0, MAX_SIZE)
@@ -150,6 +152,8 @@ class ModelConfig:
             )
         if self.chunks and not isinstance(self.chunks.offsets, str):
             self._check_offsets(self.chunks.offsets)
+        if self.chunks:
+            self._check_far_heads(self.chunks.far_heads)
         if self.mixer and not self.chunks.length:
             raise KitError("'model.chunks.length' is 0, but a mixer needs chunks of at least 1 token.")
 
@@ -159,6 +163,22 @@ class ModelConfig:
         wrong = [offset for offset in offsets if not 0 <= offset < max(self.chunks.length, 1)]
         if wrong:
             raise KitError(f"A chunk offset is {wrong[0]}; it must be between 0 and {self.chunks.length - 1}.")
+
+    def _check_far_heads(self, heads: tuple[tuple[int, int], ...]):
+        for index, head in enumerate(heads):
+            if len(head) != 2 or not (0 <= head[0] < self.layers and 0 <= head[1] < self.kv_heads):
+                raise KitError(
+                    f"'model.chunks.far_heads' holds {list(head)}; a layer below {self.layers} and a KV head below "
+                    f"{self.kv_heads} are expected."
+                )
+            if head in heads[:index]:
+                raise KitError(f"'model.chunks.far_heads' holds {list(head)} twice.")
+            if self.traits.window(head[0]) is not None:
+                raise KitError(f"'model.chunks.far_heads' holds {list(head)}, of a layer with a window of its own.")
+
+    def far_in(self, layer: int) -> tuple[int, ...]:
+        """The KV heads of `layer` that see every token, in ascending order."""
+        return tuple(sorted(head for of, head in self.chunks.far_heads if of == layer)) if self.chunks else ()
 
     @property
     def architecture(self) -> str:
@@ -179,12 +199,12 @@ class ModelConfig:
         """Bytes of keys and values that a session of `tokens` tokens holds, in 16 bits."""
         if self.architecture == "mamba":
             return 0
-        kept = tokens
+        kept, far = tokens, 0
         if self.chunks:
             older = max(tokens - self.chunks.window - 1, 0)
             boundaries = -(-older // self.chunks.length) if self.chunks.length else int(self.chunks.sink)
-            kept = min(tokens, boundaries + self.chunks.window + 1)
-        return 2 * 2 * self.layers * self.kv_width * kept
+            kept, far = min(tokens, boundaries + self.chunks.window + 1), len(self.chunks.far_heads)
+        return 2 * 2 * self.head_dim * (far * tokens + (self.layers * self.kv_heads - far) * kept)
 
     def scan_bytes(self) -> int:
         """Bytes of scan and convolution state that a session holds, in 32 bits, whatever its length."""

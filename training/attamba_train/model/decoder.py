@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..errors import KitError
-from .attention import Mask, Sight, attend_all, attend_chunks, rotary_tables, rotate
-from .blocked import Blocks, attend_blocks
+from .attention import Mask, Sight, rotary_tables, rotate
+from .blocked import Blocks
+from .by_head import Alike, ByHead, attend
 from .config import ModelConfig
 from .mixer import Mixer
 from .plain import PlainScan
@@ -20,8 +21,7 @@ from .schedule import Schedule
 class Layout:
     """Everything position-dependent that a layer needs, computed for T tokens."""
 
-    sight: Blocks | Sight | Mask | None
-    """None: every token is visible."""
+    sight: ByHead | Alike
     scan: CarriedScan | ResetScan | StridedScan | PlainScan | None
     reach: list[torch.Tensor] | None
     """In the form that `mixer.convolve` takes."""
@@ -78,12 +78,7 @@ class AttentionLayer(nn.Module):
         if traits.attention_scale is not None:  # whatever attends divides by the root of the width
             q = q * (traits.attention_scale * config.head_dim**0.5)
         v = v.unflatten(-1, (config.kv_heads, -1))
-        if layout.sight is None or isinstance(layout.sight, Mask):
-            seen = attend_all(q, k, v, layout.sight)
-        elif isinstance(layout.sight, Blocks):
-            seen = attend_blocks(q, k, v, layout.sight)
-        else:
-            seen = attend_chunks(q, k, v, layout.sight)
+        seen = attend(q, k, v, layout.sight)
         return self._scaled(self.post_attention_norm(self.attn_output(seen)))
 
     def feed(self, h):
@@ -187,24 +182,35 @@ class Decoder(nn.Module):
         """
         key = (tokens, chunk, window, device, self.plain, self._is_compiled)
         if key not in self._plans:
-            kinds = [(each, self.config.traits.window(i)) for i, each in enumerate(self.schedules(chunk))]
+            kinds = [
+                (each, self.config.traits.window(i), self.config.far_in(i))
+                for i, each in enumerate(self.schedules(chunk))
+            ]
             made = {kind: self._lay_out(*kind, tokens, device, window) for kind in kinds}
             self._plans[key] = rotary_tables(tokens, self.config, device), [made[kind] for kind in kinds]
         return self._plans[key]
 
-    def _lay_out(self, schedule: Schedule | None, own: int | None, tokens: int, device, window: int | None) -> Layout:
-        """`own`: the window that the layer has whatever the others see, the current token counted."""
+    def _lay_out(
+        self,
+        schedule: Schedule | None,
+        own: int | None,
+        far: tuple[int, ...],
+        tokens: int,
+        device,
+        window: int | None,
+    ) -> Layout:
+        """`own`: the window that the layer has whatever the others see, the current token counted; `far`: the KV heads
+        that see everything."""
         config = self.config
         if own is not None:
             schedule, window = Schedule(length=0, sink=False), own - 1
         elif schedule and window is None:
             window = config.chunks.window
-        if device.type == "cpu" and not self._is_compiled and config.architecture != "mamba":
-            sight = Blocks(schedule, window if schedule else tokens, tokens, device)
-        elif schedule:
-            sight = (Sight if device.type == "cpu" else Mask)(schedule, window, tokens, device)
-        else:
-            sight = None
+        sight = self._look(schedule, window, tokens, device)
+        if far:
+            everything = self._look(None, None, tokens, device)
+            near = [head for head in range(config.kv_heads) if head not in far]
+            sight = ByHead([(list(far), everything), (near, sight)]) if near else everything
         if config.mixer is None or own is not None:
             return Layout(sight, None, None)
         kind = config.mixer.scan
@@ -216,6 +222,14 @@ class Decoder(nn.Module):
         else:
             scan = (ResetScan if kind == "reset" else StridedScan)(schedule, tokens, device)
         return Layout(sight, scan, reach)
+
+    def _look(self, schedule: Schedule | None, window: int | None, tokens: int, device) -> Alike:
+        """What KV heads with this schedule (None: no chunks and no window) see."""
+        if device.type == "cpu" and not self._is_compiled and self.config.architecture != "mamba":
+            return Blocks(schedule, window if schedule else tokens, tokens, device)
+        if schedule is None:
+            return None
+        return (Sight if device.type == "cpu" else Mask)(schedule, window, tokens, device)
 
     def hidden(self, tokens, tables, layouts: list[Layout]):
         """The hidden states that the output matrix is applied to: [B, T, width]."""
