@@ -5,6 +5,14 @@
 // workgroup has several such groups, and each takes every so many rows, with a maximum and sums of
 // its own. They are joined at the end.
 
+// In range: workgroups are as many as there are groups of heads, tokens and parts, and a part that
+// begins beyond the rows of its head returns. Rows in lists are those of their place (`Tables`), their
+// lengths add up to the rows that are looked up, and lanes end where a row does. `SLOTS * LANES` is at
+// most THREADS, as no head has more than 512 values; `i` is at most `STEPS * SLOTS - 1`, the last of
+// TILE, as steps are in pairs and STEPS is even, and loops over a tile end at `tile`, which is at least
+// 1. `partials` are indexed by a step or value below 8, or 8 itself, and an invocation. Of `rotated`, as
+// wide as a head, the eights of lanes are used, where rows are rotated.
+
 #import ROWS
 #import RING
 #import HEADS

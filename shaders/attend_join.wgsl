@@ -1,6 +1,9 @@
 // Joins the parts that one token's attention was split into. A workgroup takes a query head, and
 // each quarter of it every fourth part.
 
+// In range: a workgroup is one of the heads, whose parts are as many as `Split` has made, at most
+// MOST_PARTS, and all of them written; columns are at most the last of a head.
+
 #import arena
 #import kv_head
 

@@ -3,6 +3,13 @@
 // that the same of them see. Rows are taken 32 at a time; each invocation computes the scores of four
 // queries and four rows, and then a few columns of four outputs, with a running maximum.
 
+// In range: workgroups are as many as there are groups of heads and tiles of tokens; tokens beyond the
+// last are the last, and not written, and columns end where a head does. Rows in lists are those of
+// their place (`Tables`), and the one that is looked up is at most the last of them. Of 256 vectors in
+// workgroup memory, index is 8 times one of 32 values or rows plus one of 8 quads; of 32 values, an
+// eight or a four of them; of `32 / QUADS` rows, their `8 * QUADS` quads of columns. Outputs are 4 times
+// QUADS, which is at most 4.
+
 #import ROWS
 #import RING
 #import eight

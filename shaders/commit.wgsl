@@ -2,6 +2,9 @@
 // invocation moves one pair of values of every row of a share of the moves. Those that touch the same
 // row are in the same share, in order, so that no row is overwritten before it has been moved.
 
+// In range: columns beyond the last return, and workgroups are as many as layers and shares. Rows in
+// the list are those of their place (`Tables`), and a pair is within its row.
+
 #import HALF
 #import KV
 #import arena

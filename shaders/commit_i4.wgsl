@@ -2,6 +2,10 @@
 // rotated within the head and with a scale per 32 values; the block goes to the window. A workgroup
 // moves a share of the rows of one key head's keys or values, those that touch the same row in order.
 
+// In range: workgroups are as many as heads of both sides, layers and shares. Rows in the list are those
+// of their place (`Tables`), and a pair or word is within its row. Heads have 32, 64, 128 or 256
+// values (`Layout`), those of WIDEST, and a block of scales for each 32, those of BLOCKS at most.
+
 #import HALF
 #import arena
 #import kv_head

@@ -2,6 +2,9 @@
 // a scale, the block goes to the window. A workgroup moves a share of the rows of one key head's keys
 // or values, those that touch the same row in order.
 
+// In range: workgroups are as many as heads of both sides, layers and shares. Rows in the list are those
+// of their place (`Tables`), and a pair or word is within its row.
+
 #import HALF
 #import arena
 #import kv_head

@@ -1,5 +1,8 @@
 // A mixer's output, gated and normalized: `RMSNorm(y * silu(z)) * norm`, token by token.
 
+// In range: tokens beyond the last are the last, and not written; there are two sides, and channels are
+// those of the mixer.
+
 #import sums
 #import REDUCE
 #import mixer

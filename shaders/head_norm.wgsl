@@ -1,5 +1,7 @@
 // RMSNorm of each query and key head, in place.
 
+// In range: heads beyond the last are the last, and not written; workgroups are as many as tokens.
+
 #import sums
 #import REDUCE
 

@@ -1,6 +1,8 @@
 // RMSNorm of each token: `x = h / sqrt(mean(h^2) + eps) * gain`, with copies for mixers that read
 // the normalized input itself. Or the result is added to `x`.
 
+// In range: tokens beyond the last are the last, and not written; columns are those of the model.
+
 #import sums
 #import REDUCE
 #import arena

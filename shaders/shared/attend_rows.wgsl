@@ -69,6 +69,6 @@ fn four_of(query: u32, i: u32) -> vec4<f32> {
     if i >= HEAD_DIM {
         return vec4<f32>();
     }
-    let values = four(query + i);
+    let values = four(query, i);
     return select(vec4<f32>(), values, vec4(i) + vec4(0u, 1u, 2u, 3u) < vec4(HEAD_DIM));
 }

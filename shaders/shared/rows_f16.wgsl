@@ -23,7 +23,7 @@ fn kv_eight(raw: Raw) -> Eight {
 
 alias QueryWord = vec4<f32>;
 
-// Four values of a query.
-fn four(at: u32) -> vec4<f32> {
-    return q[at / 4u];
+// Four values of a query, from value `i` on.
+fn four(query: u32, i: u32) -> vec4<f32> {
+    return q[(query + i) / 4u];
 }

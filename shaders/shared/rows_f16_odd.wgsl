@@ -22,7 +22,8 @@ fn kv_eight(raw: Raw) -> Eight {
 
 alias QueryWord = f32;
 
-// Four values of a query.
-fn four(at: u32) -> vec4<f32> {
-    return vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
+// Four values of a query, from value `i` on; past its end the last one again.
+fn four(query: u32, i: u32) -> vec4<f32> {
+    let at = query + min(i + vec4(0u, 1u, 2u, 3u), vec4(HEAD_DIM - 1u));
+    return vec4(q[at.x], q[at.y], q[at.z], q[at.w]);
 }

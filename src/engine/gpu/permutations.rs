@@ -22,7 +22,21 @@ pub(super) const NEEDS: [(&str, Need); 2] =
     [("reduce_subgroup", Need::Subgroups), ("half_builtin", Need::Halves)];
 
 /// Kernels without bounds checks. Each file says under "In range:" why no index leaves its array.
-pub(super) const IN_RANGE: [&str; 4] = ["matmul", "matmul_alone", "matmul_small", "matvec"];
+pub(super) const IN_RANGE: [&str; 13] = [
+    "matmul",
+    "matmul_alone",
+    "matmul_small",
+    "matvec",
+    "attend",
+    "attend_tile",
+    "attend_join",
+    "commit",
+    "commit_i8",
+    "commit_i4",
+    "rms_norm",
+    "head_norm",
+    "gate_norm",
+];
 
 /// Files to try first on software drivers: barriers are slow there, and so is workgroup memory.
 pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
