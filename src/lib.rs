@@ -47,7 +47,7 @@ pub use conversation::Conversation;
 #[cfg(feature = "gpu")]
 pub use engine::Adapter;
 pub use engine::{
-    Candidate, Counters, Engine, EngineKind, EngineOptions, KernelTime, KernelTimes,
+    Activations, Candidate, Counters, Engine, EngineKind, EngineOptions, KernelTime, KernelTimes,
     default_threads,
 };
 pub use error::{Detail, Error, Result};

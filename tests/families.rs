@@ -223,7 +223,10 @@ mod gpu {
         let model = &case.models[0];
         let driver = driver();
         let lossy = Gpu::new(Arc::clone(model), &driver).unwrap();
-        let engines = [engine(model, 2), internals::engine(OrCpu::new(lossy, Some(2)))];
+        let engines = [
+            engine(model, 2),
+            internals::engine(OrCpu::new(lossy, EngineOptions::default().with_threads(2))),
+        ];
         let least = Estimate::cpu(model, &options.with_budget(Budget::States(3)), 2).unwrap();
         let budget = least.session.state + 4000;
         let options = options.with_budget(Budget::Bytes(budget));

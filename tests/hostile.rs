@@ -11,7 +11,7 @@ use attamba::model::Model;
 use attamba::quant::{DType, type_name};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Session};
-use attamba::{Engine, EngineOptions, KvType};
+use attamba::{Activations, Engine, EngineOptions, KvType};
 use attamba::{Error, Result};
 use common::models::{File, Meta, Numbers, Sizes, Tensor, open};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -616,7 +616,9 @@ fn unavailable_engines_are_errors() {
         };
         assert!(e.to_string().contains(&threads.to_string()), "{e}");
     }
-    let Err(e) = Cpu::with_instruction_set(model, Some(1), "MMX") else { panic!("MMX") };
+    let Err(e) = Cpu::with_instruction_set(model, Some(1), Activations::Int14, "MMX") else {
+        panic!("MMX")
+    };
     assert!(e.to_string().contains("MMX") && e.to_string().contains("portable"), "{e}");
 }
 

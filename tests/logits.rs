@@ -6,7 +6,7 @@ mod common;
 use attamba::internals::{self, Cpu};
 use attamba::quant::DType;
 use attamba::session::{Budget, Options};
-use attamba::{Engine, EngineOptions, KvType};
+use attamba::{Activations, Engine, EngineOptions, KvType};
 use common::models::Sizes;
 use common::suite::{Error, RARE, Split, feed, suite};
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use std::sync::Arc;
 const FLOATS: f64 = 1e-4;
 /// If weights come in blocks, activations are rounded to integers too: to at least eight bits.
 const BLOCKS: f64 = 2e-2;
+/// The same where they are rounded to eight bits, 64 times as coarsely as to fourteen.
+const BYTES: f64 = 64.0 * 2e-3;
 /// Keys and values in half precision are off by up to 2^-11 of themselves: a value passes that on
 /// as it is, a score of the sizes here (up to 10) by its own size. Ten such roundings.
 const HALVES: f64 = 10.0 / 2048.0;
@@ -22,6 +24,16 @@ const HALVES: f64 = 10.0 / 2048.0;
 /// Compares all cases of some kinds on every instruction set. Thread counts and ways of splitting
 /// rotate.
 fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
+    compare_with(Activations::Int14, kinds, kv, bound, least_cases);
+}
+
+fn compare_with(
+    activations: Activations,
+    kinds: &[&str],
+    kv: KvType,
+    bound: f64,
+    least_cases: usize,
+) {
     let mut cases = 0;
     let mut most = Error::default();
     let mut failures = Vec::new();
@@ -33,7 +45,8 @@ fn compare(kinds: &[&str], kv: KvType, bound: f64, least_cases: usize) {
             let turn = cases + turn;
             let threads = 1 + turn % 3;
             let engine = internals::engine(
-                Cpu::with_instruction_set(Arc::clone(&case.model), Some(threads), set).unwrap(),
+                Cpu::with_instruction_set(Arc::clone(&case.model), Some(threads), activations, set)
+                    .unwrap(),
             );
             for run in &case.runs {
                 let options = run.options(internals::spec(&case.model), tokens.len(), kv);
@@ -89,6 +102,15 @@ fn files_of_k_blocks() {
     for kind in ["Q4_K", "Q5_K", "Q6_K"] {
         compare(&[kind], KvType::F32, BLOCKS, 3);
     }
+}
+
+/// Eight bits are an option for files whose weights come in blocks, and change nothing in others.
+#[test]
+fn activations_in_eight_bits() {
+    for kind in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"] {
+        compare_with(Activations::Int8, &[kind], KvType::F32, BYTES, 3);
+    }
+    compare_with(Activations::Int8, &["F16"], KvType::F32, FLOATS, 3);
 }
 
 /// Their weights are read into floats, and nothing is rounded.

@@ -54,7 +54,7 @@ impl Chats {
 fn gpu_or_cpu(model: &Arc<Model>) -> (Driver, Engine) {
     let driver = Driver::open(&Adapter::find(None).unwrap(), &EngineOptions::default()).unwrap();
     let gpu = Gpu::new(Arc::clone(model), &driver).unwrap();
-    (driver, internals::engine(OrCpu::new(gpu, Some(2))))
+    (driver, internals::engine(OrCpu::new(gpu, EngineOptions::default().with_threads(2))))
 }
 
 /// Answers with at most a dozen tokens; `each` gets the number of the piece.

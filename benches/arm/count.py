@@ -28,7 +28,10 @@ PROGRAM = TARGET / TRIPLE / "release/examples/product"
 LIMITS = HERE / "limits.json"
 
 SETS = ["NEON dotprod", "NEON i8mm"]
+INT8 = [f"{name}, int8" for name in SETS]
 FORMATS = ["Q8_0", "Q4_0", "Q4_1", "Q5_K", "Q4_K", "Q6_K", "F16", "BF16"]
+# Their activations are not rounded.
+FLOATS = ["F16", "BF16"]
 # Two shapes of SmolLM2-135M, but of a width that all formats have.
 DECODE, PREFILL = (256, 1536, 1), (64, 1536, 128)
 # A figure depends on the compiler a little.
@@ -73,13 +76,16 @@ def main() -> None:
         f"{form}, {what}, {name}": per_weight(plugin, name, form, shape)
         for form in FORMATS
         for what, shape in (("decode", DECODE), ("prefill", PREFILL))
-        for name in SETS
+        for name in SETS + INT8 * (form not in FLOATS)
     }
-    print("| format | decode, dotprod | i8mm | prefill, dotprod | i8mm |\n|---|--:|--:|--:|--:|")
-    for form in FORMATS:
-        cells = [figures[f"{form}, {what}, {name}"] for what in ("decode", "prefill") for name in SETS]
-        print(f"| {form} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
-    print("\n| kernel | calls in inner loops | most stack accesses of one |\n|---|--:|--:|")
+    for title, names in (("activations in 14 bits", SETS), ("in 8 bits", INT8)):
+        print(f"| {title} | decode, dotprod | i8mm | prefill, dotprod | i8mm |\n|---|--:|--:|--:|--:|")
+        for form in FORMATS:
+            cells = [figures.get(f"{form}, {what}, {name}") for what in ("decode", "prefill") for name in names]
+            if all(cells):
+                print(f"| {form} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
+        print()
+    print("| kernel | calls in inner loops | most stack accesses of one |\n|---|--:|--:|")
     inside = loops.report(PROGRAM)
     for name, (calls, stack) in inside.items():
         print(f"| {name} | {calls} | {stack} |")

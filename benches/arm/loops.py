@@ -8,10 +8,13 @@ import subprocess
 from pathlib import Path
 
 SETS = ["neon", "neon_dotprod", "neon_i8mm"]
+ROUNDINGS = ["products", "int8"]
 KERNELS = ["matvec", "matmul"]
 
 # A mangled name: each part after its length, a hash at the end.
-FUNCTION = re.compile(rf"^[0-9a-f]+ <[^>]*kernels\d+({'|'.join(SETS)})\d+({'|'.join(KERNELS)})17h[^>]*>:$")
+FUNCTION = re.compile(
+    rf"^[0-9a-f]+ <[^>]*kernels\d+({'|'.join(SETS)})\d+({'|'.join(ROUNDINGS)})\d+({'|'.join(KERNELS)})17h[^>]*>:$"
+)
 PRODUCT = re.compile(r"\t(sdot|smmla|smlal2?)\tv")
 JUMP = re.compile(r"\t(?:b\.\w+|cbn?z|tbn?z|b)\s.*?\b([0-9a-f]+) <")
 
@@ -25,7 +28,8 @@ def functions(program: Path) -> dict[str, list[str]]:
         head, _, body = part.strip().partition("\n")
         named = FUNCTION.match(head)
         if named:
-            found[f"{named[1]} {named[2]}"] = body.split("\n")
+            rounding = " int8" if named[2] == "int8" else ""
+            found[f"{named[1]} {named[3]}{rounding}"] = body.split("\n")
     return found
 
 

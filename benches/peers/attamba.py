@@ -20,8 +20,8 @@ def token_file(tokens):
 
 
 class Attamba:
-    def __init__(self, binary=paths.ATTAMBA, threads=2):
-        self.binary, self.threads = Path(binary), threads
+    def __init__(self, binary=paths.ATTAMBA, threads=2, activations="int14"):
+        self.binary, self.threads, self.activations = Path(binary), threads, activations
         if not self.binary.is_file():
             raise SystemExit(f"{self.binary} does not exist; run cargo build --release or pass its path with --attamba.")
 
@@ -55,7 +55,8 @@ class Attamba:
         """Logits after each of `tokens`, [T, V], with K and V in f16 as in a session."""
         with token_file(tokens) as file:
             out = file.with_suffix(".f32")
-            self.run("logits", model, "--threads", self.threads, "--tokens", f"@{file}", "--out", out, "--kv", "f16")
+            self.run("logits", model, "--threads", self.threads, "--activations", self.activations,
+                     "--tokens", f"@{file}", "--out", out, "--kv", "f16")
             return np.fromfile(out, "<f4").reshape(len(tokens), -1)
 
     def perplexity(self, model, text_file, context):

@@ -52,8 +52,11 @@ def main():
     judge = LlamaCpp(llamacpp.in_f32(model), args.threads, size)
     peers = {name: LlamaCpp(model, args.threads, size, repack) for name, repack in
              (("llama.cpp", True), ("llama.cpp --repack 0", False))}
-    ours = None if args.peer_only else Attamba(args.attamba, args.threads)
-    errors = {name: Errors() for name in [*peers, *["attamba"] * bool(ours)]}
+    ours = {} if args.peer_only else {
+        f"attamba, {activations} activations": Attamba(args.attamba, args.threads, activations)
+        for activations in ("int14", "int8")
+    }
+    errors = {name: Errors() for name in [*peers, *ours]}
 
     tokens = judge.tokenize(args.text.read_text(encoding="utf-8"))[:args.windows * size]
     for start in range(0, len(tokens), size):
@@ -63,8 +66,8 @@ def main():
         for name, peer in peers.items():
             peer.reset()
             errors[name].add(peer.feed(window, every=True), want)
-        if ours:
-            errors["attamba"].add(ours.logits(model, window), want)
+        for name, engine in ours.items():
+            errors[name].add(engine.logits(model, window), want)
     print(f"{len(tokens)} tokens in windows of {size}, compared with F32\n")
     print("| engine | relative error | same top token | deviation of the top-two gap |")
     print("|---|---:|---:|---:|")

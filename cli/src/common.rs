@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::text::Language;
-use attamba::{Engine, EngineKind, EngineOptions};
+use attamba::{Activations, Engine, EngineKind, EngineOptions};
 use clap::{Args, ValueEnum};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,24 @@ impl From<EngineName> for EngineKind {
     }
 }
 
+/// How the CPU engine rounds activations.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Rounding {
+    /// 14 bits: the logits are those of the weights in the file.
+    Int14,
+    /// 8 bits: faster, above all in prefill; logits are off by 1 to 2 %, as in llama.cpp.
+    Int8,
+}
+
+impl From<Rounding> for Activations {
+    fn from(rounding: Rounding) -> Activations {
+        match rounding {
+            Rounding::Int14 => Activations::Int14,
+            Rounding::Int8 => Activations::Int8,
+        }
+    }
+}
+
 /// Where to compute.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArgs {
@@ -51,6 +69,9 @@ pub struct EngineArgs {
     /// Threads of the CPU engine [default: the performance cores]
     #[arg(long, short, value_name = "N", value_parser = crate::number::count)]
     pub threads: Option<usize>,
+    /// How the CPU engine rounds activations before it multiplies them with quantized weights
+    #[arg(long, value_enum, default_value = "int14", value_name = "TYPE")]
+    pub activations: Rounding,
 }
 
 impl EngineArgs {
@@ -61,7 +82,8 @@ impl EngineArgs {
 
     /// The same; if `timed`, a GPU times its kernels.
     pub fn start_timed(&self, model: Arc<Model>, timed: bool) -> Result<Engine> {
-        let mut options = with_kernel_times(engine_options(self.threads)?, timed);
+        let options = engine_options(self.threads)?.with_activations(self.activations.into());
+        let mut options = with_kernel_times(options, timed);
         if let Some(adapter) = &self.adapter {
             options = options.with_adapter(adapter);
         }

@@ -152,6 +152,25 @@ typedef int32_t attamba_engine;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How the CPU engine rounds activations before it multiplies them with quantized weights.
+enum attamba_activations
+#if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // 14 bits: the logits are those of the weights in the file.
+    ATTAMBA_ACTIVATIONS_INT14 = 0,
+    // 8 bits: faster, above all in prefill, with logits that are less exact.
+    ATTAMBA_ACTIVATIONS_INT8 = 1,
+};
+#ifndef __cplusplus
+#if defined(__swift__) || __STDC_VERSION__ >= 202311L
+typedef enum attamba_activations attamba_activations;
+#else
+typedef int32_t attamba_activations;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // The unit of attamba_session_options.budget.
 enum attamba_budget
 #if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
@@ -460,6 +479,10 @@ typedef struct attamba_model_options {
     const char *cache;
     // Receives the progress of each part in bytes; may be NULL.
     attamba_loading_fn loading;
+    // An attamba_activations.
+    int32_t activations;
+    // Zero.
+    int32_t reserved;
 } attamba_model_options;
 
 // Dimensions of a model.

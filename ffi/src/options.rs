@@ -30,6 +30,16 @@ impl Engine {
     }
 }
 
+/// How the CPU engine rounds activations before it multiplies them with quantized weights.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// 14 bits: the logits are those of the weights in the file.
+    Int14 = 0,
+    /// 8 bits: faster, above all in prefill, with logits that are less exact.
+    Int8 = 1,
+}
+
 /// The unit of attamba_session_options.budget.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +149,10 @@ pub struct ModelOptions {
     pub cache: *const c_char,
     /// Receives the progress of each part in bytes; may be NULL.
     pub loading: LoadingFn,
+    /// An attamba_activations.
+    pub activations: i32,
+    /// Zero.
+    pub reserved: i32,
 }
 
 // SAFETY: `repr(C)`, `u32` first, any bits are valid (a function pointer is only called as C's own),
@@ -156,6 +170,8 @@ unsafe impl Versioned for ModelOptions {
         batching: 0,
         cache: std::ptr::null(),
         loading: None,
+        activations: 0,
+        reserved: 0,
     };
 }
 
@@ -578,8 +594,14 @@ impl ModelOptions {
             Engine::Cpu => EngineKind::Cpu,
             Engine::Gpu => EngineKind::Gpu,
         };
+        let activations = [Activations::Int14, Activations::Int8];
+        let activations = known("activations", self.activations, activations, |a| a as i32)?;
         let options = EngineOptions::default()
             .with_threads(self.threads())
+            .with_activations(match activations {
+                Activations::Int14 => runtime::Activations::Int14,
+                Activations::Int8 => runtime::Activations::Int8,
+            })
             .with_batching(input::boolean(self.batching));
         // SAFETY: as the caller guarantees.
         let adapter = unsafe { input::name(self.adapter, "the adapter") }?;

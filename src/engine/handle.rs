@@ -33,7 +33,7 @@ impl Engine {
 
     /// What [`Engine::describe`] says of a CPU engine, without a model.
     pub fn describe_cpu(options: &EngineOptions) -> String {
-        cpu::describe(options.threads.unwrap_or_else(cpu::default_threads))
+        cpu::describe(options)
     }
 
     /// The model.

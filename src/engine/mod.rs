@@ -20,7 +20,7 @@ pub use gpu::Adapter;
 pub use handle::Engine;
 #[cfg(any(feature = "gpu", feature = "internals"))]
 pub use or_cpu::OrCpu;
-pub use start::{EngineKind, EngineOptions};
+pub use start::{Activations, EngineKind, EngineOptions};
 
 pub use crate::cache::KvType;
 pub use crate::model::Pooling;

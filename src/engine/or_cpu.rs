@@ -1,7 +1,6 @@
 //! An engine with the CPU as its successor once its device is lost.
 
-use super::cpu::Cpu;
-use super::{Backend, Counters, Engine, Geometry, KernelTimes, State};
+use super::{Backend, Counters, Engine, EngineOptions, Geometry, KernelTimes, State};
 use crate::error::Result;
 use crate::model::Model;
 use std::ops::Range;
@@ -11,15 +10,16 @@ use std::sync::{Arc, OnceLock};
 /// it reads the weights from the file, which stays mapped.
 pub struct OrCpu {
     first: Box<dyn Backend>,
-    threads: Option<usize>,
+    /// How the reserve is started.
+    options: EngineOptions,
     /// `None` if it could not be created.
     cpu: OnceLock<Option<Engine>>,
 }
 
 impl OrCpu {
-    /// `first` for as long as it has its device, then the CPU engine with `threads` threads.
-    pub fn new(first: impl Backend + 'static, threads: Option<usize>) -> OrCpu {
-        OrCpu { first: Box::new(first), threads, cpu: OnceLock::new() }
+    /// `first` for as long as it has its device, then the CPU engine with `options`.
+    pub fn new(first: impl Backend + 'static, options: EngineOptions) -> OrCpu {
+        OrCpu { first: Box::new(first), options, cpu: OnceLock::new() }
     }
 }
 
@@ -74,14 +74,10 @@ impl Backend for OrCpu {
         if !self.is_lost() {
             return None;
         }
-        let made =
-            self.cpu.get_or_init(|| match Cpu::new(Arc::clone(self.model()), self.threads) {
-                Ok(cpu) => Some(Engine::new(cpu)),
-                Err(e) => {
-                    log::warn!("the CPU can't take over from a lost GPU: {e}");
-                    None
-                }
-            });
+        let made = self.cpu.get_or_init(|| {
+            let cpu = Engine::cpu(Arc::clone(self.model()), &self.options);
+            cpu.inspect_err(|e| log::warn!("the CPU can't take over from a lost GPU: {e}")).ok()
+        });
         made.clone()
     }
 }

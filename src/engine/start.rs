@@ -25,12 +25,26 @@ pub enum EngineKind {
     Cpu,
 }
 
+/// How the CPU engine rounds activations before it multiplies them with quantized weights: blocks of 32
+/// integers with a scale. GPUs don't round them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activations {
+    /// 14 bits, so that the logits are those of the weights in the file.
+    #[default]
+    Int14,
+    /// 8 bits: faster, above all in prefill, with logits that are off by as much as those of other
+    /// runtimes. `benches/README.md` has the figures.
+    Int8,
+}
+
 /// How an engine is started: by default on the fastest GPU, and with as many threads as
 /// [`default_threads`](crate::default_threads).
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
     pub(super) adapter: Option<String>,
     pub(super) threads: Option<usize>,
+    pub(super) activations: Activations,
     pub(super) batching: bool,
     #[cfg(feature = "gpu")]
     pub(super) kernel_times: bool,
@@ -111,6 +125,13 @@ impl EngineOptions {
         self
     }
 
+    /// How the CPU engine rounds activations; 14 bits by default.
+    #[must_use]
+    pub fn with_activations(mut self, activations: Activations) -> EngineOptions {
+        self.activations = activations;
+        self
+    }
+
     /// With `yes`, sessions of the CPU engine that generate on several threads at the same time
     /// decode together: the weights are read once for all of them. A session that generates may
     /// wait for others, for up to a quarter of the time that a token takes. The results are those of
@@ -128,7 +149,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Argument`] if the number of threads is out of range.
     pub fn cpu(model: Arc<Model>, options: &EngineOptions) -> Result<Engine> {
-        let engine = Engine::new(Cpu::new(model, options.threads)?);
+        let engine = Engine::new(Cpu::new(model, options.threads, options.activations)?);
         Ok(if options.batching { engine.batching() } else { engine })
     }
 
@@ -220,7 +241,7 @@ fn on_gpu_if_real(
     let started = Driver::open(&adapter, options)
         .and_then(|driver| Gpu::load(Arc::clone(model), &driver, progress));
     match started {
-        Ok(engine) => Ok(Some(Engine::new(OrCpu::new(engine, options.threads)))),
+        Ok(engine) => Ok(Some(Engine::new(OrCpu::new(engine, options.clone())))),
         Err(e @ Error::Cancelled) => Err(e),
         Err(e) => {
             let adapter = adapter.describe();

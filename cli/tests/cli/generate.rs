@@ -20,6 +20,25 @@ fn greedy_and_a_seed_give_the_same_text_every_time() {
 }
 
 #[test]
+fn activations_in_eight_bits_are_named_and_change_the_logits() {
+    let folder = folder();
+    let [file, other] =
+        ["a.f32", "b.f32"].map(|name| folder.path().join(name).display().to_string());
+    let logits = |out: &str, more: &[&str]| {
+        let all = [&["logits", BUNDLED, "--tokens", "9,8,7,6", "--out", out], more].concat();
+        attamba(all).ok();
+        std::fs::read(out).unwrap()
+    };
+    let usual = logits(&file, &["--engine", "cpu"]);
+    assert_eq!(usual, logits(&other, &["--engine", "cpu", "--activations", "int14"]));
+    assert_ne!(usual, logits(&other, &["--engine", "cpu", "--activations", "int8"]));
+    let bench = ["bench", "--engine", "cpu", "-p", "4", "-n", "0", "-r", "1", "-t", "1"];
+    let named = attamba([&bench[..], &["--activations", "int8"]].concat()).ok();
+    assert!(named.contains("int8 activations, 1 thread"), "{named}");
+    attamba([&bench[..], &["--activations", "int4"]].concat()).refused("int14");
+}
+
+#[test]
 fn the_prompt_comes_from_the_option_a_file_or_standard_input() {
     let folder = folder();
     let end = ["--greedy", "-n", "8", "-m", random_model()];

@@ -80,6 +80,7 @@ int main(int argc, char **argv)
         }                                                                                          \
     }
     LOADING(engine) LOADING(threads) LOADING(preload) LOADING(in_memory)
+    LOADING(activations)
 
     OK(attamba_model_open(argv[1], NULL, &model));
     OPTION(engine) OPTION(budget_kind) OPTION(kv) OPTION(budget) OPTION(policy) OPTION(chunk)

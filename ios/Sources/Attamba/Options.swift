@@ -9,6 +9,14 @@ public enum Engine: Int32, Sendable {
     case gpu
 }
 
+/// How the CPU engine rounds activations.
+public enum Activations: Int32, Sendable {
+    /// 14 bits: the logits are those of the weights in the file.
+    case int14
+    /// 8 bits: faster, above all in prefill, with logits that are less exact.
+    case int8
+}
+
 /// A device that an engine runs on.
 public struct Adapter: Equatable, Sendable {
     public let engine: Engine
@@ -99,6 +107,8 @@ public struct ModelOptions: Sendable {
     /// Whether sessions of the CPU engine that generate on several threads at the same time decode
     /// together, which reads the weights once for all of them.
     public var batching = false
+    /// How the CPU engine rounds activations before it multiplies them with quantized weights.
+    public var activations = Activations.int14
     /// Receives the progress of each part of loading every few megabytes, on the thread that loads, and
     /// cancels it by returning `false`.
     public var loading: (@Sendable (Loading) -> Bool)?
@@ -114,6 +124,7 @@ public struct ModelOptions: Sendable {
         options.preload = preload ? 1 : 0
         options.in_memory = inMemory ? 1 : 0
         options.batching = batching ? 1 : 0
+        options.activations = activations.rawValue
         guard let adapter else {
             return try body(&options)
         }

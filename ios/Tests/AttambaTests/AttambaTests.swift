@@ -192,6 +192,15 @@ final class AttambaTests: XCTestCase {
         XCTAssertTrue(try Model.adapters().contains { $0.engine == .cpu })
     }
 
+    func testActivationsAreRoundedAsTheOptionsSay() async throws {
+        let path = try XCTUnwrap(ProcessInfo.processInfo.environment["ATTAMBA_MODEL"])
+        var options = ModelOptions()
+        options.engine = .cpu
+        options.activations = .int8
+        let model = try await Model.open(path: path, options: options)
+        XCTAssertTrue(model.engine.contains("int8 activations"))
+    }
+
     func testLogIsReceivedUpToItsLevel() async throws {
         let lines = Count()
         try Model.log(level: 3) { level, text in

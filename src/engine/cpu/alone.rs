@@ -6,7 +6,8 @@ use crate::quant::DType;
 
 /// Multiplies a matrix of `[rows, cols]` weights in format `dtype` with `tokens` rows of
 /// activations, `rounds` times on the instruction set `name`: as decode does with one token, as
-/// prefill does with more. Returns the last product.
+/// prefill does with more; with activations in 8 bits if `, int8` follows the name. Returns the last
+/// product.
 pub fn product(
     name: &str,
     dtype: DType,
@@ -14,9 +15,11 @@ pub fn product(
     tokens: usize,
     rounds: usize,
 ) -> Result<f32> {
-    let found = kernels::available().into_iter().find(|k| k.name == name);
-    let kernels = found
-        .ok_or_else(|| Error::argument(format!("instruction set {name:?}"), "is not there"))?;
+    let (set, int8) = name.strip_suffix(", int8").map_or((name, false), |set| (set, true));
+    let found = kernels::available().into_iter().find(|k| k.name == set);
+    let kernels =
+        found.ok_or_else(|| Error::argument(format!("instruction set {set:?}"), "is not there"))?;
+    let kernels = if int8 { kernels.with_int8_activations() } else { *kernels };
     if !cols.is_multiple_of(dtype.block_len()) || !rows.is_multiple_of(PANEL) {
         return Err(Error::argument(
             format!("a matrix of {rows} rows of {cols} values"),

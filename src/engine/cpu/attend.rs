@@ -95,7 +95,7 @@ impl<P: Precision> Attend<'_, '_, P> {
             let q = self.scratch.q.read(list * len, len).as_ptr();
             let queries = Queries { q, heads: self.layer.group(), head_dim, scale };
             let place = (self.index, list % kv_heads);
-            part.cache.attend(self.shared.kernels, &queries, place, runs, rows, into);
+            part.cache.attend(&self.shared.kernels, &queries, place, runs, rows, into);
         }
     }
 
@@ -181,7 +181,7 @@ impl<P: Precision> Attend<'_, '_, P> {
                 head_dim,
                 scale,
             };
-            part.cache.attend_block(self.shared.kernels, &queries, place, common.runs(), buffers);
+            part.cache.attend_block(&self.shared.kernels, &queries, place, common.runs(), buffers);
             queries
         };
         for t in 0..tokens.len() {

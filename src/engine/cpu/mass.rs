@@ -91,7 +91,7 @@ fn add(
                 let mut attend = |rows, max: &mut [f32], sum: &mut [f32]| {
                     let mut into = Partial { out: &mut out, max, sum };
                     let seen = cache.visible(layer, head, t);
-                    cache.attend(shared.kernels, &queries, (layer, head), seen, rows, &mut into);
+                    cache.attend(&shared.kernels, &queries, (layer, head), seen, rows, &mut into);
                 };
                 let stretch = before(keys.start as u64)..before(keys.end as u64);
                 attend(stretch, &mut some_max, &mut some);

@@ -24,7 +24,7 @@ pub use alone::product;
 pub use threads::default_threads;
 
 use super::rotary::Rotary;
-use super::{Backend, Geometry, KvType, Pooling, State};
+use super::{Activations, Backend, EngineOptions, Geometry, KvType, Pooling, State};
 use crate::cache::Tables;
 use crate::error::{Error, Result};
 use crate::model::{Mixer, Model};
@@ -50,7 +50,9 @@ pub struct Cpu {
 /// What all sequences of an engine share.
 struct Shared {
     model: Arc<Model>,
-    kernels: &'static Kernels,
+    kernels: Kernels,
+    /// How activations are rounded.
+    activations: Activations,
     pool: Pool,
     /// Convolution weights `[C][channels]`, tap by tap, of the two mixers of each layer that has
     /// them.
@@ -64,8 +66,8 @@ struct Shared {
 impl Cpu {
     /// Prepares `model` for `threads` threads (by default [`default_threads`]) on the best
     /// instruction set of this machine.
-    pub fn new(model: Arc<Model>, threads: Option<usize>) -> Result<Cpu> {
-        Cpu::with_kernels(model, threads, kernels::available()[0])
+    pub fn new(model: Arc<Model>, threads: Option<usize>, activations: Activations) -> Result<Cpu> {
+        Cpu::with_kernels(model, threads, activations, kernels::available()[0])
     }
 
     /// Like [`Cpu::new`], on the instruction set `name`, one of [`Cpu::instruction_sets`].
@@ -73,6 +75,7 @@ impl Cpu {
     pub fn with_instruction_set(
         model: Arc<Model>,
         threads: Option<usize>,
+        activations: Activations,
         name: &str,
     ) -> Result<Cpu> {
         let found = kernels::available().into_iter().find(|k| k.name == name);
@@ -82,7 +85,7 @@ impl Cpu {
                 format!("is none of {:?}", Cpu::instruction_sets()),
             )
         })?;
-        Cpu::with_kernels(model, threads, table)
+        Cpu::with_kernels(model, threads, activations, table)
     }
 
     /// The instruction sets that this machine can run, best first.
@@ -94,7 +97,8 @@ impl Cpu {
     fn with_kernels(
         model: Arc<Model>,
         threads: Option<usize>,
-        kernels: &'static Kernels,
+        activations: Activations,
+        kernels: &Kernels,
     ) -> Result<Cpu> {
         let threads = threads.unwrap_or_else(default_threads);
         if threads == 0 || threads > MAX_THREADS {
@@ -111,7 +115,11 @@ impl Cpu {
         let conv = conv.collect::<Result<_>>()?;
         let quantized = model.matrices().any(|m| m.dtype.is_quantized() && !m.dtype.is_rare());
         let shared = Shared {
-            kernels,
+            kernels: match activations {
+                Activations::Int14 => *kernels,
+                Activations::Int8 => kernels.with_int8_activations(),
+            },
+            activations,
             pool: Pool::new(1 + room::threads(threads - 1, WORKER)),
             conv,
             rotary: Rotary::tables(&model),
@@ -122,14 +130,19 @@ impl Cpu {
     }
 }
 
-/// What an engine with this many threads calls itself.
-pub(crate) fn describe(threads: usize) -> String {
-    description(kernels::available()[0], threads)
+/// What an engine with these options calls itself.
+pub(crate) fn describe(options: &EngineOptions) -> String {
+    let threads = options.threads.unwrap_or_else(default_threads);
+    description(kernels::available()[0], options.activations, threads)
 }
 
-fn description(kernels: &Kernels, threads: usize) -> String {
+fn description(kernels: &Kernels, activations: Activations, threads: usize) -> String {
     let plural = if threads == 1 { "" } else { "s" };
-    format!("CPU, {}, {threads} thread{plural}", kernels.name)
+    let rounded = match activations {
+        Activations::Int14 => "",
+        Activations::Int8 => "int8 activations, ",
+    };
+    format!("CPU, {}, {rounded}{threads} thread{plural}", kernels.name)
 }
 
 /// Scratch bytes of a session of this geometry, as reported by [`State::scratch_bytes`].
@@ -147,7 +160,7 @@ pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -
 
 impl Backend for Cpu {
     fn describe(&self) -> String {
-        description(self.shared.kernels, self.shared.pool.threads())
+        description(&self.shared.kernels, self.shared.activations, self.shared.pool.threads())
     }
 
     fn model(&self) -> &Arc<Model> {

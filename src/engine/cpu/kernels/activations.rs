@@ -1,8 +1,8 @@
 //! Inputs of matrix products: rows of f32, and alongside them the same values in blocks of 32
-//! 14-bit integers with a scale.
+//! integers of 14 bits, or of 8, with a scale.
 
 use super::super::buffer::Buffer;
-use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
+use super::super::simd::{LANES, Simd};
 use crate::error::Result;
 
 /// Values that share a scale.
@@ -127,10 +127,9 @@ impl Activations {
     }
 }
 
-/// Fills the integers of a row from its f32 values: scale = largest magnitude / 8191.
+/// Fills the integers of a row from its f32 values: scale = largest magnitude / `most`.
 #[inline(always)]
-pub(super) unsafe fn quantize<S: Simd>(row: &mut RowMut) {
-    const MAX: f32 = ACTIVATION_MAX as f32;
+pub(super) unsafe fn quantize<S: Simd>(row: &mut RowMut, most: f32) {
     let cols = row.x.len();
     for (b, half_sums) in row.half_sums.chunks_exact_mut(2).enumerate() {
         let start = b * BLOCK;
@@ -146,12 +145,12 @@ pub(super) unsafe fn quantize<S: Simd>(row: &mut RowMut) {
             let zero = S::splat(0.0);
             let magnitude =
                 S::max(S::max(low, S::sub(zero, low)), S::max(high, S::sub(zero, high)));
-            let scale = S::greatest(magnitude) / MAX;
+            let scale = S::greatest(magnitude) / most;
             let inverse = S::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
             // Clamped, since a NaN or an infinity must not turn into an out-of-range integer.
-            let (most, least) = (S::splat(MAX), S::splat(-MAX));
-            let low = S::round(S::max(S::min(S::mul(low, inverse), most), least));
-            let high = S::round(S::max(S::min(S::mul(high, inverse), most), least));
+            let (upper, lower) = (S::splat(most), S::splat(-most));
+            let low = S::round(S::max(S::min(S::mul(low, inverse), upper), lower));
+            let high = S::round(S::max(S::min(S::mul(high, inverse), upper), lower));
             S::store_activations(row.q.as_mut_ptr().add(start), low, high);
             half_sums[0] = S::sum_i(low);
             half_sums[1] = S::sum_i(high);

@@ -12,6 +12,8 @@ pub(super) trait Format {
     const GROUP: usize;
     /// What is subtracted from each `q`.
     const OFFSET: i32;
+    /// Whether `q` is signed in the file.
+    const SIGNED: bool = false;
     /// Whether groups have a minimum.
     const MIN: bool = false;
 
@@ -20,6 +22,12 @@ pub(super) trait Format {
     /// # Safety
     /// The blocks must be valid for `BYTES` each, `groups` for `LEN / 16` groups.
     unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8);
+
+    /// [`Format::OFFSET`] of what is multiplied.
+    #[inline(always)]
+    fn excess<S: Products>() -> i32 {
+        Self::OFFSET + if Self::SIGNED { S::BIAS } else { 0 }
+    }
 
     /// Writes the scales and minima.
     ///
@@ -55,7 +63,7 @@ unsafe fn pack_scattered<S: Products, T: Scattered>(blocks: [*const u8; LANES], 
     }
     for g in 0..T::LEN / LANES {
         let rows = q.each_ref().map(|q| q[g * LANES..].as_ptr());
-        unsafe { S::pack(rows, groups.add(g * S::GROUP_BYTES)) };
+        unsafe { S::pack::<false>(rows, groups.add(g * S::GROUP_BYTES)) };
     }
 }
 
@@ -153,11 +161,12 @@ impl Format for Q8_0 {
     const LEN: usize = 32;
     const GROUP: usize = 32;
     const OFFSET: i32 = 0;
+    const SIGNED: bool = true;
     #[inline(always)]
     unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
         unsafe {
-            S::pack(each_at(blocks, 2), groups);
-            S::pack(each_at(blocks, 18), groups.add(S::GROUP_BYTES));
+            S::pack::<true>(each_at(blocks, 2), groups);
+            S::pack::<true>(each_at(blocks, 18), groups.add(S::GROUP_BYTES));
         }
     }
 }

@@ -196,14 +196,15 @@ unsafe fn tile<S: Products, T: Format, const N: usize>(
             for g in 0..per_block {
                 let group = b * per_block + g;
                 let mut products = [S::splat_i(0); N];
-                if T::OFFSET != 0 {
+                let excess = T::excess::<S>();
+                if excess != 0 {
                     for t in 0..N {
                         let halves = x_rows[t].half_sums.add(2 * b);
                         let total = match per_block {
                             1 => *halves + *halves.add(1),
                             _ => *halves.add(g),
                         };
-                        products[t] = S::splat_i(-T::OFFSET * total);
+                        products[t] = S::splat_i(-excess * total);
                     }
                 }
                 let weights = q.add((2 * b + g) * S::GROUP_BYTES);

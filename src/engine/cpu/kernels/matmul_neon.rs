@@ -3,7 +3,7 @@
 //! `matvec_neon.rs`, whose account of the sums holds, both halves of the activations go through one
 //! chain of sums, or are the columns of 8-bit matrix products.
 
-use super::super::simd::neon::{Bytes, Neon, both_bytes, sdot_lane, smmla, zip_halves};
+use super::super::simd::neon::{ByteProducts, Neon, both_bytes, sdot_lane, smmla, zip_halves};
 use super::activations::{Activations, BLOCK, Row};
 use super::formats::Format;
 use super::matmul::{self, PANEL, Panel, Target};
@@ -22,7 +22,7 @@ const STEP: usize = 16;
 
 /// [`matmul::matmul`], whose contract holds, with [`Bytes`].
 #[inline(always)]
-pub(super) unsafe fn matmul<const I8MM: bool>(
+pub(super) unsafe fn matmul<M: ByteProducts>(
     dtype: DType,
     w: *const u8,
     rows: usize,
@@ -33,15 +33,15 @@ pub(super) unsafe fn matmul<const I8MM: bool>(
 ) {
     unsafe {
         match dtype {
-            DType::Q8_0 => packed::<formats::Q8_0, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q4_0 => packed::<formats::Q4_0, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q4_1 => packed::<formats::Q4_1, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q5_0 => packed::<formats::Q5_0, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q5_1 => packed::<formats::Q5_1, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q4_K => packed::<formats::Q4K, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q5_K => packed::<formats::Q5K, I8MM>(w, rows, x, tokens, panel, target),
-            DType::Q6_K => packed::<formats::Q6K, I8MM>(w, rows, x, tokens, panel, target),
-            _ => matmul::plain::<Neon<Bytes<I8MM>>>(dtype, w, rows, x, tokens, panel, target),
+            DType::Q8_0 => packed::<formats::Q8_0, M>(w, rows, x, tokens, panel, target),
+            DType::Q4_0 => packed::<formats::Q4_0, M>(w, rows, x, tokens, panel, target),
+            DType::Q4_1 => packed::<formats::Q4_1, M>(w, rows, x, tokens, panel, target),
+            DType::Q5_0 => packed::<formats::Q5_0, M>(w, rows, x, tokens, panel, target),
+            DType::Q5_1 => packed::<formats::Q5_1, M>(w, rows, x, tokens, panel, target),
+            DType::Q4_K => packed::<formats::Q4K, M>(w, rows, x, tokens, panel, target),
+            DType::Q5_K => packed::<formats::Q5K, M>(w, rows, x, tokens, panel, target),
+            DType::Q6_K => packed::<formats::Q6K, M>(w, rows, x, tokens, panel, target),
+            _ => matmul::plain::<Neon<M>>(dtype, w, rows, x, tokens, panel, target),
         }
     }
 }
@@ -58,7 +58,7 @@ struct Half {
 }
 
 #[inline(always)]
-unsafe fn packed<T: Unpack, const I8MM: bool>(
+unsafe fn packed<T: Unpack, M: ByteProducts>(
     w: *const u8,
     rows: usize,
     x: &Activations,
@@ -84,7 +84,7 @@ unsafe fn packed<T: Unpack, const I8MM: bool>(
             for r in [0, 4] {
                 // The values of rows that do not exist are those of the last one.
                 let w = std::array::from_fn(|i| w.add((first + (r + i).min(rows - 1)) * stride));
-                unpack::<T, I8MM>(w, rows.saturating_sub(r), cols, half, r);
+                unpack::<T, M>(w, rows.saturating_sub(r), cols, half, r);
             }
             let out = Target { out: target.out.add(first), ..target };
             for token in (0..tokens).step_by(TOKENS) {
@@ -96,7 +96,7 @@ unsafe fn packed<T: Unpack, const I8MM: bool>(
                     x.row(token + 2.min(count - 1)),
                     x.row(token + 3.min(count - 1)),
                 ];
-                let sums = tile::<T, I8MM>(half, x_rows, cols / BLOCK);
+                let sums = tile::<T, M>(half, x_rows, cols / BLOCK);
                 for (t, sums) in sums[..count].iter().enumerate() {
                     deliver(*sums, rows, out.out.add((token + t) * out.stride), out.add);
                 }
@@ -108,7 +108,7 @@ unsafe fn packed<T: Unpack, const I8MM: bool>(
 /// Rows `r` to `r + 3` of the half: their values, scales and minima. Of rows from `rows` on these are
 /// zero.
 #[inline(always)]
-unsafe fn unpack<T: Unpack, const I8MM: bool>(
+unsafe fn unpack<T: Unpack, M: ByteProducts>(
     mut w: [*const u8; 4],
     rows: usize,
     cols: usize,
@@ -142,7 +142,7 @@ unsafe fn unpack<T: Unpack, const I8MM: bool>(
                     let to = half.q.add((b * T::LEN + i * BLOCK + k * STEP) * ROWS);
                     // As many values of a row as an instruction takes, then those of the next.
                     let rows = [four[0][k], four[1][k], four[2][k], four[3][k]];
-                    if I8MM {
+                    if M::I8MM {
                         let [first, second] =
                             [zip_halves(rows[0], rows[1]), zip_halves(rows[2], rows[3])];
                         for (n, part) in [first[0], second[0]].into_iter().enumerate() {
@@ -185,7 +185,7 @@ unsafe fn transposed(rows: [int8x16_t; 4]) -> [int8x16_t; 4] {
 type Sums = [[float32x4_t; 2]; TOKENS];
 
 #[inline(always)]
-unsafe fn tile<T: Format, const I8MM: bool>(half: Half, x: [Row; TOKENS], blocks: usize) -> Sums {
+unsafe fn tile<T: Format, M: ByteProducts>(half: Half, x: [Row; TOKENS], blocks: usize) -> Sums {
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 2]; TOKENS];
         let mut q: *const i8 = half.q;
@@ -193,9 +193,10 @@ unsafe fn tile<T: Format, const I8MM: bool>(half: Half, x: [Row; TOKENS], blocks
         for b in 0..blocks {
             let a: [*const i8; TOKENS] = std::array::from_fn(|t| x[t].q.add(b * BLOCK).cast());
             for g in 0..BLOCK / T::GROUP {
-                let dots = match I8MM {
-                    true => products::<T>(q, later(a, 2 * T::GROUP * g)),
-                    false => dots::<T>(q, later(a, T::GROUP * g)),
+                let dots = match (M::I8MM, M::HALVES) {
+                    (true, true) => products::<T>(q, later(a, 2 * T::GROUP * g)),
+                    (true, false) => products_of_pairs::<T>(q, later(a, T::GROUP * g)),
+                    _ => dots::<T, M>(q, later(a, T::GROUP * g)),
                 };
                 q = q.add(T::GROUP * ROWS);
                 let scales = [vld1q_f32(scale), vld1q_f32(scale.add(4))];
@@ -223,18 +224,23 @@ unsafe fn tile<T: Format, const I8MM: bool>(half: Half, x: [Row; TOKENS], blocks
     }
 }
 
-/// A group of eight rows with four tokens, whose high bytes are at `a` and whose low ones are a block
-/// later. Both go through one chain of sums.
+/// A group of eight rows with four tokens, whose bytes are at `a`: all, or the high ones, and the low
+/// ones a block later. Both go through one chain of sums.
 #[inline(always)]
-unsafe fn dots<T: Format>(q: *const i8, a: [*const i8; TOKENS]) -> [[int32x4_t; 2]; TOKENS] {
+unsafe fn dots<T: Format, M: ByteProducts>(
+    q: *const i8,
+    a: [*const i8; TOKENS],
+) -> [[int32x4_t; 2]; TOKENS] {
     unsafe {
         let mut dots = [[vdupq_n_s32(0); 2]; TOKENS];
         // Written out twice: a loop would be one.
         add_dots::<T>(&mut dots, q, a);
-        for dots in &mut dots {
-            *dots = [vshlq_n_s32::<7>(dots[0]), vshlq_n_s32::<7>(dots[1])];
+        if M::HALVES {
+            for dots in &mut dots {
+                *dots = [vshlq_n_s32::<7>(dots[0]), vshlq_n_s32::<7>(dots[1])];
+            }
+            add_dots::<T>(&mut dots, q, later(a, BLOCK));
         }
-        add_dots::<T>(&mut dots, q, later(a, BLOCK));
         dots
     }
 }
@@ -298,6 +304,47 @@ unsafe fn products<T: Format>(q: *const i8, a: [*const i8; TOKENS]) -> [[int32x4
             joined[t] = [both_bytes(a, b), both_bytes(c, d)];
         }
         joined
+    }
+}
+
+/// The same where an activation is one byte: two rows of weights with eight values of two tokens.
+#[inline(always)]
+unsafe fn products_of_pairs<T: Format>(
+    q: *const i8,
+    a: [*const i8; TOKENS],
+) -> [[int32x4_t; 2]; TOKENS] {
+    unsafe {
+        let mut sums = [[vdupq_n_s32(0); 4]; TOKENS / 2];
+        // Written out, as above.
+        macro_rules! sixteen_values {
+            ($($s:literal)+) => {$(
+                let pairs = [
+                    zip_halves(vld1q_s8(a[0].add(16 * $s)), vld1q_s8(a[1].add(16 * $s))),
+                    zip_halves(vld1q_s8(a[2].add(16 * $s)), vld1q_s8(a[3].add(16 * $s))),
+                ];
+                for half in 0..2 {
+                    let eight = q.add(8 * ROWS * (2 * $s + half));
+                    let (low, high) = (vld1q_s8_x2(eight), vld1q_s8_x2(eight.add(32)));
+                    let w = [low.0, low.1, high.0, high.1];
+                    for p in 0..TOKENS / 2 {
+                        for r in 0..4 {
+                            sums[p][r] = smmla(sums[p][r], w[r], pairs[p][half]);
+                        }
+                    }
+                }
+            )+};
+        }
+        sixteen_values!(0);
+        if T::GROUP == 32 {
+            sixteen_values!(1);
+        }
+        let mut of_tokens = [[vdupq_n_s32(0); 2]; TOKENS];
+        for p in 0..TOKENS / 2 {
+            let [a, b, c, d] = sums[p];
+            of_tokens[2 * p] = [vuzp1q_s32(a, b), vuzp1q_s32(c, d)];
+            of_tokens[2 * p + 1] = [vuzp2q_s32(a, b), vuzp2q_s32(c, d)];
+        }
+        of_tokens
     }
 }
 

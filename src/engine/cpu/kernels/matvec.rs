@@ -3,7 +3,7 @@
 
 use super::super::simd::{LANES, Products, Simd, two};
 use super::activations::{BLOCK, Row};
-use super::formats::{self, Format, Scattered};
+use super::formats::{self, Format};
 use super::rare::{self, Read};
 use crate::quant::DType;
 
@@ -35,7 +35,7 @@ pub(super) unsafe fn matvec<S: Products>(
             DType::Q6_K => rows::<S, formats::Q6K>(w, cols, x, out),
             DType::Q5_0 => rows::<S, formats::Q5_0>(w, cols, x, out),
             DType::Q5_1 => rows::<S, formats::Q5_1>(w, cols, x, out),
-            DType::Q5_K => rows::<S, Unpacked<formats::Q5K>>(w, cols, x, out),
+            DType::Q5_K => rows::<S, formats::Q5K>(w, cols, x, out),
             DType::Q2_K => rows::<S, Read<rare::Q2K>>(w, cols, x, out),
             DType::Q3_K => rows::<S, Read<rare::Q3K>>(w, cols, x, out),
             DType::IQ4_NL => rows::<S, Read<rare::Iq4Nl>>(w, cols, x, out),
@@ -260,9 +260,10 @@ impl<S: Products> Inputs<S> {
     #[inline(always)]
     unsafe fn new<T: Blocks>(a: S::A, scale: S::F) -> Inputs<S> {
         unsafe {
-            let excess = match T::OFFSET {
+            let excess = match T::excess::<S>() {
                 8 => S::negated_shift::<3>(S::lane_sums(a)),
                 16 => S::negated_shift::<4>(S::lane_sums(a)),
+                128 => S::negated_shift::<7>(S::lane_sums(a)),
                 _ => S::splat_i(0),
             };
             let total = match T::MIN {
@@ -354,48 +355,85 @@ macro_rules! dot_by_blocks {
 }
 dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1, formats::Q5_0, formats::Q5_1);
 
-impl<S: Products> Dot<S> for formats::Q4K {
-    #[inline(always)]
-    fn row_bytes(cols: usize) -> usize {
-        cols / Self::LEN * Self::BYTES
-    }
+/// K blocks of eight groups with scales and minima of six bits.
+trait EightGroups: Format {
+    /// The weights of groups `2 * j` and `2 * j + 1` of the block at `p`.
+    unsafe fn two_groups<S: Products>(p: *const u8, j: usize) -> S::W;
+}
 
+impl EightGroups for formats::Q4K {
     #[inline(always)]
-    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
-        const GROUPS: usize = 8;
-        unsafe {
-            let mut sums = [S::splat(0.0); R];
-            let mut ahead = Ahead::of(w, <Self as Dot<S>>::row_bytes(cols));
-            for b in 0..cols / Self::LEN {
-                let p = w.map(|w| w.add(b * Self::BYTES));
-                ahead.fetch::<S>(R * Self::BYTES);
-                let groups = b * GROUPS;
-                let d = S::f16x4(std::array::from_fn(|r| p[r % R].cast()));
-                let dmin = S::f16x4(std::array::from_fn(|r| p[r % R].add(2).cast()));
-                let mut totals = [0f32; LANES];
-                totals[GROUPS..].copy_from_slice(&x.sum.add(groups).cast::<[f32; GROUPS]>().read());
-                let totals = S::load(totals.as_ptr()); // lanes of the minima
-                let mut scale = [[0f32; LANES]; R];
+    unsafe fn two_groups<S: Products>(p: *const u8, j: usize) -> S::W {
+        unsafe { S::nibbles_of_half(p.add(16 + 32 * j)) }
+    }
+}
+
+impl EightGroups for formats::Q5K {
+    #[inline(always)]
+    unsafe fn two_groups<S: Products>(p: *const u8, j: usize) -> S::W {
+        unsafe { S::five_bits_of_half(p.add(48 + 32 * j), p.add(16), j) }
+    }
+}
+
+macro_rules! dot_by_eight_groups {
+    ($($format:ty),+) => {$(
+        impl<S: Products> Dot<S> for $format {
+            #[inline(always)]
+            fn row_bytes(cols: usize) -> usize {
+                cols / Self::LEN * Self::BYTES
+            }
+            #[inline(always)]
+            unsafe fn dot<const R: usize>(
+                w: [*const u8; R],
+                cols: usize,
+                x: Row,
+            ) -> [S::F; R] {
+                unsafe { dot_eight_groups::<S, Self, R>(w, cols, x) }
+            }
+        }
+    )+};
+}
+dot_by_eight_groups!(formats::Q4K, formats::Q5K);
+
+#[inline(always)]
+unsafe fn dot_eight_groups<S: Products, T: EightGroups, const R: usize>(
+    w: [*const u8; R],
+    cols: usize,
+    x: Row,
+) -> [S::F; R] {
+    const GROUPS: usize = 8;
+    unsafe {
+        let mut sums = [S::splat(0.0); R];
+        let mut ahead = Ahead::of(w, cols / T::LEN * T::BYTES);
+        for b in 0..cols / T::LEN {
+            let p = w.map(|w| w.add(b * T::BYTES));
+            ahead.fetch::<S>(R * T::BYTES);
+            let groups = b * GROUPS;
+            let d = S::f16x4(std::array::from_fn(|r| p[r % R].cast()));
+            let dmin = S::f16x4(std::array::from_fn(|r| p[r % R].add(2).cast()));
+            let mut totals = [0f32; LANES];
+            totals[GROUPS..].copy_from_slice(&x.sum.add(groups).cast::<[f32; GROUPS]>().read());
+            let totals = S::load(totals.as_ptr()); // lanes of the minima
+            let mut scale = [[0f32; LANES]; R];
+            for r in 0..R {
+                // A scale and a minimum side by side would be stored one by one and loaded as
+                // two, which waits for the stores.
+                let six_bits = S::six_bit_scales(p[r].add(4));
+                S::store(scale[r].as_mut_ptr(), S::mul(six_bits, S::splat(d[r])));
+                sums[r] = S::fma(six_bits, S::mul(totals, S::splat(-dmin[r])), sums[r]);
+            }
+            for j in 0..4 {
+                let a = S::activations(x.q.add(b * T::LEN + 64 * j));
+                let a_scale = S::pair(x.scale.add(groups + 2 * j));
                 for r in 0..R {
-                    // A scale and a minimum side by side would be stored one by one and loaded as
-                    // two, which waits for the stores.
-                    let six_bits = S::six_bit_scales(p[r].add(4));
-                    S::store(scale[r].as_mut_ptr(), S::mul(six_bits, S::splat(d[r])));
-                    sums[r] = S::fma(six_bits, S::mul(totals, S::splat(-dmin[r])), sums[r]);
-                }
-                for j in 0..4 {
-                    let a = S::activations(x.q.add(b * Self::LEN + 64 * j));
-                    let a_scale = S::pair(x.scale.add(groups + 2 * j));
-                    for r in 0..R {
-                        let q = S::nibbles_of_half(p[r].add(16 + 32 * j));
-                        let product = S::to_f32(S::dot(S::splat_i(0), q, a));
-                        let scale = S::mul(S::pair(scale[r].as_ptr().add(2 * j)), a_scale);
-                        sums[r] = S::fma(product, scale, sums[r]);
-                    }
+                    let q = T::two_groups::<S>(p[r], j);
+                    let product = S::to_f32(S::dot(S::splat_i(0), q, a));
+                    let scale = S::mul(S::pair(scale[r].as_ptr().add(2 * j)), a_scale);
+                    sums[r] = S::fma(product, scale, sums[r]);
                 }
             }
-            sums
         }
+        sums
     }
 }
 
@@ -431,46 +469,6 @@ impl<S: Products> Dot<S> for formats::Q6K {
                             let scale = S::mul(S::splat(d[r]), a_scale[i]);
                             sums[r] = S::fma(product, scale, sums[r]);
                         }
-                    }
-                }
-            }
-            sums
-        }
-    }
-}
-
-/// Formats without a fast path: blocks are unpacked one by one.
-pub(super) struct Unpacked<T>(std::marker::PhantomData<T>);
-
-impl<S: Products, T: Scattered> Dot<S> for Unpacked<T> {
-    #[inline(always)]
-    fn row_bytes(cols: usize) -> usize {
-        cols / T::LEN * T::BYTES
-    }
-
-    #[inline(always)]
-    unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
-        unsafe {
-            let mut sums = [S::splat(0.0); R];
-            for b in 0..cols / T::LEN {
-                for r in 0..R {
-                    let mut q = [0u8; 256];
-                    let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
-                    let block = w[r].add(b * T::BYTES);
-                    T::unpack(block, &mut q[..T::LEN]);
-                    T::scales(block, &mut scale, &mut min);
-                    for g in 0..T::LEN / BLOCK {
-                        let at = b * T::LEN / BLOCK + g;
-                        let a = S::half_activations(x.q.add(at * BLOCK));
-                        let weights = S::half(q.as_ptr().add(g * BLOCK).cast());
-                        let product = S::dot(S::splat_i(0), weights, a);
-                        let scaled = S::splat(scale[g] * *x.scale.add(at));
-                        sums[r] = S::fma(S::to_f32(product), scaled, sums[r]);
-                        // One lane is enough for what does not depend on the values.
-                        let shift = min[g] - scale[g] * T::OFFSET as f32;
-                        let mut lane = [0f32; LANES];
-                        lane[0] = shift * *x.sum.add(at);
-                        sums[r] = S::add(sums[r], S::load(lane.as_ptr()));
                     }
                 }
             }

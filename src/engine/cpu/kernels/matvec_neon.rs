@@ -6,14 +6,15 @@
 //! With the dot product extension both halves of the activations go through one chain of sums:
 //! products with the high bytes, times 128, plus products with the low ones. With 8-bit matrix
 //! products an instruction multiplies eight weights of two rows by eight high bytes and eight low
-//! ones, so the second half costs nothing. Formats with blocks of 32 take four rows at a time, those
+//! ones, so the second half costs nothing. Activations in 8 bits have one half, and there the dot
+//! product is the better instruction on both. Formats with blocks of 32 take four rows at a time, those
 //! with blocks of 256 two, which share the activations.
 //!
 //! Sums fit: those of the high bytes are at most 32 * 128 * 64 = 2^18 a lane, and 2^25 when
 //! multiplied by 128; [`Q6K`] has its own account.
 
 use super::super::simd::neon::{
-    Bytes, Neon, both_bytes, f16_low, half, prefetch, sdot, smmla, sri_2, zip_halves,
+    ByteProducts, Neon, both_bytes, f16_low, half, prefetch, sdot, smmla, sri_2, zip_halves,
 };
 use super::activations::{BLOCK, Row};
 use super::matvec::{Bf16, F16, F32, rows};
@@ -24,7 +25,7 @@ use std::arch::aarch64::*;
 
 /// [`matvec`](super::matvec::matvec), whose contract holds, with [`Bytes`].
 #[inline(always)]
-pub(super) unsafe fn matvec<const I8MM: bool>(
+pub(super) unsafe fn matvec<M: ByteProducts>(
     dtype: DType,
     w: *const u8,
     cols: usize,
@@ -33,22 +34,22 @@ pub(super) unsafe fn matvec<const I8MM: bool>(
 ) {
     unsafe {
         match dtype {
-            DType::Q8_0 => four_by_four::<Q8_0, I8MM>(w, cols, x, out),
-            DType::Q4_0 => four_by_four::<Q4_0, I8MM>(w, cols, x, out),
-            DType::Q4_1 => four_by_four::<Q4_1, I8MM>(w, cols, x, out),
-            DType::Q4_K => two_by_two::<Q4K, I8MM>(w, cols, x, out),
-            DType::Q5_K => two_by_two::<Q5K, I8MM>(w, cols, x, out),
-            DType::Q6_K => two_by_two::<Q6K, I8MM>(w, cols, x, out),
-            DType::F32 => rows::<Neon<Bytes<I8MM>>, F32>(w, cols, x, out),
-            DType::F16 => rows::<Neon<Bytes<I8MM>>, F16>(w, cols, x, out),
-            DType::BF16 => rows::<Neon<Bytes<I8MM>>, Bf16>(w, cols, x, out),
-            DType::Q5_0 => four_by_four::<Q5_0, I8MM>(w, cols, x, out),
-            DType::Q5_1 => four_by_four::<Q5_1, I8MM>(w, cols, x, out),
-            DType::Q2_K => rows::<Neon<Bytes<I8MM>>, Read<rare::Q2K>>(w, cols, x, out),
-            DType::Q3_K => rows::<Neon<Bytes<I8MM>>, Read<rare::Q3K>>(w, cols, x, out),
-            DType::IQ4_NL => rows::<Neon<Bytes<I8MM>>, Read<rare::Iq4Nl>>(w, cols, x, out),
-            DType::IQ4_XS => rows::<Neon<Bytes<I8MM>>, Read<rare::Iq4Xs>>(w, cols, x, out),
-            DType::MXFP4 => rows::<Neon<Bytes<I8MM>>, Read<rare::Mxfp4>>(w, cols, x, out),
+            DType::Q8_0 => four_by_four::<Q8_0, M>(w, cols, x, out),
+            DType::Q4_0 => four_by_four::<Q4_0, M>(w, cols, x, out),
+            DType::Q4_1 => four_by_four::<Q4_1, M>(w, cols, x, out),
+            DType::Q4_K => two_by_two::<Q4K, M>(w, cols, x, out),
+            DType::Q5_K => two_by_two::<Q5K, M>(w, cols, x, out),
+            DType::Q6_K => two_by_two::<Q6K, M>(w, cols, x, out),
+            DType::F32 => rows::<Neon<M>, F32>(w, cols, x, out),
+            DType::F16 => rows::<Neon<M>, F16>(w, cols, x, out),
+            DType::BF16 => rows::<Neon<M>, Bf16>(w, cols, x, out),
+            DType::Q5_0 => four_by_four::<Q5_0, M>(w, cols, x, out),
+            DType::Q5_1 => four_by_four::<Q5_1, M>(w, cols, x, out),
+            DType::Q2_K => rows::<Neon<M>, Read<rare::Q2K>>(w, cols, x, out),
+            DType::Q3_K => rows::<Neon<M>, Read<rare::Q3K>>(w, cols, x, out),
+            DType::IQ4_NL => rows::<Neon<M>, Read<rare::Iq4Nl>>(w, cols, x, out),
+            DType::IQ4_XS => rows::<Neon<M>, Read<rare::Iq4Xs>>(w, cols, x, out),
+            DType::MXFP4 => rows::<Neon<M>, Read<rare::Mxfp4>>(w, cols, x, out),
         }
     }
 }
@@ -171,7 +172,7 @@ unsafe fn fifth_bits(p: *const u8) -> [uint8x16_t; 2] {
 /// Rows of a format with blocks of 32. The last rows are computed with others next to them, which
 /// are then computed twice.
 #[inline(always)]
-unsafe fn four_by_four<T: Block, const I8MM: bool>(
+unsafe fn four_by_four<T: Block, M: ByteProducts>(
     w: *const u8,
     cols: usize,
     x: Row,
@@ -183,7 +184,7 @@ unsafe fn four_by_four<T: Block, const I8MM: bool>(
     for out in out.chunks_mut(4) {
         unsafe {
             let w: [_; 4] = std::array::from_fn(|i| w.add((r + i.min(out.len() - 1)) * stride));
-            let sums = four_rows::<T, I8MM>(w, blocks, x);
+            let sums = four_rows::<T, M>(w, blocks, x);
             let sums = std::mem::transmute::<float32x4_t, [f32; 4]>(sums);
             out.copy_from_slice(&sums[..out.len()]);
         }
@@ -192,7 +193,7 @@ unsafe fn four_by_four<T: Block, const I8MM: bool>(
 }
 
 #[inline(always)]
-unsafe fn four_rows<T: Block, const I8MM: bool>(
+unsafe fn four_rows<T: Block, M: ByteProducts>(
     mut w: [*const u8; 4],
     blocks: usize,
     x: Row,
@@ -207,16 +208,16 @@ unsafe fn four_rows<T: Block, const I8MM: bool>(
                 prefetch(ahead.wrapping_add(line));
             }
             ahead = ahead.wrapping_add(2 * 4 * T::BYTES);
-            sums.add::<T, I8MM>(w, x, b);
-            sums.add::<T, I8MM>(after(w, T::BYTES), x, b + 1);
+            sums.add::<T, M>(w, x, b);
+            sums.add::<T, M>(after(w, T::BYTES), x, b + 1);
             w = after(w, 2 * T::BYTES);
             b += 2;
         }
         if b < blocks {
-            sums.add::<T, I8MM>(w, x, b);
+            sums.add::<T, M>(w, x, b);
         }
         let [a, b, c, d] = sums.products;
-        let products = if I8MM { a } else { vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)) };
+        let products = if M::VECTORS { a } else { vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)) };
         vaddq_f32(products, sums.mins)
     }
 }
@@ -233,7 +234,7 @@ struct Sums {
 impl Sums {
     /// Adds the products of block `b` of the activations with those at `w`.
     #[inline(always)]
-    unsafe fn add<T: Block, const I8MM: bool>(&mut self, w: [*const u8; 4], x: Row, b: usize) {
+    unsafe fn add<T: Block, M: ByteProducts>(&mut self, w: [*const u8; 4], x: Row, b: usize) {
         unsafe {
             let a: *const i8 = x.q.add(BLOCK * b).cast();
             let a = [vld1q_s8(a), vld1q_s8(a.add(16)), vld1q_s8(a.add(32)), vld1q_s8(a.add(48))];
@@ -243,11 +244,11 @@ impl Sums {
             }
             let scales = vmulq_n_f32(halves(w), *x.scale.add(b));
             let sums = &mut self.products;
-            if I8MM {
+            if M::VECTORS {
                 let two = [two_products(q[0], q[1], a), two_products(q[2], q[3], a)];
                 sums[0] = vfmaq_f32(sums[0], T::sum(both_bytes(two[0], two[1])), scales);
             } else {
-                let dots = four_products(q, a);
+                let dots = four_products::<M>(q, a);
                 sums[0] = vfmaq_laneq_f32::<0>(sums[0], T::sum(dots[0]), scales);
                 sums[1] = vfmaq_laneq_f32::<1>(sums[1], T::sum(dots[1]), scales);
                 sums[2] = vfmaq_laneq_f32::<2>(sums[2], T::sum(dots[2]), scales);
@@ -263,7 +264,10 @@ impl Sums {
 /// Products of 32 weights of four rows with high bytes and low bytes. All rows step by step, so that
 /// no instruction needs the result of the one before.
 #[inline(always)]
-unsafe fn four_products(q: [[int8x16_t; 2]; 4], a: [int8x16_t; 4]) -> [int32x4_t; 4] {
+unsafe fn four_products<M: ByteProducts>(
+    q: [[int8x16_t; 2]; 4],
+    a: [int8x16_t; 4],
+) -> [int32x4_t; 4] {
     unsafe {
         let mut dots = [vdupq_n_s32(0); 4];
         for i in 0..2 {
@@ -271,12 +275,14 @@ unsafe fn four_products(q: [[int8x16_t; 2]; 4], a: [int8x16_t; 4]) -> [int32x4_t
                 dots[r] = sdot(dots[r], q[r][i], a[i]);
             }
         }
-        for dot in &mut dots {
-            *dot = vshlq_n_s32::<7>(*dot);
-        }
-        for i in 0..2 {
-            for r in 0..4 {
-                dots[r] = sdot(dots[r], q[r][i], a[2 + i]);
+        if M::HALVES {
+            for dot in &mut dots {
+                *dot = vshlq_n_s32::<7>(*dot);
+            }
+            for i in 0..2 {
+                for r in 0..4 {
+                    dots[r] = sdot(dots[r], q[r][i], a[2 + i]);
+                }
             }
         }
         dots
@@ -329,7 +335,7 @@ trait Super {
     unsafe fn weights(p: *const u8, j: usize) -> [[int8x16_t; 2]; 2];
 
     /// Adds their products with the activations to `sums`.
-    unsafe fn add(
+    unsafe fn add<M: ByteProducts>(
         q: [[int8x16_t; 2]; 2],
         a: [[int8x16_t; 4]; 2],
         scales: &Self::Scales,
@@ -391,7 +397,7 @@ impl Inputs {
 }
 
 #[inline(always)]
-unsafe fn two_by_two<T: Super, const I8MM: bool>(
+unsafe fn two_by_two<T: Super, M: ByteProducts>(
     w: *const u8,
     cols: usize,
     x: Row,
@@ -404,12 +410,12 @@ unsafe fn two_by_two<T: Super, const I8MM: bool>(
     for pair in &mut pairs {
         unsafe {
             let w = [w.add(r * stride), w.add((r + 1) * stride)];
-            pair.copy_from_slice(&match (I8MM, T::ALONE) {
+            pair.copy_from_slice(&match (M::VECTORS, T::ALONE) {
                 (true, _) => two_rows_by_matrix::<T>(w, blocks, x),
-                (_, false) => rows_by_dot::<T, 2>(w, blocks, x),
+                (_, false) => rows_by_dot::<T, M, 2>(w, blocks, x),
                 _ => {
-                    let [one] = rows_by_dot::<T, 1>([w[0]], blocks, x);
-                    let [other] = rows_by_dot::<T, 1>([w[1]], blocks, x);
+                    let [one] = rows_by_dot::<T, M, 1>([w[0]], blocks, x);
+                    let [other] = rows_by_dot::<T, M, 1>([w[1]], blocks, x);
                     [one, other]
                 }
             });
@@ -419,16 +425,16 @@ unsafe fn two_by_two<T: Super, const I8MM: bool>(
     if let [last] = pairs.into_remainder() {
         unsafe {
             let w = w.add(r * stride);
-            [*last] = match I8MM {
+            [*last] = match M::VECTORS {
                 true => [two_rows_by_matrix::<T>([w, w], blocks, x)[0]],
-                false => rows_by_dot::<T, 1>([w], blocks, x),
+                false => rows_by_dot::<T, M, 1>([w], blocks, x),
             };
         }
     }
 }
 
 #[inline(always)]
-unsafe fn rows_by_dot<T: Super, const R: usize>(
+unsafe fn rows_by_dot<T: Super, M: ByteProducts, const R: usize>(
     mut w: [*const u8; R],
     blocks: usize,
     x: Row,
@@ -444,7 +450,7 @@ unsafe fn rows_by_dot<T: Super, const R: usize>(
             four_times!(|j| {
                 let a = inputs.two_groups(j);
                 for r in 0..R {
-                    T::add(T::weights(w[r], j), a, &scales[r], j, &mut sums[r]);
+                    T::add::<M>(T::weights(w[r], j), a, &scales[r], j, &mut sums[r]);
                 }
             });
             for w in &mut w {
@@ -482,11 +488,14 @@ unsafe fn two_rows_by_matrix<T: Super>(mut w: [*const u8; 2], blocks: usize, x: 
     }
 }
 
-/// Both halves of the dot product of 32 weights.
+/// The dot product of 32 weights: with both halves, or one.
 #[inline(always)]
-unsafe fn dot(q: [int8x16_t; 2], a: [int8x16_t; 4]) -> int32x4_t {
+unsafe fn dot<M: ByteProducts>(q: [int8x16_t; 2], a: [int8x16_t; 4]) -> int32x4_t {
     unsafe {
         let high = sdot(sdot(vdupq_n_s32(0), q[0], a[0]), q[1], a[1]);
+        if !M::HALVES {
+            return high;
+        }
         sdot(sdot(vshlq_n_s32::<7>(high), q[0], a[2]), q[1], a[3])
     }
 }
@@ -545,7 +554,7 @@ macro_rules! eight_groups {
             unsafe { eight_groups(p, x, sums) }
         }
         #[inline(always)]
-        unsafe fn add(
+        unsafe fn add<M: ByteProducts>(
             q: [[int8x16_t; 2]; 2],
             a: [[int8x16_t; 4]; 2],
             scales: &Self::Scales,
@@ -554,7 +563,7 @@ macro_rules! eight_groups {
         ) {
             for i in 0..2 {
                 unsafe {
-                    let product = vcvtq_f32_s32(dot(q[i], a[i]));
+                    let product = vcvtq_f32_s32(dot::<M>(q[i], a[i]));
                     sums[i] = add_lane(sums[i], product, scales[j / 2], 2 * (j % 2) + i);
                 }
             }
@@ -679,7 +688,7 @@ impl Super for Q6K {
         q
     }
     #[inline(always)]
-    unsafe fn add(
+    unsafe fn add<M: ByteProducts>(
         q: [[int8x16_t; 2]; 2],
         a: [[int8x16_t; 4]; 2],
         scales: &SixteenScales,
@@ -697,11 +706,13 @@ impl Super for Q6K {
             let mut pairs = [vdupq_n_s32(0); 2];
             for i in 0..2 {
                 let (q, a, zero) = (q[i], a[i], vdupq_n_s32(0));
-                let dots = [sdot(zero, q[0], a[0]), sdot(zero, q[1], a[1])];
-                let dots = [
-                    sdot(vshlq_n_s32::<7>(dots[0]), q[0], a[2]),
-                    sdot(vshlq_n_s32::<7>(dots[1]), q[1], a[3]),
-                ];
+                let mut dots = [sdot(zero, q[0], a[0]), sdot(zero, q[1], a[1])];
+                if M::HALVES {
+                    dots = [
+                        sdot(vshlq_n_s32::<7>(dots[0]), q[0], a[2]),
+                        sdot(vshlq_n_s32::<7>(dots[1]), q[1], a[3]),
+                    ];
+                }
                 pairs[i] = vpaddq_s32(dots[0], dots[1]);
             }
             let products = vmulq_s32(vpaddq_s32(pairs[0], pairs[1]), four);

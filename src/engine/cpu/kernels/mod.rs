@@ -42,15 +42,27 @@ type Attend<R, E> = unsafe fn(&Queries, &Places<R, E>, &[Run], Range<usize>, &mu
 /// [`attention_block::attend_block`] of some elements.
 type AttendBlock<R, E> = unsafe fn(&QueryBlock, &Places<R, E>, &[Run], &mut BlockBuffers);
 
+/// The kernels that depend on how activations are rounded.
+#[derive(Clone, Copy)]
+#[allow(clippy::type_complexity, reason = "a table of functions; each type is written once")]
+struct ByRounding {
+    /// Largest magnitude of a rounded activation.
+    most: i32,
+    quantize: unsafe fn(&mut RowMut, f32),
+    matvec: unsafe fn(DType, *const u8, usize, Row, &mut [f32]),
+    matmul: unsafe fn(DType, *const u8, usize, &Activations, usize, &mut Panel, Target),
+}
+
 /// The kernels for one instruction set. What they compute, and their contracts, are documented with
 /// the functions of the same names in this module's files.
 #[allow(clippy::type_complexity, reason = "a table of functions; each type is written once")]
+#[derive(Clone, Copy)]
 pub(super) struct Kernels {
     /// Name of the instruction set.
     pub name: &'static str,
-    quantize: unsafe fn(&mut RowMut),
-    matvec: unsafe fn(DType, *const u8, usize, Row, &mut [f32]),
-    matmul: unsafe fn(DType, *const u8, usize, &Activations, usize, &mut Panel, Target),
+    products: ByRounding,
+    /// [`Kernels::products`] of activations in 8 bits.
+    int8: ByRounding,
     rms_norm: unsafe fn(*const f32, &[f32], f32, *mut f32),
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     geglu: unsafe fn(&[f32], &[f32], &mut [f32]),
@@ -71,15 +83,15 @@ pub(super) struct Kernels {
     convert_f16: unsafe fn(&[f32], &mut [u16]),
 }
 
-/// Compiles every kernel for one instruction set.
-macro_rules! kernels_for {
-    ($table:ident, $module:ident, $simd:ty, $matvec:expr, $matmul:expr, $name:literal $(, $features:literal)?) => {
+/// Compiles the kernels of [`ByRounding`] for one instruction set.
+macro_rules! products_for {
+    ($module:ident, $simd:ty, $most:expr, $matvec:expr, $matmul:expr $(, $features:literal)?) => {
         mod $module {
             use super::*;
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn quantize(row: &mut RowMut) {
-                unsafe { activations::quantize::<$simd>(row) }
+            unsafe fn quantize(row: &mut RowMut, most: f32) {
+                unsafe { activations::quantize::<$simd>(row, most) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn matvec(t: DType, w: *const u8, cols: usize, x: Row, out: &mut [f32]) {
@@ -97,6 +109,40 @@ macro_rules! kernels_for {
             ) {
                 unsafe { $matmul(t, w, rows, x, tokens, panel, target) }
             }
+
+            pub(super) static TABLE: ByRounding = ByRounding { most: $most, quantize, matvec, matmul };
+        }
+    };
+}
+
+/// The same for activations in 8 bits: with kernels of their own, or with those that there are, which
+/// then multiply smaller numbers.
+macro_rules! int8_for {
+    (shared $(, $features:literal)?) => {
+        mod int8 {
+            use super::*;
+
+            pub(super) static TABLE: ByRounding =
+                ByRounding { most: ACTIVATION_MAX_INT8, ..products::TABLE };
+        }
+    };
+    (($own:ty, $matvec:expr, $matmul:expr) $(, $features:literal)?) => {
+        products_for!(int8, $own, ACTIVATION_MAX_INT8, $matvec, $matmul $(, $features)?);
+    };
+}
+
+/// Compiles every kernel for one instruction set.
+macro_rules! kernels_for {
+    (
+        $table:ident, $module:ident, $simd:ty, $matvec:expr, $matmul:expr,
+        int8: $int8:tt,
+        $name:literal $(, $features:literal)?
+    ) => {
+        mod $module {
+            use super::*;
+
+            products_for!(products, $simd, ACTIVATION_MAX, $matvec, $matmul $(, $features)?);
+            int8_for!($int8 $(, $features)?);
             $(#[target_feature(enable = $features)])?
             unsafe fn rms_norm(x: *const f32, weight: &[f32], eps: f32, out: *mut f32) {
                 unsafe { elementwise::rms_norm::<$simd>(x, weight, eps, out) }
@@ -238,9 +284,8 @@ macro_rules! kernels_for {
 
             pub(super) static TABLE: Kernels = Kernels {
                 name: $name,
-                quantize,
-                matvec,
-                matmul,
+                products: products::TABLE,
+                int8: int8::TABLE,
                 rms_norm,
                 swiglu,
                 geglu,
@@ -265,7 +310,7 @@ macro_rules! kernels_for {
     };
 }
 
-use super::simd;
+use super::simd::{self, ACTIVATION_MAX, ACTIVATION_MAX_INT8};
 
 // Every 64-bit ARM processor has NEON: there the portable kernels are only what tests compare with.
 #[cfg(any(not(target_arch = "aarch64"), test, feature = "internals"))]
@@ -275,6 +320,7 @@ kernels_for!(
     simd::portable::Portable,
     matvec::matvec::<simd::portable::Portable>,
     matmul::matmul::<simd::portable::Portable>,
+    int8: shared,
     "portable"
 );
 #[cfg(target_arch = "x86_64")]
@@ -284,6 +330,7 @@ kernels_for!(
     simd::avx2::Avx2<false>,
     matvec::matvec::<simd::avx2::Avx2<false>>,
     matmul::matmul::<simd::avx2::Avx2<false>>,
+    int8: shared,
     "AVX2",
     "avx2,fma,f16c"
 );
@@ -294,6 +341,7 @@ kernels_for!(
     simd::avx2::Avx2<true>,
     matvec::matvec::<simd::avx2::Avx2<true>>,
     matmul::matmul::<simd::avx2::Avx2<true>>,
+    int8: shared,
     "AVX2 VNNI",
     "avx2,fma,f16c,avxvnni"
 );
@@ -304,6 +352,11 @@ kernels_for!(
     simd::avx512::Avx512,
     matvec::matvec::<simd::avx512::Avx512>,
     matmul::matmul::<simd::avx512::Avx512>,
+    int8: (
+        simd::avx512::Avx512Int8,
+        matvec::matvec::<simd::avx512::Avx512Int8>,
+        matmul::matmul::<simd::avx512::Avx512Int8>
+    ),
     "AVX-512 VNNI",
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c"
 );
@@ -314,6 +367,7 @@ kernels_for!(
     simd::neon::Neon<simd::neon::Widening>,
     matvec::matvec::<simd::neon::Neon<simd::neon::Widening>>,
     matmul::matmul::<simd::neon::Neon<simd::neon::Widening>>,
+    int8: shared,
     "NEON",
     "neon"
 );
@@ -322,8 +376,13 @@ kernels_for!(
     NEON_DOTPROD,
     neon_dotprod,
     simd::neon::Neon<simd::neon::Bytes<false>>,
-    matvec_neon::matvec::<false>,
-    matmul_neon::matmul::<false>,
+    matvec_neon::matvec::<simd::neon::Bytes<false>>,
+    matmul_neon::matmul::<simd::neon::Bytes<false>>,
+    int8: (
+        simd::neon::Neon<simd::neon::OneByte<false>>,
+        matvec_neon::matvec::<simd::neon::OneByte<false>>,
+        matmul_neon::matmul::<simd::neon::OneByte<false>>
+    ),
     "NEON dotprod",
     "neon,dotprod"
 );
@@ -332,8 +391,13 @@ kernels_for!(
     NEON_I8MM,
     neon_i8mm,
     simd::neon::Neon<simd::neon::Bytes<true>>,
-    matvec_neon::matvec::<true>,
-    matmul_neon::matmul::<true>,
+    matvec_neon::matvec::<simd::neon::Bytes<true>>,
+    matmul_neon::matmul::<simd::neon::Bytes<true>>,
+    int8: (
+        simd::neon::Neon<simd::neon::OneByte<true>>,
+        matvec_neon::matvec::<simd::neon::OneByte<true>>,
+        matmul_neon::matmul::<simd::neon::OneByte<true>>
+    ),
     "NEON i8mm",
     "neon,dotprod,i8mm"
 );
@@ -371,10 +435,15 @@ pub(super) fn available() -> Vec<&'static Kernels> {
 /// Safe entry points to the table. The instruction sets were detected by [`available`]; the checks
 /// here compare the lengths of the slices with each other.
 impl Kernels {
+    /// These, with activations in 8 bits.
+    pub fn with_int8_activations(&self) -> Kernels {
+        Kernels { products: self.int8, ..*self }
+    }
+
     /// [`activations::quantize`]
     pub fn quantize(&self, row: &mut RowMut) {
         // SAFETY: a `RowMut` is consistent by construction.
-        unsafe { (self.quantize)(row) }
+        unsafe { (self.products.quantize)(row, self.products.most as f32) }
     }
 
     /// [`matvec::matvec`]
@@ -385,7 +454,7 @@ impl Kernels {
         let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
         assert!(w.len() == out.len() * row_bytes, "{} rows in {} bytes", out.len(), w.len());
         // SAFETY: the weights are as long as the rows; `x` by contract.
-        unsafe { (self.matvec)(dtype, w.as_ptr(), cols, x, out) }
+        unsafe { (self.products.matvec)(dtype, w.as_ptr(), cols, x, out) }
     }
 
     /// [`matmul::matmul`]
@@ -405,7 +474,7 @@ impl Kernels {
         let rows = w.len() / row_bytes.max(1);
         assert!(rows <= PANEL && w.len() == rows * row_bytes);
         // SAFETY: the weights are as long as the rows; `target` by contract.
-        unsafe { (self.matmul)(dtype, w.as_ptr(), rows, x, tokens, panel, target) }
+        unsafe { (self.products.matmul)(dtype, w.as_ptr(), rows, x, tokens, panel, target) }
     }
 
     /// [`elementwise::rms_norm`]

@@ -1,7 +1,7 @@
 //! Every table compared with plain arithmetic in f64, and with the portable table: the results of a
 //! kernel must not depend on the instruction set beyond f32 rounding.
 
-use super::super::simd::{ACTIVATION_MAX, LANES, Simd};
+use super::super::simd::{ACTIVATION_MAX, ACTIVATION_MAX_INT8, LANES, Simd};
 use super::activations::BLOCK;
 use super::scan::STRETCH;
 use super::*;
@@ -80,6 +80,16 @@ fn assert_close(what: &str, got: f32, wanted: f64, tolerance: f64) {
 
 fn portable() -> &'static Kernels {
     available().last().unwrap()
+}
+
+/// All tables, each also with activations in 8 bits.
+fn both_roundings() -> Vec<Kernels> {
+    available().into_iter().flat_map(|k| [*k, k.with_int8_activations()]).collect()
+}
+
+/// The portable table that rounds activations as `k` does.
+fn judge_of(k: &Kernels) -> Kernels {
+    if k.products.most == ACTIVATION_MAX { *portable() } else { portable().with_int8_activations() }
 }
 
 #[test]
@@ -256,32 +266,38 @@ fn inputs(numbers: &mut Numbers, n: usize) -> Vec<f32> {
 }
 
 #[test]
-fn activations_are_rounded_to_fourteen_bits() {
+fn activations_are_rounded_to_fourteen_bits_or_eight() {
     let mut numbers = Numbers(1);
     for cols in [1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 256] {
         let x = inputs(&mut numbers, 8 * cols);
-        let judge = activations(portable(), cols, &x);
-        for (i, x) in x.chunks_exact(cols).enumerate() {
-            let (q, side) = (integers(&judge, i), quantized(&judge, i));
-            for (j, &q) in q.iter().enumerate() {
-                let x = x.get(j).copied().unwrap_or(0.0);
-                let scale = f64::from(side.scale[j / BLOCK]);
-                let error = (f64::from(x) - f64::from(q) * scale).abs();
-                // Half a step, and the rounding of 8191 steps.
-                let step = scale * (0.5 + 8192.0 * rounding(1));
-                assert!(error <= step, "{cols} values: {x} became {q} times {scale}");
+        for (portable, most) in [
+            (*portable(), ACTIVATION_MAX),
+            (portable().with_int8_activations(), ACTIVATION_MAX_INT8),
+        ] {
+            let judge = activations(&portable, cols, &x);
+            for (i, x) in x.chunks_exact(cols).enumerate() {
+                let (q, side) = (integers(&judge, i), quantized(&judge, i));
+                for (j, &q) in q.iter().enumerate() {
+                    assert!(i32::from(q).abs() <= most);
+                    let x = x.get(j).copied().unwrap_or(0.0);
+                    let scale = f64::from(side.scale[j / BLOCK]);
+                    let error = (f64::from(x) - f64::from(q) * scale).abs();
+                    // Half a step, and the rounding of `most` steps.
+                    let step = scale * (0.5 + f64::from(most + 1) * rounding(1));
+                    assert!(error <= step, "{cols} values: {x} became {q} times {scale}");
+                }
+                for (b, q) in q.chunks_exact(BLOCK).enumerate() {
+                    let halves: Vec<i32> =
+                        q.chunks_exact(16).map(|h| h.iter().map(|&q| i32::from(q)).sum()).collect();
+                    assert_eq!(halves, side.half_sums[2 * b..2 * b + 2]);
+                    assert_eq!(side.sum[b], side.scale[b] * (halves[0] + halves[1]) as f32);
+                }
             }
-            for (b, q) in q.chunks_exact(BLOCK).enumerate() {
-                let halves: Vec<i32> =
-                    q.chunks_exact(16).map(|h| h.iter().map(|&q| i32::from(q)).sum()).collect();
-                assert_eq!(halves, side.half_sums[2 * b..2 * b + 2]);
-                assert_eq!(side.sum[b], side.scale[b] * (halves[0] + halves[1]) as f32);
-            }
-        }
-        for k in available() {
-            let a = activations(k, cols, &x);
-            for i in 0..8 {
-                assert_same_activations(k, &a, &judge, i);
+            for k in both_roundings().iter().filter(|k| k.products.most == most) {
+                let a = activations(k, cols, &x);
+                for i in 0..8 {
+                    assert_same_activations(k, &a, &judge, i);
+                }
             }
         }
     }
@@ -323,12 +339,12 @@ fn nan_and_infinity_do_not_become_integers_out_of_range() {
                 x[at] = odd;
                 let end = (at / BLOCK * BLOCK + others).min(100);
                 x[at / BLOCK * BLOCK..end].fill(odd);
-                for k in available() {
+                for k in &both_roundings() {
                     let (a, expected) = (activations(k, 100, &x), activations(k, 100, &clean));
                     let (side, expected) = (quantized(&a, 0), quantized(&expected, 0));
                     for (b, sums) in side.half_sums.chunks_exact(2).enumerate() {
                         if b == at / BLOCK {
-                            let limit = 16 * ACTIVATION_MAX;
+                            let limit = 16 * k.products.most;
                             assert!(sums.iter().all(|s| s.abs() <= limit), "{}: {sums:?}", k.name);
                         } else {
                             assert_eq!(side.scale[b], expected.scale[b], "{}", k.name);
@@ -336,8 +352,10 @@ fn nan_and_infinity_do_not_become_integers_out_of_range() {
                         }
                     }
                 }
-                let q = integers(&activations(portable(), 100, &x), 0);
-                assert!(q.iter().all(|q| i32::from(*q).abs() <= ACTIVATION_MAX), "{q:?}");
+                for k in [*portable(), portable().with_int8_activations()] {
+                    let q = integers(&activations(&k, 100, &x), 0);
+                    assert!(q.iter().all(|q| i32::from(*q).abs() <= k.products.most), "{q:?}");
+                }
             }
         }
     }
@@ -411,8 +429,8 @@ fn set_scales(dtype: DType, bytes: &mut [u8], mut scale: impl FnMut() -> f32) {
 
 /// Rows of activations as numbers: those of the integers if the weights are quantized, so that the
 /// products differ only by rounding.
-fn meaning(dtype: DType, cols: usize, x: &[f32]) -> Vec<Vec<f64>> {
-    let judge = activations(portable(), cols, x);
+fn meaning(portable: &Kernels, dtype: DType, cols: usize, x: &[f32]) -> Vec<Vec<f64>> {
+    let judge = activations(portable, cols, x);
     let rows = x.chunks_exact(cols).enumerate();
     rows.map(|(i, x)| {
         if !dtype.is_quantized() || dtype.is_rare() {
@@ -440,14 +458,21 @@ fn any_shape() -> impl Strategy<Value = (DType, usize)> {
 /// Compares `matvec` and `matmul` of every table with f64, with the portable table and with each
 /// other.
 fn check_products(w: &Weights, x: &[f32], add: bool, gap: usize) {
+    for most in [ACTIVATION_MAX, ACTIVATION_MAX_INT8] {
+        // The portable table, the last, goes first.
+        let tables = both_roundings().into_iter().rev().filter(|k| k.products.most == most);
+        check_products_of(&tables.collect::<Vec<_>>(), w, x, add, gap);
+    }
+}
+
+fn check_products_of(tables: &[Kernels], w: &Weights, x: &[f32], add: bool, gap: usize) {
     let (tokens, rows) = (x.len() / w.cols, w.rows());
-    let meaning = meaning(w.dtype, w.cols, x);
+    let meaning = meaning(&judge_of(&tables[0]), w.dtype, w.cols, x);
     let mut by_portable = vec![0.0; tokens * rows];
-    // The portable table, the last, goes first.
-    for k in available().into_iter().rev() {
+    for k in tables {
         let what = |way: &str, t: usize, r: usize| {
-            let (dtype, cols) = (w.dtype, w.cols);
-            format!("{}: {way} {dtype}, row {r} of {rows}, {cols} values, token {t}", k.name)
+            let (dtype, cols, name, most) = (w.dtype, w.cols, k.name, k.products.most);
+            format!("{name}, {most}: {way} {dtype}, row {r} of {rows}, {cols} values, token {t}")
         };
         let a = activations(k, w.cols, x);
         let mut vectors = vec![0.0; tokens * rows];
@@ -554,7 +579,7 @@ proptest! {
 #[test]
 fn a_panel_keeps_nothing_of_the_last_product() {
     let mut numbers = Numbers(4);
-    for k in available() {
+    for k in &both_roundings() {
         let mut panel = Panel::new(512, true).unwrap();
         for _ in 0..60 {
             let dtype = DType::ALL[numbers.below(DType::ALL.len())];

@@ -237,6 +237,21 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
         unsafe { [split_nibbles(p), split_nibbles(p.add(16))] }
     }
     #[inline(always)]
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> W {
+        unsafe {
+            let counts = [_mm_cvtsi32_si128(2 * j as i32), _mm_cvtsi32_si128(2 * j as i32 + 1)];
+            two!(|i| {
+                let four = split_nibbles(low.add(i));
+                let high = _mm256_cvtepu8_epi16(_mm_loadu_si128(high.add(i).cast()));
+                let high = _mm256_slli_epi16::<4>(high);
+                two!(|block| {
+                    let fifth = _mm256_srl_epi16(high, counts[block]);
+                    _mm256_or_si256(four[block], _mm256_and_si256(fifth, _mm256_set1_epi16(16)))
+                }; 0, 1)
+            }; 0, 16)
+        }
+    }
+    #[inline(always)]
     unsafe fn with_fifth_bits(w: W, bits: [u32; 2]) -> W {
         unsafe {
             let each = _mm256_setr_epi16(
@@ -311,7 +326,7 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8) {
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; LANES], group: *mut u8) {
         for half in 0..2 {
             unsafe {
                 let orders = widened_pairs().map(|order| _mm256_broadcastsi128_si256(order));

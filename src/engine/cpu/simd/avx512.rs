@@ -15,8 +15,13 @@ pub(crate) fn detected() -> bool {
         && is_x86_feature_detected!("fma")
 }
 
+/// `INT8`: whether activations are bytes, for [`Avx512Int8`].
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512;
+pub(crate) struct Avx512<const INT8: bool = false>;
+
+/// For activations in 8 bits: they are multiplied with unsigned bytes, 64 at a time, which makes
+/// weights that are signed 128 larger.
+pub(crate) type Avx512Int8 = Avx512<true>;
 
 type F = __m512;
 type I = __m512i;
@@ -25,7 +30,7 @@ type W = [__m512i; 2];
 /// The same for activations.
 type A = [__m512i; 2];
 
-impl Simd for Avx512 {
+impl<const INT8: bool> Simd for Avx512<INT8> {
     type F = F;
     type I = I;
 
@@ -145,6 +150,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe {
+            if INT8 {
+                let bytes = pair_of(_mm512_cvtepi32_epi8(low), _mm512_cvtepi32_epi8(high));
+                return _mm256_storeu_si256(p.cast(), bytes);
+            }
             _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(low));
             _mm256_storeu_si256(p.add(16).cast(), _mm512_cvtepi32_epi16(high));
         }
@@ -182,7 +191,7 @@ impl Simd for Avx512 {
     }
 }
 
-impl Products for Avx512 {
+impl Products for Avx512<false> {
     type W = W;
     type A = A;
 
@@ -232,10 +241,25 @@ impl Products for Avx512 {
             // Each 16 bytes twice: unshifted for the first block, shifted for the second.
             two!(|p| {
                 let v = _mm_loadu_si128(p.cast());
-                let both =
-                    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(v), _mm_srli_epi16::<4>(v));
+                let both = pair_of(v, _mm_srli_epi16::<4>(v));
                 _mm512_cvtepu8_epi16(_mm256_and_si256(both, _mm256_set1_epi8(15)))
             }; p, p.add(16))
+        }
+    }
+    #[inline(always)]
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> W {
+        unsafe {
+            let counts = [_mm_cvtsi32_si128(2 * j as i32), _mm_cvtsi32_si128(2 * j as i32 + 1)];
+            two!(|i| {
+                let four = _mm_loadu_si128(low.add(i).cast());
+                let four = pair_of(four, _mm_srli_epi16::<4>(four));
+                let high = _mm_loadu_si128(high.add(i).cast());
+                let fifth =
+                    pair_of(_mm_srl_epi16(high, counts[0]), _mm_srl_epi16(high, counts[1]));
+                let fifth = _mm256_slli_epi16::<4>(_mm256_and_si256(fifth, _mm256_set1_epi8(1)));
+                let four = _mm256_and_si256(four, _mm256_set1_epi8(15));
+                _mm512_cvtepu8_epi16(_mm256_or_si256(four, fifth))
+            }; 0, 16)
         }
     }
     #[inline(always)]
@@ -299,7 +323,7 @@ impl Products for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8) {
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; LANES], group: *mut u8) {
         unsafe {
             let orders = widened_pairs().map(|order| _mm512_broadcast_i32x4(order));
             for (k, four) in fours(rows).into_iter().enumerate() {
@@ -344,6 +368,187 @@ impl Products for Avx512 {
     }
 }
 
+impl Products for Avx512<true> {
+    /// Unsigned: 32 bytes of each block.
+    type W = __m512i;
+    type A = __m512i;
+
+    const TILE: usize = 8;
+    const GROUP_BYTES: usize = 256;
+    const BIAS: i32 = 128;
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        unsafe { Avx512::<false>::pair(p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        unsafe { Avx512::<false>::negated_shift::<BITS>(v) }
+    }
+    #[inline(always)]
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> __m512i {
+        unsafe { biased(blocks(p0.cast(), p1.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn half(p: *const i8) -> __m512i {
+        unsafe { biased(_mm512_zextsi256_si512(_mm256_loadu_si256(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> __m512i {
+        unsafe {
+            // Each 16 bytes twice: unshifted, then shifted.
+            let first = _mm512_broadcast_i32x4(_mm_loadu_si128(p0.cast()));
+            let second = _mm512_broadcast_i32x4(_mm_loadu_si128(p1.cast()));
+            let both = _mm512_mask_blend_epi64(0xf0, first, second);
+            lower_nibbles(_mm512_srlv_epi64(both, _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_one(p: *const u8) -> __m512i {
+        unsafe {
+            let twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast()));
+            let shifts = _mm512_set_epi64(0, 0, 0, 0, 4, 4, 0, 0);
+            lower_nibbles(_mm512_srlv_epi64(_mm512_zextsi256_si512(twice), shifts))
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_half(p: *const u8) -> __m512i {
+        unsafe { lower_nibbles(twice_shifted(p, 0, 4)) }
+    }
+    #[inline(always)]
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> __m512i {
+        unsafe {
+            let fifth = twice_shifted(high, 2 * j as i64, 2 * j as i64 + 1);
+            let fifth = _mm512_slli_epi16::<4>(_mm512_and_si512(fifth, _mm512_set1_epi8(1)));
+            _mm512_or_si512(Self::nibbles_of_half(low), fifth)
+        }
+    }
+    #[inline(always)]
+    unsafe fn with_fifth_bits(w: __m512i, bits: [u32; 2]) -> __m512i {
+        unsafe {
+            let mask = u64::from(bits[0]) | u64::from(bits[1]) << 32;
+            _mm512_mask_add_epi8(w, mask, w, _mm512_set1_epi8(16))
+        }
+    }
+    /// 0..=63
+    #[inline(always)]
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [__m512i; 2] {
+        unsafe {
+            let low = _mm512_loadu_si512(low.cast());
+            let two_bits = _mm512_set1_epi8(0x30);
+            // Bits 0-1 and 2-3 belong to the first 64 values, 4-5 and 6-7 to the others.
+            let upper = twice_shifted(high, 0, 2);
+            let first = _mm512_and_si512(_mm512_slli_epi16::<4>(upper), two_bits);
+            let second = _mm512_and_si512(upper, two_bits);
+            [
+                _mm512_or_si512(lower_nibbles(low), first),
+                _mm512_or_si512(lower_nibbles(_mm512_srli_epi16::<4>(low)), second),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn six_bit_scales(p: *const u8) -> F {
+        unsafe { Avx512::<false>::six_bit_scales(p) }
+    }
+    #[inline(always)]
+    unsafe fn activations(p: *const i16) -> __m512i {
+        unsafe { blocks(p.cast(), p.add(32).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn half_activations(p: *const i16) -> __m512i {
+        unsafe { _mm512_zextsi256_si512(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn lane_sums(a: __m512i) -> I {
+        unsafe { dpbusd(_mm512_setzero_si512(), _mm512_set1_epi8(1), a) }
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: I, w: __m512i, a: __m512i) -> I {
+        unsafe { dpbusd(acc, w, a) }
+    }
+    #[inline(always)]
+    unsafe fn dot_scaled(w: __m512i, scales: *const i16, a: __m512i) -> I {
+        unsafe {
+            // 32 less than what `six_bits` returns.
+            let excess = Self::negated_shift::<5>(Self::lane_sums(a));
+            let four = _mm_loadl_epi64(scales.cast());
+            let lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+            let four = _mm512_castsi128_si512(_mm_cvtepi16_epi32(four));
+            _mm512_mullo_epi32(dpbusd(excess, w, a), _mm512_permutexvar_epi32(lanes, four))
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; LANES], group: *mut u8) {
+        unsafe {
+            for (k, four) in fours(rows).into_iter().enumerate() {
+                let four = if SIGNED { biased(four) } else { four };
+                _mm512_storeu_si512(group.add(64 * k).cast(), four);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]) {
+        unsafe {
+            for (k, four) in fours(rows).into_iter().enumerate() {
+                let high = lower_nibbles(_mm512_srli_epi16::<4>(four));
+                _mm512_storeu_si512(groups[0].add(64 * k).cast(), lower_nibbles(four));
+                _mm512_storeu_si512(groups[1].add(64 * k).cast(), high);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    ) {
+        for k in 0..4 {
+            unsafe {
+                let weights = _mm512_loadu_si512(group.add(64 * k).cast());
+                for t in 0..N {
+                    let four = a[t].cast::<i8>().add(16 * half + 4 * k).cast::<i32>();
+                    let four = _mm512_set1_epi32(four.read_unaligned());
+                    acc[t] = dpbusd(acc[t], weights, four);
+                }
+            }
+        }
+    }
+}
+
+/// 32 bytes from `p0`, 32 from `p1`.
+#[inline(always)]
+unsafe fn blocks(p0: *const u8, p1: *const u8) -> __m512i {
+    unsafe {
+        let first = _mm512_castsi256_si512(_mm256_loadu_si256(p0.cast()));
+        _mm512_inserti64x4::<1>(first, _mm256_loadu_si256(p1.cast()))
+    }
+}
+
+/// 32 bytes shifted right by `first` as 64-bit numbers, then the same shifted by `second`.
+#[inline(always)]
+unsafe fn twice_shifted(p: *const u8, first: i64, second: i64) -> __m512i {
+    unsafe {
+        let twice = _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast()));
+        let shifts = _mm512_set_epi64(second, second, second, second, first, first, first, first);
+        _mm512_srlv_epi64(twice, shifts)
+    }
+}
+
+#[inline(always)]
+unsafe fn lower_nibbles(bytes: __m512i) -> __m512i {
+    unsafe { _mm512_and_si512(bytes, _mm512_set1_epi8(15)) }
+}
+
+/// Signed bytes plus 128.
+#[inline(always)]
+unsafe fn biased(bytes: __m512i) -> __m512i {
+    unsafe { _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)) }
+}
+
 /// Of 16 bytes of each row the first four of all rows, then the second, third and last four.
 #[inline(always)]
 unsafe fn fours(rows: [*const u8; LANES]) -> [__m512i; 4] {
@@ -378,9 +583,13 @@ fn mask(n: usize) -> __mmask16 {
 /// 16 bytes, then 16 from `p`.
 #[inline(always)]
 unsafe fn join(first: __m128i, p: *const u8) -> __m256i {
-    unsafe {
-        _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), _mm_loadu_si128(p.cast()))
-    }
+    unsafe { pair_of(first, _mm_loadu_si128(p.cast())) }
+}
+
+/// 16 bytes, then 16 others.
+#[inline(always)]
+unsafe fn pair_of(first: __m128i, second: __m128i) -> __m256i {
+    unsafe { _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), second) }
 }
 
 /// The lower nibbles of 32 bytes, 16 bits each, then the upper ones.
@@ -428,6 +637,24 @@ unsafe fn dpwssd(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
     unsafe {
         asm!(
             "vpdpwssd {acc}, {w}, {a}",
+            acc = inout(zmm_reg) acc,
+            w = in(zmm_reg) w,
+            a = in(zmm_reg) a,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    acc
+}
+
+/// Adds to each 32-bit lane the products of four unsigned bytes of `w` with signed ones of `a`. As an
+/// intrinsic it would be split as well.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn dpbusd(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "vpdpbusd {acc}, {w}, {a}",
             acc = inout(zmm_reg) acc,
             w = in(zmm_reg) w,
             a = in(zmm_reg) a,

@@ -37,6 +37,9 @@ pub(super) mod portable;
 /// of four products with weights times 256 still fits 32 bits.
 pub(super) const ACTIVATION_MAX: i32 = 8191;
 
+/// The same where the caller accepts that error: one multiplication of bytes per weight is enough then.
+pub(super) const ACTIVATION_MAX_INT8: i32 = 127;
+
 /// Lanes of [`Simd::F`] and [`Simd::I`].
 pub(super) const LANES: usize = 16;
 
@@ -248,6 +251,9 @@ pub(super) trait Products: Simd {
     /// Bytes of 16 values of 16 rows in a panel.
     const GROUP_BYTES: usize;
 
+    /// What [`Products::halves`], [`Products::half`] and [`Products::pack`] add to signed weights.
+    const BIAS: i32 = 0;
+
     /// `p[0]` in the lower eight lanes, `p[1]` in the upper.
     unsafe fn pair(p: *const f32) -> Self::F;
 
@@ -265,6 +271,9 @@ pub(super) trait Products: Simd {
     unsafe fn nibbles_of_one(p: *const u8) -> Self::W;
     /// Of 32 bytes the lower nibbles, then the upper ones.
     unsafe fn nibbles_of_half(p: *const u8) -> Self::W;
+    /// Of 32 bytes at `low` the nibbles as in [`Products::nibbles_of_half`], with bits `2 * j` and
+    /// `2 * j + 1` of 32 bytes at `high` above them.
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> Self::W;
     /// Sixteen more where a bit is set: `bits[0]` is for the first 32 weights, `bits[1]` for the others.
     unsafe fn with_fifth_bits(w: Self::W, bits: [u32; 2]) -> Self::W;
     /// Of half a Q6_K block, 64 bytes of lower bits and 32 of upper ones: its 128 weights, -32..=31.
@@ -289,8 +298,8 @@ pub(super) trait Products: Simd {
     /// within ±128 and weights within ±32 (so that the products fit 16 bits).
     unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> Self::I;
 
-    /// Writes 16 i8 weights of each of 16 rows as a group of a panel.
-    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8);
+    /// Writes 16 weights of each of 16 rows, i8 if `SIGNED`, as a group of a panel.
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; LANES], group: *mut u8);
     /// Writes 16 bytes of each of 16 rows as two groups of a panel: their lower nibbles as the first,
     /// their upper ones as the second.
     unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]);

@@ -248,7 +248,7 @@ impl Products for Neon<Widening> {
     }
     /// Value by value: a byte of each row.
     #[inline(always)]
-    unsafe fn pack(rows: [*const u8; 16], group: *mut u8) {
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; 16], group: *mut u8) {
         for (row, p) in rows.into_iter().enumerate() {
             for k in 0..16 {
                 unsafe { group.add(16 * k + row).write(p.add(k).read()) };
@@ -345,6 +345,18 @@ impl Products for Neon<Widening> {
         }
     }
     #[inline(always)]
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> W {
+        unsafe {
+            let mut w = Self::nibbles_of_half(low);
+            for (i, w) in w.iter_mut().enumerate() {
+                let down = vdupq_n_s8(-((2 * j + i / 2) as i8));
+                let bit = vandq_u8(vshlq_u8(vld1q_u8(high.add(16 * (i % 2))), down), vdupq_n_u8(1));
+                *w = vorrq_s8(*w, vreinterpretq_s8_u8(vshlq_n_u8::<4>(bit)));
+            }
+            w
+        }
+    }
+    #[inline(always)]
     unsafe fn with_fifth_bits(mut w: W, bits: [u32; 2]) -> W {
         unsafe {
             let each = vdup_n_u64(0x8040_2010_0804_0201);
@@ -406,6 +418,42 @@ impl Products for Neon<Widening> {
 /// 2^24.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<const I8MM: bool>;
+
+/// How [`Bytes`] and [`OneByte`] differ to the kernels that are written for them.
+pub(in crate::engine::cpu) trait ByteProducts: Order {
+    /// Whether there are 8-bit matrix products.
+    const I8MM: bool;
+    /// Whether an activation has a low byte too.
+    const HALVES: bool;
+    /// Whether matrix times vector takes matrix products: their second column is the low bytes.
+    const VECTORS: bool = Self::I8MM && Self::HALVES;
+}
+
+impl<const I8MM: bool> ByteProducts for Bytes<I8MM> {
+    const I8MM: bool = I8MM;
+    const HALVES: bool = true;
+}
+
+/// For the same machines and activations in 8 bits: the first 32 bytes of a block, in order.
+#[derive(Clone, Copy)]
+pub(crate) struct OneByte<const I8MM: bool>;
+
+impl<const I8MM: bool> ByteProducts for OneByte<I8MM> {
+    const I8MM: bool = I8MM;
+    const HALVES: bool = false;
+}
+
+impl<const I8MM: bool> Order for OneByte<I8MM> {
+    #[inline(always)]
+    unsafe fn store_activations(p: *mut i16, low: I, high: I) {
+        unsafe {
+            for (at, v) in [(0, low), (16, high)] {
+                let [a, b] = [narrow(v[0], v[1]), narrow(v[2], v[3])];
+                vst1q_s8(p.cast::<i8>().add(at), vcombine_s8(vmovn_s16(a), vmovn_s16(b)));
+            }
+        }
+    }
+}
 
 const SPLIT: i32 = 7;
 const _: () = assert!((ACTIVATION_MAX + 64) >> SPLIT <= 64);

@@ -180,6 +180,14 @@ impl Products for Portable {
         std::array::from_fn(|i| if i < 32 { (a[i] & 15) as i8 } else { (a[i - 32] >> 4) as i8 })
     }
     #[inline(always)]
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> W {
+        let high = unsafe { high.cast::<[u8; 32]>().read() };
+        let bits = |k: usize| {
+            high.iter().enumerate().fold(0, |all, (i, high)| all | u32::from(high >> k & 1) << i)
+        };
+        unsafe { Self::with_fifth_bits(Self::nibbles_of_half(low), [bits(2 * j), bits(2 * j + 1)]) }
+    }
+    #[inline(always)]
     unsafe fn with_fifth_bits(w: W, bits: [u32; 2]) -> W {
         std::array::from_fn(|i| w[i] + ((bits[i / 32] >> (i % 32) & 1) << 4) as i8)
     }
@@ -222,7 +230,7 @@ impl Products for Portable {
         std::array::from_fn(|lane| sums[lane] * i32::from(scales[lane / 4]))
     }
     #[inline(always)]
-    unsafe fn pack(rows: [*const u8; LANES], group: *mut u8) {
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; LANES], group: *mut u8) {
         for (row, p) in rows.into_iter().enumerate() {
             for k in 0..4 {
                 // SAFETY: 16 values of each row, and its part of the group's four steps.
@@ -240,7 +248,7 @@ impl Products for Portable {
         let (low, high) = (bytes.map(|b| b.map(|b| b & 15)), bytes.map(|b| b.map(|b| b >> 4)));
         for (nibbles, group) in [low, high].iter().zip(groups) {
             // SAFETY: 16 values of each row, and a group.
-            unsafe { Self::pack(nibbles.each_ref().map(|row| row.as_ptr()), group) };
+            unsafe { Self::pack::<false>(nibbles.each_ref().map(|row| row.as_ptr()), group) };
         }
     }
     #[inline(always)]

@@ -58,6 +58,7 @@ private val large = greedy.copy(budget = Budget.States(1024))
 
 private class HostTest(private val file: File, private val folder: File, private val full: File) {
     fun run() {
+        test("activations are rounded as the options say", ::activationsAreRoundedAsTheOptionsSay)
         test("a chat, saved and resumed", ::chatIsSavedAndResumed)
         test("snapshots and forks", ::snapshotsAndForks)
         test("an emoji made of several tokens", ::emoji)
@@ -107,6 +108,12 @@ private class HostTest(private val file: File, private val folder: File, private
 
     private suspend fun Session.text(message: String, most: Int = 16): String =
         chat(message, most).toList().joinToString("")
+
+    private suspend fun activationsAreRoundedAsTheOptionsSay() {
+        val options = ModelOptions(Engine.CPU, 1, activations = Activations.INT8)
+        Model.open(file.path, options).use { assertTrue("int8 activations" in it.engine) }
+        Model.open(file.path, ModelOptions(Engine.CPU, 1)).use { assertTrue("int8" !in it.engine) }
+    }
 
     private suspend fun chatIsSavedAndResumed() {
         var last = 0f

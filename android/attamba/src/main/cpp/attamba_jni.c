@@ -344,8 +344,8 @@ NATIVE(void, log)(JNIEnv *env, jobject self, jint level)
 
 /* `adapter` and `cache` stay owned by the caller. */
 static attamba_model_options loading(jint engine, const char *adapter, jint threads, jboolean preload,
-                                     jboolean in_memory, jboolean batching, const char *cache,
-                                     struct callback *progress)
+                                     jboolean in_memory, jboolean batching, jint activations,
+                                     const char *cache, struct callback *progress)
 {
     attamba_model_options options = {0};
     options.struct_size = sizeof options;
@@ -354,6 +354,7 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
     options.preload = preload;
     options.in_memory = in_memory;
     options.batching = batching;
+    options.activations = activations;
     options.adapter = adapter;
     options.cache = cache;
     options.progress = hand_progress;
@@ -364,7 +365,7 @@ static attamba_model_options loading(jint engine, const char *adapter, jint thre
 
 NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine, jbyteArray adapter,
                          jint threads, jboolean preload, jboolean in_memory, jboolean batching,
-                         jbyteArray cache, jobject progress)
+                         jint activations, jbyteArray cache, jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
@@ -372,7 +373,7 @@ NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
     char *folder = cache == NULL ? NULL : from_java(env, cache, NULL);
     attamba_model_options options =
-        loading(engine, name, threads, preload, in_memory, batching, folder, &callback);
+        loading(engine, name, threads, preload, in_memory, batching, activations, folder, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {
@@ -386,14 +387,14 @@ NATIVE(jlong, modelOpen)(JNIEnv *env, jobject self, jbyteArray path, jint engine
 
 NATIVE(jlong, modelOpenFd)(JNIEnv *env, jobject self, jint fd, jlong offset, jlong length, jint engine,
                            jbyteArray adapter, jint threads, jboolean preload, jboolean in_memory,
-                           jboolean batching, jbyteArray cache, jobject progress)
+                           jboolean batching, jint activations, jbyteArray cache, jobject progress)
 {
     struct callback callback = {env, progress};
     attamba_model *model = NULL;
     char *name = adapter == NULL ? NULL : from_java(env, adapter, NULL);
     char *folder = cache == NULL ? NULL : from_java(env, cache, NULL);
     attamba_model_options options =
-        loading(engine, name, threads, preload, in_memory, batching, folder, &callback);
+        loading(engine, name, threads, preload, in_memory, batching, activations, folder, &callback);
 
     (void)self;
     if (!(*env)->ExceptionCheck(env)) {

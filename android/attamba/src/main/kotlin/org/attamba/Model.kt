@@ -131,6 +131,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     preload,
                     inMemory,
                     options.batching,
+                    options.activations.code,
                     cache,
                     report,
                 )
@@ -161,6 +162,7 @@ public class Model private constructor(number: Long) : AutoCloseable {
                     preload,
                     inMemory,
                     options.batching,
+                    options.activations.code,
                     cache,
                     report,
                 )

@@ -20,6 +20,7 @@ internal object Native {
         preload: Boolean,
         inMemory: Boolean,
         batching: Boolean,
+        activations: Int,
         cache: ByteArray?,
         progress: LoadingSink,
     ): Long
@@ -34,6 +35,7 @@ internal object Native {
         preload: Boolean,
         inMemory: Boolean,
         batching: Boolean,
+        activations: Int,
         cache: ByteArray?,
         progress: LoadingSink,
     ): Long

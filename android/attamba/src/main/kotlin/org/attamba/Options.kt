@@ -8,6 +8,14 @@ public enum class Engine(internal val code: Int) {
     GPU(2),
 }
 
+/** How the CPU engine rounds activations. */
+public enum class Activations(internal val code: Int) {
+    /** 14 bits: the logits are those of the weights in the file. */
+    INT14(0),
+    /** 8 bits: faster, above all in prefill, with logits that are less exact. */
+    INT8(1),
+}
+
 /** A part of loading a model. */
 public enum class LoadingPart(internal val code: Int) {
     /** Reading the file, if the options say `inMemory` or `preload`. */
@@ -99,6 +107,8 @@ public data class ModelOptions(
      * together, which reads the weights once for all of them.
      */
     val batching: Boolean = false,
+    /** How the CPU engine rounds activations before it multiplies them with quantized weights. */
+    val activations: Activations = Activations.INT14,
 )
 
 /** How a session is opened. */
