@@ -341,7 +341,11 @@ kernels_for!(
     simd::avx2::Avx2<true>,
     matvec::matvec::<simd::avx2::Avx2<true>>,
     matmul::matmul::<simd::avx2::Avx2<true>>,
-    int8: shared,
+    int8: (
+        simd::avx2::Avx2Int8,
+        matvec::matvec::<simd::avx2::Avx2Int8>,
+        matmul::matmul::<simd::avx2::Avx2Int8>
+    ),
     "AVX2 VNNI",
     "avx2,fma,f16c,avxvnni"
 );

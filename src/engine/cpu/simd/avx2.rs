@@ -15,9 +15,14 @@ pub(crate) fn vnni_detected() -> bool {
     detected() && is_x86_feature_detected!("avxvnni")
 }
 
-/// `VNNI`: whether the byte products may use the AVX-VNNI instruction.
+/// `VNNI`: whether products may use the AVX-VNNI instructions. `INT8`: whether activations are bytes,
+/// for [`Avx2Int8`].
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2<const VNNI: bool>;
+pub(crate) struct Avx2<const VNNI: bool, const INT8: bool = false>;
+
+/// For activations in 8 bits: they are multiplied with unsigned bytes, which makes weights that are
+/// signed 128 larger. Without VNNI sums of such products would not fit their 16 bits.
+pub(crate) type Avx2Int8 = Avx2<true, true>;
 
 type F = [__m256; 2];
 type I = [__m256i; 2];
@@ -35,7 +40,7 @@ macro_rules! lanewise {
     )+};
 }
 
-impl<const VNNI: bool> Simd for Avx2<VNNI> {
+impl<const VNNI: bool, const INT8: bool> Simd for Avx2<VNNI, INT8> {
     type F = F;
     type I = I;
 
@@ -163,6 +168,14 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn store_activations(p: *mut i16, low: I, high: I) {
         unsafe {
+            if INT8 {
+                let low = _mm256_packs_epi32(low[0], low[1]);
+                let high = _mm256_packs_epi32(high[0], high[1]);
+                // Packing goes by halves of registers.
+                let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+                let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+                return _mm256_storeu_si256(p.cast(), bytes);
+            }
             for (i, v) in [low, high].into_iter().enumerate() {
                 // Packing works within 128-bit lanes and leaves the middle two quarters swapped.
                 let packed = _mm256_packs_epi32(v[0], v[1]);
@@ -185,7 +198,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 }
 
-impl<const VNNI: bool> Products for Avx2<VNNI> {
+impl<const VNNI: bool> Products for Avx2<VNNI, false> {
     type W = W;
     type A = A;
 
@@ -377,6 +390,198 @@ impl<const VNNI: bool> Products for Avx2<VNNI> {
             }
         }
     }
+}
+
+impl Products for Avx2<true, true> {
+    /// Unsigned: 32 bytes of each block.
+    type W = [__m256i; 2];
+    type A = [__m256i; 2];
+
+    const TILE: usize = 3;
+    const GROUP_BYTES: usize = 256;
+    const BIAS: i32 = 128;
+    #[inline(always)]
+    unsafe fn pair(p: *const f32) -> F {
+        unsafe { Avx2::<true, false>::pair(p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> I {
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn negated_shift<const BITS: u32>(v: I) -> I {
+        unsafe { Avx2::<true, false>::negated_shift::<BITS>(v) }
+    }
+    #[inline(always)]
+    unsafe fn halves(p0: *const i8, p1: *const i8) -> Self::W {
+        unsafe { two!(|p| biased(_mm256_loadu_si256(p.cast())); p0, p1) }
+    }
+    #[inline(always)]
+    unsafe fn half(p: *const i8) -> Self::W {
+        unsafe { [biased(_mm256_loadu_si256(p.cast())), _mm256_setzero_si256()] }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_two(p0: *const u8, p1: *const u8) -> Self::W {
+        unsafe { two!(|p| nibbles_of_block(p); p0, p1) }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_one(p: *const u8) -> Self::W {
+        unsafe { [nibbles_of_block(p), _mm256_setzero_si256()] }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_of_half(p: *const u8) -> Self::W {
+        unsafe {
+            let bytes = _mm256_loadu_si256(p.cast());
+            two!(|v| lower_nibbles(v); bytes, _mm256_srli_epi16::<4>(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn five_bits_of_half(low: *const u8, high: *const u8, j: usize) -> Self::W {
+        unsafe {
+            let counts = [_mm_cvtsi32_si128(2 * j as i32), _mm_cvtsi32_si128(2 * j as i32 + 1)];
+            let four = Self::nibbles_of_half(low);
+            let high = _mm256_loadu_si256(high.cast());
+            two!(|block| {
+                let bit = _mm256_srl_epi16(high, counts[block]);
+                let bit = _mm256_and_si256(bit, _mm256_set1_epi8(1));
+                _mm256_or_si256(four[block], _mm256_slli_epi16::<4>(bit))
+            }; 0, 1)
+        }
+    }
+    #[inline(always)]
+    unsafe fn with_fifth_bits(w: Self::W, bits: [u32; 2]) -> Self::W {
+        unsafe {
+            let byte = _mm256_setr_epi64x(
+                0,
+                0x0101_0101_0101_0101,
+                0x0202_0202_0202_0202,
+                0x0303_0303_0303_0303,
+            );
+            let each = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            two!(|block| {
+                let mine = _mm256_shuffle_epi8(_mm256_set1_epi32(bits[block] as i32), byte);
+                let set = _mm256_cmpeq_epi8(_mm256_and_si256(mine, each), each);
+                _mm256_or_si256(w[block], _mm256_and_si256(set, _mm256_set1_epi8(16)))
+            }; 0, 1)
+        }
+    }
+    /// 0..=63
+    #[inline(always)]
+    unsafe fn six_bits(low: *const u8, high: *const u8) -> [Self::W; 2] {
+        unsafe {
+            let low = two!(|p| _mm256_loadu_si256(p.cast()); low, low.add(32));
+            let high = _mm256_loadu_si256(high.cast());
+            let two_bits = _mm256_set1_epi8(0x30);
+            // Bits 0-1 and 2-3 belong to the first 64 values, 4-5 and 6-7 to the others.
+            let of_first = [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<2>(high)];
+            let of_second = [high, _mm256_srli_epi16::<2>(high)];
+            [
+                two!(|block| {
+                    let upper = _mm256_and_si256(of_first[block], two_bits);
+                    _mm256_or_si256(lower_nibbles(low[block]), upper)
+                }; 0, 1),
+                two!(|block| {
+                    let upper = _mm256_and_si256(of_second[block], two_bits);
+                    _mm256_or_si256(lower_nibbles(_mm256_srli_epi16::<4>(low[block])), upper)
+                }; 0, 1),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn six_bit_scales(p: *const u8) -> F {
+        unsafe { Avx2::<true, false>::six_bit_scales(p) }
+    }
+    #[inline(always)]
+    unsafe fn activations(p: *const i16) -> Self::A {
+        unsafe { two!(|p| _mm256_loadu_si256(p.cast()); p, p.add(32)) }
+    }
+    #[inline(always)]
+    unsafe fn half_activations(p: *const i16) -> Self::A {
+        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_setzero_si256()] }
+    }
+    #[inline(always)]
+    unsafe fn lane_sums(a: Self::A) -> I {
+        unsafe { Self::dot(Self::splat_i(0), [_mm256_set1_epi8(1); 2], a) }
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: I, w: Self::W, a: Self::A) -> I {
+        unsafe { two!(|b| _mm256_dpbusd_avx_epi32(acc[b], w[b], a[b]); 0, 1) }
+    }
+    #[inline(always)]
+    unsafe fn dot_scaled(w: Self::W, scales: *const i16, a: Self::A) -> I {
+        unsafe {
+            // 32 less than what `six_bits` returns.
+            let sums = Self::dot(Self::negated_shift::<5>(Self::lane_sums(a)), w, a);
+            let scales = scales.cast::<[i16; 4]>().read_unaligned();
+            two!(|block| {
+                let first = _mm_set1_epi32(i32::from(scales[2 * block]));
+                let second = _mm_set1_epi32(i32::from(scales[2 * block + 1]));
+                _mm256_mullo_epi32(sums[block], _mm256_set_m128i(second, first))
+            }; 0, 1)
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack<const SIGNED: bool>(rows: [*const u8; LANES], group: *mut u8) {
+        for half in 0..2 {
+            unsafe {
+                for (k, four) in fours(&rows[8 * half..]).into_iter().enumerate() {
+                    let four = if SIGNED { biased(four) } else { four };
+                    _mm256_storeu_si256(group.add(64 * k + 32 * half).cast(), four);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pack_nibbles(rows: [*const u8; LANES], groups: [*mut u8; 2]) {
+        for half in 0..2 {
+            unsafe {
+                for (k, four) in fours(&rows[8 * half..]).into_iter().enumerate() {
+                    let high = lower_nibbles(_mm256_srli_epi16::<4>(four));
+                    let at = 64 * k + 32 * half;
+                    _mm256_storeu_si256(groups[0].add(at).cast(), lower_nibbles(four));
+                    _mm256_storeu_si256(groups[1].add(at).cast(), high);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_group<const N: usize>(
+        acc: &mut [I; N],
+        group: *const u8,
+        a: [*const i16; N],
+        half: usize,
+    ) {
+        for k in 0..4 {
+            unsafe {
+                let weights = two!(|p| _mm256_loadu_si256(p.cast()); group.add(64 * k), group.add(64 * k + 32));
+                for t in 0..N {
+                    let four = a[t].cast::<i8>().add(16 * half + 4 * k).cast::<i32>();
+                    let four = _mm256_set1_epi32(four.read_unaligned());
+                    acc[t] = Self::dot(acc[t], weights, [four; 2]);
+                }
+            }
+        }
+    }
+}
+
+/// The lower nibbles of 16 bytes, then the upper ones.
+#[inline(always)]
+unsafe fn nibbles_of_block(p: *const u8) -> __m256i {
+    unsafe {
+        let bytes = _mm_loadu_si128(p.cast());
+        lower_nibbles(_mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes))
+    }
+}
+
+#[inline(always)]
+unsafe fn lower_nibbles(bytes: __m256i) -> __m256i {
+    unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(15)) }
+}
+
+/// Signed bytes plus 128.
+#[inline(always)]
+unsafe fn biased(bytes: __m256i) -> __m256i {
+    unsafe { _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)) }
 }
 
 /// Of 16 bytes of each of eight rows the first four of all rows, then the second, third and last four.
