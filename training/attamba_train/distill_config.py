@@ -35,7 +35,8 @@ class DistillConfig:
     attention_rate: float = 0.0
     """Learning rate of W_q, W_k, W_v and W_o as a fraction of `train.learning_rate`; 0 leaves them unchanged."""
     init: str | None = None
-    """A delta of the same base to continue from, relative to where the command runs; None: mixers that add nothing."""
+    """A delta of the same base to continue from, or a whole file, relative to where the command runs; None: mixers that
+    add nothing."""
 
     def __post_init__(self):
         if self.match not in LESSONS:

@@ -230,6 +230,10 @@ def test_a_later_run_continues_from_a_delta(lesson, data, tmp_path):
     distill.export(tmp_path / "run", delta, "F32")
     further = begin(replace(lesson, context=16, init=str(delta)), data, tmp_path / "further")
     torch.testing.assert_close(further.model.state_dict(), run.model.state_dict(), rtol=1e-6, atol=1e-6)
+    whole = tmp_path / "whole.gguf"
+    assert main(["merge", lesson.base, str(delta), "--out", str(whole)]) == 0
+    further = begin(replace(lesson, init=str(whole)), data, tmp_path / "from-whole")
+    torch.testing.assert_close(further.model.state_dict(), run.model.state_dict(), rtol=1e-6, atol=1e-6)
 
 
 def test_compilation_is_refused_on_a_cpu(lesson, data, tmp_path):

@@ -88,3 +88,17 @@ print("answer", len(open(saved).readlines()))
     out.write_text("".join(whole.splitlines(keepends=True)[:3]))
     module.main([*command, "--conversations", "7"])
     assert out.read_text() == whole
+
+
+def test_windows_that_cover_the_text_cost_nothing(data, reference, tmp_path, capsys):
+    base = tmp_path / "base.gguf"
+    shape = {"arch": "llama", "vocab": 300, "kv_heads": 2}
+    reference.make(str(base), 1, shape, lambda writer: writer.add_array("llama.memory.far_heads", [5, 0]))
+    files = ["--base", str(base), "--model", str(base), "--data", str(data), "--sources", "stories"]
+    script("by_head").main([*files, "--context", "64", "--texts", "1", "--far", "2", "--windows", "63", "4"])
+    said = capsys.readouterr().out.splitlines()
+    factors = {line.split(": ")[0].removeprefix("stories, "): line.split("x ")[1] for line in said}
+    assert len(factors) == 6
+    for name in ("base", "trained"):
+        assert factors[f"{name}, full attention"] == factors[f"{name}, window 63"] == "1.0000"
+        assert factors[f"{name}, window 4"] != "1.0000"
