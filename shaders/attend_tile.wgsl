@@ -1,14 +1,14 @@
 // Attention for some neighboring tokens and the query heads that share a key head, 32 queries in all:
 // `softmax(q k / sqrt(n)) v`. The host lists the rows that any of these tokens sees, in runs of rows
 // that the same of them see. Rows are taken 32 at a time; each invocation computes the scores of four
-// queries and four rows, and then a few columns of four outputs, with a running maximum.
+// queries and a few rows, and then eight columns of four outputs, with a running maximum. Neighbors
+// read the same rows, from the cache; queries and scores are in workgroup memory.
 
 // In range: workgroups are as many as there are groups of heads and tiles of tokens; tokens beyond the
 // last are the last, and not written, and columns end where a head does. Rows in lists are those of
-// their place (`Tables`), and the one that is looked up is at most the last of them. Of 256 vectors in
-// workgroup memory, index is 8 times one of 32 values or rows plus one of 8 quads; of 32 values, an
-// eight or a four of them; of `32 / QUADS` rows, their `8 * QUADS` quads of columns. Outputs are 4 times
-// QUADS, which is at most 4.
+// their place (`Tables`), and the one that is looked up is at most the last of them; eights are at most
+// the last of a row. `queries` are indexed by a value below 64 and a quad below 8, `weights` by a row
+// below 32 and a quad; OWN rows for each of `THREADS / 8` are 32.
 
 #import ROWS
 #import RING
@@ -16,68 +16,68 @@
 #import arena
 #import kv_head
 #import attend_rows
+#import SHAPE
 
 override HEAD_DIM: u32;
 // Eights of a row.
 override LANES: u32;
 // Rows of a tile.
 override TILE: u32;
-// Quads of columns of an invocation; a workgroup computes 32 times as many columns.
-override QUADS: u32;
 
-const THREADS = 64u;
 const QUERIES = 32u;
-// Values of a head that are staged at a time for the scores.
-const CHUNK = 32u;
+// Eights of a head for which there is room.
+const ROOM = 8u;
 
-// `[value of the chunk][quad of queries]`
-var<workgroup> queries: array<vec4<f32>, 256>;
-// Keys `[value of the chunk][quad of rows]`, then values `[row][quad of columns]`.
-var<workgroup> staged: array<vec4<f32>, 256>;
+// `[value of the eights][quad of queries]`
+var<workgroup> queries: array<vec4<f32>, 512>;
 // `[row][quad of queries]`
 var<workgroup> weights: array<vec4<f32>, 256>;
-// `[quad of rows][quad of queries]`
+// `[some rows][quad of queries]`
 var<workgroup> tops: array<vec4<f32>, THREADS>;
-// Place, first pair of the key, and the first and one after the last of the tokens that see it.
-var<workgroup> rows_of_tile: array<vec4<u32>, 32>;
-// Pairs from a row's key to its value.
-var<workgroup> values_after: array<u32, 32>;
+// The greatest score of each query so far.
+var<workgroup> mosts: array<vec4<f32>, 8>;
+// First word of the key of each row.
+var<workgroup> keys: array<u32, TILE>;
+// The first and the one after the last of the tokens that see it.
+var<workgroup> seen_by: array<vec2<u32>, TILE>;
 
-// Row `wanted` of the runs from word `first` on.
-fn look_up(i: u32, first: u32, wanted: u32, kv_head: u32, place_of: KvHead) {
+// Row `wanted` of the runs from word `first` on, and the tokens that see it.
+fn look_up(first: u32, wanted: u32) -> vec2<u32> {
     var at = first;
     var left = wanted;
     while left >= arena[at + 3u] {
         left -= arena[at + 3u];
         at += 5u;
     }
-    let place = arena[at];
-    let row = arena[at + 1u] + left * arena[at + 2u];
-    let seen_by = arena[at + 4u];
-    var key = place_of.ring_at + row * ring_row_pairs();
-    var after = place_of.values_after;
-    if place == WINDOW {
-        key = p.window_at + (kv_head * p.window_rows + row) * (HEAD_DIM / 2u);
-        after = p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
-    } else if place == BLOCK {
-        key = p.block_at + (kv_head * p.block_rows + row) * (HEAD_DIM / 2u);
-        after = p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
-    }
-    rows_of_tile[i] = vec4(place, key, seen_by & 0xffffu, seen_by >> 16u);
-    values_after[i] = after;
-    keep_scales(i, place == RING, place_of.scales_at + row, place_of.scales_after);
+    return vec2(arena[at + 1u] + left * arena[at + 2u], arena[at + 4u]);
 }
 
-// Eight values of the key (side 0) or value (side 1) of row `i` of the tile; zeros past its end.
-fn staged_eight(i: u32, side: u32, lane: u32) -> Eight {
-    if lane >= LANES {
-        return Eight(vec4<f32>(), vec4<f32>());
+// Eights of the queries from `eight` on. An invocation brings four values of four queries at a time.
+fn stage_queries(index: u32, starts: vec4<u32>, eight: u32) {
+    for (var i = index / 8u; i < 2u * ROOM; i += THREADS / 8u) {
+        let value = 8u * eight + 4u * i;
+        let a = four_of(starts.x, value);
+        let b = four_of(starts.y, value);
+        let c = four_of(starts.z, value);
+        let d = four_of(starts.w, value);
+        let at = 32u * i + index % 8u;
+        queries[at] = vec4(a.x, b.x, c.x, d.x);
+        queries[at + 8u] = vec4(a.y, b.y, c.y, d.y);
+        queries[at + 16u] = vec4(a.z, b.z, c.z, d.z);
+        queries[at + 24u] = vec4(a.w, b.w, c.w, d.w);
     }
-    let row = rows_of_tile[i];
-    let raw = load(row.x, row.y + side * values_after[i], lane);
-    let eight = eight_of(row.x == RING, raw);
-    let scale = scales_of(i)[side];
-    return Eight(eight.low * scale, eight.high * scale);
+}
+
+// Adds a row's eight columns, times the weights of four queries, to their sums.
+fn add_row(sums: ptr<function, array<vec4<f32>, 8>>, w: vec4<f32>, v: Eight) {
+    (*sums)[0] += w.x * v.low;
+    (*sums)[1] += w.x * v.high;
+    (*sums)[2] += w.y * v.low;
+    (*sums)[3] += w.y * v.high;
+    (*sums)[4] += w.z * v.low;
+    (*sums)[5] += w.z * v.high;
+    (*sums)[6] += w.w * v.low;
+    (*sums)[7] += w.w * v.high;
 }
 
 @compute @workgroup_size(THREADS)
@@ -85,7 +85,7 @@ fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let blocks = (HEAD_DIM + 32u * QUADS - 1u) / (32u * QUADS);
+    let blocks = (HEAD_DIM + THREADS - 1u) / THREADS;
     let groups = (p.shared_by + QUERIES - 1u) / QUERIES;
     let block_of_columns = workgroup.x % blocks;
     let kv_head = workgroup.x / blocks / groups;
@@ -101,147 +101,124 @@ fn main(
     let of_tile = arena[TILE_TOKENS];
     let first_token = workgroup.y * of_tile;
     let tiles = (tokens + of_tile - 1u) / of_tile;
-    let list = arena[TILES] + 2u * (place_of.schedule * tiles + workgroup.y);
+    let list = arena[TILES] + 4u * (place_of.schedule * tiles + workgroup.y);
     let runs = arena[list];
-    let rows = arena[list + 1u];
+    // Rows of ring, of ring and window, and of all.
+    let before = vec2(arena[list + 1u], arena[list + 2u]);
+    let rows = arena[list + 3u];
 
     // Query `n` is of token `n / heads` and head `n % heads`.
     let of_queries = index % 8u;
     let of_rows = index / 8u;
     let numbers = 4u * of_queries + vec4(0u, 1u, 2u, 3u);
     let their_tokens = select(vec4(~0u), numbers / heads, numbers / heads < vec4(of_tile));
-    var outputs: array<vec4<f32>, 16>;
-    for (var i = 0u; i < 16u; i++) {
-        outputs[i] = vec4<f32>();
+    let starts = min(vec4(first_token) + numbers / heads, vec4(tokens - 1u)) * p.q_stride
+        + (head + numbers % heads) * HEAD_DIM;
+    if LANES <= ROOM {
+        stage_queries(index, starts, 0u);
     }
-    var most = vec4(LEAST);
+    // Of each query eight columns.
+    let eight = block_of_columns * THREADS / 8u + of_rows;
+    var sums: array<vec4<f32>, 8>;
+    for (var i = 0u; i < 8u; i++) {
+        sums[i] = vec4<f32>();
+    }
+    if of_rows == 0u {
+        mosts[of_queries] = vec4(LEAST);
+    }
     var weight = vec4<f32>();
-    for (var first = 0u; first < rows; first += TILE) {
+    var next = 0u;
+    while next < rows {
+        // A tile is in one place.
+        let first = next;
+        var place = RING;
+        var limit = before.x;
+        var key_at = place_of.ring_at;
+        var row_pairs = ring_row_pairs();
+        var of_word = RING_PAIRS;
+        var values_after = place_of.values_after;
+        if first >= before.y {
+            place = BLOCK;
+            limit = rows;
+            key_at = p.block_at + kv_head * p.block_rows * (HEAD_DIM / 2u);
+            row_pairs = HEAD_DIM / 2u;
+            of_word = KV_PAIRS;
+            values_after = p.kv_heads * p.block_rows * (HEAD_DIM / 2u);
+        } else if first >= before.x {
+            place = WINDOW;
+            limit = before.y;
+            key_at = p.window_at + kv_head * p.window_rows * (HEAD_DIM / 2u);
+            row_pairs = HEAD_DIM / 2u;
+            of_word = KV_PAIRS;
+            values_after = p.kv_heads * p.window_rows * (HEAD_DIM / 2u);
+        }
+        values_after /= of_word;
+        next = min(first + TILE, limit);
         if index < TILE {
-            look_up(index, runs, min(first + index, rows - 1u), kv_head, place_of);
-            if first + index >= rows {
-                rows_of_tile[index].w = 0u;
-            }
+            // Past the end it is the last row again, which no token sees there.
+            let row = look_up(runs, min(first + index, limit - 1u));
+            let end = select(0u, row.y >> 16u, first + index < limit);
+            keys[index] = (key_at + row.x * row_pairs) / of_word;
+            seen_by[index] = vec2(row.y & 0xffffu, end);
+            keep_scales(index, place == RING, place_of.scales_at + row.x, place_of.scales_after);
         }
         workgroupBarrier();
-        var s0 = vec4<f32>();
-        var s1 = vec4<f32>();
-        var s2 = vec4<f32>();
-        var s3 = vec4<f32>();
-        for (var chunk = 0u; chunk < HEAD_DIM; chunk += CHUNK) {
-            if index < 32u {
-                // Eight values of four keys.
-                let quad = index % 8u;
-                let eight = index / 8u;
-                let lane = chunk / 8u + eight;
-                let a = staged_eight(4u * quad, 0u, lane);
-                let b = staged_eight(4u * quad + 1u, 0u, lane);
-                let c = staged_eight(4u * quad + 2u, 0u, lane);
-                let d = staged_eight(4u * quad + 3u, 0u, lane);
-                let at = 64u * eight + quad;
-                staged[at] = vec4(a.low.x, b.low.x, c.low.x, d.low.x);
-                staged[at + 8u] = vec4(a.low.y, b.low.y, c.low.y, d.low.y);
-                staged[at + 16u] = vec4(a.low.z, b.low.z, c.low.z, d.low.z);
-                staged[at + 24u] = vec4(a.low.w, b.low.w, c.low.w, d.low.w);
-                staged[at + 32u] = vec4(a.high.x, b.high.x, c.high.x, d.high.x);
-                staged[at + 40u] = vec4(a.high.y, b.high.y, c.high.y, d.high.y);
-                staged[at + 48u] = vec4(a.high.z, b.high.z, c.high.z, d.high.z);
-                staged[at + 56u] = vec4(a.high.w, b.high.w, c.high.w, d.high.w);
-            } else {
-                // Four values of four queries, twice.
-                let quad = index % 8u;
-                let n = 4u * quad + vec4(0u, 1u, 2u, 3u);
-                let token = min(vec4(first_token) + n / heads, vec4(tokens - 1u));
-                let query = token * p.q_stride + (head + n % heads) * HEAD_DIM;
-                for (var i = index / 8u - 4u; i < 8u; i += 4u) {
-                    let a = four_of(query.x, chunk + 4u * i);
-                    let b = four_of(query.y, chunk + 4u * i);
-                    let c = four_of(query.z, chunk + 4u * i);
-                    let d = four_of(query.w, chunk + 4u * i);
-                    let at = 32u * i + quad;
-                    queries[at] = vec4(a.x, b.x, c.x, d.x);
-                    queries[at + 8u] = vec4(a.y, b.y, c.y, d.y);
-                    queries[at + 16u] = vec4(a.z, b.z, c.z, d.z);
-                    queries[at + 24u] = vec4(a.w, b.w, c.w, d.w);
-                }
-            }
-            workgroupBarrier();
-            for (var i = 0u; i < CHUNK; i++) {
-                let a = queries[8u * i + of_queries];
-                let b = staged[8u * i + of_rows];
-                s0 += a * b.x;
-                s1 += a * b.y;
-                s2 += a * b.z;
-                s3 += a * b.w;
-            }
-            workgroupBarrier();
+        var scores: Scores;
+        for (var r = 0u; r < OWN; r++) {
+            scores[r] = vec4<f32>();
         }
-        s0 = seen(s0, 4u * of_rows, their_tokens);
-        s1 = seen(s1, 4u * of_rows + 1u, their_tokens);
-        s2 = seen(s2, 4u * of_rows + 2u, their_tokens);
-        s3 = seen(s3, 4u * of_rows + 3u, their_tokens);
-        tops[index] = max(max(s0, s1), max(s2, s3));
+        for (var begin = 0u; begin < LANES; begin += ROOM) {
+            if LANES > ROOM {
+                workgroupBarrier();
+                stage_queries(index, starts, begin);
+                workgroupBarrier();
+            }
+            add_scores(&scores, place, begin, of_rows, of_queries);
+        }
+        var greatest = vec4(LEAST);
+        for (var r = 0u; r < OWN; r++) {
+            scores[r] = seen(scores[r], OWN * of_rows + r, their_tokens);
+            greatest = max(greatest, scores[r]);
+        }
+        tops[index] = greatest;
         workgroupBarrier();
-        var greatest = most;
-        for (var i = 0u; i < 8u; i++) {
+        let most = mosts[of_queries];
+        greatest = most;
+        for (var i = 0u; i < THREADS / 8u; i++) {
             greatest = max(greatest, tops[8u * i + of_queries]);
         }
         let kept = exp(most - greatest);
-        most = greatest;
-        s0 = share(s0, greatest);
-        s1 = share(s1, greatest);
-        s2 = share(s2, greatest);
-        s3 = share(s3, greatest);
-        weight = weight * kept + (s0 + s1) + (s2 + s3);
-        let at = 32u * of_rows + of_queries;
-        weights[at] = s0;
-        weights[at + 8u] = s1;
-        weights[at + 16u] = s2;
-        weights[at + 24u] = s3;
-        for (var i = 0u; i < QUADS; i++) {
-            outputs[i] *= kept.x;
-            outputs[4u + i] *= kept.y;
-            outputs[8u + i] *= kept.z;
-            outputs[12u + i] *= kept.w;
+        weight *= kept;
+        for (var r = 0u; r < OWN; r++) {
+            let row = OWN * of_rows + r;
+            let counts = share(scores[r], greatest);
+            weight += counts;
+            weights[8u * row + of_queries] = counts * scales_of(row).y;
         }
-        // As many values at a time as there is room for.
-        for (var stage = 0u; stage < QUADS; stage++) {
-            let begin = stage * (TILE / QUADS);
-            for (var i = index; i < 128u; i += THREADS) {
-                let row = i / (4u * QUADS);
-                let eight = i % (4u * QUADS);
-                let lane = block_of_columns * 4u * QUADS + eight;
-                let v = staged_eight(begin + row, 1u, lane);
-                staged[2u * i] = v.low;
-                staged[2u * i + 1u] = v.high;
-            }
-            workgroupBarrier();
-            for (var row = 0u; row < TILE / QUADS; row++) {
-                let w = weights[8u * (begin + row) + of_queries];
-                for (var i = 0u; i < QUADS; i++) {
-                    let v = staged[8u * (row * QUADS + i) + of_rows];
-                    outputs[i] += w.x * v;
-                    outputs[4u + i] += w.y * v;
-                    outputs[8u + i] += w.z * v;
-                    outputs[12u + i] += w.w * v;
-                }
-            }
-            workgroupBarrier();
+        for (var i = 0u; i < 4u; i++) {
+            sums[2u * i] *= kept[i];
+            sums[2u * i + 1u] *= kept[i];
         }
+        workgroupBarrier();
+        if of_rows == 0u {
+            mosts[of_queries] = greatest;
+        }
+        add_values(&sums, place, next - first, values_after, min(eight, LANES - 1u), of_queries);
+        workgroupBarrier();
     }
     tops[index] = weight;
     workgroupBarrier();
     var total = vec4<f32>();
-    for (var i = 0u; i < 8u; i++) {
+    for (var i = 0u; i < THREADS / 8u; i++) {
         total += tops[8u * i + of_queries];
     }
     for (var j = 0u; j < 4u; j++) {
         let token = first_token + numbers[j] / heads;
         if their_tokens[j] < of_tile && token < tokens {
             let at = token * p.out_stride + (head + numbers[j] % heads) * HEAD_DIM;
-            for (var i = 0u; i < QUADS; i++) {
-                let column = block_of_columns * 32u * QUADS + 4u * (8u * i + of_rows);
-                let values = outputs[4u * j + i] / total[j];
+            for (var i = 0u; i < 2u; i++) {
+                let column = 8u * eight + 4u * i;
+                let values = sums[2u * j + i] / total[j];
                 for (var c = 0u; c < 4u && column + c < HEAD_DIM; c++) {
                     out[at + column + c] = values[c];
                 }
@@ -252,9 +229,9 @@ fn main(
 
 // The scores of a row, for the queries whose tokens see it.
 fn seen(scores: vec4<f32>, row: u32, their_tokens: vec4<u32>) -> vec4<f32> {
-    let by = rows_of_tile[row].zw;
+    let by = seen_by[row];
     let on = (their_tokens >= vec4(by.x)) & (their_tokens < vec4(by.y));
-    return select(vec4(LEAST), scores * p.scale, on);
+    return select(vec4(LEAST), scores * (p.scale * scales_of(row).x), on);
 }
 
 // What does not count is at the least value, where everything may still be.

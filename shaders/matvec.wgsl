@@ -155,22 +155,30 @@ fn main(
 
     var sums = vec4(0.0);
     var square = 0.0;
-    for (var four = 2u * lane; four < 4u * p.pieces; four += 2u * LANES) {
+    for (var piece = lane; piece < p.pieces; piece += LANES) {
+        let four = 4u * piece;
         var a = x[input + four];
         var b = x[input + four + 1u];
+        var c = x[input + four + 2u];
+        var d = x[input + four + 3u];
         let first = load(row / 4u, four);
         let second = load_next(first, row / 4u, four + 1u);
+        let third = load_more(first, row / 4u, four + 2u);
+        let fourth = load_next(third, row / 4u, four + 3u);
         if NORM != 0u {
-            square += dot(a, a) + dot(b, b);
+            square += dot(a, a) + dot(b, b) + (dot(c, c) + dot(d, d));
             a *= gain[four];
             b *= gain[four + 1u];
+            c *= gain[four + 2u];
+            d *= gain[four + 3u];
         }
-        let dots = numbers(first, 0u) * a + numbers(second, 1u) * b;
+        let dots = numbers(first, 0u) * a + numbers(second, 1u) * b
+            + (numbers(third, 0u) * c + numbers(fourth, 1u) * d);
         if SCALED {
             let s = scale(first);
             sums += dots * s.by;
             if SHIFTED {
-                sums += dot(a + b, vec4(1.0)) * s.plus;
+                sums += dot((a + b) + (c + d), vec4(1.0)) * s.plus;
             }
         } else {
             sums += dots;

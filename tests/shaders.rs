@@ -15,7 +15,7 @@ use std::process::Command;
 fn variants() -> Vec<Variant> {
     let mut all = BTreeMap::new();
     for software in [false, true] {
-        let device = Abilities { subgroups: true, halves: true, software };
+        let device = Abilities { subgroups: true, halves: true, software, few_registers: false };
         for variant in Kernel::all().into_iter().flat_map(|kernel| kernel.variants(device)) {
             let key = format!("{} {:?}", variant.name, variant.constants);
             all.entry(key).or_insert(variant);

@@ -128,6 +128,27 @@ def loops(ops):
         yield {"first": first, "last": last, "issued": sum(op[2] for op in own), **counts}
 
 
+def per_multiply_add_of_attention(path, compiler, number):
+    """The same for attention, whose main loop makes half of the multiply-adds with keys and half with values, each in a loop
+    of its own or unrolled. Branches for the places of rows are all counted, though one of three runs."""
+    found = list(loops(list(items(compiler, path.read_text(errors="replace").splitlines()))))
+    made = lambda loop: loop.get("fma", 0)
+    around = lambda outer, loop: outer["first"] < loop["first"] and loop["last"] <= outer["last"]
+    multiply = lambda loop: min(number // 2, 1 << max(0, made(loop).bit_length() - 1))
+    many = [loop for loop in found if made(loop) >= 56]
+    many = sorted((loop for loop in many if not any(around(loop, other) for other in many)), key=lambda loop: loop["first"])
+    main = max((loop for loop in found if any(around(loop, other) for other in found)), key=lambda loop: loop["last"] - loop["first"], default=None)
+    if main is None or not many:
+        return None
+    # Values are last; if there is one loop only, they are unrolled in the main loop.
+    keys, values = (many[:-1], many[-1:]) if len(many) > 1 else (many, [])
+    turns = [(loop, number / 2 / multiply(loop) / len(half)) for half in (keys, values) for loop in half]
+    # What is done with the scores is done for half of a tile's rows at a time.
+    turns += [(loop, 2) for loop in found if around(main, loop) and loop not in many and made(loop) >= 9]
+    turns.append((main, 1))
+    return tuple(sum(weight * loop.get(key, 0) for loop, weight in turns) / number for key in ("issued", "memory"))
+
+
 def per_multiply_add(path, compiler, number):
     """Instructions issued, and those that access memory, for each of the `number` multiply-adds of an invocation in one turn of
     the main loop. A loop inside is counted as often as it takes to make them."""

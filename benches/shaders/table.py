@@ -33,13 +33,15 @@ TARGETS = {
     "amd-780m": (*AMD, {"AMDGPU_GPU_ID": "phoenix"}),
     "intel-tgl": ("intel", "intel", "brw", "Max live registers", "Spills", "Max dispatch width", {"INTEL_STUB_GPU_PLATFORM": "tgl"}),
     "adreno-750": ("freedreno", "freedreno", "ir3", "Registers used", "STP Count", "Max Waves Per Core", {"FD_GPU_ID": "750"}),
-    "apple-m1": ("asahi", "asahi", "agx", "GPRs", "Spills", "Threads", {"AGX_MESA_DEBUG": "shaders"}),
+    "apple-m1": ("asahi", "asahi", "agx", "GPRs", "Spills", "Threads", {"AGX_MESA_DEBUG": "shaders", "VKSTATS_NOT_ROBUST": "1"}),
     "nvidia-ampere": ("nouveau", "nouveau", "nak", "Number of GPRs", "Spills to memory", "Max warps/SM",
                       {"NOUVEAU_CHIPSET": "0x174", "NVK_I_WANT_A_BROKEN_VULKAN_DRIVER": "1"}),
     "mali-g610": ("panfrost", "panfrost", "pan", "Registers used", "Spills", "Threads", {"PAN_GPU_ID": "a867", "PAN_I_WANT_A_BROKEN_VULKAN_DRIVER": "1"}),
 }
 # Multiply-adds of an invocation in one turn of a kernel's main loop.
-MULTIPLY_ADDS = {"matmul": 1024, "matmul_small": 512, "matvec": 32}
+MULTIPLY_ADDS = {"matmul": 1024, "matmul_small": 512, "matvec": 64}
+# The same of attention to heads of 64 values.
+OF_ATTENTION = {"attend": 1024, "attend_tile": 2048}
 # Variants that a target would not choose and whose compilation takes minutes.
 LEFT_OUT = {"mali-g610": r"^matmul |reduce_subgroup|attend"}
 # What the table is about unless --only says otherwise.
@@ -97,7 +99,10 @@ def measured(target, rows):
         }
         number = MULTIPLY_ADDS.get(row["name"].split()[0])
         texts = list(dump.glob(f"{row['file']}.*ssembly"))
-        if number and texts and (each := listing.per_multiply_add(texts[0], compiler, number)):
+        per = listing.per_multiply_add
+        if re.match(r"attend .* heads_4 .*HEAD_DIM 64,|attend_tile .*HEAD_DIM 64,", row["name"]) and compiler != "nak":
+            number, per = OF_ATTENTION[row["name"].split()[0]], listing.per_multiply_add_of_attention
+        if number and texts and (each := per(texts[0], compiler, number)):
             entry["per multiply-add"], entry["memory per multiply-add"] = (round(value, 3) for value in each)
         out[row["name"]] = entry
     return out

@@ -49,6 +49,11 @@ static void open_device(void) {
     if (has(there, count, "VK_EXT_robustness2")) { *tail = &robust; tail = &robust.pNext; }
     if (has(there, count, "VK_KHR_cooperative_matrix")) { *tail = &matrices; tail = &matrices.pNext; }
     vkGetPhysicalDeviceFeatures2(physical, &features);
+    /* Metal has no robust access, and a driver that emulates it checks every load. */
+    if (getenv("VKSTATS_NOT_ROBUST")) {
+        features.features.robustBufferAccess = f13.robustImageAccess = VK_FALSE;
+        robust.robustBufferAccess2 = robust.robustImageAccess2 = VK_FALSE;
+    }
     if (!tells.pipelineExecutableInfo) { fprintf(stderr, "the driver tells no statistics\n"); exit(1); }
     uint32_t family = 0, families = 8;
     VkQueueFamilyProperties queues[8];

@@ -16,7 +16,8 @@ const MOVES = 5u;
 const HEADS_OF_LAYERS = 6u;
 // Rows of a part, but for the last one of a head.
 const ROWS_OF_A_PART = 7u;
-// What the tokens of a tile see, `[schedule][tile][2]`: first word of its runs, rows in all.
+// What the tokens of a tile see, `[schedule][tile][4]`: first word of its runs, which are in order of
+// places; rows in the ring, in ring and window, and in all.
 const TILES = 8u;
 // Tokens of a tile.
 const TILE_TOKENS = 9u;

@@ -54,14 +54,14 @@ fn block_raw(row: u32, lane: u32) -> Raw {
 }
 
 // What a lane reads of a row.
-fn load(place: u32, row: u32, lane: u32) -> Raw {
+fn load(place: u32, row: u32, lane: u32) -> Loaded {
     if place == RING {
-        return ring_raw(row, lane);
+        return ring_loaded(row, lane);
     }
     if place == WINDOW {
-        return window_raw(row, lane);
+        return loaded_near(window_raw(row, lane));
     }
-    return block_raw(row, lane);
+    return loaded_near(block_raw(row, lane));
 }
 
 // Four values of a query, from its value `i` on; zeros past its end.

@@ -1,6 +1,6 @@
 // Q4_0: scales are f16, a vector for 32 values.
 #import HALF
-#import nibbles
+#import DIGITS
 
 @group(0) @binding(2) var<storage, read> scales: array<vec2<u32>>;
 
@@ -21,11 +21,15 @@ fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
     return first;
 }
 
+fn load_more(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[quad * 2u * p.pieces + four / 2u], first.d);
+}
+
 fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
-    return by_value(nibbles(packed.q, half));
+    return digits(packed.q, 4u * half, 0x0f0f0f0fu);
 }
 
 fn scale(packed: Packed) -> Scale {
     let d = vec4(halves(packed.d.x), halves(packed.d.y));
-    return Scale(d, -8.0 * d);
+    return Scale(d, -(8.0 + SURPLUS) * d);
 }

@@ -2,7 +2,7 @@
 // in words, one for each pair of groups of 32: the lower four bits of scale and minimum of the first
 // group, of the second, and the upper two of all.
 #import HALF
-#import nibbles
+#import DIGITS
 #import scale_of_pairs
 
 @group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
@@ -34,8 +34,12 @@ fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
     return first;
 }
 
+fn load_more(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[quad * 2u * p.pieces + four / 2u], first.d, first.lower, first.upper, first.group);
+}
+
 fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
-    return by_value(nibbles(packed.q, half));
+    return digits(packed.q, 4u * half, 0x0f0f0f0fu);
 }
 
 fn scale(packed: Packed) -> Scale {
@@ -43,5 +47,5 @@ fn scale(packed: Packed) -> Scale {
     let by = (packed.lower & 0x0f0f0f0fu) | ((upper & 0x03030303u) << 4u);
     let minimum = ((packed.lower >> 4u) & 0x0f0f0f0fu) | ((upper & 0x0c0c0c0cu) << 2u);
     let d = scale_of_pairs(packed.d);
-    return Scale(d.by * bytes(by), -d.plus * bytes(minimum));
+    return without_surplus(Scale(d.by * bytes(by), -d.plus * bytes(minimum)));
 }

@@ -2,7 +2,7 @@
 // the byte that has its nibble. The scales of 256 values are sixteen words with the i8 of four rows,
 // and four f16 that multiply these, in two words of four.
 #import HALF
-#import nibbles
+#import DIGITS
 
 @group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
 
@@ -35,12 +35,17 @@ fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
     return first;
 }
 
+fn load_more(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[3u * (quad * p.pieces + four / 4u) + 1u], first.upper, first.d, first.by, 1u);
+}
+
 fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
     let upper = packed.upper >> vec4(4u * packed.eight + 2u * half);
-    return by_value(nibbles(packed.q, half) | ((upper & vec4(0x03030303u)) << vec4(4u)));
+    let lower = (packed.q >> vec4(4u * half)) & vec4(0x0f0f0f0fu);
+    return digits(lower | ((upper & vec4(0x03030303u)) << vec4(4u)), 0u, 0xffffffffu);
 }
 
 fn scale(packed: Packed) -> Scale {
     let by = vec4(halves(packed.d.x), halves(packed.d.y)) * vec4<f32>(unpack4xI8(packed.by));
-    return Scale(by, -32.0 * by);
+    return Scale(by, -(32.0 + SURPLUS) * by);
 }

@@ -21,6 +21,10 @@ fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
     return Packed(quants[quad * 4u * p.pieces + four], first.d);
 }
 
+fn load_more(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[quad * 4u * p.pieces + four], first.d);
+}
+
 fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
     return by_value_signed(packed.q);
 }

@@ -22,6 +22,10 @@ fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
     return Packed(quants[quad * 4u * p.pieces + four], first.by, first.plus);
 }
 
+fn load_more(first: Packed, quad: u32, four: u32) -> Packed {
+    return Packed(quants[quad * 4u * p.pieces + four], first.by, first.plus);
+}
+
 fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
     return by_value_signed(packed.q);
 }

@@ -16,6 +16,10 @@ fn load_next(first: Packed, quad: u32, four: u32) -> Packed {
     return load(quad, four);
 }
 
+fn load_more(first: Packed, quad: u32, four: u32) -> Packed {
+    return load(quad, four);
+}
+
 fn numbers(packed: Packed, half: u32) -> mat4x4<f32> {
     let a = packed.a;
     let b = packed.b;

@@ -4,6 +4,7 @@
 alias RingWord = u32;
 
 const RING_ROTATED = false;
+const RING_PAIRS = 2u;
 
 var<workgroup> scales: array<vec2<f32>, TILE>;
 
@@ -11,22 +12,33 @@ fn ring_row_pairs() -> u32 {
     return 2u * ((HEAD_DIM + 3u) / 4u);
 }
 
-fn ring_raw(row: u32, lane: u32) -> Raw {
-    let at = row / 2u;
-    let second = min(2u * lane + 1u, (HEAD_DIM + 3u) / 4u - 1u);
-    return Raw(ring[at + 2u * lane], ring[at + second], 0u, 0u);
+// What a lane has loaded of a row, whichever place it is in.
+alias Loaded = Eight;
+
+fn loaded_near(raw: Raw) -> Loaded {
+    return kv_eight(raw);
 }
 
-fn eight_of(in_ring: bool, raw: Raw) -> Eight {
-    if in_ring {
-        return Eight(vec4<f32>(unpack4xI8(raw.x)), vec4<f32>(unpack4xI8(raw.y)));
-    }
-    return kv_eight(raw);
+fn ring_loaded(row: u32, lane: u32) -> Loaded {
+    let at = min(2u * lane + vec2(0u, 1u), vec2((HEAD_DIM + 3u) / 4u - 1u));
+    return Eight(
+        vec4<f32>(unpack4xI8(ring[row + at.x])),
+        vec4<f32>(unpack4xI8(ring[row + at.y])),
+    );
+}
+
+fn eight_of(loaded: Loaded) -> Eight {
+    return loaded;
 }
 
 // Which value of a head is value `i` of the eight of a lane.
 fn ring_dim(lane: u32, i: u32) -> u32 {
     return 8u * lane + i;
+}
+
+// Where the queries of a lane's first and last four values begin.
+fn asked_at(in_ring: bool, lane: u32) -> vec2<u32> {
+    return 8u * lane + vec2(0u, 4u);
 }
 
 fn keep_scales(i: u32, in_ring: bool, at: u32, after: u32) {

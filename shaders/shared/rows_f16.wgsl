@@ -5,9 +5,12 @@
 alias KvWord = vec4<u32>;
 const KV_LOADS = 1u;
 
-// Where the values of a lane are in a row that begins at pair `row`.
+// Pairs of a word.
+const KV_PAIRS = 4u;
+
+// Word `i` of a lane in a row that begins at word `row`.
 fn kv_at(row: u32, lane: u32, i: u32) -> u32 {
-    return row / 4u + lane;
+    return row + lane;
 }
 
 // What a lane reads of a row.
@@ -26,4 +29,8 @@ alias QueryWord = vec4<f32>;
 // Four values of a query, from value `i` on.
 fn four(query: u32, i: u32) -> vec4<f32> {
     return q[(query + i) / 4u];
+}
+
+fn one_of(at: u32) -> f32 {
+    return q[at / 4u][at % 4u];
 }

@@ -4,6 +4,7 @@
 
 alias KvWord = u32;
 const KV_LOADS = 4u;
+const KV_PAIRS = 1u;
 
 fn kv_at(row: u32, lane: u32, i: u32) -> u32 {
     return row + min(4u * lane + i, HEAD_DIM / 2u - 1u);
@@ -26,4 +27,8 @@ alias QueryWord = f32;
 fn four(query: u32, i: u32) -> vec4<f32> {
     let at = query + min(i + vec4(0u, 1u, 2u, 3u), vec4(HEAD_DIM - 1u));
     return vec4(q[at.x], q[at.y], q[at.z], q[at.w]);
+}
+
+fn one_of(at: u32) -> f32 {
+    return q[at];
 }

@@ -7,6 +7,9 @@ use crate::model::Model;
 use std::sync::Arc;
 use wgpu::{AdapterInfo, Backends, DeviceType, Features};
 
+/// Vendors, by the numbers that PCI gives them, whose GPUs have few registers.
+const FEW_REGISTERS: [u32; 2] = [0x8086, 0x13b5];
+
 /// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's,
 /// Qualcomm's, Arm's and Imagination's, and that of the Windows Subsystem for Linux.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -135,6 +138,11 @@ impl Adapter {
     /// Whether the driver computes on the CPU, where the CPU engine is faster.
     pub fn is_software(&self) -> bool {
         self.info.device_type == DeviceType::Cpu
+    }
+
+    /// Whether an invocation has about a hundred registers, which is all that Intel, Arm and Apple have.
+    pub(super) fn has_few_registers(&self) -> bool {
+        self.info.backend == wgpu::Backend::Metal || FEW_REGISTERS.contains(&self.info.vendor)
     }
 
     /// The kind of device as a word.

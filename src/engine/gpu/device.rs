@@ -75,6 +75,8 @@ pub(super) struct Device {
     pub name: String,
     /// Whether the driver computes on the CPU.
     pub software: bool,
+    /// Whether an invocation has few registers.
+    pub few_registers: bool,
     /// Times every kernel, if that is wanted.
     pub clock: Option<Clock>,
     fault: Arc<Fault>,
@@ -123,6 +125,7 @@ impl Device {
             converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
             name: adapter.describe(),
             software: adapter.is_software(),
+            few_registers: adapter.has_few_registers(),
             clock: None,
             fault,
             counts: Counts::default(),

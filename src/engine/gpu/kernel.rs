@@ -136,6 +136,10 @@ impl Kernel {
                 all.push(Kernel::Attend { kv: KvType::I4, heads, head_dim });
             }
         }
+        // With fewer eights than lanes that share a row.
+        for kv in [KvType::F16, KvType::F32, KvType::I8] {
+            all.push(Kernel::Attend { kv, heads: Heads::Four, head_dim: 18 });
+        }
         all
     }
 }

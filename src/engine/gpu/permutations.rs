@@ -41,6 +41,9 @@ pub(super) const IN_RANGE: [&str; 13] = [
 /// Files to try first on software drivers: barriers are slow there, and so is workgroup memory.
 pub(super) const FIRST_ON_CPU: [&str; 2] = ["reduce_none", "matmul_alone"];
 
+/// Files to try first where an invocation has few registers.
+pub(super) const FIRST_WITH_FEW_REGISTERS: [&str; 2] = ["two_rows", "tile_two"];
+
 /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts. For files
 /// not listed it is one per lane.
 const COVERS: [(&str, [u32; 2]); 15] = [
@@ -64,10 +67,6 @@ const COVERS: [(&str, [u32; 2]); 15] = [
 /// Default number of lanes per workgroup.
 const LANES: u32 = 64;
 
-/// Groups of lanes that each attend to rows of their own in `attend`, at most, and the rows that each
-/// takes of a tile.
-const MOST_SLOTS: u32 = 16;
-const STEPS: u32 = 8;
 /// Rows that `attend_tile` takes at a time.
 const ROWS_OF_TILE: u32 = 32;
 
@@ -84,12 +83,18 @@ impl Kernel {
         match self {
             Kernel::Matvec { format, norm, finish, kv } => of(
                 &["matvec"],
-                &[("FORMAT", format_files(format)), REDUCE, HALF, ("KV", near_files(kv))],
+                &[
+                    ("FORMAT", format_files(format)),
+                    REDUCE,
+                    HALF,
+                    ("DIGITS", &["digits_halves", "digits_bytes"]),
+                    ("KV", near_files(kv)),
+                ],
                 &[("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))],
             ),
             Kernel::Matmul { format, finish } => of(
                 &["matmul", "matmul_small", "matmul_alone"],
-                &[("FORMAT", format_files(format)), HALF],
+                &[("FORMAT", format_files(format)), HALF, ("DIGITS", &["digits_bytes"])],
                 &[("FINISH", f64::from(finish as u8))],
             ),
             Kernel::Attend { kv, heads, head_dim } => {
@@ -97,16 +102,17 @@ impl Kernel {
                     Heads::One => &["heads_1"],
                     Heads::Four => &["heads_4"],
                 };
-                // A lane takes eight values of a row.
-                let lanes = head_dim.div_ceil(8);
-                let slots = (LANES / lanes).min(MOST_SLOTS);
-                let rotated = if kv == KvType::I4 { head_dim } else { 1 };
+                // A lane takes eight values of a row, and sums up the scores of another.
+                let lanes = head_dim.div_ceil(8).max(4);
+                let slots = LANES / lanes;
+                let steps = if lanes < 8 { 4 } else { 8 };
                 let constants = [
                     ("HEAD_DIM", head_dim),
                     ("LANES", lanes),
                     ("SLOTS", slots),
-                    ("TILE", STEPS * slots),
-                    ("ROTATED_DIMS", rotated),
+                    ("STEPS", steps),
+                    ("TILE", 2 * steps * slots),
+                    ("DIMS", 8 * lanes),
                 ];
                 of(
                     &["attend"],
@@ -115,6 +121,7 @@ impl Kernel {
                         HALF,
                         ("RING", ring_files(kv)),
                         ("HEADS", heads),
+                        ("AT_ONCE", &["four_rows", "two_rows"]),
                     ],
                     &constants.map(|(name, value)| (name, f64::from(value))),
                 )
@@ -124,11 +131,19 @@ impl Kernel {
                     ("HEAD_DIM", head_dim),
                     ("LANES", head_dim.div_ceil(8)),
                     ("TILE", ROWS_OF_TILE),
-                    ("QUADS", columns_of_tile(head_dim) / 32),
                 ];
+                let shapes: &[&str] = match columns_of_tile(head_dim) {
+                    64 => &["tile_four", "tile_two"],
+                    _ => &["tile_wide"],
+                };
                 of(
                     &["attend_tile"],
-                    &[("ROWS", row_files(kv, head_dim)), HALF, ("RING", ring_files(kv))],
+                    &[
+                        ("ROWS", row_files(kv, head_dim)),
+                        HALF,
+                        ("RING", ring_files(kv)),
+                        ("SHAPE", shapes),
+                    ],
                     &constants.map(|(name, value)| (name, f64::from(value))),
                 )
             }
@@ -206,16 +221,16 @@ fn ring_files(kv: KvType) -> &'static [&'static str] {
     }
 }
 
-/// The columns of a head's output that a workgroup of `attend_tile` computes.
+/// The columns of a head's output that a workgroup of `attend_tile` computes, as many as it has lanes.
 pub(super) fn columns_of_tile(head_dim: u32) -> u32 {
     if head_dim <= 64 { 64 } else { 128 }
 }
 
-/// The file that reads rows of them, of this width.
+/// The file that reads rows of them, of this width. At least four lanes read a row, eight values each.
 fn row_files(kv: KvType, head_dim: u32) -> &'static [&'static str] {
     match kv {
         KvType::F32 => &["rows_f32"],
-        _ if head_dim.is_multiple_of(8) => &["rows_f16"],
+        _ if head_dim.is_multiple_of(8) && head_dim >= 32 => &["rows_f16"],
         _ => &["rows_f16_odd"],
     }
 }

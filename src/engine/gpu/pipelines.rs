@@ -233,6 +233,7 @@ impl Device {
             subgroups: self.features.contains(Features::SUBGROUP),
             halves: self.converts_halves,
             software: self.software,
+            few_registers: self.few_registers,
         }
     }
 }

@@ -255,16 +255,16 @@ impl Arena {
     ) {
         self.list(TILES);
         self.words[TILE_TOKENS] = of_tile as u32;
-        let mut entry = self.reserve(2 * tokens.div_ceil(of_tile) * schedules);
+        let mut entry = self.reserve(4 * tokens.div_ceil(of_tile) * schedules);
         for schedule in 0..schedules {
             for first in (0..tokens).step_by(of_tile) {
                 let len = of_tile.min(tokens - first);
                 let at = self.len();
                 let Arena { words, tiles, .. } = self;
                 let seen = |t: usize| visible(schedule, first + t);
-                let rows = tiles.find(len, seen, |run| words.extend(run));
-                self.set(entry, &[at, rows]);
-                entry += 2;
+                let [ring, near, all] = tiles.find(len, seen, |run| words.extend(run));
+                self.set(entry, &[at, ring, near, all]);
+                entry += 4;
             }
         }
     }
@@ -282,7 +282,7 @@ pub(super) fn likely_words(
     let seen = if tiling.each { 4 + 4 * RUNS } else { 0 };
     let a_token = turned + rings.len() * (1 + seen);
     // What all tokens see, and what comes and goes.
-    let a_tile = rings.len() * (2 + 5 * (RUNS + 2 * tiling.tokens));
+    let a_tile = rings.len() * (4 + 5 * (RUNS + 2 * tiling.tokens));
     let tiles = block.div_ceil(tiling.tokens);
     // Every token of the block may enter window and ring, and thinning a ring moves it.
     let moves = rings.iter().map(|&ring| 4 * (2 * block + ring.min(1 << 12) + 4));

@@ -91,7 +91,7 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
         let good = &kernel.variants(device.abilities())[0];
         let wrong = [
             // Half of the products are off, and subnormal scales are flushed to zero.
-            changed(good, "(words >> vec4(4u * half))", "(words >> vec4(3u * half))"),
+            changed(good, "(words >> vec4(shift))", "(words >> vec4(shift / 2u))"),
             changed(
                 good,
                 "let d = vec4(halves(packed.d.x), halves(packed.d.y));",

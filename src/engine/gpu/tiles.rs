@@ -2,7 +2,7 @@
 //! of them see, so that attention reads each row once for all of them.
 
 use super::plan::place;
-use crate::cache::{Common, Run};
+use crate::cache::{Common, Place, Run};
 
 /// Place, first row, distance of rows, number of rows; the first of the tokens that see them in the
 /// lower half of a word, and the one after the last in the upper half.
@@ -16,22 +16,22 @@ pub(super) struct Tiles {
     others: Vec<[u32; 3]>,
     /// Place, first token, one after the last, row.
     spans: Vec<[u32; 4]>,
+    runs: Vec<SeenRun>,
 }
 
 impl Tiles {
-    /// Hands the runs of a tile of `len` tokens, of which each sees what `seen` says, to `each`.
-    /// Returns the number of their rows.
+    /// Hands the runs of a tile of `len` tokens, of which each sees what `seen` says, to `each`, one
+    /// place after the other. Returns the number of rows in the ring, in ring and window, and in all.
     pub fn find<'a>(
         &mut self,
         len: usize,
         seen: impl Fn(usize) -> &'a [Run],
-        mut each: impl FnMut(SeenRun),
-    ) -> usize {
-        let Tiles { common, others, spans } = self;
-        let mut rows = 0;
+        each: impl FnMut(SeenRun),
+    ) -> [usize; 3] {
+        let Tiles { common, others, spans, runs } = self;
+        runs.clear();
         for run in common.find(len, &seen) {
-            each([place(run.place), run.first, run.step, run.len, (len as u32) << 16]);
-            rows += run.len as usize;
+            runs.push([place(run.place), run.first, run.step, run.len, (len as u32) << 16]);
         }
         others.clear();
         for token in 0..len {
@@ -49,7 +49,6 @@ impl Tiles {
             }
         }
         spans.sort_unstable();
-        rows += spans.len();
         let mut run: Option<SeenRun> = None;
         for &[place, from, to, row] in &*spans {
             let by = from | to << 16;
@@ -62,9 +61,14 @@ impl Tiles {
                 *len += 1;
                 continue;
             }
-            run.replace([place, row, 1, 1, by]).into_iter().for_each(&mut each);
+            runs.extend(run.replace([place, row, 1, 1, by]));
         }
-        run.into_iter().for_each(each);
+        runs.extend(run);
+        runs.sort_unstable();
+        let up_to =
+            |last| runs.iter().filter(|run| run[0] <= place(last)).map(|run| run[3] as usize).sum();
+        let rows = [Place::Ring, Place::Window, Place::Block].map(up_to);
+        runs.iter().copied().for_each(each);
         rows
     }
 }
@@ -72,7 +76,6 @@ impl Tiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Place;
     use proptest::prelude::*;
 
     proptest! {
@@ -96,15 +99,18 @@ mod tests {
             // One that its neighbors are not like.
             lists[odd.index(len as usize)].pop();
             let mut seen: Vec<Vec<(u32, u32)>> = vec![Vec::new(); len as usize];
-            let mut of_runs = 0;
+            let mut of_places = [0; 3];
+            let mut last = 0;
             let rows = Tiles::default().find(len as usize, |t| &lists[t], |run| {
                 let [place, first, step, count, by] = run;
-                of_runs += count as usize;
+                assert!(place >= last);
+                last = place;
+                of_places[place as usize..].iter_mut().for_each(|rows| *rows += count as usize);
                 for token in (by & 0xffff)..(by >> 16) {
                     seen[token as usize].extend((0..count).map(|i| (place, first + i * step)));
                 }
             });
-            prop_assert_eq!(rows, of_runs);
+            prop_assert_eq!(rows, of_places);
             for (got, list) in seen.iter_mut().zip(&lists) {
                 let row = |run: &Run| {
                     let run = *run;
@@ -129,6 +135,6 @@ mod tests {
                 ]
             })
             .collect();
-        assert_eq!(Tiles::default().find(8, |t| &lists[t], |_| ()), 16 + 8);
+        assert_eq!(Tiles::default().find(8, |t| &lists[t], |_| ()), [0, 16, 16 + 8]);
     }
 }

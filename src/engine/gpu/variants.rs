@@ -8,7 +8,9 @@
 //! the front, so that anybody with another GPU can find out.
 
 pub use super::kernel::Kernel;
-use super::permutations::{FIRST_ON_CPU, IN_RANGE, NEEDS, Permutations, covers};
+use super::permutations::{
+    FIRST_ON_CPU, FIRST_WITH_FEW_REGISTERS, IN_RANGE, NEEDS, Permutations, covers,
+};
 use super::shaders;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -23,7 +25,7 @@ pub enum Need {
 }
 
 /// The capabilities of a device that determine the choice of kernels.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Abilities {
     /// [`Need::Subgroups`]
     pub subgroups: bool,
@@ -31,6 +33,8 @@ pub struct Abilities {
     pub halves: bool,
     /// The driver computes on the CPU.
     pub software: bool,
+    /// An invocation has about a hundred registers: beyond these, a kernel is slow.
+    pub few_registers: bool,
 }
 
 impl Abilities {
@@ -72,6 +76,9 @@ impl Kernel {
         // A choice that makes no difference to the source is not a variant.
         all.dedup_by(|a, b| a.name == b.name);
         all.retain(|variant| variant.needs.iter().all(|need| device.meet(*need)));
+        if device.few_registers {
+            prefer(&mut all, &FIRST_WITH_FEW_REGISTERS);
+        }
         if device.software {
             prefer(&mut all, &FIRST_ON_CPU);
         }
@@ -81,7 +88,7 @@ impl Kernel {
 
 /// The first of `words` that is in no variant's name, and the files whose names are.
 pub fn unknown(words: &[String]) -> Option<(&str, Vec<String>)> {
-    let device = Abilities { subgroups: true, halves: true, software: false };
+    let device = Abilities { subgroups: true, halves: true, ..Default::default() };
     let names: BTreeSet<String> = Kernel::all()
         .into_iter()
         .flat_map(|kernel| kernel.variants(device))
@@ -124,6 +131,35 @@ impl Variant {
             in_range: IN_RANGE.contains(&file),
             covers: covers(file, &imports),
             text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Heads;
+    use super::*;
+    use crate::engine::KvType;
+
+    #[test]
+    fn with_few_registers_fewer_rows_are_read_at_once_first() {
+        let kv = KvType::F16;
+        let kernels = [
+            Kernel::Attend { kv, heads: Heads::Four, head_dim: 64 },
+            Kernel::AttendTile { kv, head_dim: 64 },
+        ];
+        for (few_registers, words) in
+            [(false, ["four_rows", "tile_four"]), (true, ["two_rows", "tile_two"])]
+        {
+            let device = Abilities { few_registers, ..Abilities::default() };
+            for (kernel, word) in kernels.into_iter().zip(words) {
+                let variants = kernel.variants(device);
+                assert!(
+                    variants.len() > 1 && variants[0].name.contains(word),
+                    "{}",
+                    variants[0].name
+                );
+            }
         }
     }
 }
