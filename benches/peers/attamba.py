@@ -64,6 +64,6 @@ class Attamba:
 
     def bench(self, model, prompt, decode, depth, repetitions):
         """Tokens per second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
-        rows = self.json("bench", "-m", model, "--threads", self.threads, "-p", prompt, "-n", decode, "-d", depth,
-                         "-r", repetitions, "--json")
+        rows = self.json("bench", "-m", model, "--threads", self.threads, "--activations", self.activations,
+                         "-p", prompt, "-n", decode, "-d", depth, "-r", repetitions, "--json")
         return {row["test"]: row["samples"] for row in rows if row["depth"] == depth}

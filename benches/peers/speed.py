@@ -41,7 +41,7 @@ def print_machine(args, peer, ours):
     print(f"- CPU: {cpu_name()}, {os.cpu_count()} cores, {args.threads} threads used, {load}")
     print(f"- {peer.NAME}: {peer.system_info().strip()}")
     if ours:
-        print(f"- {ours.version()}")
+        print(f"- {ours['attamba'].version()}")
     if args.deep:
         print(f"- medians of {args.rounds} decodes after filling the cache once", flush=True)
     else:
@@ -79,18 +79,19 @@ def ratio(mine, theirs):
 
 
 def geometric_means(ratios):
-    """Prints those of the ratios of each test at each depth."""
-    for (test, depth), values in ratios.items():
+    """Prints those of the ratios of each engine and test at each depth."""
+    for (engine, test, depth), values in ratios.items():
         mean = statistics.geometric_mean(values)
-        print(f"- {test} at depth {depth}: {mean:.2f}x, geometric mean over {len(values)} models")
+        print(f"- {engine}, {test} at depth {depth}: {mean:.2f}x, geometric mean over {len(values)} models")
 
 
 def shallow(args, peer, ours, timings):
     """Prefill and decode, every model at every depth that its context has room for."""
-    engines = ["llama.cpp"] + ["llama.cpp, plain"] * args.plain + ["attamba"] * bool(ours)
-    heads = ["model", "weights in llama.cpp", "test", "depth", *(e + " t/s" for e in engines), "attamba / llama.cpp"]
+    engines = ["llama.cpp"] + ["llama.cpp, plain"] * args.plain + list(ours)
+    heads = ["model", "weights in llama.cpp", "test", "depth", *(e + " t/s" for e in engines)]
+    heads += [f"{e} / llama.cpp" for e in ours]
     print(f"\n| {' | '.join(heads)} |")
-    print("|---|---|---|---:|" + "---:|" * (len(engines) + 1))
+    print("|---|---|---|---:|" + "---:|" * (len(heads) - 4))
     ratios = {}
     for name in args.models.split(","):
         path = paths.model(name)
@@ -104,14 +105,14 @@ def shallow(args, peer, ours, timings):
                 timings.add(name, depth, engines[0], peer.bench(path, args.threads, *size))
                 if args.plain:
                     timings.add(name, depth, engines[1], peer.bench(path, args.threads, *size, repack=False))
-                if ours:
-                    timings.add(name, depth, "attamba", ours.bench(path, *size))
+                for engine, command in ours.items():
+                    timings.add(name, depth, engine, command.bench(path, *size))
             for test in [f"pp{args.prompt}"] * (args.prompt > 0) + [f"tg{args.decode}"] * (args.decode > 0):
-                speeds = [timings.median(name, test, depth, e) for e in engines]
-                against = ratio(speeds[-1] if ours else None, speeds[0])
-                if ours:
-                    ratios.setdefault((test, depth), []).append(speeds[-1] / speeds[0])
-                cells = [name, buffers, test, depth, *map(number, speeds), against]
+                speeds = {e: timings.median(name, test, depth, e) for e in engines}
+                for e in ours:
+                    ratios.setdefault((e, test, depth), []).append(speeds[e] / speeds["llama.cpp"])
+                against = [ratio(speeds[e], speeds["llama.cpp"]) for e in ours]
+                cells = [name, buffers, test, depth, *map(number, speeds.values()), *against]
                 print(f"| {' | '.join(map(str, cells))} |", flush=True)
     print()
     geometric_means(ratios)
@@ -129,7 +130,7 @@ def deep(args, peer, ours, timings):
         runs = [(llama, "llama.cpp", lambda m: peer.bench(paths.model(m), args.threads, *size))]
         if ours:
             for name in (llama, f"attamba-1.1b-{quant}"):
-                runs.append((name, "attamba", lambda m: ours.bench(paths.model(m), *size)))
+                runs.append((name, "attamba", lambda m: ours["attamba"].bench(paths.model(m), *size)))
         for name, engine, run in runs:
             timings.add(name, depth, engine, run(name))
             speed = timings.median(name, test, depth, engine)
@@ -149,6 +150,7 @@ def main():
     parser.add_argument("--decode", type=int, default=64, help="tokens of decode (default 64)")
     parser.add_argument("--depths", default="0", type=lambda s: [int(d) for d in s.split(",")], help="default 0")
     parser.add_argument("--plain", action="store_true", help="also llama.cpp without rearranged weights (--repack 0); native only")
+    parser.add_argument("--int8", action="store_true", help="also attamba with activations in 8 bits")
     parser.add_argument("--peer-only", action="store_true", help="only llama.cpp")
     parser.add_argument("--deep", action="store_true", help="run the comparison at --deep-depth instead")
     parser.add_argument("--deep-depth", type=int, default=16384, help="default 16384")
@@ -158,7 +160,8 @@ def main():
     if args.plain and args.peer != "native":
         parser.error("--plain needs --peer native")
     peer = importlib.import_module(PEERS[args.peer])
-    ours = None if args.peer_only else Attamba(args.attamba, args.threads)
+    roundings = {"attamba": "int14"} | ({"attamba, int8": "int8"} if args.int8 else {})
+    ours = {} if args.peer_only else {e: Attamba(args.attamba, args.threads, a) for e, a in roundings.items()}
     timings = Timings()
     print_machine(args, peer, ours)
     (deep if args.deep else shallow)(args, peer, ours, timings)

@@ -19,8 +19,8 @@ pub fn endure(threads: usize, regions: usize) -> usize {
     let pool = pool::Pool::new(threads);
     let done = AtomicUsize::new(0);
     for region in 0..regions {
-        pool.run(1 + region % 5, &|_, _| {
-            done.fetch_add(1, Ordering::Relaxed);
+        pool.run(1 + region % 5, &|some, _| {
+            done.fetch_add(some.len(), Ordering::Relaxed);
         });
         if region % 1000 == 0 {
             std::thread::sleep(std::time::Duration::from_micros((region / 1000 % 200) as u64));

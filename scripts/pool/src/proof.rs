@@ -40,7 +40,9 @@ fn prove(workers: usize, regions: usize, switches: usize) {
         for region in 1..=regions {
             let given = Watched(UnsafeCell::new(region));
             let made = [0, 1].map(|_| Watched(UnsafeCell::new(0)));
-            pool.run(2, &|index, _| made[index].set(made[index].get() + given.get()));
+            pool.run(2, &|some, _| {
+                some.for_each(|index| made[index].set(made[index].get() + given.get()));
+            });
             assert_eq!(made.each_ref().map(Watched::get), [region; 2]);
         }
     });

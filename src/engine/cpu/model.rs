@@ -15,6 +15,7 @@ use crate::engine::Want;
 use crate::error::Result;
 use crate::model::{Activation, Layer, LayerSpec};
 use crate::quant;
+use std::ops::Range;
 
 /// Work, in multiplications, below which a region is not worth waking other threads for.
 const SMALL: usize = 1 << 15;
@@ -263,10 +264,20 @@ impl Shared {
 
     /// A parallel region, unless there is so little work that one thread finishes sooner.
     pub(super) fn region(&self, tasks: usize, work: usize, task: &(dyn Fn(usize, usize) + Sync)) {
+        self.region_of_ranges(tasks, work, &|some, thread| some.for_each(|t| task(t, thread)));
+    }
+
+    /// The same for tasks of which neighbors are done faster together.
+    pub(super) fn region_of_ranges(
+        &self,
+        tasks: usize,
+        work: usize,
+        run: &(dyn Fn(Range<usize>, usize) + Sync),
+    ) {
         if work < SMALL {
-            (0..tasks).for_each(|index| task(index, 0));
+            run(0..tasks, 0);
         } else {
-            self.pool.run(tasks, task);
+            self.pool.run(tasks, run);
         }
     }
 }

@@ -13,6 +13,7 @@ use loom::{hint, sync, thread};
 #[cfg(not(loom))]
 use std::{hint, sync, thread};
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::{PoisonError, TryLockError};
@@ -22,6 +23,10 @@ use thread::JoinHandle;
 
 /// Iterations of the spin loop before a thread sleeps: some tens of microseconds.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 2000 };
+
+/// A thread claims the fraction `1 / (SHARES * threads)` of the tasks that are left. A thread of a slow
+/// core then has not claimed more than the others can do meanwhile.
+const SHARES: usize = 2;
 
 /// The word, from the lowest bits up: workers inside the region, sleeping workers, and three flags.
 const INSIDE: usize = 1;
@@ -45,12 +50,13 @@ pub(super) struct Pool {
     turn: Mutex<()>,
 }
 
-/// `task(index, thread)` for every index below `tasks`. It lives on the caller's stack, on its own
-/// cache lines.
+/// `run(some, thread)` for ranges that make up all indices below `tasks`. It lives on the caller's
+/// stack, on its own cache lines.
 #[repr(align(128))]
 struct Region<'a> {
-    task: &'a (dyn Fn(usize, usize) + Sync),
+    run: &'a (dyn Fn(Range<usize>, usize) + Sync),
     tasks: usize,
+    threads: usize,
     /// The next unclaimed task.
     next: AtomicUsize,
     failed: AtomicBool,
@@ -100,10 +106,10 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Runs `task(index, thread)` for all indices below `tasks`, each once, and returns when all
-    /// are done. The thread number is below [`Pool::threads`], and no two run at once with the same.
-    pub fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
-        let alone = || (0..tasks).for_each(|index| task(index, 0));
+    /// Runs `run(some, thread)` for ranges that make up all indices below `tasks`, each once, and
+    /// returns when all are done. The thread number is below [`Pool::threads`], and no two run at once with the same.
+    pub fn run(&self, tasks: usize, run: &(dyn Fn(Range<usize>, usize) + Sync)) {
+        let alone = || run(0..tasks, 0);
         let _turn = match self.turn.try_lock() {
             Ok(turn) => turn,
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
@@ -115,7 +121,8 @@ impl Pool {
             return alone();
         }
         let next = AtomicUsize::new(0);
-        let region = Region { task, tasks, next, failed: AtomicBool::new(false) };
+        let threads = self.threads();
+        let region = Region { run, tasks, threads, next, failed: AtomicBool::new(false) };
         self.shared.region.store(ptr::from_ref(&region).cast_mut().cast(), Ordering::Relaxed);
         let before = self.shared.word.fetch_or(OPEN, Ordering::AcqRel);
         if before & ALL_ASLEEP != 0 {
@@ -251,13 +258,28 @@ impl Shared {
 
 impl Region<'_> {
     fn take_tasks(&self, thread: usize) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.tasks {
-                return;
-            }
-            (self.task)(index, thread);
+        while let Some(claimed) = self.claim() {
+            (self.run)(claimed, thread);
         }
+    }
+
+    /// Neighboring tasks, fewer the fewer are left: threads seldom meet here, and none has much to do
+    /// when the others find nothing more.
+    fn claim(&self) -> Option<Range<usize>> {
+        let mut next = self.next.load(Ordering::Relaxed);
+        while next < self.tasks {
+            let some = (self.tasks - next).div_ceil(SHARES * self.threads);
+            match self.next.compare_exchange_weak(
+                next,
+                next + some,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(next..next + some),
+                Err(now) => next = now,
+            }
+        }
+        None
     }
 }
 
@@ -270,6 +292,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    fn run_each(pool: &Pool, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
+        pool.run(tasks, &|some, thread| some.for_each(|index| task(index, thread)));
+    }
+
     #[test]
     fn every_task_runs_once_on_a_thread_of_its_own() {
         let pool = Pool::new(3);
@@ -277,7 +303,7 @@ mod tests {
             for _ in 0..200 {
                 let counts: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                 let running: Vec<_> = (0..3).map(|_| AtomicBool::new(false)).collect();
-                pool.run(tasks, &|index, thread| {
+                run_each(&pool, tasks, &|index, thread| {
                     assert!(!running[thread].swap(true, Ordering::SeqCst));
                     counts[index].fetch_add(1, Ordering::SeqCst);
                     running[thread].store(false, Ordering::SeqCst);
@@ -291,11 +317,11 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
         let pool = Pool::new(3);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            pool.run(50, &|index, _| assert!(index != 30));
+            run_each(&pool, 50, &|index, _| assert!(index != 30));
         }));
         assert!(outcome.is_err());
         let done = AtomicUsize::new(0);
-        pool.run(50, &|_, _| {
+        run_each(&pool, 50, &|_, _| {
             done.fetch_add(1, Ordering::SeqCst);
         });
         assert_eq!(done.into_inner(), 50);
@@ -309,7 +335,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        pool.run(7, &|_, _| {
+                        run_each(&pool, 7, &|_, _| {
                             total.fetch_add(1, Ordering::Relaxed);
                         });
                     }

@@ -47,40 +47,36 @@ impl<'a> Product<'a> {
 /// From this many tokens on, unpacking weights into panels is cheaper than reading them repeatedly.
 const PANEL_TOKENS: usize = 4;
 
-/// Maximum rows per task where weights are used in place; their products live on the stack.
+/// Rows whose products are added at a time where weights are used in place; they live on the stack.
 const MOST_ROWS: usize = 256;
 
 impl Shared {
-    /// Computes several products in one parallel region.
+    /// Computes several products in one parallel region; a task is [`PANEL`] rows of one.
     pub(super) fn multiply(&self, tokens: usize, panels: &[Mutex<Panel>], products: &[Product]) {
         let by_panel = tokens >= PANEL_TOKENS;
-        let rows: usize = products.iter().map(|p| p.w.rows).sum();
-        let share = rows.div_ceil(8 * self.pool.threads()).next_multiple_of(PANEL);
-        let step = share.min(MOST_ROWS);
-        let tasks = products.iter().map(|p| p.w.rows.div_ceil(step)).sum();
+        let tasks = products.iter().map(|p| p.w.rows.div_ceil(PANEL)).sum();
         let work = products.iter().map(|p| p.w.rows * p.w.cols).sum::<usize>() * tokens;
-        self.region(tasks, work, &|mut index, thread| {
+        self.region_of_ranges(tasks, work, &|some, thread| {
+            let mut before = 0;
             for product in products {
-                let own = product.w.rows.div_ceil(step);
-                if index >= own {
-                    index -= own;
-                    continue;
-                }
-                let first = index * step;
-                let count = step.min(product.w.rows - first);
+                let rows = product.w.rows;
+                let row = |task: usize| (task.saturating_sub(before) * PANEL).min(rows);
+                let (first, end) = (row(some.start), row(some.end));
+                before += rows.div_ceil(PANEL);
                 // SAFETY: each task has rows of its own.
                 unsafe {
                     if by_panel {
                         let mut panel = super::lock(&panels[thread]);
-                        for start in (0..count).step_by(PANEL) {
-                            let rows = PANEL.min(count - start);
-                            self.panel(product, first + start, rows, tokens, &mut panel);
+                        for first in (first..end).step_by(PANEL) {
+                            let count = PANEL.min(end - first);
+                            self.panel(product, first, count, tokens, &mut panel);
                         }
                     } else {
-                        self.rows(product, first, count, tokens);
+                        for first in (first..end).step_by(MOST_ROWS) {
+                            self.rows(product, first, MOST_ROWS.min(end - first), tokens);
+                        }
                     }
                 }
-                return;
             }
         });
     }
