@@ -26,7 +26,7 @@ impl Tiles {
         &mut self,
         len: usize,
         seen: impl Fn(usize) -> &'a [Run],
-        each: impl FnMut(SeenRun),
+        mut each: impl FnMut(SeenRun),
     ) -> [usize; 3] {
         let Tiles { common, others, spans, runs } = self;
         runs.clear();
@@ -64,12 +64,15 @@ impl Tiles {
             runs.extend(run.replace([place, row, 1, 1, by]));
         }
         runs.extend(run);
-        runs.sort_unstable();
-        let up_to =
-            |last| runs.iter().filter(|run| run[0] <= place(last)).map(|run| run[3] as usize).sum();
-        let rows = [Place::Ring, Place::Window, Place::Block].map(up_to);
-        runs.iter().copied().for_each(each);
-        rows
+        // Within a place as they come: sums must not depend on which rows of it are in use.
+        let mut rows = 0;
+        [Place::Ring, Place::Window, Place::Block].map(|of| {
+            for run in runs.iter().filter(|run| run[0] == place(of)) {
+                rows += run[3] as usize;
+                each(*run);
+            }
+            rows
+        })
     }
 }
 
