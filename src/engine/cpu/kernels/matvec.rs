@@ -146,7 +146,9 @@ impl<S: Simd, P: Plain> Dot<S> for P {
     #[inline(always)]
     unsafe fn dot<const R: usize>(w: [*const u8; R], cols: usize, x: Row) -> [S::F; R] {
         unsafe {
-            // Two sums per row, so that one addition need not wait for the other.
+            // Two sums per row, so that one addition need not wait for the other, where they fit the
+            // registers; where a sum takes several there are as many that don't wait.
+            let sets = if S::REGISTERS > 2 * ROWS { 2 } else { 1 };
             let mut sums = [[S::splat(0.0); R]; 2];
             let mut ahead = Ahead::of(w, cols * P::BYTES);
             let whole = cols / LANES * LANES;
@@ -154,7 +156,7 @@ impl<S: Simd, P: Plain> Dot<S> for P {
             while c < whole {
                 let a = S::load(x.x.add(c));
                 ahead.fetch::<S>(R * LANES * P::BYTES);
-                let sums = &mut sums[c / LANES % 2];
+                let sums = &mut sums[c / LANES % sets];
                 for r in 0..R {
                     sums[r] = S::fma(P::load::<S>(w[r].add(c * P::BYTES), LANES), a, sums[r]);
                 }
