@@ -310,6 +310,27 @@ macro_rules! kernels_for {
     };
 }
 
+/// Compiles for further instructions the kernels that gain by them, those of products; the others are
+/// the base's.
+macro_rules! products_beyond {
+    (
+        $base:ident, $table:ident, $module:ident, $simd:ty, $matvec:expr, $matmul:expr,
+        int8: $int8:tt,
+        $name:literal, $features:literal
+    ) => {
+        mod $module {
+            use super::*;
+
+            products_for!(products, $simd, ACTIVATION_MAX, $matvec, $matmul, $features);
+            int8_for!($int8, $features);
+
+            pub(super) static TABLE: Kernels =
+                Kernels { name: $name, products: products::TABLE, int8: int8::TABLE, ..$base };
+        }
+        use $module::TABLE as $table;
+    };
+}
+
 use super::simd::{self, ACTIVATION_MAX, ACTIVATION_MAX_INT8};
 
 // Every 64-bit ARM processor has NEON: there the portable kernels are only what tests compare with.
@@ -335,7 +356,8 @@ kernels_for!(
     "avx2,fma,f16c"
 );
 #[cfg(target_arch = "x86_64")]
-kernels_for!(
+products_beyond!(
+    AVX2,
     AVX2_VNNI,
     avx2_vnni,
     simd::avx2::Avx2<true>,
@@ -376,7 +398,8 @@ kernels_for!(
     "neon"
 );
 #[cfg(target_arch = "aarch64")]
-kernels_for!(
+products_beyond!(
+    NEON,
     NEON_DOTPROD,
     neon_dotprod,
     simd::neon::Neon<simd::neon::Bytes<false>>,
@@ -391,7 +414,8 @@ kernels_for!(
     "neon,dotprod"
 );
 #[cfg(target_arch = "aarch64")]
-kernels_for!(
+products_beyond!(
+    NEON,
     NEON_I8MM,
     neon_i8mm,
     simd::neon::Neon<simd::neon::Bytes<true>>,
