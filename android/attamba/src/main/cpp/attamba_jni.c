@@ -695,7 +695,7 @@ NATIVE(jlongArray, estimate)(JNIEnv *env, jobject self, jbyteArray path, jint en
                              jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(engine, NULL, threads, 0, 0, 0, NULL, &nobody);
+    attamba_model_options model_options = loading(engine, NULL, threads, 0, 0, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
     jlongArray array = NULL;
@@ -715,7 +715,7 @@ NATIVE(jlongArray, estimateFd)(JNIEnv *env, jobject self, jint fd, jlong offset,
                                jint engine, jint threads, jlongArray numbers)
 {
     struct callback nobody = {env, NULL};
-    attamba_model_options model_options = loading(engine, NULL, threads, 0, 0, 0, NULL, &nobody);
+    attamba_model_options model_options = loading(engine, NULL, threads, 0, 0, 0, 0, NULL, &nobody);
     attamba_session_options options;
     attamba_memory memory = {0};
 
