@@ -31,6 +31,7 @@ import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
+import org.attamba.Activations
 import org.attamba.AttambaException
 import org.attamba.AttambaException.Status
 import org.attamba.Budget
