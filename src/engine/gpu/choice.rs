@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use wgpu::{Buffer, BufferUsages};
 
-/// What the measurements of a start may take in all.
+/// What the measurements of a start may take together.
 pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 /// What one of them takes, about.
 const RUN: Duration = Duration::from_millis(4);

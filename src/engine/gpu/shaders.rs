@@ -27,7 +27,7 @@ const SHARED: &[(&str, &str)] = files!(
     format_q4_k format_q6_k format_q8_0 format_q8_1 four_rows gate_gelu_tanh gate_silu gelu_tanh half_bits
     half_builtin heads_1 heads_4 kv_f16 kv_f32 kv_head load_four load_two matmul_out matmul_params mixer pairs quads
     reduce_none reduce_subgroup reduce_tree ring_i4 ring_i8 ring_near rows_f16 rows_f16_odd rows_f32
-    scale_of_pairs signed silu softplus sums tile_four tile_two tile_wide tiles two_rows unscaled weights
+    scale_of_pairs signed silu softplus sums tile_four tile_pairs tile_two tile_wide tiles two_rows unscaled weights
 );
 
 /// The source of a kernel with its imports, and their names. `choices` resolves the names in

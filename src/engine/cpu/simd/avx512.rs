@@ -628,38 +628,31 @@ unsafe fn scaled(w: __m512i, four: __m512i, a: i64, b: i64) -> __m512i {
     }
 }
 
-/// Adds to each 32-bit lane the products of two 16-bit pairs. LLVM splits the intrinsic of the same
-/// name into two instructions, which halves the speed of matrix products.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn dpwssd(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
-    // SAFETY: registers only; the instruction was detected with the others.
-    unsafe {
-        asm!(
-            "vpdpwssd {acc}, {w}, {a}",
-            acc = inout(zmm_reg) acc,
-            w = in(zmm_reg) w,
-            a = in(zmm_reg) a,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    acc
+/// Instructions of VNNI as inline assembly: LLVM splits the intrinsics of the same names into two
+/// instructions, which halves the speed of matrix products.
+macro_rules! vnni {
+    ($($(#[$doc:meta])* $name:ident = $instruction:literal;)+) => {$(
+        $(#[$doc])*
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $name(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
+            // SAFETY: registers only; the instruction was detected with the others.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {acc}, {w}, {a}"),
+                    acc = inout(zmm_reg) acc,
+                    w = in(zmm_reg) w,
+                    a = in(zmm_reg) a,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
+            acc
+        }
+    )+};
 }
-
-/// Adds to each 32-bit lane the products of four unsigned bytes of `w` with signed ones of `a`. As an
-/// intrinsic it would be split as well.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn dpbusd(mut acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
-    // SAFETY: as above.
-    unsafe {
-        asm!(
-            "vpdpbusd {acc}, {w}, {a}",
-            acc = inout(zmm_reg) acc,
-            w = in(zmm_reg) w,
-            a = in(zmm_reg) a,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    acc
+vnni! {
+    /// Adds to each 32-bit lane the products of two 16-bit pairs.
+    dpwssd = "vpdpwssd";
+    /// Adds to each 32-bit lane the products of four unsigned bytes of `w` with signed ones of `a`.
+    dpbusd = "vpdpbusd";
 }
