@@ -11,7 +11,6 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.asCoroutineDispatcher
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
-import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
@@ -70,8 +69,10 @@ internal class LifeTest(private val file: File, private val folder: File, privat
             e.status == AttambaException.Status.PAUSED
         }
 
-    private suspend fun left() {
-        while (!paused()) delay(1)
+    // Waits instead of asking again and again: a question is a call too, and the chat's own would fail.
+    private suspend fun Chat.left() {
+        on { leave() }.join()
+        assertTrue(paused())
     }
 
     private suspend fun Chat.closed(others: Int = 0) {
@@ -84,8 +85,7 @@ internal class LifeTest(private val file: File, private val folder: File, privat
         val first = chat(saved)
         first.opened()
         first.answerBegins("Tell me a story.")
-        on { first.leave() }
-        left()
+        first.left()
         val partial = first.state.value
         assertFalse(partial.answering)
         assertEquals(listOf("user", "assistant"), partial.messages.map { it.first })
@@ -105,16 +105,29 @@ internal class LifeTest(private val file: File, private val folder: File, privat
     suspend fun thereAndBack() {
         val chat = chat()
         chat.opened()
-        repeat(20) { round ->
-            on {
-                chat.leave()
-                if (round % 2 == 0) chat.come()
-            }
-            if (round % 2 == 0) {
-                chat.answerBegins("Hello!")
-            } else {
-                left()
-                on { chat.come() }
+        repeat(30) { round ->
+            when (round % 3) {
+                0 -> {
+                    on {
+                        chat.leave()
+                        chat.come()
+                    }
+                    chat.answerBegins("Hello!")
+                }
+                1 -> {
+                    chat.left()
+                    on { chat.come() }
+                }
+                // While the chat is being saved.
+                else -> {
+                    on { chat.leave() }
+                    on {
+                        chat.come()
+                        chat.send("And then?")
+                        if (round % 2 == 0) chat.stop()
+                    }
+                    assertEquals(null, chat.until { !it.answering || round % 2 == 1 }.failure)
+                }
             }
         }
         chat.closed()
@@ -125,7 +138,7 @@ internal class LifeTest(private val file: File, private val folder: File, privat
         val chat = chat()
         on { chat.leave() }
         chat.opened()
-        left()
+        chat.left()
         on { chat.come() }
         chat.answerBegins("Hello!")
         chat.closed()
@@ -139,8 +152,7 @@ internal class LifeTest(private val file: File, private val folder: File, privat
         val chat = chat(saved)
         chat.opened()
         chat.answerBegins("Tell me a story.")
-        on { chat.leave() }
-        left()
+        chat.left()
         val failure = chat.state.value.failure
         assertTrue(failure != null && saved.path in failure, failure)
         assertTrue(full.list()!!.isEmpty(), "what could not be written is removed")
@@ -170,8 +182,7 @@ internal class LifeTest(private val file: File, private val folder: File, privat
         val chat = chat(File(folder, "memory.session"))
         chat.opened()
         chat.answerBegins("Tell me a story.")
-        on { chat.leave() }
-        left()
+        chat.left()
         val before = session!!.memory.state
         val callbacks = context.callbacks.single() as ComponentCallbacks2
         on { callbacks.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_BACKGROUND) }

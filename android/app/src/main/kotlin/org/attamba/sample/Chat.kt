@@ -3,7 +3,9 @@ package org.attamba.sample
 import java.io.File
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.cancelAndJoin
@@ -14,6 +16,7 @@ import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withContext
 import org.attamba.AttambaException
 import org.attamba.AttambaException.Status
 import org.attamba.Model
@@ -51,6 +54,8 @@ class Chat(
     private val scope = CoroutineScope(SupervisorJob() + main)
     private val mutable = MutableStateFlow(State())
     private val turns = Mutex()
+    // Whoever comes back may ask while the chat is still being saved.
+    private val calls = Mutex()
     private var session: Session? = null
     private var watching: AutoCloseable? = null
     private var answer: Job? = null
@@ -94,12 +99,13 @@ class Chat(
                 failure = null,
             )
         }
-        answer = scope.launch {
+        // Begun at once: a job that is cancelled before it begins would leave the message unanswered.
+        answer = scope.launch(start = CoroutineStart.UNDISPATCHED) {
             try {
-                attempt { session.chat(message).collect(::append) }
+                calls.withLock { attempt { session.chat(message).collect(::append) } }
             } finally {
                 // A message that got no answer is not part of the chat.
-                val messages = session.messages()
+                val messages = withContext(NonCancellable) { calls.withLock { session.messages() } }
                 mutable.update { it.copy(messages = messages, answering = false) }
             }
         }
@@ -115,10 +121,13 @@ class Chat(
         answer?.cancel()
     }
 
-    /** The user leaves: for `onStop`, unless the screen is only turned. */
-    fun leave() {
+    /**
+     * The user leaves: for `onStop`, unless the screen is only turned. The job is for those who want to
+     * know when the chat is saved.
+     */
+    fun leave(): Job {
         present = false
-        scope.launch { settle() }
+        return scope.launch { settle() }
     }
 
     /** The user comes back: for `onStart`. */
@@ -135,7 +144,7 @@ class Chat(
         } else {
             // A paused answer could not be saved; and whoever comes back may want to ask otherwise.
             answer?.cancelAndJoin()
-            attempt { session.save(saved.path) }
+            attempt { calls.withLock { session.save(saved.path) } }
             if (!present) session.pause()
         }
     }
