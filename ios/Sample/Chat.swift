@@ -31,6 +31,7 @@ final class Chat {
     private let stayAwake: () -> () -> Void
     private var answer: Task<Void, Never>?
     private var settling: Task<Void, Never>?
+    private var saving: Task<Void, Never>?
     private var present = true
 
     /// `stayAwake` asks the system for time to save a chat, and returns what gives the time back.
@@ -75,12 +76,14 @@ final class Chat {
     }
 
     func send(_ message: String) {
-        guard let session, !state.answering else { return }
+        guard let session, present, !state.answering else { return }
         state.answering = true
         state.failure = nil
         state.messages.append(.init(role: "user", text: message))
         state.messages.append(.init(role: "assistant", text: ""))
         answer = Task {
+            // Whoever comes back may ask while the chat is still being saved.
+            await saving?.value
             await attempt {
                 for try await piece in session.chat(message) {
                     let text = state.messages[state.messages.count - 1].text + piece
@@ -126,7 +129,11 @@ final class Chat {
                 // A paused answer could not be saved; and whoever comes back may want to ask otherwise.
                 answer?.cancel()
                 await answer?.value
-                await attempt { try await session.save(path: saved) }
+                if !present {
+                    let saving = Task { await attempt { try await session.save(path: saved) } }
+                    self.saving = saving
+                    await saving.value
+                }
                 if !present {
                     try? session.pause()
                 }
