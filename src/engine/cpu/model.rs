@@ -8,8 +8,8 @@
 use super::Shared;
 use super::buffer::Buffer;
 use super::cache::Cache;
-use super::kernels::{Activations, Precision};
-use super::product::Product;
+use super::kernels::{Activations, Kernels, Precision};
+use super::product::{Product, by_panel};
 use super::scratch::Scratch;
 use crate::engine::Want;
 use crate::error::Result;
@@ -245,19 +245,21 @@ impl Shared {
         });
     }
 
-    /// Fills rows of activations by `fill(row, values)` and quantizes them.
+    /// Fills rows of activations by `fill(row, values)` and quantizes them for products of `count`
+    /// tokens.
     pub(super) fn quantize_rows(
         &self,
         rows: &Activations,
         count: usize,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) {
+        let quantize = if by_panel(count) { Kernels::quantize_many } else { Kernels::quantize };
         self.region(count, count * rows.cols(), &|t, _| {
             // SAFETY: each task has a row of its own.
             let mut row = unsafe { rows.row_mut(t) };
             fill(t, row.x);
             if self.quantized {
-                self.kernels.quantize(&mut row);
+                quantize(&self.kernels, &mut row);
             }
         });
     }

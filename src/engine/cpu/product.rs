@@ -47,13 +47,18 @@ impl<'a> Product<'a> {
 /// From this many tokens on, unpacking weights into panels is cheaper than reading them repeatedly.
 const PANEL_TOKENS: usize = 4;
 
+/// Whether products of this many tokens are made by panel.
+pub(super) fn by_panel(tokens: usize) -> bool {
+    tokens >= PANEL_TOKENS
+}
+
 /// Rows whose products are added at a time where weights are used in place; they live on the stack.
 const MOST_ROWS: usize = 256;
 
 impl Shared {
     /// Computes several products in one parallel region; a task is [`PANEL`] rows of one.
     pub(super) fn multiply(&self, tokens: usize, panels: &[Mutex<Panel>], products: &[Product]) {
-        let by_panel = tokens >= PANEL_TOKENS;
+        let by_panel = by_panel(tokens);
         let tasks = products.iter().map(|p| p.w.rows.div_ceil(PANEL)).sum();
         let work = products.iter().map(|p| p.w.rows * p.w.cols).sum::<usize>() * tokens;
         self.region_of_ranges(tasks, work, &|some, thread| {

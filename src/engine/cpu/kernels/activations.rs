@@ -8,6 +8,9 @@ use crate::error::Result;
 /// Values that share a scale.
 pub(in crate::engine::cpu) const BLOCK: usize = 32;
 
+/// Rows up to whose next multiple there are scales and sums, if meaningless ones.
+pub(super) const TILE: usize = 16;
+
 /// Rows of activations.
 pub(in crate::engine::cpu) struct Activations {
     cols: usize,
@@ -25,7 +28,8 @@ pub(in crate::engine::cpu) struct Activations {
 pub(in crate::engine::cpu) struct Row {
     /// f32 values.
     pub x: *const f32,
-    /// Integers in the order of [`Simd::store_activations`], zero after the last.
+    /// Integers in the order of [`Simd::store_activations`] or of a kernel of its own, zero after the
+    /// last.
     pub q: *const i16,
     /// One scale per block.
     pub scale: *const f32,
@@ -38,7 +42,7 @@ pub(in crate::engine::cpu) struct Row {
 /// One row, to quantize.
 pub(in crate::engine::cpu) struct RowMut<'a> {
     pub x: &'a mut [f32],
-    q: &'a mut [i16],
+    pub(super) q: &'a mut [i16],
     scale: &'a mut [f32],
     sum: &'a mut [f32],
     half_sums: &'a mut [i32],
@@ -49,14 +53,16 @@ impl Activations {
     pub fn new(rows: usize, capacity: usize) -> Result<Activations> {
         let what = "activations";
         let blocks = rows * capacity.div_ceil(BLOCK);
+        // Whole tiles of rows are scaled together.
+        let side = rows.next_multiple_of(TILE) * capacity.div_ceil(BLOCK);
         Ok(Activations {
             cols: capacity,
             capacity,
             rows,
             x: Buffer::new(rows * capacity, what)?,
             q: Buffer::new(rows * capacity.next_multiple_of(BLOCK), what)?,
-            scale: Buffer::new(blocks, what)?,
-            sum: Buffer::new(blocks, what)?,
+            scale: Buffer::new(side, what)?,
+            sum: Buffer::new(side, what)?,
             half_sums: Buffer::new(2 * blocks, what)?,
         })
     }

@@ -36,7 +36,7 @@ impl Panel {
     }
 
     /// Values, scales and minima, for kernels with a layout of their own.
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
     pub fn parts(&mut self) -> (&mut [u32], &mut [f32], &mut [f32]) {
         (self.q.as_mut_slice(), self.scale.as_mut_slice(), self.min.as_mut_slice())
     }
@@ -118,7 +118,7 @@ unsafe fn packed<S: Products, T: Format>(
 
 /// Fills the panel. Its rows beyond `rows` repeat the last one: their products are not delivered.
 #[inline(always)]
-unsafe fn unpack<S: Products, T: Format>(
+pub(super) unsafe fn unpack<S: Products, T: Format>(
     w: *const u8,
     rows: usize,
     cols: usize,
@@ -230,8 +230,9 @@ unsafe fn tile<S: Products, T: Format, const N: usize>(
     }
 }
 
+/// Stores or adds the products of the tokens from `first` on with the first `rows` rows.
 #[inline(always)]
-unsafe fn deliver<S: Simd>(sums: &[S::F], first: usize, rows: usize, target: Target) {
+pub(super) unsafe fn deliver<S: Simd>(sums: &[S::F], first: usize, rows: usize, target: Target) {
     for (t, &sum) in sums.iter().enumerate() {
         unsafe {
             let out = target.out.add((first + t) * target.stride);

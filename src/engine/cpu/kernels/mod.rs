@@ -12,6 +12,8 @@ mod conv;
 mod elementwise;
 mod formats;
 mod matmul;
+#[cfg(target_arch = "x86_64")]
+mod matmul_amx;
 #[cfg(target_arch = "aarch64")]
 mod matmul_neon;
 mod matvec;
@@ -49,6 +51,8 @@ struct ByRounding {
     /// Largest magnitude of a rounded activation.
     most: i32,
     quantize: unsafe fn(&mut RowMut, f32),
+    /// The same integers in the order that `matmul` wants, where that is not the order of `matvec`.
+    quantize_many: unsafe fn(&mut RowMut, f32),
     matvec: unsafe fn(DType, *const u8, usize, Row, &mut [f32]),
     matmul: unsafe fn(DType, *const u8, usize, &Activations, usize, &mut Panel, Target),
 }
@@ -110,7 +114,8 @@ macro_rules! products_for {
                 unsafe { $matmul(t, w, rows, x, tokens, panel, target) }
             }
 
-            pub(super) static TABLE: ByRounding = ByRounding { most: $most, quantize, matvec, matmul };
+            pub(super) static TABLE: ByRounding =
+                ByRounding { most: $most, quantize, quantize_many: quantize, matvec, matmul };
         }
     };
 }
@@ -386,6 +391,18 @@ kernels_for!(
     "AVX-512 VNNI",
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c"
 );
+/// AVX-512 for single tokens, and for all that is no product.
+#[cfg(target_arch = "x86_64")]
+static AMX: Kernels = Kernels {
+    name: "AMX",
+    products: ByRounding {
+        quantize_many: matmul_amx::quantize_in_planes,
+        matmul: matmul_amx::matmul::<2>,
+        ..AVX512.products
+    },
+    int8: ByRounding { matmul: matmul_amx::matmul::<1>, ..AVX512.int8 },
+    ..AVX512
+};
 #[cfg(target_arch = "aarch64")]
 kernels_for!(
     NEON,
@@ -435,6 +452,9 @@ pub(super) fn available() -> Vec<&'static Kernels> {
     let mut tables = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
+        if simd::amx::detected() {
+            tables.push(&AMX);
+        }
         if simd::avx512::detected() {
             tables.push(&AVX512);
         }
@@ -468,16 +488,22 @@ impl Kernels {
         Kernels { products: self.int8, ..*self }
     }
 
-    /// [`activations::quantize`]
+    /// [`activations::quantize`], for [`Kernels::matvec`].
     pub fn quantize(&self, row: &mut RowMut) {
         // SAFETY: a `RowMut` is consistent by construction.
         unsafe { (self.products.quantize)(row, self.products.most as f32) }
     }
 
+    /// [`activations::quantize`], for [`Kernels::matmul`].
+    pub fn quantize_many(&self, row: &mut RowMut) {
+        // SAFETY: as above.
+        unsafe { (self.products.quantize_many)(row, self.products.most as f32) }
+    }
+
     /// [`matvec::matvec`]
     ///
     /// # Safety
-    /// `x` must be a live row of `cols` values.
+    /// `x` must be a live row of `cols` values, quantized by [`Kernels::quantize`].
     pub unsafe fn matvec(&self, dtype: DType, w: &[u8], cols: usize, x: Row, out: &mut [f32]) {
         let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
         assert!(w.len() == out.len() * row_bytes, "{} rows in {} bytes", out.len(), w.len());
@@ -488,7 +514,8 @@ impl Kernels {
     /// [`matmul::matmul`]
     ///
     /// # Safety
-    /// `target` must be valid for `tokens` tokens, and nobody else may touch it.
+    /// `x` must be quantized by [`Kernels::quantize_many`]; `target` must be valid for `tokens`
+    /// tokens, and nobody else may touch it.
     pub unsafe fn matmul(
         &self,
         dtype: DType,

@@ -211,8 +211,17 @@ fn same(a: f32, b: f32) -> bool {
 
 // Activations.
 
-/// Rows of `cols` activations, quantized by `k`.
+/// Rows of `cols` activations, quantized by `k` for products of vectors.
 fn activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
+    activations_by(|row| k.quantize(row), cols, x)
+}
+
+/// The same for products of matrices.
+fn many_activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
+    activations_by(|row| k.quantize_many(row), cols, x)
+}
+
+fn activations_by(quantize: impl Fn(&mut RowMut), cols: usize, x: &[f32]) -> Activations {
     let rows = x.len() / cols;
     let mut a = Activations::new(rows, cols).unwrap();
     a.set_cols(cols);
@@ -220,7 +229,7 @@ fn activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
         // SAFETY: one thread, one row at a time.
         let mut row = unsafe { a.row_mut(i) };
         row.x.copy_from_slice(values);
-        k.quantize(&mut row);
+        quantize(&mut row);
     }
     a
 }
@@ -489,6 +498,7 @@ fn check_products_of(tables: &[Kernels], w: &Weights, x: &[f32], add: bool, gap:
             let mut panel =
                 Panel::new(w.cols, !w.dtype.is_quantized() || w.dtype.is_rare()).unwrap();
             let target = Target { out: matrix.as_mut_ptr(), stride, add };
+            let a = many_activations(k, w.cols, x);
             // SAFETY: the target has room for all the tokens.
             unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
         }
@@ -575,6 +585,42 @@ proptest! {
     }
 }
 
+/// The products of a panel, `[token][row]`.
+fn panel_product(k: &Kernels, w: &Weights, x: &[f32]) -> Vec<f32> {
+    let (rows, tokens) = (w.rows(), x.len() / w.cols);
+    let a = many_activations(k, w.cols, x);
+    let mut out = vec![0.0; tokens * rows];
+    let mut panel = Panel::new(w.cols, !w.dtype.is_quantized() || w.dtype.is_rare()).unwrap();
+    let target = Target { out: out.as_mut_ptr(), stride: rows, add: false };
+    // SAFETY: the target has room for all the tokens.
+    unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
+    out
+}
+
+/// AMX computes the same integers as AVX-512, and adds them in the same order.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn tiles_change_no_bit() {
+    if !simd::amx::detected() {
+        return;
+    }
+    let mut numbers = Numbers(6);
+    for dtype in DType::ALL {
+        for tokens in [1, 4, 5, 8, 9, 15, 16, 17, 40] {
+            let cols = widths(dtype)[numbers.below(widths(dtype).len())];
+            let rows = 1 + numbers.below(PANEL);
+            let w = Weights::random(dtype, rows, cols, &mut numbers);
+            let x = inputs(&mut numbers, tokens * cols);
+            for [tiles, judge] in
+                [[AMX, AVX512], [AMX.with_int8_activations(), AVX512.with_int8_activations()]]
+            {
+                let [tiles, judge] = [tiles, judge].map(|k| panel_product(&k, &w, &x));
+                assert_eq!(tiles, judge, "{dtype}, {rows} rows of {cols}, {tokens} tokens");
+            }
+        }
+    }
+}
+
 /// A panel is reused for matrices of different kinds.
 #[test]
 fn a_panel_keeps_nothing_of_the_last_product() {
@@ -586,7 +632,7 @@ fn a_panel_keeps_nothing_of_the_last_product() {
             let cols = widths(dtype)[numbers.below(widths(dtype).len())].min(512);
             let rows = 1 + numbers.below(PANEL);
             let w = Weights::random(dtype, rows, cols, &mut numbers);
-            let a = activations(k, cols, &inputs(&mut numbers, 5 * cols));
+            let a = many_activations(k, cols, &inputs(&mut numbers, 5 * cols));
             let mut fresh = Panel::new(cols, true).unwrap();
             let outs = [&mut panel, &mut fresh].map(|panel| {
                 let mut out = vec![0.0; 5 * rows];

@@ -31,16 +31,12 @@ fn poisoned(x: &[f32], cols: usize, row: usize, numbers: &mut Numbers) -> Vec<f3
 fn products(k: &Kernels, w: &Weights, x: &[f32]) -> [Vec<f32>; 2] {
     let (rows, tokens) = (w.rows(), x.len() / w.cols);
     let a = activations(k, w.cols, x);
-    let [mut vectors, mut matrix] = [0, 1].map(|_| vec![0.0; tokens * rows]);
+    let mut vectors = vec![0.0; tokens * rows];
     for (t, out) in vectors.chunks_exact_mut(rows).enumerate() {
         // SAFETY: row t of the activations is complete.
         unsafe { k.matvec(w.dtype, &w.bytes, w.cols, a.row(t), out) };
     }
-    let mut panel = Panel::new(w.cols, !w.dtype.is_quantized() || w.dtype.is_rare()).unwrap();
-    let target = Target { out: matrix.as_mut_ptr(), stride: rows, add: false };
-    // SAFETY: the target has room for all the tokens.
-    unsafe { k.matmul(w.dtype, &w.bytes, &a, tokens, &mut panel, target) };
-    [vectors, matrix]
+    [vectors, panel_product(k, w, x)]
 }
 
 #[test]
