@@ -42,6 +42,8 @@ TARGETS = {
 MULTIPLY_ADDS = {"matmul": 1024, "matmul_small": 512, "matvec": 64}
 # The same of attention to heads of 64 values.
 OF_ATTENTION = {"attend": 1024, "attend_tile": 2048}
+# Of variants for matrix units, those that a target takes, and their multiply-adds of an invocation in one turn.
+COOPERATIVE = {"amd-780m": ("matrices_16 lanes_64", 512), "nvidia-ampere": ("matrices_16 lanes_32", 1024)}
 # Variants that a target would not choose and whose compilation takes minutes.
 LEFT_OUT = {"mali-g610": r"^matmul |reduce_subgroup|attend"}
 # What the table is about unless --only says otherwise.
@@ -83,6 +85,8 @@ def compiled(target, rows):
 def measured(target, rows):
     """For each row: instructions and memory accesses a multiply-add where the kernel is a product, registers, spills, waves."""
     rows = [row for row in rows if not re.search(LEFT_OUT.get(target, "$^"), row["name"])]
+    cooperative, per_turn = COOPERATIVE.get(target, ("none", 0))
+    rows = [row for row in rows if not row["name"].startswith("matmul_cooperative") or cooperative in row["name"]]
     _, _, compiler, registers, spills, waves, _ = TARGETS[target]
     found, dump = compiled(target, rows)
     out = {}
@@ -97,7 +101,7 @@ def measured(target, rows):
             "spills": stats.get(spills, 0),
             "waves": stats.get(waves),
         }
-        number = MULTIPLY_ADDS.get(row["name"].split()[0])
+        number = {**MULTIPLY_ADDS, "matmul_cooperative": per_turn}.get(row["name"].split()[0])
         texts = list(dump.glob(f"{row['file']}.*ssembly"))
         per = listing.per_multiply_add
         if re.match(r"attend .* heads_4 .*HEAD_DIM 64,|attend_tile .*HEAD_DIM 64,", row["name"]) and compiler != "nak":

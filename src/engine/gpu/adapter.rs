@@ -1,11 +1,14 @@
 //! The GPUs of the machine, and which one to use.
 
+use super::device::MATRICES;
 use super::{Driver, Gpu};
 use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use std::sync::Arc;
-use wgpu::{AdapterInfo, Backends, DeviceType, Features};
+use wgpu::{
+    AdapterInfo, Backends, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, Features,
+};
 
 /// Vendors, by the numbers that PCI gives them, whose GPUs have few registers.
 const FEW_REGISTERS: [u32; 2] = [0x8086, 0x13b5];
@@ -145,6 +148,27 @@ impl Adapter {
         self.info.backend == wgpu::Backend::Metal || FEW_REGISTERS.contains(&self.info.vendor)
     }
 
+    /// The sides of the cooperative matrices that kernels may use: those of halves, summed up in floats.
+    pub(super) fn matrices(&self) -> Vec<u32> {
+        let mut sides = Vec::new();
+        if self.inner.features().contains(MATRICES) {
+            let usable = |p: &CooperativeMatrixProperties| {
+                (p.ab_type, p.cr_type) == (CooperativeScalarType::F16, CooperativeScalarType::F32)
+                    && (p.m_size, p.n_size) == (p.k_size, p.k_size)
+            };
+            let all = self.inner.cooperative_matrix_properties();
+            sides.extend(all.iter().filter(|p| usable(p)).map(|p| p.k_size));
+            sides.sort_unstable();
+            sides.dedup();
+        }
+        sides
+    }
+
+    /// The fewest and the most lanes of a subgroup.
+    pub(super) fn lanes(&self) -> (u32, u32) {
+        (self.info.subgroup_min_size, self.info.subgroup_max_size)
+    }
+
     /// The kind of device as a word.
     pub fn kind(&self) -> &'static str {
         match self.info.device_type {
@@ -166,12 +190,15 @@ impl Adapter {
     pub fn abilities(&self) -> Vec<(&'static str, String)> {
         let (features, limits) = (self.inner.features(), self.inner.limits());
         let has = |feature| if features.contains(feature) { "yes" } else { "no" }.to_owned();
-        let AdapterInfo { subgroup_min_size, subgroup_max_size, .. } = self.info;
+        let (fewest, most) = self.lanes();
+        let matrices: Vec<_> = self.matrices().iter().map(|n| format!("{n} x {n}")).collect();
+        let matrices = if matrices.is_empty() { "no".to_owned() } else { matrices.join(", ") };
         let memory = self.memory().map_or("unknown".to_owned(), |bytes| bytes.to_string());
         vec![
             ("memory", memory),
             ("subgroups", has(Features::SUBGROUP)),
-            ("subgroup size", format!("{subgroup_min_size} to {subgroup_max_size}")),
+            ("subgroup size", format!("{fewest} to {most}")),
+            ("cooperative matrices", matrices),
             ("f16", has(Features::SHADER_F16)),
             ("pipeline cache", has(Features::PIPELINE_CACHE)),
             ("largest binding", limits.max_storage_buffer_binding_size.to_string()),

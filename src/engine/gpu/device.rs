@@ -21,6 +21,10 @@ const BINDING: u64 = 128 << 20;
 /// Size of the memory blocks that smaller buffers share.
 const MEMORY_BLOCKS: std::ops::Range<u64> = 2 << 20..4 << 20;
 
+/// What kernels that use cooperative matrices need.
+pub(super) const MATRICES: Features =
+    Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(Features::SHADER_F16).union(Features::SUBGROUP);
+
 /// Longer than any of our submissions, even on a software driver; one that takes more will never
 /// finish.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -71,6 +75,10 @@ pub(super) struct Device {
     pub submit_work: u64,
     /// Whether `unpack2x16float` and related functions may be used.
     pub converts_halves: bool,
+    /// The sides of the cooperative matrices that kernels may use.
+    pub matrices: Vec<u32>,
+    /// The fewest and the most lanes of a subgroup.
+    pub lanes: (u32, u32),
     /// Adapter and driver as text.
     pub name: String,
     /// Whether the driver computes on the CPU.
@@ -86,7 +94,17 @@ pub(super) struct Device {
 impl Device {
     /// Opens the device of an adapter with all of its limits and the features that kernels use.
     pub fn open(adapter: &Adapter) -> Result<Device> {
-        let wanted = Features::SUBGROUP | Features::PIPELINE_CACHE | Features::TIMESTAMP_QUERY;
+        let mut wanted = Features::SUBGROUP | Features::PIPELINE_CACHE | Features::TIMESTAMP_QUERY;
+        let matrices = adapter.matrices();
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if !matrices.is_empty() {
+            wanted |= MATRICES;
+            // SAFETY: what this asks for is to accept that wgpu's own code for such a feature may have
+            // bugs. The only one that is requested are cooperative matrices, which only kernels of ours
+            // use: a few forms that the tests translate, with every index in range, and each of them is
+            // validated on the device before its results count.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let features = adapter.inner.features() & wanted;
         let limits = adapter.inner.limits();
         let flags = adapter.inner.get_downlevel_capabilities().flags;
@@ -99,6 +117,7 @@ impl Device {
             label: Some("attamba"),
             required_features: features,
             required_limits: limits.clone(),
+            experimental_features,
             // Weights slightly larger than half a block would leave large blocks half empty.
             memory_hints: wgpu::MemoryHints::Manual {
                 suballocated_device_memory_block_size: MEMORY_BLOCKS,
@@ -123,6 +142,8 @@ impl Device {
             binding: BINDING,
             submit_work: SUBMIT,
             converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
+            matrices,
+            lanes: adapter.lanes(),
             name: adapter.describe(),
             software: adapter.is_software(),
             few_registers: adapter.has_few_registers(),

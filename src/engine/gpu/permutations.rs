@@ -18,12 +18,20 @@ pub(super) struct Permutations {
 }
 
 /// What some files require of a device.
-pub(super) const NEEDS: [(&str, Need); 2] =
-    [("reduce_subgroup", Need::Subgroups), ("half_builtin", Need::Halves)];
+pub(super) const NEEDS: [(&str, Need); 7] = [
+    ("reduce_subgroup", Need::Subgroups),
+    ("half_builtin", Need::Halves),
+    ("matrices_16", Need::Matrices(16)),
+    ("matrices_8", Need::Matrices(8)),
+    ("lanes_32", Need::Lanes(32)),
+    ("lanes_64", Need::Lanes(64)),
+    ("lanes_8", Need::Lanes(8)),
+];
 
 /// Kernels without bounds checks. Each file says under "In range:" why no index leaves its array.
-pub(super) const IN_RANGE: [&str; 13] = [
+pub(super) const IN_RANGE: [&str; 14] = [
     "matmul",
+    "matmul_cooperative",
     "matmul_alone",
     "matmul_small",
     "matvec",
@@ -46,7 +54,7 @@ pub(super) const FIRST_WITH_FEW_REGISTERS: [&str; 2] = ["two_rows", "tile_two"];
 
 /// Items in x and y per workgroup: rows, tokens, channels, whatever the kernel counts. For files
 /// not listed it is one per lane.
-const COVERS: [(&str, [u32; 2]); 15] = [
+const COVERS: [(&str, [u32; 2]); 16] = [
     ("matvec", [1, 1]),
     ("rms_norm", [1, 1]),
     ("head_norm", [1, 1]),
@@ -59,6 +67,7 @@ const COVERS: [(&str, [u32; 2]); 15] = [
     ("commit_i8", [1, 1]),
     ("commit_i4", [1, 1]),
     ("matmul", [64, 64]),
+    ("matmul_cooperative", [64, 64]),
     ("matmul_small", [32, 32]),
     ("matmul_alone", [256, 4]),
     ("top_k", [1024, 1]),
@@ -93,8 +102,15 @@ impl Kernel {
                 &[("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))],
             ),
             Kernel::Matmul { format, finish } => of(
-                &["matmul", "matmul_small", "matmul_alone"],
-                &[("FORMAT", format_files(format)), HALF, ("DIGITS", &["digits_bytes"])],
+                &["matmul_cooperative", "matmul", "matmul_small", "matmul_alone"],
+                &[
+                    ("FORMAT", format_files(format)),
+                    HALF,
+                    ("DIGITS", &["digits_bytes"]),
+                    ("MATRICES", &["matrices_16", "matrices_8"]),
+                    // Software drivers have as few as eight.
+                    ("LANES", &["lanes_32", "lanes_64", "lanes_8"]),
+                ],
                 &[("FINISH", f64::from(finish as u8))],
             ),
             Kernel::Attend { kv, heads, head_dim } => {
@@ -175,6 +191,8 @@ pub(super) fn covers(file: &str, imports: &[&str]) -> [u32; 2] {
     match found {
         // Nothing is reduced over the workgroup: each lane handles one item.
         Some((_, [1, y])) if imports.contains(&"reduce_none") => [LANES, *y],
+        // Half of what those of 16 by 16 do.
+        Some((_, [x, y])) if imports.contains(&"matrices_8") => [x / 2, y / 2],
         Some((_, covers)) => *covers,
         None => [LANES, 1],
     }

@@ -4,7 +4,7 @@ use super::choice::{Choices, PATIENCE, Times};
 use super::device::Device;
 use super::kernel::{Access, Kernel};
 use super::proof;
-use super::variants::{Abilities, Variant, prefer};
+use super::variants::{Abilities, Need, Variant, prefer};
 use super::weights::Weights;
 use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
@@ -181,7 +181,10 @@ impl Pipelines {
                 Ok(pipeline) => return Ok(pipeline),
                 Err(e @ Error::DeviceLost(_)) => return Err(e),
                 Err(e) => {
-                    log::warn!(
+                    // That subgroups have another size than one assumes is no fault of the driver.
+                    let assumes = variant.needs.iter().any(|need| matches!(need, Need::Lanes(_)));
+                    log::log!(
+                        if assumes { log::Level::Debug } else { log::Level::Warn },
                         "{}: kernel {kernel}, variant {:?}: {e}",
                         self.device.name,
                         variant.name
@@ -232,6 +235,9 @@ impl Device {
         Abilities {
             subgroups: self.features.contains(Features::SUBGROUP),
             halves: self.converts_halves,
+            matrices_8: self.matrices.contains(&8),
+            matrices_16: self.matrices.contains(&16),
+            lanes: self.lanes,
             software: self.software,
             few_registers: self.few_registers,
         }

@@ -2,7 +2,7 @@
 //! which they are tried. The first that matches the kernel's twin is used.
 //!
 //! A kernel has variants where something may be missing, wrong or slow on a device: half-precision
-//! conversions, subgroups, fast workgroup memory, many registers.
+//! conversions, subgroups, matrix units, fast workgroup memory, many registers.
 //!
 //! Words of the caller move the variants whose names contain most of them to
 //! the front, so that anybody with another GPU can find out.
@@ -22,6 +22,11 @@ pub enum Need {
     Subgroups,
     /// `unpack2x16float` and `pack2x16float`.
     Halves,
+    /// Cooperative matrices of this many rows and columns, of `f16`, whose products are summed up in `f32`.
+    Matrices(u32),
+    /// Subgroups that may have this many lanes. How many they have is up to the driver; a kernel that
+    /// assumes a number proves wrong where it is another.
+    Lanes(u32),
 }
 
 /// The capabilities of a device that determine the choice of kernels.
@@ -31,6 +36,12 @@ pub struct Abilities {
     pub subgroups: bool,
     /// [`Need::Halves`]
     pub halves: bool,
+    /// [`Need::Matrices`] of 8 by 8.
+    pub matrices_8: bool,
+    /// [`Need::Matrices`] of 16 by 16.
+    pub matrices_16: bool,
+    /// The fewest and the most lanes of a subgroup, see [`Need::Lanes`].
+    pub lanes: (u32, u32),
     /// The driver computes on the CPU.
     pub software: bool,
     /// An invocation has about a hundred registers: beyond these, a kernel is slow.
@@ -38,10 +49,27 @@ pub struct Abilities {
 }
 
 impl Abilities {
+    /// Those of a GPU that has everything.
+    pub const ALL: Abilities = Abilities {
+        subgroups: true,
+        halves: true,
+        matrices_8: true,
+        matrices_16: true,
+        lanes: (1, 128),
+        software: false,
+        few_registers: false,
+    };
+
     fn meet(self, need: Need) -> bool {
         match need {
             Need::Subgroups => self.subgroups,
             Need::Halves => self.halves,
+            Need::Matrices(side) => match side {
+                8 => self.matrices_8,
+                16 => self.matrices_16,
+                _ => false,
+            },
+            Need::Lanes(lanes) => (self.lanes.0..=self.lanes.1).contains(&lanes),
         }
     }
 }
@@ -74,7 +102,8 @@ impl Kernel {
             }
         }
         // A choice that makes no difference to the source is not a variant.
-        all.dedup_by(|a, b| a.name == b.name);
+        let mut names = BTreeSet::new();
+        all.retain(|variant| names.insert(variant.name.clone()));
         all.retain(|variant| variant.needs.iter().all(|need| device.meet(*need)));
         if device.few_registers {
             prefer(&mut all, &FIRST_WITH_FEW_REGISTERS);
@@ -88,10 +117,9 @@ impl Kernel {
 
 /// The first of `words` that is in no variant's name, and the files whose names are.
 pub fn unknown(words: &[String]) -> Option<(&str, Vec<String>)> {
-    let device = Abilities { subgroups: true, halves: true, ..Default::default() };
     let names: BTreeSet<String> = Kernel::all()
         .into_iter()
-        .flat_map(|kernel| kernel.variants(device))
+        .flat_map(|kernel| kernel.variants(Abilities::ALL))
         .flat_map(|variant| variant.name.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .collect();
     let unknown = words.iter().find(|word| !names.iter().any(|name| name.contains(&***word)))?;

@@ -1,0 +1,2 @@
+// The lanes of a subgroup.
+const LANES = 64u;
