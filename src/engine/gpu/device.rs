@@ -1,16 +1,14 @@
 //! A device that never panics: whatever the driver reports becomes an [`Error`].
 
 use super::adapter::Adapter;
+use super::commands::{Commands, Encoder};
 use super::profile::Clock;
 use crate::engine::Counters;
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wgpu::{
-    Buffer, BufferUsages, CommandBuffer, CommandEncoder, DownlevelFlags, ErrorFilter, Features,
-    Limits, MapMode,
-};
+use wgpu::{Buffer, BufferUsages, DownlevelFlags, ErrorFilter, Features, Limits, MapMode};
 
 /// Multiplications per submission: some systems reset a GPU that is busy for two seconds, and slow
 /// ones do a hundred billion per second.
@@ -241,10 +239,10 @@ impl Device {
     }
 
     /// A command buffer.
-    pub fn commands(&self, record: impl FnOnce(&mut CommandEncoder)) -> Result<CommandBuffer> {
+    pub fn commands(&self, record: impl FnOnce(&mut Encoder)) -> Result<Commands> {
         let start = Instant::now();
         let commands = self.scoped(0, "commands", || {
-            let mut encoder = self.inner.create_command_encoder(&Default::default());
+            let mut encoder = Encoder::new(&self.inner);
             record(&mut encoder);
             encoder.finish()
         });
@@ -253,17 +251,15 @@ impl Device {
     }
 
     /// Submits commands to the device, without waiting.
-    pub fn submit(&self, commands: impl IntoIterator<Item = CommandBuffer>) -> Result<()> {
+    pub fn submit(&self, commands: impl IntoIterator<Item = Commands>) -> Result<()> {
         self.check()?;
-        self.queue.submit(commands);
+        self.queue.submit(commands.into_iter().map(|Commands { inner, contents }| {
+            self.counts.dispatches.fetch_add(contents.dispatches, Ordering::Relaxed);
+            self.counts.passes.fetch_add(contents.passes, Ordering::Relaxed);
+            inner
+        }));
         self.counts.submits.fetch_add(1, Ordering::Relaxed);
         self.check()
-    }
-
-    /// Counts the contents of a command buffer.
-    pub fn count(&self, dispatches: u64, passes: u64) {
-        self.counts.dispatches.fetch_add(dispatches, Ordering::Relaxed);
-        self.counts.passes.fetch_add(passes, Ordering::Relaxed);
     }
 
     /// Work submitted to the device since the start.

@@ -6,10 +6,12 @@
 //! block of tokens: one command buffer, one pass and one submission per token.
 
 mod adapter;
+mod ahead;
 mod attention;
 mod cache;
 mod cases;
 mod choice;
+mod commands;
 mod device;
 mod format;
 mod kernel;

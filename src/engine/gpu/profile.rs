@@ -2,6 +2,7 @@
 //! whose ends the device writes down the time; what two small kernels reach, one that copies and one
 //! that multiplies and adds, says how far from the device's limits it is.
 
+use super::commands::Encoder;
 use super::device::Device;
 use super::kernel::Kernel;
 use super::pipelines::Pipeline;
@@ -212,7 +213,7 @@ impl Clock {
                 layout: &pipeline.get_bind_group_layout(0),
                 entries: &entries,
             });
-            let mut encoder = device.inner.create_command_encoder(&Default::default());
+            let mut encoder = Encoder::new(&device.inner);
             for run in 0..RUNS as u32 {
                 let mut pass = self.pass_at(&mut encoder, run);
                 pass.set_pipeline(&pipeline);

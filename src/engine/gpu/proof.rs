@@ -2,6 +2,7 @@
 //! its twin. Drivers that compute wrong results exist by the dozen; none of them says so.
 
 use super::cases::{Case, Values, case};
+use super::commands::Encoder;
 use super::device::Device;
 use super::pipelines::Pipeline;
 use crate::error::{Error, Result};
@@ -129,7 +130,7 @@ fn run(device: &Device, pipeline: &Pipeline, case: &Case) -> Result<Vec<Vec<u32>
     let bytes: u64 = case.expected.iter().map(|e| 4 * case.bindings[e.binding].len() as u64).sum();
     let staging = device.staging(bytes, what)?;
     let commands = device.scoped(0, what, || {
-        let mut encoder = device.inner.create_command_encoder(&Default::default());
+        let mut encoder = Encoder::new(&device.inner);
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             pass.set_pipeline(&pipeline.inner);

@@ -1,6 +1,7 @@
 //! A program: kernels with their bindings, recorded once and encoded again for every block. Command
 //! buffers can be submitted only once, but bind groups and parameters stay.
 
+use super::commands::Encoder;
 use super::device::Device;
 use super::kernel::Kernel;
 use super::pipelines::{Pipeline, Pipelines};
@@ -8,7 +9,7 @@ use super::profile::Work;
 use crate::error::Result;
 use bytemuck::Pod;
 use std::sync::Arc;
-use wgpu::{Buffer, BufferUsages, CommandEncoder};
+use wgpu::{Buffer, BufferUsages};
 
 /// What a dispatch covers.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Encodes a pass of all the steps for a block of `tokens` tokens, attention split into `parts`.
-    pub fn encode(&self, device: &Device, encoder: &mut CommandEncoder, tokens: u32, parts: u32) {
+    pub fn encode(&self, device: &Device, encoder: &mut Encoder, tokens: u32, parts: u32) {
         self.encode_share(0, 1, device, encoder, tokens, parts);
     }
 
@@ -68,7 +69,7 @@ impl Program {
         share: usize,
         of: usize,
         device: &Device,
-        encoder: &mut CommandEncoder,
+        encoder: &mut Encoder,
         tokens: u32,
         parts: u32,
     ) {
@@ -81,7 +82,7 @@ impl Program {
         &self,
         then: &Program,
         device: &Device,
-        encoder: &mut CommandEncoder,
+        encoder: &mut Encoder,
         tokens: u32,
         parts: u32,
     ) {
@@ -92,7 +93,7 @@ impl Program {
 /// Encodes steps in one pass, or in one each if they are timed.
 fn encode_steps<'a>(
     device: &Device,
-    encoder: &mut CommandEncoder,
+    encoder: &mut Encoder,
     steps: impl Iterator<Item = &'a Step>,
     tokens: u32,
     parts: u32,
@@ -102,13 +103,16 @@ fn encode_steps<'a>(
         for step in steps {
             let mut pass = clock.pass(encoder, &step.pipeline, step.work, tokens);
             let dispatches = encode_pass(&mut pass, std::iter::once(step), tokens, parts);
-            device.count(dispatches, 1);
+            drop(pass);
+            encoder.count(dispatches);
         }
         clock.resolve(encoder);
         return;
     }
     let mut pass = encoder.begin_compute_pass(&Default::default());
-    device.count(encode_pass(&mut pass, steps, tokens, parts), 1);
+    let dispatches = encode_pass(&mut pass, steps, tokens, parts);
+    drop(pass);
+    encoder.count(dispatches);
 }
 
 /// Encodes steps, and returns their number.

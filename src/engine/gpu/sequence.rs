@@ -1,7 +1,9 @@
 //! One sequence of tokens on the GPU: what is uploaded, submitted and read back for a block.
 
 use super::Shared;
+use super::ahead::{Read, Recorded};
 use super::cache::Memory;
+use super::device::Device;
 use super::model::{Parts, Programs};
 use super::plan::{Arena, KvHead, Split, heads_at, words_of};
 use super::scratch::{MOST_PARTS, Scratch};
@@ -12,14 +14,6 @@ use crate::quant;
 use crate::room;
 use std::sync::Arc;
 
-/// What is read back of a block.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Read {
-    Nothing,
-    Logits,
-    Candidates,
-}
-
 /// One sequence.
 pub(super) struct Sequence {
     shared: Arc<Shared>,
@@ -29,7 +23,7 @@ pub(super) struct Sequence {
     scratch: Scratch,
     /// None if buffers or the sharing of tables have changed since: recorded again by the next
     /// block.
-    programs: Option<Programs>,
+    programs: Option<Recorded>,
     tables: Tables,
     arena: Arena,
     /// Embeddings of the current tokens, `[tokens][d]`, padded.
@@ -75,7 +69,7 @@ impl Sequence {
         device.scoped(4 * words.len() as u64, "an upload", || {
             device.queue.write_buffer(&scratch.arena, at, bytemuck::cast_slice(&words));
         })?;
-        self.programs = Some(programs(shared, scratch, memory, tables)?);
+        self.programs = Some(Recorded::new(programs(shared, scratch, memory, tables)?));
         Ok(())
     }
 
@@ -172,7 +166,7 @@ impl Sequence {
     fn submits(&self, tokens: usize, programs: &Programs) -> usize {
         let work = tokens as u64 * self.shared.weights.count();
         let submits = work.div_ceil(self.shared.device().submit_work) as usize;
-        if tokens == 1 { 1 } else { submits.min(programs.block.len()).max(1) }
+        submits.min(programs.block.len()).max(1)
     }
 
     /// Computes a block.
@@ -180,49 +174,38 @@ impl Sequence {
         let split = self.upload(tokens)?;
         let shared = Arc::clone(&self.shared);
         let device = shared.device();
-        let (s, programs) = (&self.scratch, prepared(&self.programs)?);
-        let parts = split.parts;
-        let row = 4 * u64::from(s.widths.d);
-        let logits = 4 * shared.model.spec().vocab as u64;
-        let candidates = 8 * TOP as u64;
-        let submits = self.submits(tokens.len(), programs);
-        for share in 0..submits - 1 {
-            let commands = device.commands(|encoder| {
-                let count = tokens.len() as u32;
-                programs.block.encode_share(share, submits, device, encoder, count, 1);
-            })?;
-            device.submit([commands])?;
+        match tokens.len() {
+            1 => {
+                let recorded = self.programs.as_mut().ok_or(Error::Poisoned)?;
+                recorded.submit_token(device, &self.scratch, read, split.parts)?;
+            }
+            count => self.submit_block(device, count, read)?,
         }
-        let commands = device.commands(|encoder| {
-            match (tokens.len(), read) {
-                (1, Read::Nothing) => programs.token.encode(device, encoder, 1, parts),
-                (1, _) => {
-                    programs.token.encode_with(&programs.token_head, device, encoder, 1, parts);
-                }
-                (count, _) => {
-                    let last = submits - 1;
-                    programs.block.encode_share(last, submits, device, encoder, count as u32, 1);
-                    if read != Read::Nothing {
-                        let from = row * (count as u64 - 1);
-                        encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, row);
-                        programs.last_head.encode(device, encoder, 1, 1);
-                    }
-                }
-            }
-            match read {
-                Read::Nothing => {}
-                Read::Logits => encoder.copy_buffer_to_buffer(&s.logits, 0, &s.staging, 0, logits),
-                Read::Candidates => {
-                    encoder.copy_buffer_to_buffer(&s.candidates, 0, &s.staging, 0, candidates);
-                }
-            }
-        })?;
-        device.submit([commands])?;
         if let Some(clock) = &device.clock {
             clock.collect(device)?;
         }
         self.last_row = (read != Read::Nothing).then_some(0);
         self.tables.finish();
+        Ok(())
+    }
+
+    /// Submits a block of several tokens.
+    fn submit_block(&self, device: &Device, tokens: usize, read: Read) -> Result<()> {
+        let (s, programs) = (&self.scratch, prepared(&self.programs)?);
+        let row = 4 * u64::from(s.widths.d);
+        let submits = self.submits(tokens, programs);
+        for share in 0..submits {
+            let commands = device.commands(|encoder| {
+                programs.block.encode_share(share, submits, device, encoder, tokens as u32, 1);
+                if share + 1 == submits && read != Read::Nothing {
+                    let from = row * (tokens as u64 - 1);
+                    encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, row);
+                    programs.last_head.encode(device, encoder, 1, 1);
+                    read.fetch(s, encoder);
+                }
+            })?;
+            device.submit([commands])?;
+        }
         Ok(())
     }
 
@@ -260,8 +243,8 @@ impl Sequence {
 }
 
 /// What [`Sequence::prepare`] has ensured.
-fn prepared(programs: &Option<Programs>) -> Result<&Programs> {
-    programs.as_ref().ok_or(Error::Poisoned)
+fn prepared(programs: &Option<Recorded>) -> Result<&Programs> {
+    programs.as_ref().map(|recorded| &recorded.programs).ok_or(Error::Poisoned)
 }
 
 fn programs(
@@ -301,8 +284,8 @@ impl State for Sequence {
                 this.shared.device().wait()
             }
             Want::Last => {
-                this.block(tokens, Read::Logits)?;
                 let bytes = 4 * this.shared.model.spec().vocab as u64;
+                this.block(tokens, Read::Logits(bytes))?;
                 let device = this.shared.device();
                 device.read(&this.scratch.staging, bytes, |bytes| {
                     sink(last, bytemuck::cast_slice(bytes));
