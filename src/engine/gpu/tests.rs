@@ -32,41 +32,55 @@ fn adapters() -> Vec<Adapter> {
     all
 }
 
-#[test]
-fn every_variant_computes_what_its_twin_does() {
-    // For who works on some of them.
-    let only = std::env::var("ATTAMBA_TEST_VARIANTS").ok();
-    for adapter in adapters() {
-        let device = Arc::new(Device::open(&adapter).unwrap());
-        let mut pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
-        let mut failures = Vec::new();
-        let mut variants = 0;
-        for kernel in Kernel::all() {
-            for variant in kernel.variants(device.abilities()) {
-                if only.as_ref().is_some_and(|only| !variant.name.contains(only)) {
+/// Proves the variants of some kernels whose names contain `only`: how many there are, and what is wrong with them.
+fn proved(adapter: &Adapter, kernels: &[Kernel], only: &str) -> (usize, Vec<String>) {
+    let device = Arc::new(Device::open(adapter).unwrap());
+    let mut pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
+    let mut failures = Vec::new();
+    let mut variants = 0;
+    for &kernel in kernels {
+        for variant in kernel.variants(device.abilities()) {
+            if !variant.name.contains(only) {
+                continue;
+            }
+            variants += 1;
+            for checked in [true, false] {
+                if !checked && !variant.in_range {
                     continue;
                 }
-                variants += 1;
-                for checked in [true, false] {
-                    if !checked && !variant.in_range {
-                        continue;
-                    }
-                    pipelines.checked = checked;
-                    let result = pipelines.compile(kernel, &variant).and_then(|pipeline| {
-                        (0..SEEDS).try_for_each(|seed| {
-                            let proved = proof::prove_with(&device, &pipeline, seed);
-                            proved.inspect_err(|e| {
-                                eprintln!("{kernel:?}, {}, seed {seed}: {e}", variant.name)
-                            })
+                pipelines.checked = checked;
+                let result = pipelines.compile(kernel, &variant).and_then(|pipeline| {
+                    (0..SEEDS).try_for_each(|seed| {
+                        let proved = proof::prove_with(&device, &pipeline, seed);
+                        proved.inspect_err(|e| {
+                            eprintln!("{kernel:?}, {}, seed {seed}: {e}", variant.name)
                         })
-                    });
-                    if let Err(e) = result {
-                        let with = if checked { "with" } else { "without" };
-                        failures.push(format!("{kernel:?}, {}, {with} checks: {e}", variant.name));
-                    }
+                    })
+                });
+                if let Err(e) = result {
+                    let with = if checked { "with" } else { "without" };
+                    failures.push(format!("{kernel:?}, {}, {with} checks: {e}", variant.name));
                 }
             }
         }
+    }
+    (variants, failures)
+}
+
+#[test]
+fn every_variant_computes_what_its_twin_does() {
+    // For who works on some of them.
+    let only = std::env::var("ATTAMBA_TEST_VARIANTS").unwrap_or_default();
+    // Most of the time is spent by the driver's compiler, which uses one thread per device.
+    let halves = [0, 1].map(|half| Vec::from_iter(Kernel::all().into_iter().skip(half).step_by(2)));
+    for adapter in adapters() {
+        let found = std::thread::scope(|scope| {
+            let threads =
+                halves.each_ref().map(|half| scope.spawn(|| proved(&adapter, half, &only)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let variants: usize = found.iter().map(|(variants, _)| variants).sum();
+        let failures = found.map(|(_, failures)| failures).concat();
         println!("{}: {variants} variants", adapter.describe());
         assert!(failures.is_empty(), "{}\n{}", adapter.describe(), failures.join("\n"));
     }
