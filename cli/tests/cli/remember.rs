@@ -45,7 +45,9 @@ fn policies_are_compared_at_equal_bytes() {
         let state = number(row, "state_bytes");
         // As much of the budget as whole states fit in, of each of the twelve heads.
         assert!(state <= everything / of && state + everything / 1000 > everything / of, "{row}");
-        assert_eq!(row["late_ratio"].as_f64().unwrap(), late(row) / late(&rows[0]));
+        // The numbers of a text may be off by their last bit.
+        let ratio = late(row) / late(&rows[0]);
+        assert!((row["late_ratio"].as_f64().unwrap() / ratio - 1.0).abs() < 1e-12, "{row}");
     }
     let sees = |row: &Value| row["sees"].as_str().unwrap().to_owned();
     assert!(sees(&rows[2]).starts_with("2 of 12 heads see the last 1,024 tokens, the others"));
