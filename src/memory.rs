@@ -5,6 +5,8 @@ use crate::cache::Plan;
 #[cfg(feature = "text")]
 use crate::conversation::most_checkpoint_bytes;
 #[cfg(feature = "gpu")]
+use crate::engine::EngineOptions;
+#[cfg(feature = "gpu")]
 use crate::engine::gpu;
 use crate::engine::{Engine, Geometry, KvType, cpu};
 use crate::error::Result;
@@ -56,16 +58,19 @@ impl Estimate {
         Ok(Estimate { weights: weights(model), session, checkpoints, reach })
     }
 
-    /// The memory of a session of `model` on a GPU, including the buffers on it.
+    /// The memory of a session of `model` on a GPU, including the buffers on it: on the one that
+    /// [`Engine::gpu`] would take with the options `engine`, since large GPUs take longer blocks
+    /// ([`EngineOptions::with_block`]). The adapters are enumerated to find out, unless these options
+    /// say how long blocks are; where there is no such GPU, blocks are those of an integrated one.
     ///
     /// # Errors
     /// As for [`Estimate::cpu`]. A GPU's limits are only checked when the session is opened.
     #[cfg(feature = "gpu")]
-    pub fn gpu(model: &Model, options: &Options) -> Result<Estimate> {
+    pub fn gpu(model: &Model, options: &Options, engine: &EngineOptions) -> Result<Estimate> {
         let geometry = options.geometry(model.spec())?;
         let state = geometry.state_bytes(model.spec());
         let logits = 4 * model.spec().vocab as u64;
-        let scratch = gpu::scratch_bytes(model, geometry)? + logits;
+        let scratch = gpu::scratch_bytes(model, geometry, engine)? + logits;
         let checkpoints = most_checkpoint_bytes(model.spec(), geometry)?;
         let session = Memory { state, scratch };
         let weights = Weights { device: gpu::device_bytes(model), ..weights(model) };

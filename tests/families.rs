@@ -191,7 +191,9 @@ mod gpu {
                 case.compare(&engine, split);
             }
             let session = Session::open(&engine, options()).unwrap();
-            assert_eq!(session.memory(), Estimate::gpu(model, &options()).unwrap().session);
+            let defaults = EngineOptions::default();
+            let estimate = Estimate::gpu(model, &options(), &defaults).unwrap();
+            assert_eq!(session.memory(), estimate.session);
         }
     }
 

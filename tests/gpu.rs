@@ -48,13 +48,24 @@ fn drivers() -> &'static [Driver] {
     })
 }
 
+/// What a session on a driver will take.
+fn estimate(model: &Model, options: &Options, driver: &Driver) -> Result<Estimate, Failure> {
+    Estimate::gpu(model, options, &EngineOptions::default().with_block(driver.block()).unwrap())
+}
+
+/// The first adapter, which processes up to this many tokens at once.
+fn with_block(tokens: usize) -> Driver {
+    let options = EngineOptions::default().with_block(tokens).unwrap();
+    Driver::open(&Adapter::find(None).unwrap(), &options).unwrap()
+}
+
 #[test]
 fn weights_take_the_predicted_bytes() {
     let driver = &drivers()[0];
     // Layers with different memory are for the CPU engine only.
     for case in suite().iter().filter(|case| case.kind != "toy layers") {
         let engine = Gpu::new(Arc::clone(&case.model), driver).unwrap();
-        let estimate = Estimate::gpu(&case.model, &Options::default()).unwrap();
+        let estimate = estimate(&case.model, &Options::default(), driver).unwrap();
         assert_eq!(estimate.weights.device, engine.device_bytes(), "{}", case.kind);
         assert!(engine.device_bytes() > 0);
     }
@@ -64,21 +75,100 @@ fn weights_take_the_predicted_bytes() {
 fn sessions_take_the_predicted_bytes() {
     let llama = Sizes { architecture: "llama", ..Sizes::default() };
     let differing = Sizes { dtype: DType::Q4_0, d: 96, ffn: 160, ..Sizes::default() };
+    let short_and_long = [16, 512].map(with_block);
+    let drivers = || drivers().iter().chain(&short_and_long);
     for sizes in [Sizes::default(), shared_heads(), llama, differing] {
-        side_by_side(&sizes, |model, gpu, _| {
+        let model = sizes.model(5);
+        let tokens = Numbers::new(26).tokens(700, model.sizes().vocab);
+        for driver in drivers() {
+            let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
             let thin = options(30, KvType::I8).with_eviction(Eviction::Thin);
-            for options in [options(0, KvType::F32), options(77, KvType::F16), thin] {
-                let estimate = Estimate::gpu(&model, &options).unwrap();
+            // Thinned for longer, it may lie in more runs than there is room for from the start.
+            for (options, length) in
+                [(options(0, KvType::F32), 700), (options(77, KvType::F16), 700), (thin, 300)]
+            {
+                let estimate = estimate(&model, &options, driver).unwrap();
                 assert_eq!(estimate.weights.device, gpu.weights().device);
-                let mut session = Session::open(gpu, options).unwrap();
+                let mut session = Session::open(&gpu, options).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
-                session.feed(&Numbers::new(26).tokens(300, model.sizes().vocab)).unwrap();
+                session.feed(&tokens[..length]).unwrap();
                 assert_eq!(session.memory(), estimate.session, "{sizes:?}, {options:?}");
             }
             let least = Options::default().with_budget(Budget::Bytes(1));
-            let refused = Estimate::gpu(&model, &least);
+            let refused = estimate(&model, &least, driver);
             assert!(matches!(refused, Err(Failure::Budget { budget: 1, .. })));
-        });
+        }
+    }
+}
+
+#[test]
+fn a_block_may_have_from_16_to_512_tokens() {
+    for tokens in [16, 512] {
+        EngineOptions::default().with_block(tokens).unwrap();
+    }
+    for tokens in [0, 15, 513] {
+        let refused = EngineOptions::default().with_block(tokens).unwrap_err().to_string();
+        assert!(refused.ends_with(&format!("between 16 and 512, not {tokens}")), "{refused}");
+    }
+    let model = Sizes::default().model(5);
+    let bytes = |options: EngineOptions| {
+        let estimate = Estimate::gpu(&model, &Options::default(), &options);
+        estimate.unwrap().session.scratch
+    };
+    let of = |tokens| bytes(EngineOptions::default().with_block(tokens).unwrap());
+    assert!(of(16) < of(128) && of(128) < of(512));
+    let nowhere = EngineOptions::default().with_adapter("no such adapter");
+    assert_eq!(bytes(nowhere), of(128));
+    assert_eq!(bytes(EngineOptions::default()), of(drivers()[0].block()));
+}
+
+/// Blocks of all lengths, longer than rings and windows, with other types of rings and with heads
+/// that see far.
+#[test]
+fn blocks_of_any_length_compute_the_same() {
+    let drivers = [128, 512].map(with_block);
+    let awkward: &[usize] = &[1, 127, 129, 511, 512, 513, 700];
+    let llama = Sizes { architecture: "llama", layers: 3, ..shared_heads() };
+    let by_head = |sizes: &Sizes| {
+        let mut file = sizes.file(5);
+        let key = |name: &str| format!("{}.memory.{name}", sizes.architecture);
+        file.set(&key("far_heads"), Meta::U32s(vec![3, 4, 5]));
+        file.set(&key("near_window"), Meta::U32(8));
+        Arc::new(open(file.bytes()).unwrap())
+    };
+    let far = |near, far| {
+        let options = Options::default().with_kv(near).with_far_kv(far);
+        options.with_far(3).with_near(40).with_horizon(300)
+    };
+    let thin = options(9, KvType::F32).with_eviction(Eviction::Thin);
+    let wide = Sizes { d: 128, heads: 2, kv_heads: 2, ..Sizes::default() };
+    for (model, options, lengths, bound) in [
+        (shared_heads().model(5), options(9, KvType::F32), awkward, FLOATS),
+        (llama.model(5), options(700, KvType::F32), awkward, FLOATS),
+        (llama.model(5), thin, awkward, FLOATS),
+        (by_head(&llama), far(KvType::F32, KvType::F32), awkward, FLOATS),
+        (by_head(&llama), far(KvType::F16, KvType::I8), &[513, 700], BLOCKS),
+        (wide.model(5), options(9, KvType::I4), &[513, 700], OTHER_BLOCKS),
+    ] {
+        let vocab = model.sizes().vocab;
+        let tokens = Numbers::new(7).tokens(700, vocab);
+        let cpu =
+            Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
+        let of_cpu = feed(&cpu, options, &tokens, Split::Whole);
+        let engines = drivers
+            .each_ref()
+            .map(|driver| internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap()));
+        for (engine, driver) in engines.iter().zip(&drivers) {
+            let session = Session::open(engine, options).unwrap();
+            assert_eq!(internals::block(&session), driver.block());
+        }
+        for &length in lengths {
+            let what = format!("{length} tokens, {options:?}");
+            let [short, long] =
+                engines.each_ref().map(|e| feed(e, options, &tokens[..length], Split::Whole));
+            assert_near(&long, &short, bound, &what);
+            assert_near(&long, &of_cpu[..length * vocab], bound, &what);
+        }
     }
 }
 
@@ -271,7 +361,7 @@ fn heads_whose_rings_differ() {
                 }
                 let [of_gpu, of_cpu] = &mut sessions;
                 assert_eq!(of_gpu.memory().state, of_cpu.memory().state);
-                let estimate = Estimate::gpu(&model, &options).unwrap();
+                let estimate = estimate(&model, &options, driver).unwrap();
                 assert_eq!(of_gpu.memory(), estimate.session, "{what}");
                 assert_near(of_gpu.logits().unwrap(), of_cpu.logits().unwrap(), bound, &what);
                 // Saved on one, resumed on the other.

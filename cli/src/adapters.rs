@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// ATTAMBA_KERNELS=WORD,WORD in the environment moves the variants whose names contain most of
 /// these words to the front, here and wherever a GPU is used: to compare them, or to avoid a slow
-/// one.
+/// one. ATTAMBA_BLOCK=TOKENS is the most tokens that a GPU processes at once, 16 to 512.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

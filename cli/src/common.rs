@@ -113,9 +113,20 @@ fn from_environment() -> Result<EngineOptions> {
     let options = EngineOptions::default().with_kernels(words).context("ATTAMBA_KERNELS")?;
     let checked = std::env::var_os("ATTAMBA_GPU_CHECKS").is_some_and(|value| value == "1");
     let options = options.with_bounds_checks(checked);
+    let options = match std::env::var("ATTAMBA_BLOCK") {
+        Ok(tokens) if !tokens.is_empty() => {
+            with_block(options, &tokens).context("ATTAMBA_BLOCK")?
+        }
+        _ => options,
+    };
     let named = std::env::var_os("ATTAMBA_CACHE").filter(|folder| !folder.is_empty());
     let folder = named.map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("attamba")));
     Ok(folder.into_iter().fold(options, EngineOptions::with_cache))
+}
+
+#[cfg(feature = "gpu")]
+fn with_block(options: EngineOptions, tokens: &str) -> Result<EngineOptions> {
+    Ok(options.with_block(tokens.parse()?)?)
 }
 
 #[cfg(not(feature = "gpu"))]

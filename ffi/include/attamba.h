@@ -1180,8 +1180,10 @@ attamba_status attamba_snapshot_bytes(const struct attamba_snapshot *snapshot, u
 attamba_status attamba_snapshot_close(struct attamba_snapshot *snapshot);
 
 // Estimates the memory of the model at `path` and of a session of it, without loading it: only the
-// tables of the file are read. Of `loading` the engine and the threads are used; anything other
-// than ATTAMBA_ENGINE_GPU, in `options` or else in `loading`, is estimated for the CPU engine.
+// tables of the file are read. Of `loading` engine, adapter and threads are used; anything other
+// than ATTAMBA_ENGINE_GPU, in `options` or else in `loading`, is estimated for the CPU engine. For a
+// GPU the adapters are enumerated, since large ones take more scratch memory; one that is not there
+// is estimated as if it were integrated.
 // Fills `memory`, whose `struct_size` the caller has set.
 //
 // Any thread. Errors of the file as in attamba_model_open, of the options as in

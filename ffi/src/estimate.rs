@@ -11,11 +11,11 @@ use crate::session::attamba_session;
 use crate::status::Status;
 use crate::versioned::{self, Versioned};
 use crate::work::Work;
-use runtime::default_threads;
 use runtime::gguf::Gguf;
 use runtime::memory::Estimate;
 use runtime::model::Model;
 use runtime::session::Options;
+use runtime::{EngineOptions, default_threads};
 use std::ffi::c_char;
 
 /// Bytes that a model and a session take.
@@ -58,8 +58,10 @@ unsafe impl Versioned for Memory {
 }
 
 /// Estimates the memory of the model at `path` and of a session of it, without loading it: only the
-/// tables of the file are read. Of `loading` the engine and the threads are used; anything other
-/// than ATTAMBA_ENGINE_GPU, in `options` or else in `loading`, is estimated for the CPU engine.
+/// tables of the file are read. Of `loading` engine, adapter and threads are used; anything other
+/// than ATTAMBA_ENGINE_GPU, in `options` or else in `loading`, is estimated for the CPU engine. For a
+/// GPU the adapters are enumerated, since large ones take more scratch memory; one that is not there
+/// is estimated as if it were integrated.
 /// Fills `memory`, whose `struct_size` the caller has set.
 ///
 /// Any thread. Errors of the file as in attamba_model_open, of the options as in
@@ -111,7 +113,8 @@ unsafe fn estimate(
             other => other,
         };
         let found = match engine {
-            Engine::Gpu => on_gpu(&model, &options.options()?)?,
+            // SAFETY: the strings of these options are as the caller guarantees.
+            Engine::Gpu => on_gpu(&model, &options.options()?, &unsafe { loading.wanted()? }.1)?,
             Engine::Cpu | Engine::Auto => Estimate::cpu(&model, &options.options()?, threads)?,
         };
         let value = Memory {
@@ -132,12 +135,12 @@ unsafe fn estimate(
 }
 
 #[cfg(feature = "gpu")]
-fn on_gpu(model: &Model, options: &Options) -> Result<Estimate> {
-    Ok(Estimate::gpu(model, options)?)
+fn on_gpu(model: &Model, options: &Options, engine: &EngineOptions) -> Result<Estimate> {
+    Ok(Estimate::gpu(model, options, engine)?)
 }
 
 #[cfg(not(feature = "gpu"))]
-fn on_gpu(_: &Model, _: &Options) -> Result<Estimate> {
+fn on_gpu(_: &Model, _: &Options, _: &EngineOptions) -> Result<Estimate> {
     Err(Failure::new(Status::Device, "this build has no GPU engine"))
 }
 

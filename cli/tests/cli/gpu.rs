@@ -66,6 +66,16 @@ fn unknown_words_for_kernels_are_errors_that_list_the_known_ones() {
 }
 
 #[test]
+fn a_block_that_is_too_long_is_an_error() {
+    for (tokens, says) in [("513", "between 16 and 512, not 513"), ("many", "invalid digit")] {
+        let ran = command().arg("adapters").env("ATTAMBA_BLOCK", tokens).output().unwrap();
+        let stderr = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("ATTAMBA_BLOCK") && stderr.contains(says), "{stderr}");
+    }
+}
+
+#[test]
 fn adapters_are_listed_with_their_proof() {
     let ran = attamba(["adapters", "--verbose"]);
     let text = String::from_utf8(ran.stdout).unwrap();

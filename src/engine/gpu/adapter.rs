@@ -1,6 +1,7 @@
 //! The GPUs of the machine, and which one to use.
 
 use super::device::MATRICES;
+use super::scratch::{LONG_BLOCK, SHORT_BLOCK};
 use super::{Driver, Gpu};
 use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
@@ -12,6 +13,9 @@ use wgpu::{
 
 /// Vendors, by the numbers that PCI gives them, whose GPUs have few registers.
 const FEW_REGISTERS: [u32; 2] = [0x8086, 0x13b5];
+
+/// Memory of a large GPU, in bytes: the buffers of a long block take at most a 24th of it.
+const LARGE: u64 = 3 << 30;
 
 /// Device files of GPUs on Linux and Android: those of the kernel's own drivers, NVIDIA's,
 /// Qualcomm's, Arm's and Imagination's, and that of the Windows Subsystem for Linux.
@@ -32,6 +36,14 @@ pub fn may_be_there() -> bool {
     return DEVICES.iter().any(|path| std::path::Path::new(path).exists());
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     true
+}
+
+/// Maximum tokens per block on a device of this kind with this much memory, if that is known. A GPU of
+/// its own with enough memory is large: with short blocks it has too few workgroups to be busy, and
+/// memory for long ones. Any other shares its memory with everything else, or has little.
+fn longest_block(kind: DeviceType, memory: Option<u64>) -> usize {
+    let large = kind == DeviceType::DiscreteGpu && memory.is_none_or(|bytes| bytes >= LARGE);
+    if large { LONG_BLOCK } else { SHORT_BLOCK }
 }
 
 #[cfg(target_vendor = "apple")]
@@ -143,6 +155,11 @@ impl Adapter {
         self.info.device_type == DeviceType::Cpu
     }
 
+    /// Maximum tokens per block.
+    pub(super) fn block(&self) -> usize {
+        longest_block(self.info.device_type, self.memory())
+    }
+
     /// Whether an invocation has about a hundred registers, which is all that Intel, Arm and Apple have.
     pub(super) fn has_few_registers(&self) -> bool {
         self.info.backend == wgpu::Backend::Metal || FEW_REGISTERS.contains(&self.info.vendor)
@@ -186,7 +203,7 @@ impl Adapter {
         local_memory(&self.inner)
     }
 
-    /// The features and limits that determine the choice of kernels, as text.
+    /// The features and limits that determine the choice of kernels and the length of blocks, as text.
     pub fn abilities(&self) -> Vec<(&'static str, String)> {
         let (features, limits) = (self.inner.features(), self.inner.limits());
         let has = |feature| if features.contains(feature) { "yes" } else { "no" }.to_owned();
@@ -196,6 +213,7 @@ impl Adapter {
         let memory = self.memory().map_or("unknown".to_owned(), |bytes| bytes.to_string());
         vec![
             ("memory", memory),
+            ("longest block", format!("{} tokens", self.block())),
             ("subgroups", has(Features::SUBGROUP)),
             ("subgroup size", format!("{fewest} to {most}")),
             ("cooperative matrices", matrices),
@@ -206,5 +224,22 @@ impl Adapter {
             ("workgroup memory", limits.max_compute_workgroup_storage_size.to_string()),
             ("workgroup size", limits.max_compute_invocations_per_workgroup.to_string()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_long_on_large_devices() {
+        use DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        for kind in [IntegratedGpu, VirtualGpu, Other, Cpu] {
+            assert_eq!(longest_block(kind, Some(64 << 30)), SHORT_BLOCK, "{kind:?}");
+            assert_eq!(longest_block(kind, None), SHORT_BLOCK, "{kind:?}");
+        }
+        assert_eq!(longest_block(DiscreteGpu, Some(2 << 30)), SHORT_BLOCK);
+        assert_eq!(longest_block(DiscreteGpu, Some(4 << 30)), LONG_BLOCK);
+        assert_eq!(longest_block(DiscreteGpu, None), LONG_BLOCK);
     }
 }

@@ -23,8 +23,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 const RUN: Duration = Duration::from_millis(4);
 /// Most dispatches of one.
 const MOST_RUNS: u32 = 64;
-/// The tokens and, at most, the rows that are multiplied.
-const TOKENS: u32 = 128;
+/// The most rows that are multiplied.
 const MOST_ROWS: u32 = 2048;
 
 /// The last line of the file.
@@ -148,6 +147,7 @@ impl Pipelines {
         let mut choices = Choices::default();
         let mut left = patience;
         let mut formats = Vec::new();
+        let tokens = self.device().block;
         for stack in weights.stacks() {
             if formats.contains(&stack.format) {
                 continue;
@@ -159,7 +159,7 @@ impl Pipelines {
                 Kernel::Matmul { format, finish: Finish::Store },
                 Kernel::Matvec { format, norm: false, finish: Finish::Store, kv },
             ] {
-                let what = format!("{kernel}, {} x {}", rows(stack), stack.cols);
+                let what = format!("{kernel}, {} x {} x {tokens}", rows(stack), stack.cols);
                 if times.of(&what).is_empty() {
                     match self.time_all(kernel, stack, &mut left) {
                         Ok(found) => {
@@ -226,15 +226,16 @@ struct Bench<'a> {
     out: Buffer,
     kept: Buffer,
     arena: Buffer,
+    tokens: u32,
 }
 
 impl<'a> Bench<'a> {
     fn new(device: &'a Device, stack: &'a Stack) -> Result<Bench<'a>> {
         let what = "a measurement";
         let mut arena = Arena::new(Vec::new());
-        arena.begin(TOKENS as usize, Split::WHOLE);
+        arena.begin(device.block, Split::WHOLE);
         let words = arena.words();
-        let values = |row: u32| 4 * u64::from(TOKENS) * u64::from(row);
+        let values = |row: u32| 4 * device.block as u64 * u64::from(row);
         let bench = Bench {
             device,
             stack,
@@ -242,6 +243,7 @@ impl<'a> Bench<'a> {
             out: device.storage(values(rows(stack)), what)?,
             kept: device.storage(16, what)?,
             arena: device.storage(4 * words.len() as u64, what)?,
+            tokens: device.block as u32,
         };
         device.queue.write_buffer(&bench.arena, 0, bytemuck::cast_slice(words));
         Ok(bench)
@@ -251,14 +253,14 @@ impl<'a> Bench<'a> {
     fn time(&self, pipeline: &Pipeline) -> Result<Duration> {
         let Some(part) = self.stack.parts.first() else { return Ok(Duration::ZERO) };
         let (rows, pieces) = (rows(self.stack), self.stack.pieces);
-        let Bench { device, x, out, kept, arena, .. } = self;
+        let Bench { device, x, out, kept, arena, tokens, .. } = self;
         let (quants, scales) = (&part.quants, &part.scales);
         let (params, buffers, items) = match pipeline.kernel {
             Kernel::Matmul { .. } => {
                 let (x_stride, out_stride) = (pieces * PIECE as u32 / 4, rows);
                 let p = params::Matmul { rows, pieces, x_stride, out_stride, ..Default::default() };
                 let params = bytemuck::bytes_of(&p).to_vec();
-                (params, vec![quants, scales, x, out, arena], [rows, TOKENS, 1])
+                (params, vec![quants, scales, x, out, arena], [rows, *tokens, 1])
             }
             _ => {
                 let segment = u32::MAX;

@@ -69,6 +69,8 @@ pub(super) struct Device {
     pub limits: Limits,
     /// Maximum bytes of a part of the weights.
     pub binding: u64,
+    /// Maximum tokens per block.
+    pub block: usize,
     /// Maximum multiplications per submission.
     pub submit_work: u64,
     /// Whether `unpack2x16float` and related functions may be used.
@@ -138,6 +140,7 @@ impl Device {
             features,
             limits,
             binding: BINDING,
+            block: adapter.block(),
             submit_work: SUBMIT,
             converts_halves: flags.contains(DownlevelFlags::SHADER_F16_IN_F32),
             matrices,

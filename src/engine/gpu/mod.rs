@@ -40,6 +40,7 @@ mod weights;
 
 pub use adapter::Adapter;
 pub(super) use adapter::may_be_there;
+pub(super) use scratch::BLOCKS;
 
 use super::rotary::Rotary;
 use super::{Backend, Counters, EngineOptions, Geometry, KernelTimes, KvType, State};
@@ -60,13 +61,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Opens the device of an adapter. Of the options, kernels and cache are used.
+    /// Opens the device of an adapter. Of the options, those for GPUs are used, but not its name.
     ///
     /// # Errors
     /// [`Error::NoAdapter`](crate::Error::NoAdapter) if the driver refuses,
     /// [`Error::GpuLimit`](crate::Error::GpuLimit) if its limits are below what kernels need.
     pub fn open(adapter: &Adapter, options: &EngineOptions) -> Result<Driver> {
         let mut device = Device::open(adapter)?;
+        device.block = options.block.unwrap_or(device.block);
         if options.kernel_times {
             device.clock = Clock::new(&device)?;
         }
@@ -79,6 +81,12 @@ impl Driver {
     #[cfg(feature = "internals")]
     pub fn describe(&self) -> &str {
         &self.device.name
+    }
+
+    /// Maximum tokens per block.
+    #[cfg(feature = "internals")]
+    pub fn block(&self) -> usize {
+        self.device.block
     }
 
     /// The variants chosen so far, by kernel.
@@ -171,9 +179,22 @@ pub fn device_bytes(model: &Model) -> u64 {
     weights::bytes_of(model)
 }
 
-/// Scratch bytes of a session of this geometry, as reported by [`State::scratch_bytes`].
-pub(crate) fn scratch_bytes(model: &Model, geometry: Geometry) -> Result<u64> {
-    scratch::bytes_of(model.spec(), geometry, weights::count_of(model))
+/// Scratch bytes of a session of this geometry, as reported by [`State::scratch_bytes`], on the GPU
+/// that these options name.
+pub(crate) fn scratch_bytes(
+    model: &Model,
+    geometry: Geometry,
+    options: &EngineOptions,
+) -> Result<u64> {
+    let most = options.block.unwrap_or_else(|| longest_block(options.adapter.as_deref()));
+    scratch::bytes_of(model.spec(), geometry, weights::count_of(model), most)
+}
+
+/// Maximum tokens per block on the adapter of this name; the short ones if there is none.
+fn longest_block(adapter: Option<&str>) -> usize {
+    // Without a device there are only software drivers, if any.
+    let found = may_be_there().then(|| Adapter::find(adapter).ok()).flatten();
+    found.map_or(scratch::SHORT_BLOCK, |adapter| adapter.block())
 }
 
 impl Backend for Gpu {

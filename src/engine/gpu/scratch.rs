@@ -9,20 +9,28 @@ use crate::cache::{Layout, Tables};
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
 use crate::model::{LayerSpec, ModelSpec};
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 use wgpu::Buffer;
 
-/// Maximum tokens per block.
-const MOST_TOKENS: usize = 128;
+/// Maximum tokens per block, unless the device is large.
+pub(super) const SHORT_BLOCK: usize = 128;
+/// The same of a large device. A product has a workgroup for 64 rows of 64 tokens, so that one of 4096
+/// rows has 512 of them instead of 128.
+pub(super) const LONG_BLOCK: usize = 512;
 /// Minimum: with fewer, prefill would be little faster than decode.
 const FEWEST_TOKENS: usize = 16;
-/// Limit on a block's buffers, in bytes, beyond which blocks are shortened.
-const BLOCK_BYTES: usize = 32 << 20;
+/// What the maximum of a device may be.
+pub const BLOCKS: RangeInclusive<usize> = FEWEST_TOKENS..=LONG_BLOCK;
+/// Limit on a block's buffers, beyond which blocks are shortened: bytes per token of the maximum, 32 MiB
+/// for short blocks and 128 MiB for long ones.
+const BLOCK_BYTES: usize = 256 << 10;
 /// Tokens per tile of `matmul`: blocks are whole tiles, if memory allows one.
 const TILE: usize = 64;
-/// Multiplications per block, unless a tile takes more: cancellation takes effect between blocks.
-const BLOCK_WORK: u64 = 4 * SUBMIT;
+/// Limit on a block's multiplications, per token of the maximum: four submissions for short blocks. A
+/// tile may take more. Cancellation takes effect between blocks; a device for which long ones are meant
+/// is taken to be as many times faster.
+const BLOCK_WORK: u64 = 4 * SUBMIT / SHORT_BLOCK as u64;
 /// Limit on the bytes of logits when those of many tokens are wanted.
 const LOGITS_BYTES: usize = 4 << 20;
 /// Maximum number of tokens whose logits are computed at once.
@@ -78,15 +86,16 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// For a model of `weights` weights, each of which is multiplied once per token.
-    fn of(spec: &ModelSpec, layout: &Layout, weights: u64) -> Lengths {
+    /// For a model of `weights` weights, each of which is multiplied once per token, on a device that
+    /// takes `most` tokens in a block.
+    fn of(spec: &ModelSpec, layout: &Layout, weights: u64, most: usize) -> Lengths {
         let layer = &spec.layers[0];
         let w = Widths::of(spec);
         let channels = spec.ssm().map_or(0, |ssm| ssm.channels());
         let inner = spec.ssm().map_or(0, |ssm| ssm.inner);
         let mixers = 2 * (w.projected + w.inner) as usize + 2 * (channels + inner);
         let per_token = (2 * w.d + 2 * w.q + 2 * w.kv + 3 * w.ffn) as usize + mixers;
-        let block = block_of(per_token, weights);
+        let block = block_of(per_token, weights, most);
         let logit_rows = (LOGITS_BYTES / (4 * w.vocab as usize)).clamp(1, MOST_LOGIT_ROWS);
         let classes = layout.classes();
         let value_words = if classes.iter().any(|c| c.kv == KvType::F32) { 2 } else { 1 };
@@ -127,19 +136,25 @@ impl Lengths {
     }
 }
 
-/// Tokens per block, given the scratch values per token.
-fn block_of(per_token: usize, weights: u64) -> usize {
-    let of_memory = BLOCK_BYTES / (4 * per_token);
-    let of_work = usize::try_from(BLOCK_WORK / weights.max(1)).unwrap_or(usize::MAX).max(TILE);
-    let most = of_memory.min(of_work).clamp(FEWEST_TOKENS, MOST_TOKENS);
+/// Tokens per block, given the scratch values per token and the device's maximum.
+fn block_of(per_token: usize, weights: u64, most: usize) -> usize {
+    let of_memory = most * BLOCK_BYTES / (4 * per_token);
+    let work = most as u64 * BLOCK_WORK;
+    let of_work = usize::try_from(work / weights.max(1)).unwrap_or(usize::MAX).max(TILE);
+    let most = of_memory.min(of_work).clamp(FEWEST_TOKENS, most);
     if most < TILE { most } else { most / TILE * TILE }
 }
 
-/// Bytes that a sequence of a model of `weights` weights will need: its buffers, the host's copies
-/// of embeddings and words for kernels, and the block tables.
-pub(super) fn bytes_of(spec: &ModelSpec, geometry: Geometry, weights: u64) -> Result<u64> {
+/// Bytes that a sequence of a model of `weights` weights will need on a device that takes `most` tokens
+/// in a block: its buffers, the host's copies of embeddings and words for kernels, and the block tables.
+pub(super) fn bytes_of(
+    spec: &ModelSpec,
+    geometry: Geometry,
+    weights: u64,
+    most: usize,
+) -> Result<u64> {
     let layout = geometry.layout(spec)?;
-    let lengths = Lengths::of(spec, &layout, weights);
+    let lengths = Lengths::of(spec, &layout, weights, most);
     let heads: usize = spec.layers.iter().map(|layer| layer.kv_heads).sum();
     let on_host = 4 * (lengths.block * lengths.widths.d as usize + lengths.arena)
         + size_of::<KvHead>() * heads;
@@ -221,7 +236,7 @@ impl Scratch {
         layout: &Layout,
         weights: u64,
     ) -> Result<Scratch> {
-        let lengths = Lengths::of(spec, layout, weights);
+        let lengths = Lengths::of(spec, layout, weights, device.block);
         let Lengths { block, logit_rows, widths: w, .. } = lengths;
         let floats = |values: usize, what| device.storage(4 * values as u64, what);
         let a_block = "buffers of a block of tokens";
@@ -294,15 +309,19 @@ mod tests {
 
     #[test]
     fn blocks_are_whole_tiles_of_bounded_memory_and_work() {
-        assert_eq!(block_of(5_000, 5_000_000), 128);
+        let blocks = |per_token, weights| {
+            [SHORT_BLOCK, LONG_BLOCK].map(|most| block_of(per_token, weights, most))
+        };
+        assert_eq!(blocks(5_000, 5_000_000), [128, 512]);
         // TinyLlama: by its work 90 tokens would fit one submission.
-        assert_eq!(block_of(25_000, 1_100_000_000), 128);
+        assert_eq!(blocks(25_000, 1_100_000_000), [128, 512]);
         // A model of seven billion weights: one tile, even though a block then takes four
-        // submissions.
-        assert_eq!(block_of(50_000, 7_000_000_000), 64);
-        // Memory for less than two tiles, and for less than one.
-        assert_eq!(block_of(80_000, 1_000_000), 64);
-        assert_eq!(block_of(200_000, 1_000_000), 41);
-        assert_eq!(block_of(10_000_000, 1_000_000), FEWEST_TOKENS);
+        // submissions; three, which take fourteen.
+        assert_eq!(blocks(50_000, 7_000_000_000), [64, 192]);
+        // Memory for less than two tiles and for less than one, and for four times as many tokens.
+        assert_eq!(blocks(80_000, 1_000_000), [64, 384]);
+        assert_eq!(blocks(200_000, 1_000_000), [41, 128]);
+        assert_eq!(blocks(10_000_000, 1_000_000), [FEWEST_TOKENS; 2]);
+        assert_eq!(block_of(5_000, 5_000_000, FEWEST_TOKENS), FEWEST_TOKENS);
     }
 }
