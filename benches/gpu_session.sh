@@ -50,6 +50,9 @@ run() {
     done <"$tests"
     step profile.json "$attamba" bench -m "$model" --engine gpu "${adapter[@]}" --profile --json \
         -p "$prompt" -n "$generate" -d "$depths" -r 1
+    # What longer blocks gain in prefill.
+    ATTAMBA_BLOCK=128 step short_blocks.json "$attamba" bench -m "$model" --engine gpu "${adapter[@]}" --json \
+        -p "$prompt" -n 1 -d 0 -r "$repeat"
     if [ -n "${SMALL:-}" ]; then
         step speed.json "$attamba" bench -m "$model" --engine gpu "${adapter[@]}" --json -v \
             -p "$prompt" -n "$generate" -d "$depths" -r "$repeat"
