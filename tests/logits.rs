@@ -95,6 +95,7 @@ fn files_of_blocks() {
     for kind in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"] {
         compare(&[kind], KvType::F32, BLOCKS, 5);
     }
+    compare(&["IQ4_NL"], KvType::F32, BLOCKS, 3);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn files_of_k_blocks() {
 /// Eight bits are an option for files whose weights come in blocks, and change nothing in others.
 #[test]
 fn activations_in_eight_bits() {
-    for kind in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"] {
+    for kind in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"] {
         compare_with(Activations::Int8, &[kind], KvType::F32, BYTES, 3);
     }
     compare_with(Activations::Int8, &["F16"], KvType::F32, FLOATS, 3);

@@ -29,7 +29,7 @@ LIMITS = HERE / "limits.json"
 
 SETS = ["NEON dotprod", "NEON i8mm"]
 INT8 = [f"{name}, int8" for name in SETS]
-FORMATS = ["Q8_0", "Q4_0", "Q4_1", "Q5_K", "Q4_K", "Q6_K", "F16", "BF16"]
+FORMATS = ["Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "Q5_K", "Q4_K", "Q6_K", "F16", "BF16"]
 # Their activations are not rounded.
 FLOATS = ["F16", "BF16"]
 # Two shapes of SmolLM2-135M, but of a width that all formats have.

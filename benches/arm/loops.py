@@ -11,10 +11,10 @@ SETS = ["neon", "neon_dotprod", "neon_i8mm"]
 ROUNDINGS = ["products", "int8"]
 KERNELS = ["matvec", "matmul"]
 
-# A mangled name: each part after its length, a hash at the end.
-FUNCTION = re.compile(
-    rf"^[0-9a-f]+ <[^>]*kernels\d+({'|'.join(SETS)})\d+({'|'.join(ROUNDINGS)})\d+({'|'.join(KERNELS)})17h[^>]*>:$"
-)
+# A mangled name: each part after its length, a hash at the end. Tiles that are functions of their own, one for each
+# format and rounding, count as one kernel.
+KERNEL = rf"({'|'.join(SETS)})\d+({'|'.join(ROUNDINGS)})\d+({'|'.join(KERNELS)})|matmul_neon\d+(tile_alone)"
+FUNCTION = re.compile(rf"^[0-9a-f]+ <[^>]*kernels\d+(?:{KERNEL})17h[^>]*>:$")
 PRODUCT = re.compile(r"\t(sdot|smmla|smlal2?)\tv")
 JUMP = re.compile(r"\t(?:b\.\w+|cbn?z|tbn?z|b)\s.*?\b([0-9a-f]+) <")
 
@@ -29,7 +29,9 @@ def functions(program: Path) -> dict[str, list[str]]:
         named = FUNCTION.match(head)
         if named:
             rounding = " int8" if named[2] == "int8" else ""
-            found[f"{named[1]} {named[3]}{rounding}"] = body.split("\n")
+            name = "neon_dotprod tiles" if named[4] else f"{named[1]} {named[3]}{rounding}"
+            # objdump writes dots for zeros between functions.
+            found.setdefault(name, []).extend(line for line in body.split("\n") if ":" in line)
     return found
 
 
@@ -51,6 +53,8 @@ def report(program: Path) -> dict[str, tuple[int, int]]:
     result = {}
     for name, lines in sorted(functions(program).items()):
         loops = [loop for loop in inner_loops(lines) if sum(bool(PRODUCT.search(line)) for line in loop) >= 8]
+        if not loops:
+            continue
         calls = sum(bool(re.search(r"\tblr?\t", line)) for loop in loops for line in loop)
         result[name] = (calls, max(sum("[sp" in line for line in loop) for loop in loops))
     return result

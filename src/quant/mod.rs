@@ -167,7 +167,7 @@ impl DType {
     /// Whether few files have this type: it is read, and little is done for its speed.
     pub(crate) const fn is_rare(self) -> bool {
         use DType::*;
-        matches!(self, Q2_K | Q3_K | IQ4_NL | IQ4_XS | MXFP4)
+        matches!(self, Q2_K | Q3_K | IQ4_XS | MXFP4)
     }
 
     /// Whether [`quantize`] writes this type; [`dequantize`] reads them all.

@@ -1,6 +1,7 @@
 //! Quantized formats as the matrix kernels see them: `value = scale * (q - OFFSET) + min`.
 
 use super::super::simd::{LANES, Products, six_bit_scales};
+use crate::quant::iq4_nl::LEVELS;
 
 /// A block format. Blocks of 32 begin with their scale, and with [`Format::MIN`] their minimum, in f16.
 pub(super) trait Format {
@@ -193,6 +194,28 @@ impl Format for Q4_1 {
     #[inline(always)]
     unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
         unsafe { pack_nibbles::<S>(blocks, 4, groups, 0, 1) };
+    }
+}
+
+/// The nibbles of Q4_0, which stand for other numbers.
+pub(super) struct Iq4Nl;
+impl Format for Iq4Nl {
+    const BYTES: usize = 18;
+    const LEN: usize = 32;
+    const GROUP: usize = 32;
+    const OFFSET: i32 = 0;
+    const SIGNED: bool = true;
+    #[inline(always)]
+    unsafe fn pack<S: Products>(blocks: [*const u8; LANES], groups: *mut u8) {
+        let mut q = [[0i8; 32]; LANES];
+        unsafe {
+            for (q, block) in q.iter_mut().zip(blocks) {
+                *q = S::look_up(&LEVELS, block.add(2));
+            }
+            let rows = q.each_ref().map(|q| q.as_ptr().cast::<u8>());
+            S::pack::<true>(rows, groups);
+            S::pack::<true>(each_at(rows, 16), groups.add(S::GROUP_BYTES));
+        }
     }
 }
 

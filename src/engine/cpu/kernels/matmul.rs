@@ -78,6 +78,7 @@ pub(super) unsafe fn matmul<S: Products>(
             DType::Q8_0 => packed::<S, formats::Q8_0>(w, rows, x, tokens, panel, target),
             DType::Q4_0 => packed::<S, formats::Q4_0>(w, rows, x, tokens, panel, target),
             DType::Q4_1 => packed::<S, formats::Q4_1>(w, rows, x, tokens, panel, target),
+            DType::IQ4_NL => packed::<S, formats::Iq4Nl>(w, rows, x, tokens, panel, target),
             DType::Q5_0 => packed::<S, formats::Q5_0>(w, rows, x, tokens, panel, target),
             DType::Q5_1 => packed::<S, formats::Q5_1>(w, rows, x, tokens, panel, target),
             DType::Q4_K => packed::<S, formats::Q4K>(w, rows, x, tokens, panel, target),
@@ -262,7 +263,6 @@ pub(super) unsafe fn plain<S: Simd>(
         match dtype {
             DType::Q2_K => read::<rare::Q2K>(w, rows, cols, weights),
             DType::Q3_K => read::<rare::Q3K>(w, rows, cols, weights),
-            DType::IQ4_NL => read::<rare::Iq4Nl>(w, rows, cols, weights),
             DType::IQ4_XS => read::<rare::Iq4Xs>(w, rows, cols, weights),
             DType::MXFP4 => read::<rare::Mxfp4>(w, rows, cols, weights),
             DType::F32 => load::<S, F32>(w, rows, cols, weights),

@@ -7,12 +7,12 @@ use super::super::simd::neon::{ByteProducts, Neon, both_bytes, sdot_lane, smmla,
 use super::activations::{Activations, BLOCK, Row};
 use super::formats::Format;
 use super::matmul::{self, PANEL, Panel, Target};
-use super::unpack_neon::{self as formats, Unpack};
+use super::unpack_neon::{self as formats, Unpack, transposed};
 use crate::quant::DType;
 use std::arch::aarch64::*;
 
 /// Rows of a tile: half a panel.
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
 
 /// Tokens of a tile.
 const TOKENS: usize = 4;
@@ -36,6 +36,7 @@ pub(super) unsafe fn matmul<M: ByteProducts>(
             DType::Q8_0 => packed::<formats::Q8_0, M>(w, rows, x, tokens, panel, target),
             DType::Q4_0 => packed::<formats::Q4_0, M>(w, rows, x, tokens, panel, target),
             DType::Q4_1 => packed::<formats::Q4_1, M>(w, rows, x, tokens, panel, target),
+            DType::IQ4_NL => packed::<formats::Iq4Nl, M>(w, rows, x, tokens, panel, target),
             DType::Q5_0 => packed::<formats::Q5_0, M>(w, rows, x, tokens, panel, target),
             DType::Q5_1 => packed::<formats::Q5_1, M>(w, rows, x, tokens, panel, target),
             DType::Q4_K => packed::<formats::Q4K, M>(w, rows, x, tokens, panel, target),
@@ -51,9 +52,9 @@ pub(super) unsafe fn matmul<M: ByteProducts>(
 struct Half {
     /// Values less the format's offset, `[cols / 4][8][4]`; for matrix products `[cols / 8][8][8]`.
     q: *mut i8,
-    /// `[cols / group][8]`
+    /// `[cols / group][8]`; integers if a group is half a block.
     scale: *mut f32,
-    /// `[cols / group][8]`
+    /// `[cols / 32][8]`: minima, or what integer scales are multiplied by.
     min: *mut f32,
 }
 
@@ -68,49 +69,53 @@ unsafe fn packed<T: Unpack, M: ByteProducts>(
 ) {
     let cols = x.cols();
     let (q, scale, min) = panel.parts();
-    let groups = cols / T::GROUP * ROWS;
-    assert!(size_of_val(q) >= PANEL * cols && scale.len() >= 2 * groups);
-    assert!(!T::MIN || min.len() >= 2 * groups);
+    let (groups, blocks) = (cols / T::GROUP * ROWS, cols / BLOCK * ROWS);
+    assert!(size_of_val(q) >= PANEL * cols);
+    assert!(scale.len() >= 2 * groups && min.len() >= 2 * blocks);
     let stride = cols / T::LEN * T::BYTES;
-    for first in (0..rows).step_by(ROWS) {
-        let rows = ROWS.min(rows - first);
-        // SAFETY: two halves of the panel, whose lengths were checked.
-        unsafe {
-            let half = Half {
-                q: q.as_mut_ptr().cast::<i8>().add(first * cols),
-                scale: scale.as_mut_ptr().add(first / ROWS * groups),
-                min: min.as_mut_ptr().add(if T::MIN { first / ROWS * groups } else { 0 }),
-            };
-            for r in [0, 4] {
-                // The values of rows that do not exist are those of the last one.
-                let w = std::array::from_fn(|i| w.add((first + (r + i).min(rows - 1)) * stride));
-                unpack::<T, M>(w, rows.saturating_sub(r), cols, half, r);
-            }
-            let out = Target { out: target.out.add(first), ..target };
-            for token in (0..tokens).step_by(TOKENS) {
-                let count = TOKENS.min(tokens - token);
-                // The last tokens are computed with one of them again in place of those missing.
-                let x_rows = [
-                    x.row(token),
-                    x.row(token + 1.min(count - 1)),
-                    x.row(token + 2.min(count - 1)),
-                    x.row(token + 3.min(count - 1)),
-                ];
-                let sums = tile::<T, M>(half, x_rows, cols / BLOCK);
+    // SAFETY: two halves of the panel, whose lengths were checked.
+    unsafe {
+        let half =
+            Half { q: q.as_mut_ptr().cast(), scale: scale.as_mut_ptr(), min: min.as_mut_ptr() };
+        let other = Half {
+            q: half.q.add(ROWS * cols),
+            scale: half.scale.add(groups),
+            min: half.min.add(blocks),
+        };
+        let halves = [half, other];
+        for first in (0..rows).step_by(4) {
+            // The values of rows that do not exist are those of the last one.
+            let w = std::array::from_fn(|i| w.add((first + i).min(rows - 1) * stride));
+            unpack::<T, M>(w, cols, halves[first / ROWS], first % ROWS);
+        }
+        for token in (0..tokens).step_by(TOKENS) {
+            let count = TOKENS.min(tokens - token);
+            // The last tokens are computed with one of them again in place of those missing.
+            let x_rows = [
+                x.row(token),
+                x.row(token + 1.min(count - 1)),
+                x.row(token + 2.min(count - 1)),
+                x.row(token + 3.min(count - 1)),
+            ];
+            let out = target.out.add(token * target.stride);
+            for (half, first) in halves.into_iter().zip((0..rows).step_by(ROWS)) {
+                let sums = match M::I8MM {
+                    true => tile::<T, M>(half, x_rows, cols / BLOCK),
+                    false => tile_alone::<T, M>(half, x_rows, cols / BLOCK),
+                };
                 for (t, sums) in sums[..count].iter().enumerate() {
-                    deliver(*sums, rows, out.out.add((token + t) * out.stride), out.add);
+                    let out = out.add(t * target.stride + first);
+                    deliver(*sums, ROWS.min(rows - first), out, target.add);
                 }
             }
         }
     }
 }
 
-/// Rows `r` to `r + 3` of the half: their values, scales and minima. Of rows from `rows` on these are
-/// zero.
+/// Rows `r` to `r + 3` of the half: their values, scales and minima.
 #[inline(always)]
 unsafe fn unpack<T: Unpack, M: ByteProducts>(
     mut w: [*const u8; 4],
-    rows: usize,
     cols: usize,
     half: Half,
     r: usize,
@@ -118,19 +123,9 @@ unsafe fn unpack<T: Unpack, M: ByteProducts>(
     let groups = T::LEN / T::GROUP;
     for b in 0..cols / T::LEN {
         unsafe {
-            for i in 0..4 {
-                let (mut scale, mut min) = ([0f32; 16], [0f32; 16]);
-                if i < rows {
-                    T::scales(w[i], &mut scale, &mut min);
-                }
-                for g in 0..groups {
-                    let at = (b * groups + g) * ROWS + r + i;
-                    half.scale.add(at).write(scale[g]);
-                    if T::MIN {
-                        half.min.add(at).write(min[g]);
-                    }
-                }
-            }
+            let scale = half.scale.add(b * groups * ROWS + r);
+            let min = half.min.add(b * T::LEN / BLOCK * ROWS + r);
+            T::scales_of_four(w, scale, min);
             for i in 0..T::LEN / BLOCK {
                 let four = [
                     T::values(w[0], i),
@@ -165,62 +160,119 @@ unsafe fn unpack<T: Unpack, M: ByteProducts>(
     }
 }
 
-/// Four registers of four parts each: all first parts, all second ones, ...
-#[inline(always)]
-unsafe fn transposed(rows: [int8x16_t; 4]) -> [int8x16_t; 4] {
-    unsafe {
-        let [a, b, c, d] = rows.map(|row| vreinterpretq_s32_s8(row));
-        let [ac, bd] = [vzip1q_s32(a, c), vzip1q_s32(b, d)];
-        let [ac_upper, bd_upper] = [vzip2q_s32(a, c), vzip2q_s32(b, d)];
-        [
-            vreinterpretq_s8_s32(vzip1q_s32(ac, bd)),
-            vreinterpretq_s8_s32(vzip2q_s32(ac, bd)),
-            vreinterpretq_s8_s32(vzip1q_s32(ac_upper, bd_upper)),
-            vreinterpretq_s8_s32(vzip2q_s32(ac_upper, bd_upper)),
-        ]
-    }
-}
-
 /// Sums of four tokens for rows 0 to 3 and 4 to 7.
 type Sums = [[float32x4_t; 2]; TOKENS];
+
+/// [`tile`] for machines without matrix products, a function of its own: what the compiler keeps on the
+/// stack in a loop depends on what else there is in a function, which with dot products costs up to 7 %.
+#[inline(never)]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn tile_alone<T: Format, M: ByteProducts>(
+    half: Half,
+    x: [Row; TOKENS],
+    blocks: usize,
+) -> Sums {
+    unsafe { tile::<T, M>(half, x, blocks) }
+}
 
 #[inline(always)]
 unsafe fn tile<T: Format, M: ByteProducts>(half: Half, x: [Row; TOKENS], blocks: usize) -> Sums {
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 2]; TOKENS];
         let mut q: *const i8 = half.q;
-        let (mut scale, mut min): (*const f32, *const f32) = (half.scale, half.min);
+        let (mut scale, mut factor): (*const f32, *const f32) = (half.scale, half.min);
         for b in 0..blocks {
             let a: [*const i8; TOKENS] = std::array::from_fn(|t| x[t].q.add(b * BLOCK).cast());
-            for g in 0..BLOCK / T::GROUP {
-                let dots = match (M::I8MM, M::HALVES) {
-                    (true, true) => products::<T>(q, later(a, 2 * T::GROUP * g)),
-                    (true, false) => products_of_pairs::<T>(q, later(a, T::GROUP * g)),
-                    _ => dots::<T, M>(q, later(a, T::GROUP * g)),
-                };
-                q = q.add(T::GROUP * ROWS);
-                let scales = [vld1q_f32(scale), vld1q_f32(scale.add(4))];
-                scale = scale.add(ROWS);
-                for t in 0..TOKENS {
-                    let own = *x[t].scale.add(b);
+            let mut dots = group::<T, M>(q, a);
+            q = q.add(T::GROUP * ROWS);
+            let mut scales = [vld1q_f32(scale), vld1q_f32(scale.add(4))];
+            scale = scale.add(ROWS);
+            if T::GROUP < BLOCK {
+                // Integer scales: 2 * 16 * 32 * 8191 * 128 < 2^31.
+                for dots in &mut dots {
                     for i in 0..2 {
-                        let scale = vmulq_n_f32(scales[i], own);
-                        sums[t][i] = vfmaq_f32(sums[t][i], vcvtq_f32_s32(dots[t][i]), scale);
+                        dots[i] = vmulq_s32(dots[i], vreinterpretq_s32_f32(scales[i]));
                     }
                 }
-            }
-            if T::MIN {
-                let mins = [vld1q_f32(min), vld1q_f32(min.add(4))];
-                min = min.add(ROWS);
-                for t in 0..TOKENS {
-                    let own = *x[t].sum.add(b);
+                let bytes = if M::I8MM && M::HALVES { 2 * T::GROUP } else { T::GROUP };
+                let others = group::<T, M>(q, later(a, bytes));
+                q = q.add(T::GROUP * ROWS);
+                scales = [vld1q_f32(scale), vld1q_f32(scale.add(4))];
+                scale = scale.add(ROWS);
+                for (dots, others) in dots.iter_mut().zip(others) {
                     for i in 0..2 {
-                        sums[t][i] = vfmaq_n_f32(sums[t][i], mins[i], own);
+                        dots[i] = vmlaq_s32(dots[i], others[i], vreinterpretq_s32_f32(scales[i]));
                     }
+                }
+                scales = [vld1q_f32(factor), vld1q_f32(factor.add(4))];
+                factor = factor.add(ROWS);
+            }
+            for t in 0..TOKENS {
+                let own = *x[t].scale.add(b);
+                for i in 0..2 {
+                    let scale = vmulq_n_f32(scales[i], own);
+                    sums[t][i] = vfmaq_f32(sums[t][i], vcvtq_f32_s32(dots[t][i]), scale);
                 }
             }
         }
+        if T::MIN {
+            add_minima(&mut sums, half.min, x, blocks);
+        }
         sums
+    }
+}
+
+/// Adds the products of minima and sums of activations. The loop of the other products has no registers
+/// left for them.
+#[inline(always)]
+unsafe fn add_minima(sums: &mut Sums, mut min: *const f32, x: [Row; TOKENS], blocks: usize) {
+    unsafe {
+        let mut b = 0;
+        while b + 4 <= blocks {
+            let mut own = [vdupq_n_f32(0.0); TOKENS];
+            for t in 0..TOKENS {
+                own[t] = vld1q_f32(x[t].sum.add(b));
+            }
+            // The lane is a constant of the instruction.
+            macro_rules! blocks {
+                ($($lane:literal)+) => {$(
+                    let mins = [vld1q_f32(min), vld1q_f32(min.add(4))];
+                    min = min.add(ROWS);
+                    for t in 0..TOKENS {
+                        sums[t][0] = vfmaq_laneq_f32::<$lane>(sums[t][0], mins[0], own[t]);
+                        sums[t][1] = vfmaq_laneq_f32::<$lane>(sums[t][1], mins[1], own[t]);
+                    }
+                )+};
+            }
+            blocks!(0 1 2 3);
+            b += 4;
+        }
+        while b < blocks {
+            let mins = [vld1q_f32(min), vld1q_f32(min.add(4))];
+            min = min.add(ROWS);
+            for t in 0..TOKENS {
+                let own = *x[t].sum.add(b);
+                for i in 0..2 {
+                    sums[t][i] = vfmaq_n_f32(sums[t][i], mins[i], own);
+                }
+            }
+            b += 1;
+        }
+    }
+}
+
+/// A group of eight rows with four tokens, whose activations are at `a`.
+#[inline(always)]
+unsafe fn group<T: Format, M: ByteProducts>(
+    q: *const i8,
+    a: [*const i8; TOKENS],
+) -> [[int32x4_t; 2]; TOKENS] {
+    unsafe {
+        match (M::I8MM, M::HALVES) {
+            (true, true) => products::<T>(q, a),
+            (true, false) => products_of_pairs::<T>(q, a),
+            _ => dots::<T, M>(q, a),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::activations::{BLOCK, Row};
 use super::formats::{self, Format};
 use super::rare::{self, Read};
 use crate::quant::DType;
+use crate::quant::iq4_nl::LEVELS;
 
 /// Rows that share the activations.
 const ROWS: usize = 4;
@@ -38,7 +39,7 @@ pub(super) unsafe fn matvec<S: Products>(
             DType::Q5_K => rows::<S, formats::Q5K>(w, cols, x, out),
             DType::Q2_K => rows::<S, Read<rare::Q2K>>(w, cols, x, out),
             DType::Q3_K => rows::<S, Read<rare::Q3K>>(w, cols, x, out),
-            DType::IQ4_NL => rows::<S, Read<rare::Iq4Nl>>(w, cols, x, out),
+            DType::IQ4_NL => rows::<S, formats::Iq4Nl>(w, cols, x, out),
             DType::IQ4_XS => rows::<S, Read<rare::Iq4Xs>>(w, cols, x, out),
             DType::MXFP4 => rows::<S, Read<rare::Mxfp4>>(w, cols, x, out),
         }
@@ -223,6 +224,21 @@ impl Blocks for formats::Q4_1 {
     }
 }
 
+impl Blocks for formats::Iq4Nl {
+    const WEIGHTS: usize = 2;
+    #[inline(always)]
+    unsafe fn two<S: Products>(p0: *const u8, p1: *const u8) -> S::W {
+        unsafe {
+            let (a, b) = (S::look_up(&LEVELS, p0), S::look_up(&LEVELS, p1));
+            S::halves(a.as_ptr(), b.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn one<S: Products>(p: *const u8) -> S::W {
+        unsafe { S::half(S::look_up(&LEVELS, p).as_ptr()) }
+    }
+}
+
 /// Four bits of each value, after 32 fifth bits.
 macro_rules! five_bit_blocks {
     ($($format:ident: $weights:literal),+) => {$(
@@ -355,7 +371,14 @@ macro_rules! dot_by_blocks {
         }
     )+};
 }
-dot_by_blocks!(formats::Q8_0, formats::Q4_0, formats::Q4_1, formats::Q5_0, formats::Q5_1);
+dot_by_blocks!(
+    formats::Q8_0,
+    formats::Q4_0,
+    formats::Q4_1,
+    formats::Iq4Nl,
+    formats::Q5_0,
+    formats::Q5_1
+);
 
 /// K blocks of eight groups with scales and minima of six bits.
 trait EightGroups: Format {

@@ -14,12 +14,12 @@
 //! multiplied by 128; [`Q6K`] has its own account.
 
 use super::super::simd::neon::{
-    ByteProducts, Neon, both_bytes, f16_low, half, prefetch, sdot, smmla, sri_2, zip_halves,
+    ByteProducts, Neon, both_bytes, half, prefetch, sdot, smmla, sri_2, zip_halves,
 };
 use super::activations::{BLOCK, Row};
 use super::matvec::{Bf16, F16, F32, rows};
 use super::rare::{self, Read};
-use super::unpack_neon;
+use super::unpack_neon::{self, after, halves, six_bits};
 use crate::quant::DType;
 use std::arch::aarch64::*;
 
@@ -43,11 +43,11 @@ pub(super) unsafe fn matvec<M: ByteProducts>(
             DType::F32 => rows::<Neon<M>, F32>(w, cols, x, out),
             DType::F16 => rows::<Neon<M>, F16>(w, cols, x, out),
             DType::BF16 => rows::<Neon<M>, Bf16>(w, cols, x, out),
+            DType::IQ4_NL => four_by_four::<Iq4Nl, M>(w, cols, x, out),
             DType::Q5_0 => four_by_four::<Q5_0, M>(w, cols, x, out),
             DType::Q5_1 => four_by_four::<Q5_1, M>(w, cols, x, out),
             DType::Q2_K => rows::<Neon<M>, Read<rare::Q2K>>(w, cols, x, out),
             DType::Q3_K => rows::<Neon<M>, Read<rare::Q3K>>(w, cols, x, out),
-            DType::IQ4_NL => rows::<Neon<M>, Read<rare::Iq4Nl>>(w, cols, x, out),
             DType::IQ4_XS => rows::<Neon<M>, Read<rare::Iq4Xs>>(w, cols, x, out),
             DType::MXFP4 => rows::<Neon<M>, Read<rare::Mxfp4>>(w, cols, x, out),
         }
@@ -105,6 +105,19 @@ impl Block for Q4_1 {
     #[inline(always)]
     unsafe fn weights(p: *const u8) -> [int8x16_t; 2] {
         unsafe { nibbles(vld1q_u8(p.add(4))) }
+    }
+    #[inline(always)]
+    unsafe fn sum(products: int32x4_t) -> float32x4_t {
+        unsafe { vcvtq_f32_s32(products) }
+    }
+}
+
+struct Iq4Nl;
+impl Block for Iq4Nl {
+    const BYTES: usize = 18;
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> [int8x16_t; 2] {
+        unsafe { unpack_neon::levels(p.add(2)) }
     }
     #[inline(always)]
     unsafe fn sum(products: int32x4_t) -> float32x4_t {
@@ -313,12 +326,6 @@ unsafe fn sixteen(
     }
 }
 
-/// `bytes` later in each row.
-#[inline(always)]
-unsafe fn after(w: [*const u8; 4], bytes: usize) -> [*const u8; 4] {
-    unsafe { [w[0].add(bytes), w[1].add(bytes), w[2].add(bytes), w[3].add(bytes)] }
-}
-
 /// A format with blocks of 256: eight groups of 32.
 trait Super {
     const BYTES: usize;
@@ -524,16 +531,7 @@ unsafe fn add_lane(
 #[inline(always)]
 unsafe fn eight_groups(p: *const u8, x: &Inputs, sums: &mut [float32x4_t; 2]) -> [float32x4_t; 2] {
     unsafe {
-        let word = |i: usize| p.add(4 + 4 * i).cast::<u32>().read_unaligned();
-        let [first, second, third] = [word(0), word(1), word(2)];
-        // Four of six bits, and four of four bits whose upper two are with the first.
-        let join = |lower: u32, nibbles: u32| {
-            let upper = nibbles & 0x0f0f_0f0f | lower >> 2 & 0x3030_3030;
-            u64::from(lower & 0x3f3f_3f3f) | u64::from(upper) << 32
-        };
-        let scales = eight_floats(join(first, third));
-        let mins = eight_floats(join(second, third >> 4));
-        let (d, dmin) = (half(p.cast()), half(p.add(2).cast()));
+        let ([scales, mins], [d, dmin]) = six_bits(p);
         for i in 0..2 {
             sums[i] = vfmsq_f32(sums[i], vmulq_n_f32(mins[i], dmin), x.sum[i]);
         }
@@ -760,25 +758,5 @@ unsafe fn nibbles(v: uint8x16_t) -> [int8x16_t; 2] {
     unsafe {
         let [low, high] = unpack_neon::nibbles(v);
         [vreinterpretq_s8_u8(low), vreinterpretq_s8_u8(high)]
-    }
-}
-
-/// The f16 at four places.
-#[inline(always)]
-unsafe fn halves(p: [*const u8; 4]) -> float32x4_t {
-    unsafe {
-        let four = vld1q_lane_u16::<0>(p[0].cast(), vdupq_n_u16(0));
-        let four = vld1q_lane_u16::<1>(p[1].cast(), four);
-        let four = vld1q_lane_u16::<2>(p[2].cast(), four);
-        f16_low(vld1q_lane_u16::<3>(p[3].cast(), four))
-    }
-}
-
-/// Eight bytes as numbers.
-#[inline(always)]
-unsafe fn eight_floats(bytes: u64) -> [float32x4_t; 2] {
-    unsafe {
-        let wide = vmovl_u8(vcreate_u8(bytes));
-        [vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide))), vcvtq_f32_u32(vmovl_high_u16(wide))]
     }
 }

@@ -4,7 +4,7 @@
 use super::super::simd::{LANES, Simd};
 use super::activations::Row;
 use super::matvec::Dot;
-use crate::quant::{iq4_nl, iq4_xs, mxfp4, q2_k, q3_k};
+use crate::quant::{iq4_xs, mxfp4, q2_k, q3_k};
 
 /// Values of the largest block.
 pub(super) const MOST: usize = 256;
@@ -40,7 +40,6 @@ macro_rules! rare {
 rare! {
     Q2K q2_k 84 256;
     Q3K q3_k 110 256;
-    Iq4Nl iq4_nl 18 32;
     Iq4Xs iq4_xs 136 256;
     Mxfp4 mxfp4 17 32;
 }

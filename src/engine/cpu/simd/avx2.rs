@@ -196,6 +196,10 @@ impl<const VNNI: bool, const INT8: bool> Simd for Avx2<VNNI, INT8> {
             std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
         }
     }
+    #[inline(always)]
+    unsafe fn look_up(table: &[i8; 16], p: *const u8) -> [i8; 32] {
+        unsafe { look_up(table, p) }
+    }
 }
 
 impl<const VNNI: bool> Products for Avx2<VNNI, false> {
@@ -576,6 +580,18 @@ unsafe fn nibbles_of_block(p: *const u8) -> __m256i {
 #[inline(always)]
 unsafe fn lower_nibbles(bytes: __m256i) -> __m256i {
     unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(15)) }
+}
+
+/// [`Simd::look_up`]
+#[inline(always)]
+pub(super) unsafe fn look_up(table: &[i8; 16], p: *const u8) -> [i8; 32] {
+    unsafe {
+        let table = _mm_loadu_si128(table.as_ptr().cast());
+        let (bytes, four) = (_mm_loadu_si128(p.cast()), _mm_set1_epi8(15));
+        let low = _mm_shuffle_epi8(table, _mm_and_si128(bytes, four));
+        let high = _mm_and_si128(_mm_srli_epi16::<4>(bytes), four);
+        std::mem::transmute([low, _mm_shuffle_epi8(table, high)])
+    }
 }
 
 /// Signed bytes plus 128.

@@ -1,6 +1,6 @@
 //! [`Simd`] with AVX-512 (F, BW, VL) and VNNI: one register for sixteen lanes.
 
-use super::avx2::{six_bit_bytes, widened_pairs, zero_extended_pairs};
+use super::avx2::{look_up, six_bit_bytes, widened_pairs, zero_extended_pairs};
 use super::{LANES, Products, Simd};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -188,6 +188,10 @@ impl<const INT8: bool> Simd for Avx512<INT8> {
             let four = _mm_cvtsi64_si128((bits(0) | bits(1) | bits(2) | bits(3)) as i64);
             std::mem::transmute::<__m128, [f32; 4]>(_mm_cvtph_ps(four))
         }
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: &[i8; 16], p: *const u8) -> [i8; 32] {
+        unsafe { look_up(table, p) }
     }
 }
 

@@ -235,6 +235,9 @@ pub(super) trait Simd: Copy + 'static {
     }
     /// Four f16 from four places.
     unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4];
+
+    /// What `table` has for the lower nibbles of the 16 bytes at `p`, then for the upper ones.
+    unsafe fn look_up(table: &[i8; 16], p: *const u8) -> [i8; 32];
 }
 
 /// [`Simd`] with products of integers, for the kernels of matrix products that are written once.

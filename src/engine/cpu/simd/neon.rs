@@ -179,6 +179,14 @@ impl<P: Order> Simd for Neon<P> {
             std::mem::transmute::<float32x4_t, [f32; 4]>(f16_low(four))
         }
     }
+    #[inline(always)]
+    unsafe fn look_up(table: &[i8; 16], p: *const u8) -> [i8; 32] {
+        unsafe {
+            let (table, bytes) = (vld1q_s8(table.as_ptr()), vld1q_u8(p));
+            let low = vqtbl1q_s8(table, vandq_u8(bytes, vdupq_n_u8(15)));
+            std::mem::transmute([low, vqtbl1q_s8(table, vshrq_n_u8::<4>(bytes))])
+        }
+    }
 }
 
 /// For every machine: weights are widened to 16 bits, activations are stored in order.

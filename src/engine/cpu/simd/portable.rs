@@ -127,6 +127,13 @@ impl Simd for Portable {
     unsafe fn f16x4(p: [*const u16; 4]) -> [f32; 4] {
         p.map(|p| f16::from_bits(unsafe { p.read_unaligned() }).to_f32())
     }
+    #[inline(always)]
+    unsafe fn look_up(table: &[i8; 16], p: *const u8) -> [i8; 32] {
+        let bytes = unsafe { p.cast::<[u8; 16]>().read() };
+        std::array::from_fn(|i| {
+            table[usize::from(if i < 16 { bytes[i] & 15 } else { bytes[i - 16] >> 4 })]
+        })
+    }
 }
 
 impl Products for Portable {
