@@ -6,6 +6,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PEERS = Path(os.environ.get("ATTAMBA_PEERS") or Path.home() / ".cache/attamba/peers").resolve()
 RELEASE = "0.3.36"  # of llama-cpp-python, as in setup.sh
+SOURCE = PEERS / f"llama_cpp_python-{RELEASE}"
 BUILD = PEERS / f"build-{RELEASE}" / "bin"
 RANDOM_MODELS = PEERS / "models"
 GEMMA = REPOSITORY / "models/fetched/gemma-3-270m-q4_k_m.gguf"

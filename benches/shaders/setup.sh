@@ -45,6 +45,8 @@ if [ ! -e "$root/w/installed" ]; then
         rm -r /src && apt-get clean'
     touch "$root/w/installed"
 fi
+# For llama.cpp's shaders (peer.py).
+install glslc spirv-tools
 cp vkstats.c "$root/w/"
 inside gcc -O1 -o /w/vkstats /w/vkstats.c -lvulkan
 inside aarch64-linux-gnu-gcc -O1 -o /w/vkstats-arm64 /w/vkstats.c -L/usr/lib/aarch64-linux-gnu -l:libvulkan.so.1 \

@@ -82,25 +82,32 @@ def compiled(target, rows):
     return found, dump
 
 
+def statistics(target, stats):
+    """What a driver tells of a pipeline, under our names; none if it refused it."""
+    if stats is None or "refused" in stats:
+        return None
+    _, _, _, registers, spills, waves, _ = TARGETS[target]
+    return {
+        "instructions": next((stats[k] for k in ("Instructions", "Instruction count", "Instruction Count") if k in stats), None),
+        "registers": stats.get(registers),
+        "spills": stats.get(spills, 0),
+        "waves": stats.get(waves),
+    }
+
+
 def measured(target, rows):
     """For each row: instructions and memory accesses a multiply-add where the kernel is a product, registers, spills, waves."""
     rows = [row for row in rows if not re.search(LEFT_OUT.get(target, "$^"), row["name"])]
     cooperative, per_turn = COOPERATIVE.get(target, ("none", 0))
     rows = [row for row in rows if not row["name"].startswith("matmul_cooperative") or cooperative in row["name"]]
-    _, _, compiler, registers, spills, waves, _ = TARGETS[target]
+    compiler = TARGETS[target][2]
     found, dump = compiled(target, rows)
     out = {}
     for row in rows:
-        stats = found.get(row["file"])
-        if stats is None or "refused" in stats:
+        entry = statistics(target, found.get(row["file"]))
+        if entry is None:
             print(f"{target}: {row['name']} does not compile", file=sys.stderr)
             continue
-        entry = {
-            "instructions": next((stats[k] for k in ("Instructions", "Instruction count", "Instruction Count") if k in stats), None),
-            "registers": stats.get(registers),
-            "spills": stats.get(spills, 0),
-            "waves": stats.get(waves),
-        }
         number = {**MULTIPLY_ADDS, "matmul_cooperative": per_turn}.get(row["name"].split()[0])
         texts = list(dump.glob(f"{row['file']}.*ssembly"))
         per = listing.per_multiply_add

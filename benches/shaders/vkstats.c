@@ -93,7 +93,10 @@ static VkPipelineLayout layout_of(const char *letters) {
     VkDescriptorSetLayoutCreateInfo of_set = { TYPE(DESCRIPTOR_SET_LAYOUT_CREATE_INFO), .bindingCount = count, .pBindings = bindings };
     VkDescriptorSetLayout set;
     CHECK(vkCreateDescriptorSetLayout(device, &of_set, NULL, &set));
-    VkPipelineLayoutCreateInfo info = { TYPE(PIPELINE_LAYOUT_CREATE_INFO), .setLayoutCount = 1, .pSetLayouts = &set };
+    /* Our shaders have no push constants; llama.cpp's do. */
+    VkPushConstantRange pushed = { VK_SHADER_STAGE_COMPUTE_BIT, 0, 128 };
+    VkPipelineLayoutCreateInfo info = { TYPE(PIPELINE_LAYOUT_CREATE_INFO), .setLayoutCount = 1, .pSetLayouts = &set,
+        .pushConstantRangeCount = 1, .pPushConstantRanges = &pushed };
     VkPipelineLayout layout;
     CHECK(vkCreatePipelineLayout(device, &info, NULL, &layout));
     return layout;
