@@ -81,7 +81,7 @@ pub struct MemoryArgs {
     #[arg(long, value_parser = kv_by_head, value_name = "TYPE")]
     pub kv: Option<KvByHead>,
     /// KV heads that see far, the first ones of the model's profile; 0 for none [default: those
-    /// worth their bytes, as many as the budget allows]
+    /// worth their bytes, as many as the budget allows; without one, those of a model with mixers]
     #[arg(long, value_name = "HEADS", value_parser = crate::number::count)]
     pub far: Option<usize>,
     /// Tokens that the other heads see at least [default: as the profile says]

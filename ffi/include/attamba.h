@@ -539,7 +539,8 @@ typedef struct attamba_session_options {
     // An attamba_kv: how keys and values of heads that see far are stored.
     int32_t far_kv;
     // How many KV heads see far, the first ones of the model's profile. 0: with a budget in bytes,
-    // as many as are worth it; none for other budgets. Negative: none.
+    // as many as are worth it; for other budgets those of a model with mixers, which was trained
+    // with them, else none. Negative: none.
     int32_t far_heads;
     // Tokens that the other heads see at least; 0 for what the profile says.
     uint32_t near_tokens;

@@ -204,7 +204,8 @@ pub struct SessionOptions {
     /// An attamba_kv: how keys and values of heads that see far are stored.
     pub far_kv: i32,
     /// How many KV heads see far, the first ones of the model's profile. 0: with a budget in bytes,
-    /// as many as are worth it; none for other budgets. Negative: none.
+    /// as many as are worth it; for other budgets those of a model with mixers, which was trained
+    /// with them, else none. Negative: none.
     pub far_heads: i32,
     /// Tokens that the other heads see at least; 0 for what the profile says.
     pub near_tokens: u32,

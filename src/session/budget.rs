@@ -49,6 +49,10 @@ impl Options {
             },
             (Budget::Bytes(bytes), None) => like.filled(spec, bytes)?,
             (_, Some(wish)) if self.chooses_heads() => wish.unbounded(spec),
+            // What heads see in chunks was trained that way, and so were those that see every token.
+            (_, Some(wish)) if spec.layers.iter().any(|layer| layer.ssm.is_some()) => {
+                Wish { near: wish.horizon, ..wish }.unbounded(spec)
+            }
             (Budget::Context, _) => of(states(context, chunk)),
             (Budget::States(n), _) => of(n),
             (Budget::Tokens(n), _) => of(states(n, chunk)),
@@ -300,7 +304,11 @@ pub(super) mod tests {
         let budget = Budget::Tokens(400);
         let of = |options: Options| options.geometry(&spec).map(seen);
         let plain = Options { budget, ..Options::default() };
-        assert_eq!(of(plain).unwrap(), (0, 0, 50, KvType::F16));
+        // A model with mixers was trained with heads that see far, so they do without being asked.
+        assert_eq!(of(plain).unwrap(), (3, 400, 50, KvType::F16));
+        let mut transformer = spec.clone();
+        transformer.layers.iter_mut().for_each(|layer| layer.ssm = None);
+        assert_eq!(seen(plain.geometry(&transformer).unwrap()), (0, 0, 50, KvType::F16));
         let far = Options { far: Some(4), ..plain };
         assert_eq!(of(far).unwrap(), (4, 400, 13, KvType::F16));
         let near = Options { near: Some(160), far_kv: Some(KvType::I8), ..plain };

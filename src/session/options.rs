@@ -66,8 +66,9 @@ impl Options {
     }
 
     /// How many KV heads see far: the first ones of the model's profile. By default as many as the
-    /// profile thinks worth their bytes and a budget in bytes allows; none for other budgets, unless
-    /// a near window or a horizon is given.
+    /// profile thinks worth their bytes and a budget in bytes allows. For other budgets that is so
+    /// of a model with mixers, which was trained with such heads, or if a near window or a horizon is
+    /// given; else none do.
     #[must_use]
     pub fn with_far(mut self, far: impl Into<Option<usize>>) -> Options {
         self.far = far.into();

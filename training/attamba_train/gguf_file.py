@@ -264,12 +264,14 @@ def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
     keys = families.Keys(meta, name)
     get, size = keys.get, keys.size
     width, heads, layers = size("embedding_length"), size("attention.head_count"), size("block_count")
+    kv_heads = size("attention.head_count_kv", heads)
     chunks = mixer = None
     if f"{name}.chunk.length" in meta or name == "attamba":
         chunks = Chunks(
             length=get("chunk.length"),
             window=get("chunk.window"),
             offsets=list(get("chunk.offsets", [0] * layers)),
+            far_heads=tuple(divmod(int(number), kv_heads) for number in get("memory.far_heads", ())),
         )
         mixer = Mixer(
             inner=get("ssm.inner_size"),
@@ -286,7 +288,7 @@ def _read_config(reader: gguf.GGUFReader, path: Path) -> ModelConfig:
         width=width,
         layers=layers,
         heads=heads,
-        kv_heads=size("attention.head_count_kv", heads),
+        kv_heads=kv_heads,
         head_dim=get("attention.key_length", width // heads),
         feed_forward=size("feed_forward_length"),
         projected_kv=get("attention.projected_kv", mixer is None),

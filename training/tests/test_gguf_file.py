@@ -1,5 +1,7 @@
 """Models written as GGUF and read back, and the contents of such a file."""
 
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
@@ -64,6 +66,7 @@ def test_heads_that_see_far_are_named_in_the_file(reference, tmp_path):
     model, path = model_of(kind), str(tmp_path / "model.gguf")
     gguf_file.save(path, model, "test", "F32", TEXT)
     assert gguf.GGUFReader(path).get_field("attamba.memory.far_heads").contents() == [5, 0]
+    assert gguf_file.read_config(Path(path)).chunks.far_heads == ((2, 1), (0, 0))
     with torch.no_grad():
         got = model(torch.arange(40)[None])[0].double().numpy()
     expected = reference.logits(path, range(40), far=(2, 40))

@@ -151,7 +151,7 @@ public struct SessionOptions: Sendable {
     /// How keys and values of heads that see far are stored; by default like the others.
     public var farKeysAndValues = KeysAndValues.automatic
     /// How many KV heads see far, the first ones of the model's profile; nil for as many as are worth
-    /// their bytes and a budget in bytes allows.
+    /// their bytes and a budget in bytes allows; without one, those of a model with mixers.
     public var farHeads: Int32?
     /// Tokens that the other heads see at least; 0 for what the profile says.
     public var nearTokens: UInt32 = 0

@@ -130,7 +130,7 @@ public data class SessionOptions(
     val farKv: Kv = Kv.DEFAULT,
     /**
      * How many KV heads see far, the first ones of the model's profile; null for as many as are worth
-     * their bytes and a budget in bytes allows.
+     * their bytes and a budget in bytes allows; without one, those of a model with mixers.
      */
     val farHeads: Int? = null,
     /** Tokens that the other heads see at least; 0 for what the profile says. */

@@ -1,0 +1,290 @@
+"""Heads that copy names, for a small Attamba that loses them.
+
+    python training/bundled/copying.py training/configs/bundled-continue.yaml --data DATA --out FOLDER
+
+Of the bundled model's loss a fifth lies in names that come back. It knows who is meant, but not who that was: after the
+first layer the residual stream hardly holds a token's identity, and heads that see chunks could not fetch it. So the
+model gets new parts, and only these are trained, in steps of eight windows of 320 tokens:
+
+1. Two heads more in each layer, those of the last two layers see far. Their queries and keys are trained for 100 steps
+   to look at where the next token, if it is a name that comes back, was before.
+2. 64 units more in the first feed-forward network, which write what kind of name a token is into directions of the
+   residual stream to which the loss is least sensitive. Computed, not trained: the values of the new heads read it
+   (least squares), and their outputs are the embeddings of names.
+3. Rounds of training of all that is new, at a rate that falls linearly, names that come back weighted fourfold.
+
+Prints the held-out loss per token, that of names that come back, how many of them are right, and how far attention is
+from them in nats. The folder gets a checkpoint after each round, from which it continues, and the model as a file.
+"""
+
+import argparse
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from attamba_train import checkpoint, gguf_file, run_config, tokenizer, trainer, weights
+from attamba_train.batches import Mixture
+from attamba_train.model import Decoder
+from attamba_train.model.attention import rotary_tables, rotate
+
+HEADS = 2  # more in each layer
+UNITS = 64  # more in each feed-forward network
+LAYERS = 2  # the last ones, whose new heads see far
+REACH = 300  # tokens within which a name comes back
+RARE = 1e-3  # a word in capitals that is more frequent is hardly a name
+BATCH, LENGTH = 8, 320
+HELD = 8  # windows of the context's length
+WEIGHT = 4.0  # of names that come back
+RATE = 2e-3
+LOOKING = 100  # steps
+AMPLITUDE, GAIN, SHARPNESS = 16.0, 5.0, 6.0
+
+
+def names(vocabulary: dict[str, int], tokens: np.ndarray) -> torch.Tensor:
+    """Which tokens are likely names: a word that begins with a capital, rare in `tokens`. [vocab]"""
+    share = np.bincount(tokens, minlength=len(vocabulary)) / len(tokens)
+    likely = np.zeros(len(vocabulary), bool)
+    for text, number in vocabulary.items():
+        likely[number] = bool(re.fullmatch(r"Ġ[A-Z][a-z]+", text)) and share[number] < RARE
+    return torch.from_numpy(likely)
+
+
+def coming_back(windows: torch.Tensor, likely: torch.Tensor) -> torch.Tensor:
+    """Which targets of `windows` [B, T + 1] are names that the last `REACH` tokens have. [B, T]"""
+    found = torch.zeros(windows.shape[0], windows.shape[1] - 1, dtype=torch.bool)
+    for row, window in enumerate(windows.tolist()):
+        last: dict[int, int] = {}
+        for at, token in enumerate(window):
+            if likely[token]:
+                found[row, at - 1] |= at > 0 and token in last and at - last[token] < REACH
+                last[token] = at
+    return found
+
+
+def widened(base: Decoder) -> tuple[Decoder, dict[str, torch.Tensor]]:
+    """A model that computes what `base` does, with the new parts; for each parameter with such, 1 where it is new."""
+    config = base.config
+    heads, layers = config.heads + HEADS, range(config.layers - LAYERS, config.layers)
+    far = tuple((layer, head) for layer in layers for head in range(config.heads, heads))
+    model = Decoder(
+        replace(
+            config,
+            heads=heads,
+            kv_heads=heads,
+            feed_forward=config.feed_forward + UNITS,
+            projected_kv=True,
+            chunks=replace(config.chunks, far_heads=far),
+        )
+    ).init_weights(seed=3)
+    state, old, new = model.state_dict(), base.state_dict(), {}
+    for name, value in state.items():
+        before = old.get(name, torch.eye(config.width) if re.search(r"attn_[kv]\.weight", name) else None)
+        if before is None or before.shape == value.shape:
+            state[name] = value if before is None else before
+            continue
+        # What reads may be random where its output is not used yet; what writes begins with zero.
+        if not (re.search(r"attn_[qkv]\.weight", name) and int(name.split(".")[1]) in layers):
+            value = torch.zeros_like(value)
+        new[name] = torch.ones_like(value)
+        part = tuple(slice(size) for size in before.shape)
+        value[part], new[name][part] = before, 0
+        state[name] = value
+    model.load_state_dict(state)
+    return model, new
+
+
+class Copying:
+    """A widened model, and what its training needs."""
+
+    def __init__(self, base: Decoder, mixture: Mixture, held: np.ndarray, likely: torch.Tensor):
+        self.model, self.new = widened(base)
+        self.mixture, self.held, self.likely = mixture, torch.from_numpy(held), likely
+        self.layers = range(base.config.layers - LAYERS, base.config.layers)
+        self.first = base.config.heads  # of the new heads
+        self.seen: dict[tuple[int, str], torch.Tensor] = {}
+        for layer in self.layers:
+            for name in "qk":
+                norm = self.model.blk[layer].get_submodule(f"attn_{name}_norm")
+                norm.register_forward_hook(lambda _, __, out, key=(layer, name): self.seen.update({key: out}))
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in self.new)
+
+    def windows(self, step: int, count: int = BATCH, length: int = LENGTH) -> torch.Tensor:
+        return torch.from_numpy(self.mixture.batch(step * count, count))[:, : length + 1]
+
+    def hidden(self, tokens: torch.Tensor, chunk: int | None = None) -> torch.Tensor:
+        return self.model.hidden(tokens, *self.model.plan(tokens.shape[1], chunk, tokens.device, None))
+
+    def losses(self, windows: torch.Tensor, chunk: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each target, and whether it is the most likely token. Both [B, T]"""
+        logits = F.linear(self.hidden(windows[:, :-1], chunk), self.model.output_weight)
+        each = F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten(), reduction="none")
+        return each.unflatten(0, windows[:, 1:].shape), logits.argmax(-1) == windows[:, 1:]
+
+    def looking(self, windows: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        """How far the new heads of the last forward pass are from looking at where those names were: of each layer the
+        mean -ln of the share of attention that is there."""
+        row, at = back.nonzero(as_tuple=True)
+        tokens, target = windows[:, :-1], windows[:, 1:][row, at]
+        visible = torch.arange(tokens.shape[1])[None] <= at[:, None]
+        there = visible & (tokens[row] == target[:, None])
+        table = rotary_tables(tokens.shape[1], self.model.config, tokens.device)[0]
+        far = []
+        for layer in self.layers:
+            q, k = (rotate(self.seen[layer, name], table)[:, :, self.first :] for name in "qk")
+            score = torch.einsum("nhd,nthd->nht", q[row, at], k[row]) / q.shape[-1] ** 0.5
+            share = [score.masked_fill(~mask[:, None], -torch.inf).logsumexp(-1) for mask in (there, visible)]
+            far.append((share[1] - share[0]).mean())
+        return torch.stack(far)
+
+    def train(self, first: int, steps: int, silent: bool):
+        """`steps` steps from the data of step `first` on; `silent`: only where the new heads look is trained."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.98))
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * min(1, (step + 1) / 10) * (1 - 0.95 * step / steps)
+            windows = self.windows(first + step)
+            back = coming_back(windows, self.likely)
+            chunks = self.model.config.chunks
+            chunk = int(np.random.default_rng([9, step]).choice(chunks.trained_lengths or [chunks.length]))
+            loss = torch.zeros(())
+            if silent:
+                self.hidden(windows[:, :-1], chunk)
+            else:
+                each, _ = self.losses(windows, chunk)
+                weight = 1 + (WEIGHT - 1) * back
+                loss = (each * weight).sum() / weight.sum()
+            if back.any():
+                loss = loss + 0.1 * self.looking(windows, back).sum()
+            loss.backward()
+            for name, parameter in self.model.named_parameters():
+                if parameter.grad is not None:
+                    parameter.grad *= self.new[name]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if step % 20 == 19:
+                print(f"step {step + 1}: {loss.item():.4f}", flush=True)
+
+    def carry(self):
+        """Computes what writes the identity of names into the residual stream, what reads it and what it says."""
+        blocks, embedding = self.model.blk, self.model.token_embd.weight.data
+        batches = [self.windows(5000 + i, 4, self.model.config.context) for i in range(14)]
+        tokens = torch.cat([batch[:, :-1] for batch in batches]).flatten()
+        named = self.likely[tokens]
+        known = embedding[tokens[named]]
+        mean = known.mean(0)
+        main = torch.linalg.svd(known - mean, full_matrices=False)[2][:UNITS]
+        code = (embedding - mean) @ main.T
+        code = code / code[tokens[named].unique()].norm(dim=1).mean()
+        with torch.no_grad():
+            inputs = self._inputs({0: blocks[0].ffn_norm}, batches)[0]
+            sign = torch.where(named, 1.0, -1.0)
+            share = torch.where(named, (~named).float().mean(), named.float().mean())
+            gate = _least_squares(inputs, sign, share)
+            units = slice(-UNITS, None)
+            blocks[0].ffn_gate.weight[units] = SHARPNESS * gate
+            blocks[0].ffn_up.weight[units] = _least_squares(inputs[named], code[tokens[named]]).T
+        quiet = self._least_sensitive(batches[:12])
+        with torch.no_grad():
+            blocks[0].ffn_down.weight[:, units] = AMPLITUDE / SHARPNESS * quiet
+            inputs = self._inputs({layer: blocks[layer].attn_norm for layer in self.layers}, batches)
+            new = slice(self.first * self.model.config.head_dim, None)
+            for layer in self.layers:
+                x = torch.cat([inputs[layer][named], inputs[layer][~named][: int(named.sum())]])
+                y = torch.cat([code[tokens[named]], torch.zeros(len(x) - int(named.sum()), UNITS)])
+                blocks[layer].attn_v.weight[new] = _least_squares(x, y).T
+                blocks[layer].attn_output.weight[:, new] = GAIN * main.T
+
+    def _inputs(self, modules: dict[int, torch.nn.Module], batches: list[torch.Tensor]) -> dict[int, torch.Tensor]:
+        """The outputs of these modules for all tokens of `batches`. [tokens, width]"""
+        found: dict[int, list[torch.Tensor]] = {key: [] for key in modules}
+        hooks = [m.register_forward_hook(lambda _, __, out, key=k: found[key].append(out)) for k, m in modules.items()]
+        for batch in batches:
+            self.hidden(batch[:, :-1])
+        for hook in hooks:
+            hook.remove()
+        return {key: torch.cat(each).flatten(0, 1) for key, each in found.items()}
+
+    def _least_sensitive(self, batches: list[torch.Tensor]) -> torch.Tensor:
+        """Orthonormal directions of the residual stream after the first layer along which the loss changes least.
+        [width, UNITS]"""
+        width = self.model.config.width
+        total, out = torch.zeros(width, width), []
+
+        def keep(_, __, h):
+            h.retain_grad()
+            out.append(h)
+
+        hook = self.model.blk[0].register_forward_hook(keep)
+        for batch in batches:
+            self.losses(batch)[0].sum().backward()
+            slope = out.pop().grad.flatten(0, 1)
+            total += slope.T @ slope
+            self.model.zero_grad(set_to_none=True)
+        hook.remove()
+        return torch.linalg.eigh(total)[1][:, :UNITS]
+
+    @torch.no_grad()
+    def report(self, what: str):
+        back = coming_back(self.held, self.likely)
+        each, right = self.losses(self.held)
+        far = ", ".join(f"{nats:.2f}" for nats in self.looking(self.held, back).tolist())
+        print(
+            f"{what}: held-out loss {each.mean():.4f}, of {int(back.sum())} names that come back "
+            f"{each[back].mean():.3f}, {right[back].float().mean():.0%} right; attention {far}",
+            flush=True,
+        )
+
+
+def _least_squares(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """`b` with x b nearly y, slightly damped. x [n, width], y [n, ...], weight [n]"""
+    weighted = x.T if weight is None else x.T * weight
+    square = weighted @ x
+    return torch.linalg.solve(square + 1e-3 * square.diagonal().mean() * torch.eye(x.shape[1]), weighted @ y)
+
+
+def main(argv: list[str] | None = None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, help="a run's settings, with `init`: the model")
+    parser.add_argument("--data", type=Path, required=True, help="the folder that prepare.sh has filled")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, nargs="+", default=[300, 200], help="steps of each")
+    parser.add_argument("--looking", type=int, default=LOOKING, help="steps before the rounds")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args(argv)
+    torch.set_num_threads(chosen.threads)
+    config = run_config.load(chosen.config)
+    mixture, held = trainer.load_data(config, chosen.data)
+    [train], [held] = mixture.sources, held.values()
+    vocabulary = tokenizer.load(chosen.data / config.data.tokenizer).get_vocab()
+    base = weights.first(config, chosen.data)
+    copying = Copying(base, mixture, held[:HELD], names(vocabulary, train.tokens))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    done = 0
+    if checkpoint.exists(chosen.out):
+        state = checkpoint.load(chosen.out)
+        done = state["rounds"]
+        copying.model.load_state_dict(state["model"])
+    else:
+        copying.report("before")
+        copying.train(0, chosen.looking, silent=True)
+        copying.carry()
+    for number, steps in enumerate(chosen.rounds):
+        if number >= done:
+            copying.report(f"before round {number + 1}")
+            copying.train(chosen.looking + sum(chosen.rounds[:number]), steps, silent=False)
+            checkpoint.save(chosen.out, {"rounds": number + 1, "model": copying.model.state_dict()})
+    copying.report("after all rounds")
+    path = chosen.out / f"{config.name}.gguf"
+    gguf_file.save(path, copying.model, config.name, "Q8_0", gguf_file.load_text(Path(config.init)), 0.3)
+    print(f"{path}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

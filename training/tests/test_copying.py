@@ -1,0 +1,113 @@
+"""Heads that copy names: the new parts of a model, and their training."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from attamba_train import corpus, gguf_file, token_file, tokenizer
+from attamba_train.model import Decoder
+from attamba_train.model.config import Chunks, Mixer, ModelConfig
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+
+
+@pytest.fixture
+def copying(monkeypatch):
+    monkeypatch.syspath_prepend(BUNDLED)
+    import copying
+
+    # Two heads of 8 for a model of 32.
+    for name, value in {"UNITS": 16, "BATCH": 2, "LENGTH": 40, "RARE": 1.0}.items():
+        monkeypatch.setattr(copying, name, value)
+    return copying
+
+
+def small() -> Decoder:
+    config = ModelConfig(
+        vocab_size=300,
+        context=48,
+        width=32,
+        layers=3,
+        heads=4,
+        kv_heads=4,
+        head_dim=8,
+        feed_forward=48,
+        projected_kv=False,
+        chunks=Chunks(length=4, window=3, trained_lengths=(2, 4)),
+        mixer=Mixer(inner=16, state=4, heads=2, scan="carried"),
+    )
+    return Decoder(config).init_weights(1)
+
+
+def test_a_name_comes_back_within_reach(copying, monkeypatch):
+    monkeypatch.setattr(copying, "REACH", 4)
+    likely = torch.zeros(10, dtype=torch.bool)
+    likely[7:] = True
+    windows = torch.tensor([[7, 1, 7, 2, 8, 3, 7, 8, 8, 1]])
+    #                           ^ no name at 1, 3, 5; 7 is 4 tokens away at 6, so out of reach
+    assert copying.coming_back(windows, likely)[0].nonzero()[:, 0].tolist() == [1, 6, 7]
+
+
+def test_names_are_rare_words_in_capitals(copying, monkeypatch):
+    monkeypatch.setattr(copying, "RARE", 0.3)
+    vocabulary = {"ĠThe": 0, "ĠAnna": 1, "Ġanna": 2, "Anna": 3, "ĠA": 4}
+    assert copying.names(vocabulary, np.array([0, 0, 1, 2, 3, 4])).nonzero()[:, 0].tolist() == [1]
+
+
+def test_the_new_parts_change_nothing_at_first(copying):
+    base = small()
+    model, new = copying.widened(base)
+    tokens = torch.arange(48)[None] * 7 % 300
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), base(tokens))
+    assert model.config.chunks.far_heads == ((1, 4), (1, 5), (2, 4), (2, 5))
+    before = base.state_dict()
+    for name, value in model.state_dict().items():
+        kept = value if name not in new else value[new[name] == 0]
+        if re.search(r"attn_[kv]\.weight", name):
+            assert torch.equal(kept.reshape(32, 32), torch.eye(32))
+        else:
+            assert torch.equal(kept.flatten(), before[name].flatten()), name
+
+
+def test_only_the_new_parts_are_trained_and_it_continues(copying, tmp_path, capsys):
+    base = small()
+    people = ["Anna", "Bert", "Cora", "Dora", "Emil"]
+    text = tmp_path / "text.jsonl"
+    text.write_text(
+        "".join(f'{{"text": "Here is {a} and there is {b}. Oh {a}, said {b}."}}\n' for a in people for b in people) * 9
+    )
+    made = tokenizer.train(corpus.documents(text), 300)
+    made.save(str(tmp_path / "tokenizer.json"))
+    token_file.pack("people", corpus.documents(text), made, tmp_path, 0.3, ["made up for a test, CC0"])
+    before, out = tmp_path / "before.gguf", tmp_path / "out"
+    gguf_file.save(before, base, "small", "F32", gguf_file.Text(made.to_str(), 0, None))
+    settings = {
+        "name": "small",
+        "seed": 1,
+        "init": str(before),
+        "data": {"tokenizer": "tokenizer.json", "sources": {"people": 1.0}},
+        "model": dataclasses.asdict(base.config) | {"family": None},
+        "train": {"tokens": 4096, "batch": 2, "learning_rate": 0.001, "warmup": 1, "validation_tokens": 96},
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(settings))))
+    command = [str(config), "--data", str(tmp_path), "--out", str(out), "--looking", "2", "--rounds"]
+    copying.main([*command, "2"])
+    assert "before round 1" in capsys.readouterr().out
+    copying.main([*command, "2", "1"])
+    told = capsys.readouterr().out
+    assert "before round 1" not in told and "before round 2" in told
+    state = torch.load(out / "checkpoint.pt")["model"]
+    _, new = copying.widened(base)
+    for name, value in gguf_file.load(before).state_dict().items():
+        kept = state[name] if name not in new else state[name][new[name] == 0]
+        assert torch.equal(kept.flatten(), value.flatten()), name
+    assert (state["blk.2.attn_output.weight"][:, 32:] != 0).any()
+    assert gguf_file.read_config(out / "small.gguf").chunks.far_heads == ((1, 4), (1, 5), (2, 4), (2, 5))
