@@ -14,7 +14,7 @@ use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Control, Finish, Options, Session, Snapshot};
 use attamba::text::Language;
 use attamba::{Engine, EngineOptions, KvType};
-use common::models::{Numbers, Sizes};
+use common::models::{Meta, Numbers, Sizes, open};
 use log::{LevelFilter, Log, Metadata, Record};
 use std::cell::RefCell;
 use std::path::Path;
@@ -224,9 +224,19 @@ fn a_cancel_while_the_chat_is_read_again_leaves_it_whole() {
 
 #[test]
 fn a_session_says_that_its_memory_is_lost_and_goes_on_with_another() {
-    let model = Sizes::default().model(5);
-    let (driver, engine) = gpu_or_cpu(&model);
-    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
+    goes_on_with_another(&Sizes::default().model(5));
+}
+
+#[test]
+fn a_session_with_heads_that_see_far_goes_on_with_another() {
+    let mut file = Sizes::default().file(5);
+    file.set("attamba.memory.far_heads", Meta::U32s(vec![5, 1, 2]));
+    goes_on_with_another(&Arc::new(open(file.bytes()).unwrap()));
+}
+
+fn goes_on_with_another(model: &Arc<Model>) {
+    let (driver, engine) = gpu_or_cpu(model);
+    let cpu = Engine::cpu(Arc::clone(model), &EngineOptions::default().with_threads(1)).unwrap();
     let options =
         Options::default().with_budget(Budget::States(9)).with_kv(KvType::F32).with_chunk(8);
     let tokens = Numbers::new(9).tokens(40, model.sizes().vocab);

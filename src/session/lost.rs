@@ -142,7 +142,7 @@ impl Session {
     /// Moves to the successor engine, at position 0, if this one is lost.
     pub(super) fn leave_lost_engine(&mut self) -> Result<()> {
         let Some(next) = self.engine.successor() else { return Ok(()) };
-        let plans = self.spec().plans(self.chunk())?;
+        let plans = self.geometry.plans(self.spec(), self.chunk())?;
         let mut sequence = Sequence::new(&next, self.geometry)?;
         sequence.set_plans(&plans)?;
         log::warn!(

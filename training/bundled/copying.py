@@ -171,14 +171,36 @@ class Copying:
             if step % 20 == 19:
                 print(f"step {step + 1}: {loss.item():.4f}", flush=True)
 
+    def names_in(self, batches: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The inputs of `batches`, which of them are names, and the mean embedding of those."""
+        tokens = torch.cat([batch[:, :-1] for batch in batches]).flatten()
+        named = self.likely[tokens]
+        return tokens, named, self.model.token_embd.weight.data[tokens[named]].mean(0)
+
+    @torch.no_grad()
+    def legible(self) -> list[float]:
+        """The share of names that a linear reading of each layer's input, fitted to other tokens, tells apart."""
+        blocks, batches = self.model.blk, self.sample()
+        tokens, named, mean = self.names_in(batches)
+        which, candidates = tokens[named], tokens[named].unique()
+        embedding = self.model.token_embd.weight.data - mean
+        fitted, shares = 4 * len(which) // 5, []
+        for x in self._inputs(dict(enumerate(block.attn_norm for block in blocks)), batches).values():
+            x = x[named] - x[named][:fitted].mean(0)
+            read = x[fitted:] @ _least_squares(x[:fitted], embedding[which[:fitted]])
+            nearest = candidates[torch.cdist(read, embedding[candidates]).argmin(1)]
+            shares.append((nearest == which[fitted:]).float().mean().item())
+        return shares
+
+    def sample(self) -> list[torch.Tensor]:
+        return [self.windows(5000 + i, 4, self.model.config.context) for i in range(14)]
+
     def carry(self):
         """Computes what writes the identity of names into the residual stream, what reads it and what it says."""
         blocks, embedding = self.model.blk, self.model.token_embd.weight.data
-        batches = [self.windows(5000 + i, 4, self.model.config.context) for i in range(14)]
-        tokens = torch.cat([batch[:, :-1] for batch in batches]).flatten()
-        named = self.likely[tokens]
+        batches = self.sample()
+        tokens, named, mean = self.names_in(batches)
         known = embedding[tokens[named]]
-        mean = known.mean(0)
         main = torch.linalg.svd(known - mean, full_matrices=False)[2][:UNITS]
         code = (embedding - mean) @ main.T
         code = code / code[tokens[named].unique()].norm(dim=1).mean()
@@ -272,6 +294,8 @@ def main(argv: list[str] | None = None):
         done = state["rounds"]
         copying.model.load_state_dict(state["model"])
     else:
+        shares = ", ".join(f"{share:.0%}" for share in copying.legible())
+        print(f"names that can be read from the residual stream, at the input of each layer: {shares}", flush=True)
         copying.report("before")
         copying.train(0, chosen.looking, silent=True)
         copying.carry()
