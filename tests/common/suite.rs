@@ -60,7 +60,7 @@ impl Run {
         let budget = Budget::States(self.ring.unwrap_or(tokens));
         let [near, far] = self.int4.map(|int4| if int4 { KvType::I4 } else { kv });
         let options = Options::default().with_budget(budget).with_kv(near).with_far_kv(far);
-        let Some([heads, ring]) = self.far else { return options };
+        let Some([heads, ring]) = self.far else { return options.with_far(0) };
         let tokens_in = |states: usize, chunk: usize| Some((states * chunk) as u64);
         options
             .with_far(heads)
