@@ -126,7 +126,8 @@ fn from_environment() -> Result<EngineOptions> {
 
 #[cfg(feature = "gpu")]
 fn with_block(options: EngineOptions, tokens: &str) -> Result<EngineOptions> {
-    Ok(options.with_block(tokens.parse()?)?)
+    let number = tokens.parse().with_context(|| format!("{tokens:?} is not a number of tokens"))?;
+    Ok(options.with_block(number)?)
 }
 
 #[cfg(not(feature = "gpu"))]

@@ -67,7 +67,9 @@ fn unknown_words_for_kernels_are_errors_that_list_the_known_ones() {
 
 #[test]
 fn a_block_that_is_too_long_is_an_error() {
-    for (tokens, says) in [("513", "between 16 and 512, not 513"), ("many", "invalid digit")] {
+    for (tokens, says) in
+        [("513", "between 16 and 512, not 513"), ("many", "\"many\" is not a number of tokens")]
+    {
         let ran = command().arg("adapters").env("ATTAMBA_BLOCK", tokens).output().unwrap();
         let stderr = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{stderr}");
