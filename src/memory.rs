@@ -8,7 +8,7 @@ use crate::conversation::most_checkpoint_bytes;
 use crate::engine::EngineOptions;
 #[cfg(feature = "gpu")]
 use crate::engine::gpu;
-use crate::engine::{Engine, Geometry, KvType, cpu};
+use crate::engine::{Engine, Far, Geometry, KvType, cpu};
 use crate::error::Result;
 use crate::model::{Layer, Model, ModelSpec};
 use crate::session::{Memory, Options, Reach};
@@ -110,7 +110,8 @@ pub struct Growth {
 
 impl Growth {
     /// For sessions of `model` with chunks of `chunk` tokens and a window of `window` tokens before
-    /// the current one.
+    /// the current one. Where a model with mixers was trained with KV heads that see far, those keep
+    /// chunks of their own length.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if one of them is out of range.
@@ -138,49 +139,64 @@ impl Growth {
     /// Chunk states per layer after `tokens` tokens, averaged over the layers that keep any, rounded
     /// up.
     pub fn states(&self, tokens: u64) -> u64 {
-        let (states, layers) = self.all_states(tokens);
+        let closed = tokens - self.in_window(tokens);
+        let growing = self.plans.iter().zip(&self.spec.layers);
+        let growing = growing.filter(|(_, layer)| layer.window.is_none());
+        let (states, layers) = growing
+            .fold((0, 0), |(n, layers), (plan, _)| (n + plan.boundaries(closed), layers + 1));
         states.div_ceil(layers.max(1))
     }
 
     /// Bytes of the state of the smallest session that remembers `tokens` tokens.
     pub fn state_bytes(&self, tokens: u64) -> u64 {
-        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let ring = size(self.states(tokens));
-        let window = self.geometry.window.min(size(tokens.saturating_sub(1)));
-        Geometry { ring, window, ..self.geometry }.state_bytes(&self.spec)
+        let window = self.geometry.window.min(size_of(tokens.saturating_sub(1)));
+        self.with_states(self.states(tokens), window).state_bytes(&self.spec)
     }
 
     /// Bytes per additional token in the long run.
     pub fn bytes_per_token(&self) -> f64 {
-        self.geometry.bytes_of_a_state(&self.spec) as f64 / self.geometry.chunk as f64
+        // As many tokens as both kinds of heads close whole chunks in.
+        let tokens = self.geometry.chunk as u64 * self.spec.chunks.far_length as u64;
+        let of = |states| self.with_states(states, 0).state_bytes(&self.spec);
+        (of(self.spec.chunks.far_length as u64) - of(0)) as f64 / tokens as f64
     }
 
     /// Multiply-adds of attention for the token after `tokens` tokens, all layers: each key and each
     /// value once per query head.
     pub fn operations(&self, tokens: u64) -> u64 {
-        // A layer with its own sliding window keeps only that window and no states.
-        let own = self.spec.layers.iter().filter_map(|layer| layer.window);
-        let in_own: u64 = own.map(|window| tokens.min(window as u64)).sum();
-        let (states, layers) = self.all_states(tokens);
-        let rows = states + layers * self.in_window(tokens) + in_own;
-        let rows = rows.div_ceil(self.plans.len().max(1) as u64);
-        let widths = self.spec.layers.iter().map(|layer| layer.q_dim() as u64);
-        2 * 2 * rows * widths.sum::<u64>()
+        let states = self.states(tokens);
+        let geometry = self.with_states(states, self.geometry.window);
+        let layers = self.spec.layers.iter().enumerate().map(|(layer, of)| {
+            let Some(window) = of.window else {
+                let far_heads = geometry.far_in(&self.spec, layer).len() as u64;
+                let far_states = geometry.far.map_or(0, |far| far.ring as u64);
+                let window = of.kv_heads as u64 * self.in_window(tokens);
+                let rings = (of.kv_heads as u64 - far_heads) * states + far_heads * far_states;
+                return (window + rings) * (of.q_dim() / of.kv_heads) as u64;
+            };
+            // A layer with its own sliding window keeps only that window and no states.
+            tokens.min(window as u64) * of.q_dim() as u64
+        });
+        2 * 2 * layers.sum::<u64>()
     }
 
     fn in_window(&self, tokens: u64) -> u64 {
         tokens.min((self.geometry.window as u64).saturating_add(1))
     }
 
-    /// Chunk states in all layers that keep any, and the number of those layers.
-    fn all_states(&self, tokens: u64) -> (u64, u64) {
-        let closed = tokens - self.in_window(tokens);
-        let growing = self.plans.iter().zip(&self.spec.layers);
-        let growing = growing.filter(|(_, layer)| layer.window.is_none());
-        growing.fold((0, 0), |(states, layers), (plan, _)| {
-            (states + plan.boundaries(closed), layers + 1)
-        })
+    /// The geometry with so many states of the heads that see near, and with those of the same tokens
+    /// for heads that see far.
+    fn with_states(&self, states: u64, window: usize) -> Geometry {
+        let tokens = states.saturating_mul(self.geometry.chunk as u64);
+        let ring = size_of(tokens.div_ceil(self.spec.chunks.far_length as u64));
+        let far = self.geometry.far.map(|far| Far { ring, ..far });
+        Geometry { ring: size_of(states), window, far, ..self.geometry }
     }
+}
+
+/// A number of states or tokens that no memory holds saturates.
+fn size_of(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 /// Without text there are no chats.

@@ -62,8 +62,8 @@ class Attamba:
     def perplexity(self, model, text_file, context):
         return self.json("perplexity", text_file, "-m", model, "--threads", self.threads, "-c", context, "--json")
 
-    def bench(self, model, prompt, decode, depth, repetitions):
-        """Tokens per second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out."""
+    def bench(self, model, prompt, decode, depth, repetitions, memory=()):
+        """Tokens per second, `{"pp512": [..], "tg64": [..]}`; a test of 0 tokens is left out. `memory`: its options."""
         rows = self.json("bench", "-m", model, "--threads", self.threads, "--activations", self.activations,
-                         "-p", prompt, "-n", decode, "-d", depth, "-r", repetitions, "--json")
+                         "-p", prompt, "-n", decode, "-d", depth, "-r", repetitions, *memory, "--json")
         return {row["test"]: row["samples"] for row in rows if row["depth"] == depth}

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import numpy as np
 
@@ -46,13 +47,15 @@ class LlamaCpp:
     `repack`: whether weights may be rearranged for AMX or wide vectors, as llama.cpp does unless told not to.
     """
 
-    def __init__(self, path, threads=2, context=2048, repack=True):
+    def __init__(self, path, threads=2, context=2048, repack=True, flash=lib.LLAMA_FLASH_ATTN_TYPE_AUTO):
         self.model = load(path, repack)
         self.vocab = lib.llama_model_get_vocab(self.model)
         self.vocab_size = lib.llama_vocab_n_tokens(self.vocab)
         self.block = 512  # tokens per call, as in llama-bench
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = context, self.block, self.block
+        params.n_seq_max, params.kv_unified = 2, True  # the second for `fill`
+        params.flash_attn_type = flash
         params.n_threads = params.n_threads_batch = threads
         self.context = lib.llama_init_from_model(self.model, params)
         if not self.context:
@@ -110,6 +113,24 @@ class LlamaCpp:
         return np.concatenate(out)
 
 
+    def fill(self, tokens):
+        """A session as if it had processed so many tokens: the keys and values of the first block over and over, each
+        time rotated to where they are. `tokens` is a multiple of the block."""
+        memory = lib.llama_get_memory(self.context)
+        self.reset()
+        self.feed([token % self.vocab_size for token in range(1, self.block + 1)])
+        size = lib.llama_state_seq_get_size(self.context, 0)
+        state = (ctypes.c_uint8 * size)()
+        lib.llama_state_seq_get_data(self.context, state, size, 0)
+        for start in range(self.block, tokens, self.block):
+            if not lib.llama_state_seq_set_data(self.context, state, size, 1):
+                raise SystemExit(f"llama.cpp has no room for {self.block} tokens at position {start}.")
+            lib.llama_memory_seq_add(memory, 1, -1, -1, start)
+            lib.llama_memory_seq_cp(memory, 1, 0, -1, -1)
+            lib.llama_memory_seq_rm(memory, 1, -1, -1)
+        self.position = tokens
+
+
 def weight_buffers(path):
     """Where the weights are once loaded, e.g. `AMX 87.75 MiB, CPU_Mapped 93.80 MiB`; it shows which kernels will run."""
     lib.llama_model_free(load(path))
@@ -155,3 +176,21 @@ def bench(path, threads, prompt, decode, depth, repetitions, repack=True):
         raise SystemExit(f"{' '.join(command)} exited with status {done.returncode}:\n{done.stderr.strip()[-800:]}")
     rows = json.loads(done.stdout)
     return {f"pp{r['n_prompt']}" if r["n_prompt"] else f"tg{r['n_gen']}": r["samples_ts"] for r in rows}
+
+
+def deep(path, threads, decode, depth, repetitions):
+    """Tokens per second of decode from `depth` on, with flash attention: `{"tg64": [..]}`. Warms up first, and goes back to
+    that depth for each repetition, as llama-bench does. `depth` is a multiple of 512."""
+    session = LlamaCpp(path, threads, depth + decode, flash=lib.LLAMA_FLASH_ATTN_TYPE_ENABLED)
+    session.fill(depth)
+    samples = []
+    for repetition in range(repetitions + 1):
+        start = time.perf_counter()
+        for token in range(decode):
+            session.feed([token * 7919 % session.vocab_size])
+        if repetition:
+            samples.append(decode / (time.perf_counter() - start))
+        lib.llama_memory_seq_rm(lib.llama_get_memory(session.context), 0, depth, -1)
+        session.position = depth
+    session.close()
+    return {f"tg{decode}": samples}

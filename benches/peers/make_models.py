@@ -29,6 +29,7 @@ CONTEXT = 32768
 # Attamba's own dimensions; `inner` above is twice kv_heads * head_dim, the expansion of Mamba-2.
 CHUNK = {"length": 8, "window": 64}
 SSM = {"state": 16, "groups": 1, "heads": 8, "conv": 4}
+FAR_HEADS = 14  # KV heads of the llama files that see far in a session by head: as many as SmolLM2 has
 ARCHITECTURES = ("llama", "attamba")
 TYPES = ("q4_k", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "f16", "bf16", "f32")
 DEFAULT = [f"{a}-1.1b-{t}" for a in ARCHITECTURES for t in ("q4_0", "q8_0")]
@@ -111,6 +112,11 @@ def add_metadata(w, arch, c):
     w.add_rope_dimension_count(head_dim)
     w.add_rope_freq_base(10000.0)
     w.add_layer_norm_rms_eps(1e-5)
+    if arch == "llama":
+        # Spread evenly over the layers. llama.cpp does not read the key.
+        heads = c["layers"] * c["kv_heads"]
+        far = [i * heads // FAR_HEADS for i in range(FAR_HEADS)]
+        w.add_key_value("attamba.memory.far_heads", far, gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.UINT32)
     if arch == "attamba":
         offsets = [i * CHUNK["length"] // c["layers"] for i in range(c["layers"])]  # cyclic
         w.add_bool("attamba.attention.projected_kv", True)

@@ -9,7 +9,7 @@ own llama-bench (`--peer native`); in both cases with flash attention. Both warm
     speed.py                               prefill of 512 and decode of 64 tokens at depth 0, as a Markdown table
     speed.py --depths 0,4096,16384         at other depths too, where the model's context is long enough
     speed.py --models smollm2,gemma3-270m  these models: names of make_models.py, these two, or GGUF files
-    speed.py --deep                        decode at depth 16384: Attamba 1.1B vs. llama 1.1B
+    speed.py --peer native --deep          decode at depth 16384: Attamba 1.1B and memory by head vs. llama 1.1B
 """
 
 import argparse
@@ -43,7 +43,7 @@ def print_machine(args, peer, ours):
     if ours:
         print(f"- {ours['attamba'].version()}")
     if args.deep:
-        print(f"- medians of {args.rounds} decodes after filling the cache once", flush=True)
+        print(f"- medians of {args.rounds} decodes, one after the other", flush=True)
     else:
         print(f"- medians of {args.rounds} rounds of {args.repetitions}, the engines alternating", flush=True)
     if os.getloadavg()[0] > 0.5:
@@ -119,18 +119,24 @@ def shallow(args, peer, ours, timings):
 
 
 def deep(args, peer, ours, timings):
-    """Decode at a depth. Filling it takes minutes, so each engine fills it once and decodes `--rounds` times."""
+    """Decode at a depth. Both engines begin with keys and values that they did not compute, which would take minutes."""
     depth, test = args.deep_depth, f"tg{args.decode}"
+    room = depth + (args.rounds + 1) * args.decode
     size = (0, args.decode, depth, args.rounds)
     against = "vs. llama in llama.cpp | vs. llama in attamba"
     print(f"\n| decode of {args.decode} tokens at depth {depth} | t/s | {against} |")
     print("|---|---:|---:|---:|")
     for quant in args.quants.split(","):
         llama = f"llama-1.1b-{quant}"
-        runs = [(llama, "llama.cpp", lambda m: peer.bench(paths.model(m), args.threads, *size))]
+        runs = [(llama, "llama.cpp", lambda m: peer.deep(paths.model(m), args.threads, args.decode, depth, args.rounds))]
         if ours:
-            for name in (llama, f"attamba-1.1b-{quant}"):
-                runs.append((name, "attamba", lambda m: ours["attamba"].bench(paths.model(m), *size)))
+            attamba = ours["attamba"]
+            whole = attamba.json("memory", "-m", paths.model(llama), "--contexts", room, "--json")
+            budget = whole["cells"][0]["state_bytes"] // 8
+            by_head = ("--budget", budget, "--horizon", room)
+            runs.append((llama, "attamba", lambda m: attamba.bench(paths.model(m), *size)))
+            runs.append((f"{llama} by head, 1/8", "attamba", lambda _: attamba.bench(paths.model(llama), *size, by_head)))
+            runs.append((f"attamba-1.1b-{quant}", "attamba", lambda m: attamba.bench(paths.model(m), *size)))
         for name, engine, run in runs:
             timings.add(name, depth, engine, run(name))
             speed = timings.median(name, test, depth, engine)
@@ -157,8 +163,8 @@ def main():
     parser.add_argument("--quants", default="q4_0,q8_0", help="types of the 1.1B files for --deep (default q4_0,q8_0)")
     parser.add_argument("--json", metavar="FILE", help="write every sample to FILE")
     args = parser.parse_args()
-    if args.plain and args.peer != "native":
-        parser.error("--plain needs --peer native")
+    if (args.plain or args.deep) and args.peer != "native":
+        parser.error("--plain and --deep need --peer native")
     peer = importlib.import_module(PEERS[args.peer])
     roundings = {"attamba": "int14"} | ({"attamba, int8": "int8"} if args.int8 else {})
     ours = {} if args.peer_only else {e: Attamba(args.attamba, args.threads, a) for e, a in roundings.items()}

@@ -13,8 +13,9 @@ use std::time::Instant;
 /// Measure prefill and decode speed
 ///
 /// Each test runs once to warm up and then -r times; mean, standard deviation and median are of the
-/// latter. At a depth, the session first processes that many tokens; the repetitions then continue
-/// from there. Unless --ring or --budget says otherwise the session remembers all of them.
+/// latter. At a depth, the session starts as if it had processed that many tokens, with meaningless
+/// keys and values, which cost the same; the repetitions continue from there. Unless --ring or
+/// --budget says otherwise the session remembers all of them.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -29,7 +30,7 @@ pub struct Args {
     /// Tokens generated, one at a time; 0 to skip this test
     #[arg(short = 'n', long, default_value_t = 64, value_name = "N", value_parser = crate::number::at_most::<{ 1 << 20 }>)]
     generate: usize,
-    /// Tokens processed beforehand: one or more numbers such as 0,4096
+    /// Tokens in the session beforehand: one or more numbers such as 0,4096
     #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',', value_parser = crate::number::at_most::<{ 1 << 24 }>)]
     depth: Vec<usize>,
     /// Repetitions of each test
@@ -171,8 +172,7 @@ fn measure(
         if depth == 0 {
             session.reset();
         } else if (session.position() as usize) < depth {
-            let missing: Vec<u32> = ids(depth - session.position() as usize).collect();
-            session.feed(&missing)?;
+            session.fill(depth as u64)?;
         }
         let start = Instant::now();
         if at_once {

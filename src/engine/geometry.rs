@@ -139,7 +139,7 @@ impl Geometry {
     }
 
     /// The heads of a layer that see far.
-    fn far_in(&self, spec: &ModelSpec, layer: usize) -> Vec<usize> {
+    pub fn far_in(&self, spec: &ModelSpec, layer: usize) -> Vec<usize> {
         match (self.far, &spec.profile) {
             (Some(far), Some(profile)) => profile.far_in(layer, far.heads),
             _ => Vec::new(),

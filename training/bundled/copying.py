@@ -305,6 +305,10 @@ def main(argv: list[str] | None = None):
             copying.train(chosen.looking + sum(chosen.rounds[:number]), steps, silent=False)
             checkpoint.save(chosen.out, {"rounds": number + 1, "model": copying.model.state_dict()})
     copying.report("after all rounds")
+    for chunk in copying.model.config.chunks.trained_lengths:
+        with torch.no_grad():
+            loss = copying.losses(copying.held, chunk)[0].mean()
+        print(f"perplexity of {HELD} held-out windows with chunks of {chunk}: {loss.exp():.3f}")
     path = chosen.out / f"{config.name}.gguf"
     gguf_file.save(path, copying.model, config.name, "Q8_0", gguf_file.load_text(Path(config.init)), 0.3)
     print(f"{path}: {path.stat().st_size} bytes")
