@@ -28,18 +28,20 @@ fn main(
     let row = index % 8u;
     let token = index / 8u;
 
-    var w = load(quad, w_four);
+    let first = p.part_pieces * workgroup.z;
+    let end = end_of(workgroup.z);
+    var w = load(quad, FOURS * first + w_four);
     var a = mat4x4<f32>();
     var b = mat4x4<f32>();
     var c = mat4x4<f32>();
     var d = mat4x4<f32>();
-    for (var piece = 0u; piece < p.pieces; piece++) {
+    for (var piece = first; piece < end; piece++) {
         let v = inputs(start + FOURS * piece);
         workgroupBarrier();
         put_weights(w_at, weights(w, w_four % 2u));
         put_inputs(x_at, v);
         workgroupBarrier();
-        w = load(quad, FOURS * min(piece + 1u, p.pieces - 1u) + w_four);
+        w = load(quad, FOURS * min(piece + 1u, end - 1u) + w_four);
         for (var k = 0u; k < 16u; k++) {
             let w0 = w_tile[k * QUADS + row];
             let w1 = w_tile[k * QUADS + row + 8u];
@@ -53,11 +55,11 @@ fn main(
     }
     let near = first_row + 4u * row;
     if near < p.rows {
-        finish_tokens(first_token + 4u * token, near, a);
-        finish_tokens(first_token + 4u * token + 32u, near, b);
+        finish_tokens(workgroup.z, first_token + 4u * token, near, a);
+        finish_tokens(workgroup.z, first_token + 4u * token + 32u, near, b);
     }
     if near + 32u < p.rows {
-        finish_tokens(first_token + 4u * token, near + 32u, c);
-        finish_tokens(first_token + 4u * token + 32u, near + 32u, d);
+        finish_tokens(workgroup.z, first_token + 4u * token, near + 32u, c);
+        finish_tokens(workgroup.z, first_token + 4u * token + 32u, near + 32u, d);
     }
 }

@@ -21,7 +21,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let quad = p.row / 4u + id.x;
     let start = p.x_at + min(token + vec4(0u, 1u, 2u, 3u), vec4(tokens - 1u)) * p.x_stride;
     var sums = mat4x4<f32>();
-    for (var four = 0u; four < 4u * p.pieces; four += 2u) {
+    let end = 4u * end_of(id.z);
+    for (var four = 4u * p.part_pieces * id.z; four < end; four += 2u) {
         let first = load(quad, four);
         let a = weights(first, 0u);
         let b = weights(load_next(first, quad, four + 1u), 1u);
@@ -32,5 +33,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             a * x[start.w + four] + b * x[start.w + four + 1u],
         );
     }
-    finish_tokens(token, row, sums);
+    finish_tokens(id.z, token, row, sums);
 }

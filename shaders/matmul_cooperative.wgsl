@@ -69,7 +69,7 @@ fn fetch_inputs(workgroup: u32, unit: u32, four: u32) -> vec4<f32> {
 
 // Writes the sums of one of each subgroup's matrices, which is `i` down and `j` to the right.
 fn finish_matrices(
-    workgroup: vec2<u32>,
+    workgroup: vec3<u32>,
     index: u32,
     subgroup: u32,
     i: u32,
@@ -93,7 +93,7 @@ fn finish_matrices(
             for (var n = 0u; n < 4u; n++) {
                 y[n] = (sums_tile[at + n] + sums_tile[at + SIDE * SIDE + n] / RAISED) / SHRUNK;
             }
-            finish(token, row, y);
+            finish(p.out_at + workgroup.z * p.part_step, token, row, y);
         }
     }
 }
@@ -123,14 +123,16 @@ fn main(
     var d_low = zero;
 
     var w: array<Packed, W_EACH>;
+    let start = 4u * p.part_pieces * workgroup.z;
+    let end = 4u * end_of(workgroup.z);
     for (var i = 0u; i < W_EACH; i++) {
-        w[i] = fetch_weights(workgroup.x, index + THREADS * i, 0u);
+        w[i] = fetch_weights(workgroup.x, index + THREADS * i, start);
     }
     var v: array<vec4<f32>, X_EACH>;
     for (var i = 0u; i < X_EACH; i++) {
-        v[i] = fetch_inputs(workgroup.y, index + THREADS * i, 0u);
+        v[i] = fetch_inputs(workgroup.y, index + THREADS * i, start);
     }
-    for (var four = 0u; four < 4u * p.pieces; four += FOURS) {
+    for (var four = start; four < end; four += FOURS) {
         workgroupBarrier();
         for (var i = 0u; i < W_EACH; i++) {
             let unit = index + THREADS * i;
@@ -177,8 +179,8 @@ fn main(
             d_low = multiply_add(lower, far_low, d_low);
         }
     }
-    finish_matrices(workgroup.xy, index, subgroup, 0u, 0u, a, a_low);
-    finish_matrices(workgroup.xy, index, subgroup, 0u, 1u, b, b_low);
-    finish_matrices(workgroup.xy, index, subgroup, 1u, 0u, c, c_low);
-    finish_matrices(workgroup.xy, index, subgroup, 1u, 1u, d, d_low);
+    finish_matrices(workgroup, index, subgroup, 0u, 0u, a, a_low);
+    finish_matrices(workgroup, index, subgroup, 0u, 1u, b, b_low);
+    finish_matrices(workgroup, index, subgroup, 1u, 0u, c, c_low);
+    finish_matrices(workgroup, index, subgroup, 1u, 1u, d, d_low);
 }

@@ -28,9 +28,9 @@ fn main(
     let row = index % QUADS;
     let token = index / QUADS;
 
-    let fours = 4u * p.pieces;
+    let fours = 4u * end_of(workgroup.z);
     var sums = mat4x4<f32>();
-    for (var four = 0u; four < fours; four += FOURS) {
+    for (var four = 4u * p.part_pieces * workgroup.z; four < fours; four += FOURS) {
         // Beyond the last are the last weights, times zero.
         let w = load(quad, min(four + w_four, fours - 1u));
         let there = select(0.0, 1.0, four + x_four < fours);
@@ -44,6 +44,6 @@ fn main(
         }
     }
     if first_row + 4u * row < p.rows {
-        finish_tokens(first_token + 4u * token, first_row + 4u * row, sums);
+        finish_tokens(workgroup.z, first_token + 4u * token, first_row + 4u * row, sums);
     }
 }

@@ -258,9 +258,17 @@ impl<'a> Bench<'a> {
         let (params, buffers, items) = match pipeline.kernel {
             Kernel::Matmul { .. } => {
                 let (x_stride, out_stride) = (pieces * PIECE as u32 / 4, rows);
-                let p = params::Matmul { rows, pieces, x_stride, out_stride, ..Default::default() };
+                let part_pieces = pieces;
+                let p = params::Matmul {
+                    rows,
+                    pieces,
+                    x_stride,
+                    out_stride,
+                    part_pieces,
+                    ..Default::default()
+                };
                 let params = bytemuck::bytes_of(&p).to_vec();
-                (params, vec![quants, scales, x, out, arena], [rows, *tokens, 1])
+                (params, vec![quants, scales, x, out, arena, kept], [rows, *tokens, 1])
             }
             _ => {
                 let segment = u32::MAX;

@@ -11,6 +11,7 @@ use crate::model::Activation;
 pub enum Kernel {
     Matvec { format: Format, norm: bool, finish: Finish, kv: KvType },
     Matmul { format: Format, finish: Finish },
+    MatmulJoin { finish: Finish },
     RmsNorm { add: bool },
     HeadNorm,
     AddBias,
@@ -54,7 +55,8 @@ impl Kernel {
     pub(super) fn bindings(self) -> &'static [Access] {
         match self {
             Kernel::Matvec { .. } => &[Read, Read, Read, Read, Write, Read, Write],
-            Kernel::Matmul { .. } => &[Read, Read, Read, Write, Read],
+            Kernel::Matmul { .. } => &[Read, Read, Read, Write, Read, Write],
+            Kernel::MatmulJoin { .. } => &[Read, Write, Write],
             Kernel::RmsNorm { .. } => &[Read, Read, Write, Write, Read],
             Kernel::HeadNorm => &[Write, Write, Read],
             Kernel::AddBias => &[Read, Write],
@@ -104,6 +106,7 @@ impl Kernel {
         }
         // How a product ends does not depend on the format: two formats suffice.
         for format in [Format::F32, Format::Q4_0] {
+            all.push(Kernel::Matmul { format, finish: Finish::Split });
             for finish in [Finish::Add, Finish::SwiGlu, Finish::GeGlu] {
                 all.push(Kernel::Matmul { format, finish });
                 all.push(matvec(format, false, finish, KvType::F16));
@@ -114,6 +117,9 @@ impl Kernel {
             all.push(matvec(format, true, Finish::Split, KvType::F16));
             all.push(matvec(format, false, Finish::Split, KvType::F16));
             all.push(matvec(format, true, Finish::Rope, KvType::F32));
+        }
+        for finish in [Finish::Store, Finish::Add, Finish::SwiGlu, Finish::GeGlu, Finish::Split] {
+            all.push(Kernel::MatmulJoin { finish });
         }
         for kv in [KvType::F16, KvType::F32] {
             all.extend([Kernel::Rope { kv }, Kernel::Commit { kv }]);
@@ -154,6 +160,7 @@ impl std::fmt::Display for Kernel {
                 if *finish == Finish::Rope { write!(f, " {kv:?}") } else { Ok(()) }
             }
             Kernel::Matmul { format, finish } => write!(f, "matmul {format:?}, {finish:?}"),
+            Kernel::MatmulJoin { finish } => write!(f, "matmul_join, {finish:?}"),
             Kernel::Rope { kv } => write!(f, "rope {kv:?}"),
             Kernel::Commit { kv } => write!(f, "commit {kv:?}"),
             Kernel::Attend { kv, heads, head_dim } => {

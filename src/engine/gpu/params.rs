@@ -68,7 +68,22 @@ pub(super) struct Matmul {
     pub x_stride: u32,
     pub out_at: u32,
     pub out_stride: u32,
-    pub unused: u32,
+    pub behind: u32,
+    pub behind_stride: u32,
+    pub part_pieces: u32,
+    pub part_step: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(super) struct MatmulJoin {
+    pub rows: u32,
+    pub parts: u32,
+    pub part_step: u32,
+    pub out_at: u32,
+    pub out_stride: u32,
+    pub behind: u32,
+    pub behind_stride: u32,
 }
 
 #[repr(C)]

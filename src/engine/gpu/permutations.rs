@@ -29,10 +29,11 @@ pub(super) const NEEDS: [(&str, Need); 7] = [
 ];
 
 /// Kernels without bounds checks. Each file says under "In range:" why no index leaves its array.
-pub(super) const IN_RANGE: [&str; 14] = [
+pub(super) const IN_RANGE: [&str; 15] = [
     "matmul",
     "matmul_cooperative",
     "matmul_alone",
+    "matmul_join",
     "matmul_small",
     "matvec",
     "attend",
@@ -113,6 +114,9 @@ impl Kernel {
                 ],
                 &[("FINISH", f64::from(finish as u8))],
             ),
+            Kernel::MatmulJoin { finish } => {
+                of(&["matmul_join"], &[], &[("FINISH", f64::from(finish as u8))])
+            }
             Kernel::Attend { kv, heads, head_dim } => {
                 let heads: &[&str] = match heads {
                     Heads::One => &["heads_1"],

@@ -56,13 +56,19 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Rows of a product for many tokens that use one input and go to one place.
-struct Share<'a> {
+/// Rows of a product for many tokens that use one input.
+struct Share {
     rows: Range<u32>,
     x_at: u32,
-    out: &'a Rows,
     out_at: u32,
 }
+
+/// Workgroups that each tile of tokens should have: fewer leave a GPU idle.
+const WORKGROUPS: u32 = 64;
+/// Rows that a workgroup computes, in most variants.
+const ROWS: u32 = 64;
+/// Pieces that a workgroup sums up at least.
+const FEWEST_PIECES: u32 = 8;
 
 /// What a product for one token writes to its second output.
 struct Kept<'a> {
@@ -179,27 +185,43 @@ impl<'a> Walk<'a> {
     }
 
     fn matmul(&mut self, product: &Product<'a>) {
-        let out = product.out;
         let all = product.stacks.iter().map(|stack| stack.rows).sum();
-        let share = |rows, out| Share { rows, x_at: 0, out, out_at: 0 };
-        let shares = match product.shape {
-            Shape::Whole => vec![share(0..all, out)],
-            Shape::Heads { queries, behind } => {
-                vec![share(0..queries, out), share(queries..all, behind)]
-            }
+        let whole = Share { rows: 0..all, x_at: 0, out_at: 0 };
+        match product.shape {
+            Shape::Whole | Shape::Heads { .. } => self.matmul_share(product, &whole),
             Shape::Sides { rows, x_step } => {
-                let values = Share { x_at: x_step, out_at: rows, ..share(rows..2 * rows, out) };
-                vec![share(0..rows, out), values]
+                self.matmul_share(product, &Share { rows: 0..rows, ..whole });
+                let values = Share { rows: rows..2 * rows, x_at: x_step, out_at: rows };
+                self.matmul_share(product, &values);
             }
-        };
-        for share in shares {
-            self.matmul_share(product, &share);
         }
     }
 
-    fn matmul_share(&mut self, product: &Product<'a>, share: &Share<'a>) {
-        let Product { finish, x: Input { x, .. }, .. } = *product;
+    /// How many workgroups share the values of a row, in a product of this many rows of `pieces`
+    /// pieces. With few rows, a GPU would be idle otherwise. Their sums take memory that is not in use
+    /// otherwise, as far as it goes.
+    fn parts(&self, rows: u32, pieces: u32, out: &Rows) -> u32 {
+        let sums = &self.parts.scratch.gate_up;
+        if std::ptr::eq(out, sums) {
+            return 1;
+        }
+        let wanted = WORKGROUPS / rows.div_ceil(ROWS);
+        wanted.min(pieces / FEWEST_PIECES).min(sums.stride / rows).max(1)
+    }
+
+    fn matmul_share(&mut self, product: &Product<'a>, share: &Share) {
+        let Parts { scratch: s, .. } = self.parts;
+        let Product { x: Input { x, .. }, out, .. } = *product;
+        let (finish, keys, behind, behind_stride): (_, _, &Buffer, _) = match product.shape {
+            Shape::Heads { queries, behind } => (Finish::Split, queries, behind, behind.stride),
+            // Without a second output it does not matter what is bound there.
+            _ => (product.finish, 0, &s.y, 0),
+        };
         for stack in product.stacks {
+            // Not of the rows of a part of the stack, so that sums do not depend on how it is bound.
+            let parts = self.parts(share.rows.len() as u32, stack.pieces, out);
+            let part_pieces = stack.pieces.div_ceil(parts).next_multiple_of(2);
+            let parts = stack.pieces.div_ceil(part_pieces);
             for part in &stack.parts {
                 let start = stack.start + part.first;
                 let first = share.rows.start.max(start);
@@ -207,23 +229,43 @@ impl<'a> Walk<'a> {
                 if first >= end {
                     continue;
                 }
-                let before = first - share.rows.start;
+                let (before, rows) = (first - share.rows.start, end - first);
+                let join = params::MatmulJoin {
+                    rows,
+                    parts,
+                    part_step: rows * s.block as u32,
+                    out_at: share.out_at + if finish.is_gated() { before / 2 } else { before },
+                    out_stride: out.stride,
+                    behind: keys,
+                    behind_stride,
+                };
                 let p = params::Matmul {
-                    rows: end - first,
+                    rows,
                     pieces: stack.pieces,
                     row: first - start,
                     x_at: share.x_at / 4,
                     x_stride: x.stride / 4,
-                    out_at: share.out_at + if finish.is_gated() { before / 2 } else { before },
-                    out_stride: share.out.stride,
-                    unused: 0,
+                    out_at: join.out_at,
+                    out_stride: join.out_stride,
+                    behind: join.behind,
+                    behind_stride: join.behind_stride,
+                    part_pieces,
+                    part_step: join.part_step,
                 };
-                self.record.add(
-                    Kernel::Matmul { format: stack.format, finish },
-                    &p,
-                    [&part.quants, &part.scales, x, share.out, self.arena],
-                    Items::tokens([p.rows, 1, 1], 1),
-                );
+                let (format, items) = (stack.format, Items::tokens([rows, 1, parts], 1));
+                let [quants, scales] = [&part.quants, &part.scales];
+                if parts == 1 {
+                    let buffers = [quants, scales, x, out, self.arena, behind];
+                    self.record.add(Kernel::Matmul { format, finish }, &p, buffers, items);
+                    continue;
+                }
+                let p = params::Matmul { out_at: 0, out_stride: rows, ..p };
+                let kernel = Kernel::Matmul { format, finish: Finish::Store };
+                let buffers = [quants, scales, x, &s.gate_up, self.arena, behind];
+                self.record.add(kernel, &p, buffers, items);
+                let kernel = Kernel::MatmulJoin { finish };
+                let items = Items::tokens([rows / 4, 1, 1], 1);
+                self.record.add(kernel, &join, [&s.gate_up, out, behind], items);
             }
         }
     }

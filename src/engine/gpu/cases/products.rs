@@ -168,6 +168,11 @@ pub(super) fn matmul(numbers: &mut Numbers, format: Format, finish: Finish) -> C
     let w = weights(numbers, format, row + rows);
     let stride = w.pieces * PIECE;
     let tokens = 1 + numbers.below(70) as usize;
+    let part_pieces = match finish {
+        Finish::Store => 2 * (1 + numbers.below(w.pieces.div_ceil(2) as u32)),
+        _ => w.pieces as u32,
+    };
+    let parts = w.pieces.div_ceil(part_pieces as usize);
     let p = params::Matmul {
         rows: rows as u32,
         pieces: w.pieces as u32,
@@ -176,16 +181,24 @@ pub(super) fn matmul(numbers: &mut Numbers, format: Format, finish: Finish) -> C
         x_stride: (stride / 4) as u32,
         out_at: 4,
         out_stride: rows as u32 + 4,
-        unused: 0,
+        behind: behind_of(numbers, rows),
+        behind_stride: rows as u32 + 8,
+        part_pieces,
+        part_step: (tokens * (rows + 4)) as u32,
     };
     let mut x = vec![0.0; 16 + tokens * stride];
     for t in 0..tokens {
         let values = numbers.floats(w.columns, 1.0);
         x[16 + t * stride..][..w.columns].copy_from_slice(&values);
     }
-    let mut out = vec![0.0; 4 + tokens * (rows + 4)];
-    let out_before = bits(&out);
-    twin::matmul(&p, finish, &w.plain, w.columns, &x, &mut out, tokens);
+    let mut out = vec![0.0; 4 + parts * tokens * (rows + 4)];
+    let mut behind = vec![0.0; tokens * (rows + 8)];
+    let before = [bits(&out), bits(&behind)];
+    for part in 0..parts {
+        let outputs = [&mut *out, &mut *behind];
+        twin::matmul(&p, (finish, part), &w.plain, w.columns, &x, outputs, tokens);
+    }
+    let [out_before, behind_before] = before;
     Case {
         params: bytemuck::bytes_of(&p).to_vec(),
         bindings: vec![
@@ -194,8 +207,41 @@ pub(super) fn matmul(numbers: &mut Numbers, format: Format, finish: Finish) -> C
             bits(&x),
             out_before,
             arena(tokens as u32).words().to_vec(),
+            behind_before,
         ],
-        items: [rows as u32, tokens as u32, 1],
-        expected: vec![floats(3, out)],
+        items: [rows as u32, tokens as u32, parts as u32],
+        expected: vec![floats(3, out), floats(5, behind)],
+    }
+}
+
+/// Which row goes to the second output, as they are counted in the first: one of them, the first or none.
+fn behind_of(numbers: &mut Numbers, rows: usize) -> u32 {
+    4 * numbers.below(rows as u32 / 4 + 3)
+}
+
+pub(super) fn matmul_join(numbers: &mut Numbers, finish: Finish) -> Case {
+    let rows = 4 * (1 + numbers.below(40) as usize);
+    let tokens = 1 + numbers.below(9) as usize;
+    let parts = 1 + numbers.below(8) as usize;
+    let step = rows * (tokens + numbers.below(3) as usize);
+    let p = params::MatmulJoin {
+        rows: rows as u32,
+        parts: parts as u32,
+        part_step: step as u32,
+        out_at: 4,
+        out_stride: rows as u32 + 4,
+        behind: behind_of(numbers, rows),
+        behind_stride: rows as u32 + 8,
+    };
+    let sums = numbers.floats(parts * step, 1.0);
+    let mut out = numbers.floats(4 + tokens * (rows + 4), 1.0);
+    let mut behind = vec![0.0; tokens * (rows + 8)];
+    let (out_before, behind_before) = (bits(&out), bits(&behind));
+    twin::matmul_join(&p, finish, &sums, [&mut out, &mut behind], tokens);
+    Case {
+        params: bytemuck::bytes_of(&p).to_vec(),
+        bindings: vec![bits(&sums), out_before, behind_before],
+        items: [rows as u32 / 4, tokens as u32, 1],
+        expected: vec![floats(1, out), floats(2, behind)],
     }
 }

@@ -1,37 +1,36 @@
 //! A block of tokens times a stack of matrices.
 
-use super::super::params::{Finish, Matmul};
-use super::{gelu_tanh, silu};
+use super::super::format::PIECE;
+use super::super::params::{Finish, Matmul, MatmulJoin};
+use super::matmul_join::finish_rows;
 
-/// `weights` is `[rows][columns]`.
+/// Part `part` of the sums, or all of them and what becomes of them. `weights` is `[rows][columns]`.
 pub(in super::super) fn matmul(
     p: &Matmul,
-    finish: Finish,
+    (finish, part): (Finish, usize),
     weights: &[f32],
     columns: usize,
     x: &[f32],
-    out: &mut [f32],
+    [out, behind]: [&mut [f32]; 2],
     tokens: usize,
 ) {
+    let width = p.part_pieces as usize * PIECE;
+    let of_part = (part * width).min(columns)..((part + 1) * width).min(columns);
+    let out = &mut out[part * p.part_step as usize..];
+    let of_rows = MatmulJoin {
+        rows: p.rows,
+        out_at: p.out_at,
+        out_stride: p.out_stride,
+        behind: p.behind,
+        behind_stride: p.behind_stride,
+        ..Default::default()
+    };
     for token in 0..tokens {
-        let x = &x[4 * (p.x_at as usize + token * p.x_stride as usize)..][..columns];
+        let x = &x[4 * (p.x_at as usize + token * p.x_stride as usize)..][of_part.clone()];
         let product = |row: usize| -> f32 {
-            let w = &weights[(p.row as usize + row) * columns..][..columns];
+            let w = &weights[(p.row as usize + row) * columns..][of_part.clone()];
             w.iter().zip(x).map(|(w, x)| w * x).sum()
         };
-        let out = &mut out[p.out_at as usize + token * p.out_stride as usize..];
-        for row in 0..p.rows as usize {
-            match finish {
-                Finish::Add => out[row] += product(row),
-                Finish::SwiGlu if row % 2 == 0 => {
-                    out[row / 2] = silu(product(row)) * product(row + 1);
-                }
-                Finish::GeGlu if row % 2 == 0 => {
-                    out[row / 2] = gelu_tanh(product(row)) * product(row + 1);
-                }
-                Finish::SwiGlu | Finish::GeGlu => {}
-                Finish::Store | Finish::Rope | Finish::Split => out[row] = product(row),
-            }
-        }
+        finish_rows(&of_rows, finish, token, product, [out, behind]);
     }
 }
