@@ -53,6 +53,9 @@ run() {
     # What longer blocks gain in prefill.
     ATTAMBA_BLOCK=128 step short_blocks.json "$attamba" bench -m "$model" --engine gpu "${adapter[@]}" --json \
         -p "$prompt" -n 1 -d 0 -r "$repeat"
+    # What factors rounded to halves gain, where there are matrix units.
+    step rounded.json "$attamba" bench -m "$model" --engine gpu "${adapter[@]}" --activations int8 --json \
+        -p "$prompt" -n 1 -d 0 -r "$repeat"
     if [ -n "${SMALL:-}" ]; then
         step speed.json "$attamba" bench -m "$model" --engine gpu "${adapter[@]}" --json -v \
             -p "$prompt" -n "$generate" -d "$depths" -r "$repeat"

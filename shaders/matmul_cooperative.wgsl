@@ -6,7 +6,8 @@
 // Matrix units take halves, which have 11 bits. So both factors are the sum of two halves, `high` and
 // `low / 2048`, that have 22 bits together, and three of their four products are summed up; the fourth is
 // below what a float keeps. Products with a low half have sums of their own, since they are to be
-// divided. Inputs are a sixteenth of what they were, so that those of up to a million are in range.
+// divided. Or, where that is asked for, factors have only the high half. Inputs are a sixteenth of what they
+// were, so that those of up to a million are in range.
 //
 // A subgroup of another size than assumed computes what is wrong, but not elsewhere, and proves wrong.
 
@@ -20,6 +21,7 @@
 #import weights
 #import matmul_out
 #import LANES
+#import FACTORS
 #import MATRICES
 
 const THREADS = 4u * LANES;
@@ -31,7 +33,7 @@ const FOURS = 8u;
 const STRIDE = 40u;
 // From a high half to its low one, and from inputs to weights.
 const LOW = ROWS * STRIDE;
-const WEIGHTS = 2u * LOW;
+const WEIGHTS = PLANES * LOW;
 
 // How many quads of weights and fours of inputs an invocation brings.
 const W_UNITS = ROWS / 4u * FOURS;
@@ -44,14 +46,17 @@ const RAISED = 2048.0;
 
 // Halves in workgroup memory, and floats: of each subgroup, sums of products of high halves and of those
 // with a low one.
-const TILE = 4u * LOW;
-const SUMS = 8u * SIDE * SIDE;
+const TILE = 2u * PLANES * LOW;
+const OWN = PLANES * SIDE * SIDE;
+const SUMS = 4u * OWN;
 
 // Four values of a row.
 fn put(at: u32, v: vec4<f32>) {
     let high = halves_of(v);
     put_halves(at, high);
-    put_halves(at + LOW, halves_of(RAISED * (v - floats_of(high))));
+    if PLANES == 2u {
+        put_halves(at + LOW, halves_of(RAISED * (v - floats_of(high))));
+    }
 }
 
 // The unit of weights and the four of inputs from four `four` on; beyond the last are the last, and zeros.
@@ -77,21 +82,26 @@ fn finish_matrices(
     sums: Sums,
     low_sums: Sums,
 ) {
-    let own = 2u * SIDE * SIDE * subgroup;
+    let own = OWN * subgroup;
     workgroupBarrier();
     put_sums(own, sums);
-    put_sums(own + SIDE * SIDE, low_sums);
+    if PLANES == 2u {
+        put_sums(own + SIDE * SIDE, low_sums);
+    }
     workgroupBarrier();
     let tokens = arena[TOKENS];
     for (var quad = index; quad < SIDE * SIDE; quad += THREADS) {
         let part = quad / (SIDE * SIDE / 4u);
-        let at = 4u * quad + SIDE * SIDE * part;
+        let at = 4u * quad + (OWN - SIDE * SIDE) * part;
         let token = ROWS * workgroup.y + SIDE * (2u * (part / 2u) + i) + quad / (SIDE / 4u) % SIDE;
         let row = ROWS * workgroup.x + SIDE * (2u * (part % 2u) + j) + 4u * quad % SIDE;
         if token < tokens && row < p.rows {
             var y: vec4<f32>;
             for (var n = 0u; n < 4u; n++) {
-                y[n] = (sums_tile[at + n] + sums_tile[at + SIDE * SIDE + n] / RAISED) / SHRUNK;
+                y[n] = sums_tile[at + n] / SHRUNK;
+                if PLANES == 2u {
+                    y[n] += sums_tile[at + SIDE * SIDE + n] / (RAISED * SHRUNK);
+                }
             }
             finish(p.out_at + workgroup.z * p.part_step, token, row, y);
         }
@@ -165,6 +175,9 @@ fn main(
             b = multiply_add(upper, far, b);
             c = multiply_add(lower, near, c);
             d = multiply_add(lower, far, d);
+            if PLANES == 1u {
+                continue;
+            }
             let upper_low = left(x_at + LOW + k);
             let lower_low = left(x_at + LOW + SIDE * STRIDE + k);
             a_low = multiply_add(upper_low, near, a_low);

@@ -43,7 +43,7 @@ MULTIPLY_ADDS = {"matmul": 1024, "matmul_small": 512, "matvec": 64}
 # The same of attention to heads of 64 values.
 OF_ATTENTION = {"attend": 1024, "attend_tile": 2048}
 # Of variants for matrix units, those that a target takes, and their multiply-adds of an invocation in one turn.
-COOPERATIVE = {"amd-780m": ("matrices_16 lanes_64", 512), "nvidia-ampere": ("matrices_16 lanes_32", 1024)}
+COOPERATIVE = {"amd-780m": ({"matrices_16", "lanes_64"}, 512), "nvidia-ampere": ({"matrices_16", "lanes_32"}, 1024)}
 # Variants that a target would not choose and whose compilation takes minutes.
 LEFT_OUT = {"mali-g610": r"^matmul |reduce_subgroup|attend"}
 # What the table is about unless --only says otherwise.
@@ -98,8 +98,8 @@ def statistics(target, stats):
 def measured(target, rows):
     """For each row: instructions and memory accesses a multiply-add where the kernel is a product, registers, spills, waves."""
     rows = [row for row in rows if not re.search(LEFT_OUT.get(target, "$^"), row["name"])]
-    cooperative, per_turn = COOPERATIVE.get(target, ("none", 0))
-    rows = [row for row in rows if not row["name"].startswith("matmul_cooperative") or cooperative in row["name"]]
+    cooperative, per_turn = COOPERATIVE.get(target, ({"none"}, 0))
+    rows = [row for row in rows if not row["name"].startswith("matmul_cooperative") or cooperative <= set(re.split("[ ,]", row["name"]))]
     compiler = TARGETS[target][2]
     found, dump = compiled(target, rows)
     out = {}

@@ -39,12 +39,13 @@ impl From<EngineName> for EngineKind {
     }
 }
 
-/// How the CPU engine rounds activations.
+/// How activations are rounded.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Rounding {
     /// 14 bits: the logits are those of the weights in the file.
     Int14,
     /// 8 bits: faster, above all in prefill; logits of a 4-bit file are off by 3 %, as in llama.cpp, instead of 0.1 %.
+    /// On a GPU with matrix units: half precision in prefill.
     Int8,
 }
 
@@ -69,7 +70,7 @@ pub struct EngineArgs {
     /// Threads of the CPU engine [default: the performance cores]
     #[arg(long, short, value_name = "N", value_parser = crate::number::count)]
     pub threads: Option<usize>,
-    /// How the CPU engine rounds activations before it multiplies them with quantized weights
+    /// How activations are rounded before they are multiplied with quantized weights
     #[arg(long, value_enum, default_value = "int14", value_name = "TYPE")]
     pub activations: Rounding,
 }

@@ -152,7 +152,7 @@ typedef int32_t attamba_engine;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How the CPU engine rounds activations before it multiplies them with quantized weights.
+// How activations are rounded before they are multiplied with quantized weights.
 enum attamba_activations
 #if defined(__cplusplus) || defined(__swift__) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -160,7 +160,8 @@ enum attamba_activations
  {
     // 14 bits: the logits are those of the weights in the file.
     ATTAMBA_ACTIVATIONS_INT14 = 0,
-    // 8 bits: faster, above all in prefill, with logits that are less exact.
+    // 8 bits: faster, above all in prefill, with logits that are less exact. On a GPU with matrix units:
+    // half precision in prefill.
     ATTAMBA_ACTIVATIONS_INT8 = 1,
 };
 #ifndef __cplusplus

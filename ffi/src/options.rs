@@ -30,13 +30,14 @@ impl Engine {
     }
 }
 
-/// How the CPU engine rounds activations before it multiplies them with quantized weights.
+/// How activations are rounded before they are multiplied with quantized weights.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activations {
     /// 14 bits: the logits are those of the weights in the file.
     Int14 = 0,
-    /// 8 bits: faster, above all in prefill, with logits that are less exact.
+    /// 8 bits: faster, above all in prefill, with logits that are less exact. On a GPU with matrix units:
+    /// half precision in prefill.
     Int8 = 1,
 }
 

@@ -25,8 +25,8 @@ pub enum EngineKind {
     Cpu,
 }
 
-/// How the CPU engine rounds activations before it multiplies them with quantized weights: blocks of 32
-/// integers with a scale. GPUs don't round them.
+/// How activations are rounded before they are multiplied with quantized weights: on the CPU to blocks of
+/// 32 integers with a scale. GPUs don't round them, unless that is allowed and pays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Activations {
@@ -34,7 +34,8 @@ pub enum Activations {
     #[default]
     Int14,
     /// 8 bits: faster, above all in prefill, with logits that are off by as much as those of other
-    /// runtimes. `benches/README.md` has the figures.
+    /// runtimes. `benches/README.md` has the figures. On a GPU with matrix units both factors of a prefill
+    /// may be rounded to half precision, 11 bits.
     Int8,
 }
 
@@ -145,7 +146,7 @@ impl EngineOptions {
         self
     }
 
-    /// How the CPU engine rounds activations; 14 bits by default.
+    /// How activations are rounded; on the CPU to 14 bits by default.
     #[must_use]
     pub fn with_activations(mut self, activations: Activations) -> EngineOptions {
         self.activations = activations;

@@ -11,7 +11,8 @@ model gets new parts, and only these are trained, in steps of eight windows of 3
 2. 64 units more in the first feed-forward network, which write what kind of name a token is into directions of the
    residual stream to which the loss is least sensitive. Computed, not trained: the values of the new heads read it
    (least squares), and their outputs are the embeddings of names.
-3. Rounds of training of all that is new, at a rate that falls linearly, names that come back weighted fourfold.
+3. Rounds of training of all that is new, at a rate that falls linearly, names that come back weighted fourfold. In the
+   last round all tokens count alike: otherwise somebody new would get the name of somebody who is there.
 
 Prints the held-out loss per token, that of names that come back, how many of them are right, and how far attention is
 from them in nats. The folder gets a checkpoint after each round, from which it continues, and the model as a file.
@@ -141,8 +142,9 @@ class Copying:
             far.append((share[1] - share[0]).mean())
         return torch.stack(far)
 
-    def train(self, first: int, steps: int, silent: bool):
-        """`steps` steps from the data of step `first` on; `silent`: only where the new heads look is trained."""
+    def train(self, first: int, steps: int, back_weight: float | None):
+        """`steps` steps from the data of step `first` on, with this weight of names that come back; without one, only
+        where the new heads look is trained."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.98))
         for step in range(steps):
@@ -153,11 +155,11 @@ class Copying:
             chunks = self.model.config.chunks
             chunk = int(np.random.default_rng([9, step]).choice(chunks.trained_lengths or [chunks.length]))
             loss = torch.zeros(())
-            if silent:
+            if back_weight is None:
                 self.hidden(windows[:, :-1], chunk)
             else:
                 each, _ = self.losses(windows, chunk)
-                weight = 1 + (WEIGHT - 1) * back
+                weight = 1 + (back_weight - 1) * back
                 loss = (each * weight).sum() / weight.sum()
             if back.any():
                 loss = loss + 0.1 * self.looking(windows, back).sum()
@@ -276,7 +278,7 @@ def main(argv: list[str] | None = None):
     parser.add_argument("config", type=Path, help="a run's settings, with `init`: the model")
     parser.add_argument("--data", type=Path, required=True, help="the folder that prepare.sh has filled")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, nargs="+", default=[300, 200], help="steps of each")
+    parser.add_argument("--rounds", type=int, nargs="+", default=[300, 200, 400, 300], help="steps of each")
     parser.add_argument("--looking", type=int, default=LOOKING, help="steps before the rounds")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(argv)
@@ -297,12 +299,13 @@ def main(argv: list[str] | None = None):
         shares = ", ".join(f"{share:.0%}" for share in copying.legible())
         print(f"names that can be read from the residual stream, at the input of each layer: {shares}", flush=True)
         copying.report("before")
-        copying.train(0, chosen.looking, silent=True)
+        copying.train(0, chosen.looking, None)
         copying.carry()
     for number, steps in enumerate(chosen.rounds):
         if number >= done:
             copying.report(f"before round {number + 1}")
-            copying.train(chosen.looking + sum(chosen.rounds[:number]), steps, silent=False)
+            last = number == len(chosen.rounds) - 1
+            copying.train(chosen.looking + sum(chosen.rounds[:number]), steps, 1.0 if last else WEIGHT)
             checkpoint.save(chosen.out, {"rounds": number + 1, "model": copying.model.state_dict()})
     copying.report("after all rounds")
     for chunk in copying.model.config.chunks.trained_lengths:

@@ -9,11 +9,12 @@ public enum Engine: Int32, Sendable {
     case gpu
 }
 
-/// How the CPU engine rounds activations.
+/// How activations are rounded.
 public enum Activations: Int32, Sendable {
     /// 14 bits: the logits are those of the weights in the file.
     case int14
-    /// 8 bits: faster, above all in prefill, with logits that are less exact.
+    /// 8 bits: faster, above all in prefill, with logits that are less exact. On a GPU with matrix units: half
+    /// precision in prefill.
     case int8
 }
 
@@ -107,7 +108,7 @@ public struct ModelOptions: Sendable {
     /// Whether sessions of the CPU engine that generate on several threads at the same time decode
     /// together, which reads the weights once for all of them.
     public var batching = false
-    /// How the CPU engine rounds activations before it multiplies them with quantized weights.
+    /// How activations are rounded before they are multiplied with quantized weights.
     public var activations = Activations.int14
     /// Receives the progress of each part of loading every few megabytes, on the thread that loads, and
     /// cancels it by returning `false`.

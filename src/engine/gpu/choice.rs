@@ -108,7 +108,9 @@ impl Choices {
 /// The product that is timed for a kernel: that of the same format that ends in the simplest way.
 fn timed(kernel: Kernel) -> Option<Kernel> {
     match kernel {
-        Kernel::Matmul { format, .. } => Some(Kernel::Matmul { format, finish: Finish::Store }),
+        Kernel::Matmul { format, rounded, .. } => {
+            Some(Kernel::Matmul { format, finish: Finish::Store, rounded })
+        }
         Kernel::Matvec { format, .. } => {
             Some(Kernel::Matvec { format, norm: false, finish: Finish::Store, kv: KvType::F16 })
         }
@@ -156,7 +158,7 @@ impl Pipelines {
             let format = stack.format;
             let kv = KvType::F16;
             for kernel in [
-                Kernel::Matmul { format, finish: Finish::Store },
+                Kernel::Matmul { format, finish: Finish::Store, rounded: self.rounded },
                 Kernel::Matvec { format, norm: false, finish: Finish::Store, kv },
             ] {
                 let what = format!("{kernel}, {} x {} x {tokens}", rows(stack), stack.cols);

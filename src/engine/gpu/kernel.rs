@@ -10,7 +10,7 @@ use crate::model::Activation;
 #[allow(missing_docs, reason = "each is a file in `shaders`, which says what it computes")]
 pub enum Kernel {
     Matvec { format: Format, norm: bool, finish: Finish, kv: KvType },
-    Matmul { format: Format, finish: Finish },
+    Matmul { format: Format, finish: Finish, rounded: bool },
     MatmulJoin { finish: Finish },
     RmsNorm { add: bool },
     HeadNorm,
@@ -99,16 +99,18 @@ impl Kernel {
         ];
         let matvec = |format, norm, finish, kv| Kernel::Matvec { format, norm, finish, kv };
         for format in Format::ALL {
-            all.push(Kernel::Matmul { format, finish: Finish::Store });
+            for rounded in [false, true] {
+                all.push(Kernel::Matmul { format, finish: Finish::Store, rounded });
+            }
             all.push(matvec(format, false, Finish::Store, KvType::F16));
             all.push(matvec(format, true, Finish::SwiGlu, KvType::F16));
             all.push(matvec(format, true, Finish::Rope, KvType::F16));
         }
         // How a product ends does not depend on the format: two formats suffice.
         for format in [Format::F32, Format::Q4_0] {
-            all.push(Kernel::Matmul { format, finish: Finish::Split });
+            all.push(Kernel::Matmul { format, finish: Finish::Split, rounded: false });
             for finish in [Finish::Add, Finish::SwiGlu, Finish::GeGlu] {
-                all.push(Kernel::Matmul { format, finish });
+                all.push(Kernel::Matmul { format, finish, rounded: false });
                 all.push(matvec(format, false, finish, KvType::F16));
             }
             all.push(matvec(format, true, Finish::Store, KvType::F16));
@@ -159,7 +161,10 @@ impl std::fmt::Display for Kernel {
                 write!(f, "matvec {format:?}{norm}, {finish:?}")?;
                 if *finish == Finish::Rope { write!(f, " {kv:?}") } else { Ok(()) }
             }
-            Kernel::Matmul { format, finish } => write!(f, "matmul {format:?}, {finish:?}"),
+            Kernel::Matmul { format, finish, rounded } => {
+                let rounded = if *rounded { ", rounded" } else { "" };
+                write!(f, "matmul {format:?}, {finish:?}{rounded}")
+            }
             Kernel::MatmulJoin { finish } => write!(f, "matmul_join, {finish:?}"),
             Kernel::Rope { kv } => write!(f, "rope {kv:?}"),
             Kernel::Commit { kv } => write!(f, "commit {kv:?}"),

@@ -102,13 +102,14 @@ impl Kernel {
                 ],
                 &[("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))],
             ),
-            Kernel::Matmul { format, finish } => of(
+            Kernel::Matmul { format, finish, rounded } => of(
                 &["matmul_cooperative", "matmul", "matmul_small", "matmul_alone"],
                 &[
                     ("FORMAT", format_files(format)),
                     HALF,
                     ("DIGITS", &["digits_bytes"]),
                     ("MATRICES", &["matrices_16", "matrices_8"]),
+                    ("FACTORS", if rounded { &["factors_rounded"] } else { &["factors_split"] }),
                     // Software drivers have as few as eight.
                     ("LANES", &["lanes_32", "lanes_64", "lanes_8"]),
                 ],

@@ -6,7 +6,7 @@ use super::kernel::{Access, Kernel};
 use super::proof;
 use super::variants::{Abilities, Need, Variant, prefer};
 use super::weights::Weights;
-use crate::engine::EngineOptions;
+use crate::engine::{Activations, EngineOptions};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,8 @@ pub(super) struct Pipelines {
     preferred: Vec<String>,
     /// Whether kernels check their indices even if those are known to be in range.
     pub checked: bool,
+    /// Whether matrix units may round both factors to halves.
+    pub rounded: bool,
 }
 
 /// The driver's compiled pipelines, kept from run to run if it supports that.
@@ -68,8 +70,9 @@ impl Pipelines {
         let checked = options.bounds_checks || cfg!(debug_assertions);
         let times = options.cache.as_deref().map(|folder| folder.join(times_of(&device)));
         let preferred = options.kernels.clone();
+        let rounded = options.activations == Activations::Int8;
         let (made, choices) = Default::default();
-        Pipelines { device, made, cache, times, choices, preferred, checked }
+        Pipelines { device, made, cache, times, choices, preferred, checked, rounded }
     }
 
     pub fn device(&self) -> &Device {

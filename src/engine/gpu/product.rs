@@ -210,7 +210,8 @@ impl<'a> Walk<'a> {
     }
 
     fn matmul_share(&mut self, product: &Product<'a>, share: &Share) {
-        let Parts { scratch: s, .. } = self.parts;
+        let Parts { scratch: s, pipelines, .. } = self.parts;
+        let rounded = pipelines.rounded;
         let Product { x: Input { x, .. }, out, .. } = *product;
         let (finish, keys, behind, behind_stride): (_, _, &Buffer, _) = match product.shape {
             Shape::Heads { queries, behind } => (Finish::Split, queries, behind, behind.stride),
@@ -256,11 +257,11 @@ impl<'a> Walk<'a> {
                 let [quants, scales] = [&part.quants, &part.scales];
                 if parts == 1 {
                     let buffers = [quants, scales, x, out, self.arena, behind];
-                    self.record.add(Kernel::Matmul { format, finish }, &p, buffers, items);
+                    self.record.add(Kernel::Matmul { format, finish, rounded }, &p, buffers, items);
                     continue;
                 }
                 let p = params::Matmul { out_at: 0, out_stride: rows, ..p };
-                let kernel = Kernel::Matmul { format, finish: Finish::Store };
+                let kernel = Kernel::Matmul { format, finish: Finish::Store, rounded };
                 let buffers = [quants, scales, x, &s.gate_up, self.arena, behind];
                 self.record.add(kernel, &p, buffers, items);
                 let kernel = Kernel::MatmulJoin { finish };

@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_tile_size_is_that_of_the_kernel() {
-        let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
+        let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store, rounded: false };
         let device = Abilities { subgroups: true, halves: true, ..Default::default() };
         assert_eq!(kernel.variants(device)[0].covers[1] as usize, TILE);
     }

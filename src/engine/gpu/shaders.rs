@@ -23,7 +23,7 @@ const KERNELS: &[(&str, &str)] = files!(
 /// The files they import.
 const SHARED: &[(&str, &str)] = files!(
     "shared/",
-    arena attend_rows commit_params digits_bytes digits_halves eight finish_rows format_bf16 format_f16 format_f32 format_q2_k format_q4_0 format_q4_1
+    arena attend_rows commit_params digits_bytes digits_halves eight factors_rounded factors_split finish_rows format_bf16 format_f16 format_f32 format_q2_k format_q4_0 format_q4_1
     format_q4_k format_q6_k format_q8_0 format_q8_1 four_rows gate_gelu_tanh gate_silu gelu_tanh half_bits
     half_builtin heads_1 heads_4 kv_f16 kv_f32 kv_head lanes_32 lanes_64 lanes_8 load_four load_two matmul_out matmul_params matrices matrices_16 matrices_8 mixer pairs quads
     reduce_none reduce_subgroup reduce_tree ring_i4 ring_i8 ring_near rows_f16 rows_f16_odd rows_f32

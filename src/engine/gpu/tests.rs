@@ -115,7 +115,7 @@ fn variants_for_matrix_units_compute_what_their_twin_does_without_such_units() {
         let mut failures = Vec::new();
         let mut variants = 0;
         for kernel in Kernel::all() {
-            let Kernel::Matmul { format: Format::F32 | Format::Q4_0, finish } = kernel else {
+            let Kernel::Matmul { format: Format::F32 | Format::Q4_0, finish, .. } = kernel else {
                 continue;
             };
             let mut all = kernel.variants(Abilities::ALL);
@@ -162,7 +162,7 @@ fn a_variant_that_is_wrong_is_replaced_by_the_next() {
     for adapter in adapters() {
         let device = Arc::new(Device::open(&adapter).unwrap());
         let pipelines = Pipelines::new(Arc::clone(&device), &EngineOptions::default());
-        let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store };
+        let kernel = Kernel::Matmul { format: Format::Q4_0, finish: Finish::Store, rounded: false };
         let good = &kernel.variants(device.abilities())[0];
         let wrong = [
             // Half of the products are off, and subnormal scales are flushed to zero.
@@ -219,7 +219,8 @@ fn variants_are_timed_once_and_the_fastest_is_tried_first() {
             let mut times = Times::read(&said, "this");
             let choices = pipelines.choose(&weights, &mut times, Duration::ZERO).unwrap();
             assert_eq!(device.counters().submits, submits, "nothing is timed again");
-            let kernel = Kernel::Matmul { format: Format::Q8_0, finish: Finish::Add };
+            let kernel =
+                Kernel::Matmul { format: Format::Q8_0, finish: Finish::Add, rounded: false };
             let mut variants = kernel.variants(device.abilities());
             choices.order(kernel, &mut variants);
             assert!(variants[0].name.starts_with(wanted), "{}", variants[0].name);

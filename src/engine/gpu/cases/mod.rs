@@ -52,7 +52,7 @@ pub(super) fn case(kernel: Kernel, seed: u64) -> Case {
         Kernel::Matvec { format, norm, finish, kv } => {
             products::matvec(numbers, format, norm, finish, kv)
         }
-        Kernel::Matmul { format, finish } => products::matmul(numbers, format, finish),
+        Kernel::Matmul { format, finish, .. } => products::matmul(numbers, format, finish),
         Kernel::MatmulJoin { finish } => products::matmul_join(numbers, finish),
         Kernel::RmsNorm { add } => rows::rms_norm(numbers, add),
         Kernel::HeadNorm => rows::head_norm(numbers),

@@ -8,11 +8,14 @@ public enum class Engine(internal val code: Int) {
     GPU(2),
 }
 
-/** How the CPU engine rounds activations. */
+/** How activations are rounded. */
 public enum class Activations(internal val code: Int) {
     /** 14 bits: the logits are those of the weights in the file. */
     INT14(0),
-    /** 8 bits: faster, above all in prefill, with logits that are less exact. */
+    /**
+     * 8 bits: faster, above all in prefill, with logits that are less exact. On a GPU with matrix units: half
+     * precision in prefill.
+     */
     INT8(1),
 }
 
@@ -107,7 +110,7 @@ public data class ModelOptions(
      * together, which reads the weights once for all of them.
      */
     val batching: Boolean = false,
-    /** How the CPU engine rounds activations before it multiplies them with quantized weights. */
+    /** How activations are rounded before they are multiplied with quantized weights. */
     val activations: Activations = Activations.INT14,
 )
 

@@ -1,0 +1,2 @@
+// Factors are rounded to halves.
+const PLANES = 1u;

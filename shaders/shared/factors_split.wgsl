@@ -1,0 +1,2 @@
+// Factors are the sum of two halves.
+const PLANES = 2u;
