@@ -1,6 +1,6 @@
 """Heads that copy names, for a small Attamba that loses them.
 
-    python training/bundled/copying.py training/configs/bundled-continue.yaml --data DATA --out FOLDER
+    python training/bundled/copying.py training/configs/bundled-copying.yaml --data DATA --out FOLDER
 
 Of the bundled model's loss a fifth lies in names that come back. It knows who is meant, but not who that was: after the
 first layer the residual stream hardly holds a token's identity, and heads that see chunks could not fetch it. So the

@@ -1,10 +1,11 @@
 """The runs that the kit ships: the bundled model fits its file, and the transformer is a fair baseline."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from attamba_train import distill_config, gguf_file, run_config
+from attamba_train import distill_config, gguf_file, run_config, weights
 from attamba_train.model import Decoder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -21,10 +22,15 @@ def test_every_config_can_be_read():
         assert read.load(path).steps > 1, path
 
 
-def test_training_continues_with_the_model_of_the_bundled_file():
-    begun, further = load("bundled-attamba"), load("bundled-continue")
-    assert (further.model, further.data, further.name) == (begun.model, begun.data, begun.name)
+def test_training_continues_with_the_model_of_the_bundled_file(tmp_path):
+    begun, copying, further = (load(f"bundled-{name}") for name in ("attamba", "copying", "continue"))
+    assert (copying.model, copying.data, copying.name) == (begun.model, begun.data, begun.name)
+    assert (further.data, further.name) == (begun.data, begun.name)
     assert further.init == f"../models/{begun.name}.gguf"
+    file = CONFIGS.parent / further.init
+    (tmp_path / further.data.tokenizer).write_text(gguf_file.load_text(file).tokenizer_json)
+    model = weights.first(dataclasses.replace(further, init=str(file)), tmp_path)
+    assert model.config.far_in(further.model.layers - 1) == (8, 9)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
