@@ -5,10 +5,11 @@
 
 For each inner loop that computes products: cycles by llvm-mca with all loads in the first cache, as the compiler has
 ordered the instructions, and as a list scheduler orders them that knows latencies and keeps the registers. The
-difference is what a schedule of its own for such cores could gain. Needs llvm, and what count.py needs, which builds
-the program.
+difference is what another order could still gain. Needs llvm, and what count.py needs, which builds the program.
+LLVM_MCA names the program, such as llvm-mca-22, which has models of its own for a Cortex-A510 and a Neoverse N1.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -101,7 +102,8 @@ def reordered(lines: list[str]) -> list[str]:
 
 
 def cycles(lines: list[str], cpu: str) -> float:
-    command = ["llvm-mca", "-mtriple=aarch64", f"-mcpu={cpu}", "-mattr=+dotprod,+i8mm", f"-iterations={ITERATIONS}"]
+    program = os.environ.get("LLVM_MCA", "llvm-mca")
+    command = [program, "-mtriple=aarch64", f"-mcpu={cpu}", "-mattr=+dotprod,+i8mm", f"-iterations={ITERATIONS}"]
     run = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True)
     return int(re.search(r"Total Cycles:\s+(\d+)", run.stdout)[1]) / ITERATIONS
 

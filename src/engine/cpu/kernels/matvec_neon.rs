@@ -10,16 +10,21 @@
 //! product is the better instruction on both. Formats with blocks of 32 take four rows at a time, those
 //! with blocks of 256 two, which share the activations.
 //!
+//! Four sums advance together, in the order that suits a core that executes in order
+//! ([`sdot_4`]). Others have as many instructions to execute as in any other order, so there is no
+//! second kernel for them.
+//!
 //! Sums fit: those of the high bytes are at most 32 * 128 * 64 = 2^18 a lane, and 2^25 when
 //! multiplied by 128; [`Q6K`] has its own account.
 
 use super::super::simd::neon::{
-    ByteProducts, Neon, both_bytes, half, prefetch, sdot, smmla, sri_2, zip_halves,
+    ByteProducts, Neon, add_two_groups, both_bytes, f16_low, half, prefetch_at, sdot, sdot_4,
+    smmla, smmla_2, sri_2, zip_halves,
 };
 use super::activations::{BLOCK, Row};
 use super::matvec::{Bf16, F16, F32, rows};
 use super::rare::{self, Read};
-use super::unpack_neon::{self, after, halves, six_bits};
+use super::unpack_neon::{self, after, half_words, six_bits};
 use crate::quant::DType;
 use std::arch::aarch64::*;
 
@@ -59,6 +64,8 @@ trait Block {
     const BYTES: usize;
     /// Whether an f16 minimum follows the scale.
     const MIN: bool = false;
+    /// Whether there are registers for scales that are read a block ahead.
+    const AHEAD: bool = true;
 
     /// The 32 weights of the block at `p`, as integers, perhaps times a power of two.
     unsafe fn weights(p: *const u8) -> [int8x16_t; 2];
@@ -128,6 +135,7 @@ impl Block for Iq4Nl {
 struct Q5_0;
 impl Block for Q5_0 {
     const BYTES: usize = 22;
+    const AHEAD: bool = false;
     /// q - 16: a fifth bit that is not set makes a nibble negative.
     #[inline(always)]
     unsafe fn weights(p: *const u8) -> [int8x16_t; 2] {
@@ -150,6 +158,7 @@ impl Block for Q5_0 {
 struct Q5_1;
 impl Block for Q5_1 {
     const BYTES: usize = 24;
+    const AHEAD: bool = false;
     const MIN: bool = true;
     #[inline(always)]
     unsafe fn weights(p: *const u8) -> [int8x16_t; 2] {
@@ -213,25 +222,64 @@ unsafe fn four_rows<T: Block, M: ByteProducts>(
 ) -> float32x4_t {
     unsafe {
         let mut sums = Sums { products: [vdupq_n_f32(0.0); 4], mins: vdupq_n_f32(0.0) };
+        // The next four rows, which follow these. The loop ends before their last two blocks.
         let mut ahead = w[0].wrapping_add(4 * blocks * T::BYTES);
+        prefetch_two::<T>(ahead.wrapping_add(4 * blocks.saturating_sub(2) * T::BYTES));
+        // Two blocks at a time, their scales read a block ahead, as long as there is one.
+        let mut scales = scales_ahead::<T>(w);
         let mut b = 0;
-        while b + 2 <= blocks {
-            // The next four rows, which follow these.
-            for line in (0..2 * 4 * T::BYTES).step_by(64) {
-                prefetch(ahead.wrapping_add(line));
-            }
+        while b + 2 < blocks {
+            prefetch_two::<T>(ahead);
             ahead = ahead.wrapping_add(2 * 4 * T::BYTES);
-            sums.add::<T, M>(w, x, b);
-            sums.add::<T, M>(after(w, T::BYTES), x, b + 1);
-            w = after(w, 2 * T::BYTES);
+            let second = after(w, T::BYTES);
+            let scales_of_second = scales_ahead::<T>(second);
+            sums.add::<T, M>(w, scales, x, b);
+            w = after(second, T::BYTES);
+            scales = scales_ahead::<T>(w);
+            sums.add::<T, M>(second, scales_of_second, x, b + 1);
             b += 2;
         }
-        if b < blocks {
-            sums.add::<T, M>(w, x, b);
+        while b < blocks {
+            sums.add::<T, M>(w, None, x, b);
+            w = after(w, T::BYTES);
+            b += 1;
         }
         let [a, b, c, d] = sums.products;
         let products = if M::VECTORS { a } else { vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)) };
         vaddq_f32(products, sums.mins)
+    }
+}
+
+/// Prefetches two blocks of four rows.
+#[inline(always)]
+fn prefetch_two<T: Block>(p: *const u8) {
+    prefetch_at::<0>(p);
+    prefetch_at::<64>(p);
+    prefetch_at::<128>(p);
+    if 2 * 4 * T::BYTES > 192 {
+        prefetch_at::<192>(p);
+        prefetch_at::<256>(p);
+    }
+}
+
+/// [`scales_of`] a block that comes later.
+#[inline(always)]
+unsafe fn scales_ahead<T: Block>(w: [*const u8; 4]) -> Option<uint16x8_t> {
+    if T::AHEAD { Some(unsafe { scales_of::<T>(w) }) } else { None }
+}
+
+/// The scales of blocks of four rows, as f16, each followed by the minimum if there are any.
+#[inline(always)]
+unsafe fn scales_of<T: Block>(w: [*const u8; 4]) -> uint16x8_t {
+    unsafe {
+        if T::MIN {
+            let four = vld1q_lane_u32::<0>(w[0].cast(), vdupq_n_u32(0));
+            let four = vld1q_lane_u32::<1>(w[1].cast(), four);
+            let four = vld1q_lane_u32::<2>(w[2].cast(), four);
+            vreinterpretq_u16_u32(vld1q_lane_u32::<3>(w[3].cast(), four))
+        } else {
+            half_words(w)
+        }
     }
 }
 
@@ -245,60 +293,83 @@ struct Sums {
 }
 
 impl Sums {
-    /// Adds the products of block `b` of the activations with those at `w`.
+    /// Adds the products of block `b` of the activations with those at `w`, whose scales may have been
+    /// read before.
     #[inline(always)]
-    unsafe fn add<T: Block, M: ByteProducts>(&mut self, w: [*const u8; 4], x: Row, b: usize) {
+    unsafe fn add<T: Block, M: ByteProducts>(
+        &mut self,
+        w: [*const u8; 4],
+        scales: Option<uint16x8_t>,
+        x: Row,
+        b: usize,
+    ) {
         unsafe {
-            let a: *const i8 = x.q.add(BLOCK * b).cast();
-            let a = [vld1q_s8(a), vld1q_s8(a.add(16)), vld1q_s8(a.add(32)), vld1q_s8(a.add(48))];
             let mut q = [[vdupq_n_s8(0); 2]; 4];
             for r in 0..4 {
                 q[r] = T::weights(w[r]);
             }
-            let scales = vmulq_n_f32(halves(w), *x.scale.add(b));
+            let a: *const i8 = x.q.add(BLOCK * b).cast();
+            let products = if M::VECTORS {
+                let a =
+                    [vld1q_s8(a), vld1q_s8(a.add(16)), vld1q_s8(a.add(32)), vld1q_s8(a.add(48))];
+                let [one, other] = smmla_2([[q[0], q[1]], [q[2], q[3]]], [a; 2]);
+                [both_bytes(one, other); 4]
+            } else {
+                four_products::<M>(q, a)
+            };
+            // Not `unwrap_or_else`: intrinsics in closures are calls.
+            let scales = match scales {
+                Some(scales) => scales,
+                None => scales_of::<T>(w),
+            };
+            let (scales, mins) = if T::MIN {
+                (vuzp1q_u16(scales, scales), vuzp2q_u16(scales, scales))
+            } else {
+                (scales, scales)
+            };
+            let scales = vmulq_n_f32(f16_low(scales), *x.scale.add(b));
             let sums = &mut self.products;
             if M::VECTORS {
-                let two = [two_products(q[0], q[1], a), two_products(q[2], q[3], a)];
-                sums[0] = vfmaq_f32(sums[0], T::sum(both_bytes(two[0], two[1])), scales);
+                sums[0] = vfmaq_f32(sums[0], T::sum(products[0]), scales);
             } else {
-                let dots = four_products::<M>(q, a);
-                sums[0] = vfmaq_laneq_f32::<0>(sums[0], T::sum(dots[0]), scales);
-                sums[1] = vfmaq_laneq_f32::<1>(sums[1], T::sum(dots[1]), scales);
-                sums[2] = vfmaq_laneq_f32::<2>(sums[2], T::sum(dots[2]), scales);
-                sums[3] = vfmaq_laneq_f32::<3>(sums[3], T::sum(dots[3]), scales);
+                sums[0] = vfmaq_laneq_f32::<0>(sums[0], T::sum(products[0]), scales);
+                sums[1] = vfmaq_laneq_f32::<1>(sums[1], T::sum(products[1]), scales);
+                sums[2] = vfmaq_laneq_f32::<2>(sums[2], T::sum(products[2]), scales);
+                sums[3] = vfmaq_laneq_f32::<3>(sums[3], T::sum(products[3]), scales);
             }
             if T::MIN {
-                self.mins = vfmaq_n_f32(self.mins, halves(after(w, 2)), *x.sum.add(b));
+                self.mins = vfmaq_n_f32(self.mins, f16_low(mins), *x.sum.add(b));
             }
         }
     }
 }
 
-/// Products of 32 weights of four rows with high bytes and low bytes. All rows step by step, so that
-/// no instruction needs the result of the one before.
+/// Products of 32 weights of four rows with the high bytes and the low bytes at `a`.
 #[inline(always)]
-unsafe fn four_products<M: ByteProducts>(
-    q: [[int8x16_t; 2]; 4],
-    a: [int8x16_t; 4],
-) -> [int32x4_t; 4] {
+unsafe fn four_products<M: ByteProducts>(q: [[int8x16_t; 2]; 4], a: *const i8) -> [int32x4_t; 4] {
     unsafe {
-        let mut dots = [vdupq_n_s32(0); 4];
-        for i in 0..2 {
-            for r in 0..4 {
-                dots[r] = sdot(dots[r], q[r][i], a[i]);
-            }
+        let q = [[q[0][0], q[1][0], q[2][0], q[3][0]], [q[0][1], q[1][1], q[2][1], q[3][1]]];
+        let high = [vld1q_s8(a), vld1q_s8(a.add(16))];
+        let sums = sdot_4([vdupq_n_s32(0); 4], q[0], [high[0]; 4]);
+        let sums = sdot_4(sums, q[1], [high[1]; 4]);
+        if !M::HALVES {
+            return sums;
         }
-        if M::HALVES {
-            for dot in &mut dots {
-                *dot = vshlq_n_s32::<7>(*dot);
-            }
-            for i in 0..2 {
-                for r in 0..4 {
-                    dots[r] = sdot(dots[r], q[r][i], a[2 + i]);
-                }
-            }
-        }
-        dots
+        let low = [vld1q_s8(a.add(32)), vld1q_s8(a.add(48))];
+        let sums = sdot_4(times_128(sums), q[0], [low[0]; 4]);
+        sdot_4(sums, q[1], [low[1]; 4])
+    }
+}
+
+#[inline(always)]
+unsafe fn times_128(v: [int32x4_t; 4]) -> [int32x4_t; 4] {
+    unsafe {
+        [
+            vshlq_n_s32::<7>(v[0]),
+            vshlq_n_s32::<7>(v[1]),
+            vshlq_n_s32::<7>(v[2]),
+            vshlq_n_s32::<7>(v[3]),
+        ]
     }
 }
 
@@ -341,13 +412,13 @@ trait Super {
     /// The weights of groups `2 * j` and `2 * j + 1`, as integers.
     unsafe fn weights(p: *const u8, j: usize) -> [[int8x16_t; 2]; 2];
 
-    /// Adds their products with the activations to `sums`.
-    unsafe fn add<M: ByteProducts>(
-        q: [[int8x16_t; 2]; 2],
-        a: [[int8x16_t; 4]; 2],
-        scales: &Self::Scales,
+    /// Adds their products with the activations, a row at a time or two, to `sums`.
+    unsafe fn add<M: ByteProducts, const R: usize>(
+        q: [[[int8x16_t; 2]; 2]; R],
+        x: &Inputs,
+        scales: &[Self::Scales; R],
         j: usize,
-        sums: &mut [float32x4_t; 2],
+        sums: &mut [[float32x4_t; 2]; R],
     );
 
     /// Adds the products of two rows to the lanes of `sum`: of one row, of the other, and again.
@@ -432,9 +503,10 @@ unsafe fn two_by_two<T: Super, M: ByteProducts>(
     if let [last] = pairs.into_remainder() {
         unsafe {
             let w = w.add(r * stride);
-            [*last] = match M::VECTORS {
-                true => [two_rows_by_matrix::<T>([w, w], blocks, x)[0]],
-                false => rows_by_dot::<T, M, 1>([w], blocks, x),
+            *last = match (M::VECTORS, T::ALONE) {
+                (true, _) => two_rows_by_matrix::<T>([w; 2], blocks, x)[0],
+                (_, false) => rows_by_dot::<T, M, 2>([w; 2], blocks, x)[0],
+                _ => rows_by_dot::<T, M, 1>([w], blocks, x)[0],
             };
         }
     }
@@ -455,10 +527,11 @@ unsafe fn rows_by_dot<T: Super, M: ByteProducts, const R: usize>(
                 scales[r] = T::scales(w[r], &inputs, &mut sums[r]);
             }
             four_times!(|j| {
-                let a = inputs.two_groups(j);
-                for r in 0..R {
-                    T::add::<M>(T::weights(w[r], j), a, &scales[r], j, &mut sums[r]);
+                let mut q = [T::weights(w[0], j); R];
+                for r in 1..R {
+                    q[r] = T::weights(w[r], j);
                 }
+                T::add::<M, R>(q, &inputs, &scales, j, &mut sums);
             });
             for w in &mut w {
                 *w = w.add(T::BYTES);
@@ -495,36 +568,6 @@ unsafe fn two_rows_by_matrix<T: Super>(mut w: [*const u8; 2], blocks: usize, x: 
     }
 }
 
-/// The dot product of 32 weights: with both halves, or one.
-#[inline(always)]
-unsafe fn dot<M: ByteProducts>(q: [int8x16_t; 2], a: [int8x16_t; 4]) -> int32x4_t {
-    unsafe {
-        let high = sdot(sdot(vdupq_n_s32(0), q[0], a[0]), q[1], a[1]);
-        if !M::HALVES {
-            return high;
-        }
-        sdot(sdot(vshlq_n_s32::<7>(high), q[0], a[2]), q[1], a[3])
-    }
-}
-
-/// `sum + product * scales[lane]`, where the lane is a constant once everything is inlined.
-#[inline(always)]
-unsafe fn add_lane(
-    sum: float32x4_t,
-    product: float32x4_t,
-    scales: float32x4_t,
-    lane: usize,
-) -> float32x4_t {
-    unsafe {
-        match lane {
-            0 => vfmaq_laneq_f32::<0>(sum, product, scales),
-            1 => vfmaq_laneq_f32::<1>(sum, product, scales),
-            2 => vfmaq_laneq_f32::<2>(sum, product, scales),
-            _ => vfmaq_laneq_f32::<3>(sum, product, scales),
-        }
-    }
-}
-
 /// Blocks of eight groups of 32 with 6-bit scales and minima: d, dmin, both packed in 12 bytes.
 /// Returns the scale of each product, that of its activations included, after having added the
 /// minima.
@@ -552,18 +595,28 @@ macro_rules! eight_groups {
             unsafe { eight_groups(p, x, sums) }
         }
         #[inline(always)]
-        unsafe fn add<M: ByteProducts>(
-            q: [[int8x16_t; 2]; 2],
-            a: [[int8x16_t; 4]; 2],
-            scales: &Self::Scales,
+        unsafe fn add<M: ByteProducts, const R: usize>(
+            q: [[[int8x16_t; 2]; 2]; R],
+            x: &Inputs,
+            scales: &[Self::Scales; R],
             j: usize,
-            sums: &mut [float32x4_t; 2],
+            sums: &mut [[float32x4_t; 2]; R],
         ) {
-            for i in 0..2 {
-                unsafe {
-                    let product = vcvtq_f32_s32(dot::<M>(q[i], a[i]));
-                    sums[i] = add_lane(sums[i], product, scales[j / 2], 2 * (j % 2) + i);
-                }
+            assert!(R == 2, "two groups of two rows are four sums");
+            unsafe {
+                let q = [
+                    [q[0][0][0], q[0][1][0], q[1][0][0], q[1][1][0]],
+                    [q[0][0][1], q[0][1][1], q[1][0][1], q[1][1][1]],
+                ];
+                let four = [sums[0][0], sums[0][1], sums[1][0], sums[1][1]];
+                let scales = [scales[0][j / 2], scales[1][j / 2]];
+                let four = match j {
+                    0 => add_two_groups::<M, 0, 0>(four, q, scales, x.q),
+                    1 => add_two_groups::<M, 128, 2>(four, q, scales, x.q),
+                    2 => add_two_groups::<M, 256, 0>(four, q, scales, x.q),
+                    _ => add_two_groups::<M, 384, 2>(four, q, scales, x.q),
+                };
+                [sums[0], sums[1]] = [[four[0], four[1]], [four[2], four[3]]];
             }
         }
         #[inline(always)]
@@ -686,14 +739,16 @@ impl Super for Q6K {
         q
     }
     #[inline(always)]
-    unsafe fn add<M: ByteProducts>(
-        q: [[int8x16_t; 2]; 2],
-        a: [[int8x16_t; 4]; 2],
-        scales: &SixteenScales,
+    unsafe fn add<M: ByteProducts, const R: usize>(
+        q: [[[int8x16_t; 2]; 2]; R],
+        x: &Inputs,
+        scales: &[SixteenScales; R],
         j: usize,
-        sums: &mut [float32x4_t; 2],
+        sums: &mut [[float32x4_t; 2]; R],
     ) {
+        assert!(R == 1, "two groups of one row, in halves, are four sums");
         unsafe {
+            let (q, scales, sums) = (q[0], &scales[0], &mut sums[0]);
             let [low, high] = [vmovl_s8(vget_low_s8(scales.bytes)), vmovl_high_s8(scales.bytes)];
             let four = match j {
                 0 => vmovl_s16(vget_low_s16(low)),
@@ -701,18 +756,19 @@ impl Super for Q6K {
                 2 => vmovl_s16(vget_low_s16(high)),
                 _ => vmovl_high_s16(high),
             };
-            let mut pairs = [vdupq_n_s32(0); 2];
-            for i in 0..2 {
-                let (q, a, zero) = (q[i], a[i], vdupq_n_s32(0));
-                let mut dots = [sdot(zero, q[0], a[0]), sdot(zero, q[1], a[1])];
-                if M::HALVES {
-                    dots = [
-                        sdot(vshlq_n_s32::<7>(dots[0]), q[0], a[2]),
-                        sdot(vshlq_n_s32::<7>(dots[1]), q[1], a[3]),
-                    ];
+            let q = [q[0][0], q[0][1], q[1][0], q[1][1]];
+            let a = |i: usize| vld1q_s8(x.q.add(128 * j + 16 * i));
+            let mut dots = [vdupq_n_s32(0); 4];
+            if M::HALVES {
+                dots = sdot_4(dots, q, [a(0), a(1), a(4), a(5)]);
+                dots = sdot_4(times_128(dots), q, [a(2), a(3), a(6), a(7)]);
+            } else {
+                // Without low bytes the compiler's order is no worse, and needs fewer registers.
+                for (i, a) in [a(0), a(1), a(4), a(5)].into_iter().enumerate() {
+                    dots[i] = sdot(dots[i], q[i], a);
                 }
-                pairs[i] = vpaddq_s32(dots[0], dots[1]);
             }
+            let pairs = [vpaddq_s32(dots[0], dots[1]), vpaddq_s32(dots[2], dots[3])];
             let products = vmulq_s32(vpaddq_s32(pairs[0], pairs[1]), four);
             let d = scales.d[j / 2];
             let d = if j % 2 == 0 { vzip1q_f32(d, d) } else { vzip2q_f32(d, d) };

@@ -244,12 +244,18 @@ unsafe fn eight_floats(bytes: u64) -> [float32x4_t; 2] {
 
 /// The f16 at four places.
 #[inline(always)]
-pub(super) unsafe fn halves(p: [*const u8; 4]) -> float32x4_t {
+unsafe fn halves(p: [*const u8; 4]) -> float32x4_t {
+    unsafe { f16_low(half_words(p)) }
+}
+
+/// The u16 at four places, and zeros.
+#[inline(always)]
+pub(super) unsafe fn half_words(p: [*const u8; 4]) -> uint16x8_t {
     unsafe {
         let four = vld1q_lane_u16::<0>(p[0].cast(), vdupq_n_u16(0));
         let four = vld1q_lane_u16::<1>(p[1].cast(), four);
         let four = vld1q_lane_u16::<2>(p[2].cast(), four);
-        f16_low(vld1q_lane_u16::<3>(p[3].cast(), four))
+        vld1q_lane_u16::<3>(p[3].cast(), four)
     }
 }
 

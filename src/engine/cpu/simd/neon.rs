@@ -523,11 +523,17 @@ unsafe fn split_nibbles(p: *const u8) -> [int8x16_t; 2] {
 /// Prefetches the line at `p`.
 #[inline(always)]
 pub(in crate::engine::cpu) fn prefetch(p: *const u8) {
+    prefetch_at::<0>(p);
+}
+
+/// Prefetches the line at `p + OFFSET`, a multiple of eight.
+#[inline(always)]
+pub(in crate::engine::cpu) fn prefetch_at<const OFFSET: usize>(p: *const u8) {
     // SAFETY: a hint, which no address can make fail, and which reads nothing that the program
     // sees.
     unsafe {
-        let address = p.addr();
-        asm!("prfm pldl1keep, [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
+        asm!("prfm pldl1keep, [{}, #{offset}]", in(reg) p.addr(), offset = const OFFSET,
+            options(nomem, nostack, preserves_flags));
     }
 }
 
@@ -594,6 +600,119 @@ pub(in crate::engine::cpu) fn sdot(acc: int32x4_t, w: int8x16_t, a: int8x16_t) -
             options(pure, nomem, nostack, preserves_flags));
     }
     acc
+}
+
+/// [`sdot`] of four sums, in this order.
+///
+/// A product takes four cycles, which a core that executes in order waits for if the next instruction
+/// needs it. The compiler doesn't know the latency of assembly and would put the products of a sum in a
+/// row. Other cores don't mind: the instructions are the same. `readonly` keeps loads, too, where they
+/// are in the source: all at the front, they would need more registers than there are.
+#[inline]
+#[target_feature(enable = "dotprod")]
+pub(in crate::engine::cpu) fn sdot_4(mut sums: I, w: W, a: W) -> I {
+    // SAFETY: registers in, registers out; the function's feature has the instruction.
+    unsafe {
+        asm!(
+            "sdot {s0:v}.4s, {w0:v}.16b, {a0:v}.16b",
+            "sdot {s1:v}.4s, {w1:v}.16b, {a1:v}.16b",
+            "sdot {s2:v}.4s, {w2:v}.16b, {a2:v}.16b",
+            "sdot {s3:v}.4s, {w3:v}.16b, {a3:v}.16b",
+            s0 = inout(vreg) sums[0], s1 = inout(vreg) sums[1],
+            s2 = inout(vreg) sums[2], s3 = inout(vreg) sums[3],
+            w0 = in(vreg) w[0], w1 = in(vreg) w[1], w2 = in(vreg) w[2], w3 = in(vreg) w[3],
+            a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// Adds to `sums`, by row and group, the products of two groups of 32 weights of two rows with
+/// activations, each times a lane of `scales`: `LANE` for the first group, then the next. `q` has the
+/// first half of each group, then the second.
+///
+/// All in one piece of assembly, ordered as in [`sdot_4`], down to the conversions: the compiler would
+/// put these off until the sums no longer fit the registers.
+///
+/// # Safety
+/// `a + AT` must be valid for two blocks of activations.
+#[inline]
+#[target_feature(enable = "dotprod")]
+pub(in crate::engine::cpu) unsafe fn add_two_groups<
+    M: ByteProducts,
+    const AT: usize,
+    const LANE: usize,
+>(
+    mut sums: F,
+    q: [W; 2],
+    scales: [float32x4_t; 2],
+    a: *const i8,
+) -> F {
+    macro_rules! add {
+        ($($low:literal),*) => {
+            asm!(
+                "ldp {a:q}, {c:q}, [{p}, #{at}]",
+                "ldp {b:q}, {d:q}, [{p}, #{at} + 64]",
+                "movi {d0:v}.2d, #0",
+                "movi {d1:v}.2d, #0",
+                "movi {d2:v}.2d, #0",
+                "movi {d3:v}.2d, #0",
+                "sdot {d0:v}.4s, {w0:v}.16b, {a:v}.16b",
+                "sdot {d1:v}.4s, {w1:v}.16b, {b:v}.16b",
+                "sdot {d2:v}.4s, {w2:v}.16b, {a:v}.16b",
+                "sdot {d3:v}.4s, {w3:v}.16b, {b:v}.16b",
+                "sdot {d0:v}.4s, {w4:v}.16b, {c:v}.16b",
+                "sdot {d1:v}.4s, {w5:v}.16b, {d:v}.16b",
+                "sdot {d2:v}.4s, {w6:v}.16b, {c:v}.16b",
+                "sdot {d3:v}.4s, {w7:v}.16b, {d:v}.16b",
+                $($low,)*
+                "scvtf {d0:v}.4s, {d0:v}.4s",
+                "scvtf {d1:v}.4s, {d1:v}.4s",
+                "scvtf {d2:v}.4s, {d2:v}.4s",
+                "scvtf {d3:v}.4s, {d3:v}.4s",
+                "fmla {s0:v}.4s, {d0:v}.4s, {f0:v}.s[{lane}]",
+                "fmla {s1:v}.4s, {d1:v}.4s, {f0:v}.s[{lane} + 1]",
+                "fmla {s2:v}.4s, {d2:v}.4s, {f1:v}.s[{lane}]",
+                "fmla {s3:v}.4s, {d3:v}.4s, {f1:v}.s[{lane} + 1]",
+                s0 = inout(vreg) sums[0], s1 = inout(vreg) sums[1],
+                s2 = inout(vreg) sums[2], s3 = inout(vreg) sums[3],
+                w0 = in(vreg) q[0][0], w1 = in(vreg) q[0][1],
+                w2 = in(vreg) q[0][2], w3 = in(vreg) q[0][3],
+                w4 = in(vreg) q[1][0], w5 = in(vreg) q[1][1],
+                w6 = in(vreg) q[1][2], w7 = in(vreg) q[1][3],
+                f0 = in(vreg) scales[0], f1 = in(vreg) scales[1],
+                a = out(vreg) _, b = out(vreg) _, c = out(vreg) _, d = out(vreg) _,
+                d0 = out(vreg) _, d1 = out(vreg) _, d2 = out(vreg) _, d3 = out(vreg) _,
+                p = in(reg) a, at = const AT, lane = const LANE,
+                options(pure, readonly, nostack, preserves_flags)
+            )
+        };
+    }
+    // SAFETY: the caller vouches for the bytes; the function's feature has the instructions.
+    unsafe {
+        if M::HALVES {
+            add!(
+                "ldp {a:q}, {c:q}, [{p}, #{at} + 32]",
+                "ldp {b:q}, {d:q}, [{p}, #{at} + 96]",
+                "shl {d0:v}.4s, {d0:v}.4s, #7",
+                "shl {d1:v}.4s, {d1:v}.4s, #7",
+                "shl {d2:v}.4s, {d2:v}.4s, #7",
+                "shl {d3:v}.4s, {d3:v}.4s, #7",
+                "sdot {d0:v}.4s, {w0:v}.16b, {a:v}.16b",
+                "sdot {d1:v}.4s, {w1:v}.16b, {b:v}.16b",
+                "sdot {d2:v}.4s, {w2:v}.16b, {a:v}.16b",
+                "sdot {d3:v}.4s, {w3:v}.16b, {b:v}.16b",
+                "sdot {d0:v}.4s, {w4:v}.16b, {c:v}.16b",
+                "sdot {d1:v}.4s, {w5:v}.16b, {d:v}.16b",
+                "sdot {d2:v}.4s, {w6:v}.16b, {c:v}.16b",
+                "sdot {d3:v}.4s, {w7:v}.16b, {d:v}.16b"
+            );
+        } else {
+            add!();
+        }
+    }
+    sums
 }
 
 /// Of two products of matrices with high bytes and low ones ([`smmla`]): four sums of both.
@@ -664,4 +783,48 @@ pub(in crate::engine::cpu) fn smmla(acc: int32x4_t, w: int8x16_t, a: int8x16_t) 
             options(pure, nomem, nostack, preserves_flags));
     }
     acc
+}
+
+/// Products of 32 weights of two rows, twice: each with activations that are eight high bytes and eight
+/// low ones, four times. Returns those of one row, high and low, then those of the other. The order is
+/// that of [`sdot_4`]: no instruction needs the result of the one before.
+#[inline]
+#[target_feature(enable = "i8mm")]
+pub(in crate::engine::cpu) fn smmla_2(rows: [[[int8x16_t; 2]; 2]; 2], a: [W; 2]) -> [int32x4_t; 2] {
+    let [[one, other], [third, fourth]] = rows;
+    let (s, t);
+    // SAFETY: registers in, registers out; the function's feature has the instructions.
+    unsafe {
+        asm!(
+            "movi {s:v}.2d, #0",
+            "movi {t:v}.2d, #0",
+            "zip1 {x:v}.2d, {one:v}.2d, {other:v}.2d",
+            "zip1 {y:v}.2d, {third:v}.2d, {fourth:v}.2d",
+            "zip2 {one:v}.2d, {one:v}.2d, {other:v}.2d",
+            "zip2 {third:v}.2d, {third:v}.2d, {fourth:v}.2d",
+            "smmla {s:v}.4s, {x:v}.16b, {a0:v}.16b",
+            "smmla {t:v}.4s, {y:v}.16b, {b0:v}.16b",
+            "zip1 {x:v}.2d, {one_1:v}.2d, {other_1:v}.2d",
+            "zip1 {y:v}.2d, {third_1:v}.2d, {fourth_1:v}.2d",
+            "smmla {s:v}.4s, {one:v}.16b, {a1:v}.16b",
+            "smmla {t:v}.4s, {third:v}.16b, {b1:v}.16b",
+            "zip2 {one_1:v}.2d, {one_1:v}.2d, {other_1:v}.2d",
+            "zip2 {third_1:v}.2d, {third_1:v}.2d, {fourth_1:v}.2d",
+            "smmla {s:v}.4s, {x:v}.16b, {a2:v}.16b",
+            "smmla {t:v}.4s, {y:v}.16b, {b2:v}.16b",
+            "smmla {s:v}.4s, {one_1:v}.16b, {a3:v}.16b",
+            "smmla {t:v}.4s, {third_1:v}.16b, {b3:v}.16b",
+            one = inout(vreg) one[0] => _, other = in(vreg) other[0],
+            third = inout(vreg) third[0] => _, fourth = in(vreg) fourth[0],
+            one_1 = inout(vreg) one[1] => _, other_1 = in(vreg) other[1],
+            third_1 = inout(vreg) third[1] => _, fourth_1 = in(vreg) fourth[1],
+            a0 = in(vreg) a[0][0], a1 = in(vreg) a[0][1],
+            a2 = in(vreg) a[0][2], a3 = in(vreg) a[0][3],
+            b0 = in(vreg) a[1][0], b1 = in(vreg) a[1][1],
+            b2 = in(vreg) a[1][2], b3 = in(vreg) a[1][3],
+            s = out(vreg) s, t = out(vreg) t, x = out(vreg) _, y = out(vreg) _,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    [s, t]
 }
