@@ -116,7 +116,7 @@ def add_metadata(w, arch, c):
         # Spread evenly over the layers. llama.cpp does not read the key.
         heads = c["layers"] * c["kv_heads"]
         far = [i * heads // FAR_HEADS for i in range(FAR_HEADS)]
-        w.add_key_value("attamba.memory.far_heads", far, gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.UINT32)
+        w.add_key_value("llama.memory.far_heads", far, gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.UINT32)
     if arch == "attamba":
         offsets = [i * CHUNK["length"] // c["layers"] for i in range(c["layers"])]  # cyclic
         w.add_bool("attamba.attention.projected_kv", True)
