@@ -155,7 +155,7 @@ int main(int argc, char **argv)
     CHECK(held.scratch == before.scratch && held.copied == before.copied && held.device == 0);
     char reach[200];
     OK(attamba_session_reach(session, reach, sizeof reach, &length));
-    CHECK(strlen(reach) == length && strncmp(reach, "all heads see the last ", 23) == 0);
+    CHECK(strlen(reach) == length && strstr(reach, " heads see the last ") != NULL);
 
     OK(attamba_session_chat(session, "Hello!", 6, 12, collect, &first, &finish));
     CHECK(finish == ATTAMBA_FINISH_ENDED || finish == ATTAMBA_FINISH_LIMIT);

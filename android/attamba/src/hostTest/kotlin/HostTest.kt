@@ -133,7 +133,7 @@ private class HostTest(private val file: File, private val folder: File, private
             val session = model.session(greedy)
             val held = session.memory
             val reach = session.reach
-            val sentence = Regex("all heads see the last [0-9,]+ tokens; [0-9.]+ [KM]iB in f16")
+            val sentence = Regex("4 of 50 heads see the last [0-9,]+ tokens, the others the last [0-9,]+; [0-9.]+ [KM]iB in f16")
             assertTrue(sentence.matches(reach), reach)
             // The estimate is that of a mapped file, and counts the checkpoints that a chat may keep.
             val estimate = Model.estimate(file.path, greedy, ModelOptions(threads = 2))
