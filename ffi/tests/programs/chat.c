@@ -191,9 +191,9 @@ int main(int argc, char **argv)
     CHECK(again.length == second.length && memcmp(again.bytes, second.bytes, again.length) == 0);
 
     /* Less memory: the chat goes on, and what was kept before can't be gone back to. */
-    OK(attamba_session_shrink(fork, before.state / 2));
+    OK(attamba_session_shrink(fork, before.state / 3 * 2));
     OK(attamba_session_get_memory(fork, &held));
-    CHECK(held.state <= before.state / 2 && held.checkpoints == 0);
+    CHECK(held.state <= before.state / 3 * 2 && held.checkpoints == 0);
     FAILS(ATTAMBA_STATUS_ARGUMENT, attamba_session_rewind(fork, snapshot));
     FAILS(ATTAMBA_STATUS_BUDGET, attamba_session_shrink(fork, 1));
     OK(attamba_session_chat(fork, "More.", 5, 4, collect, &again, NULL));
