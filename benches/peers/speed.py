@@ -165,6 +165,8 @@ def main():
     args = parser.parse_args()
     if (args.plain or args.deep) and args.peer != "native":
         parser.error("--plain and --deep need --peer native")
+    if args.deep_depth < 512 or args.deep_depth % 512:
+        parser.error(f"--deep-depth is {args.deep_depth}; it must be a multiple of 512")
     peer = importlib.import_module(PEERS[args.peer])
     roundings = {"attamba": "int14"} | ({"attamba, int8": "int8"} if args.int8 else {})
     ours = {} if args.peer_only else {e: Attamba(args.attamba, args.threads, a) for e, a in roundings.items()}
