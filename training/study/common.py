@@ -1,4 +1,6 @@
-"""The runs of the study, as `variants.yaml` lists them."""
+"""A study: models of one size, trained on the same tokens. Its folder has `base.yaml`, which says what its runs share,
+`variants.yaml`, which says how each differs, and `results/`.
+"""
 
 import re
 from pathlib import Path
@@ -8,13 +10,19 @@ import yaml
 from attamba_train import run_config, settings
 
 HERE = Path(__file__).parent
+STUDIES = ("scan", "context")
 
 
-def runs() -> list[run_config.RunConfig]:
+def runs(study: str) -> list[run_config.RunConfig]:
     """Every run, in queue order."""
-    base = settings.load_yaml(HERE / "base.yaml")
-    variants = yaml.safe_load((HERE / "variants.yaml").read_text())
+    base = settings.load_yaml(HERE / study / "base.yaml")
+    variants = yaml.safe_load((HERE / study / "variants.yaml").read_text())
     return [settings.read(run_config.RunConfig, _merge(base, variant), variant["name"]) for variant in variants]
+
+
+def kept(study: str) -> Path:
+    """The folder with a folder for each complete run."""
+    return HERE / study / "results"
 
 
 def folder_name(run: run_config.RunConfig) -> str:

@@ -8,13 +8,12 @@ from common import folder_name
 from attamba_train import csv_log, settings
 from attamba_train.run_config import RunConfig
 
-KEPT = Path(__file__).parent / "results"
 EVERY = 20  # training steps per row of the kept log
 
 
-def keep(run: RunConfig, folder: Path):
-    """Copy the record of the complete run in `folder`."""
-    target = KEPT / folder_name(run)
+def keep(run: RunConfig, folder: Path, kept: Path):
+    """Copy the record of the complete run in `folder` to its folder in `kept`."""
+    target = kept / folder_name(run)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "run.yaml", target / "run.yaml")
     shutil.copyfile(folder / "validation.csv", target / "validation.csv")
@@ -24,9 +23,9 @@ def keep(run: RunConfig, folder: Path):
     log.close()
 
 
-def is_kept(run: RunConfig) -> bool:
+def is_kept(run: RunConfig, kept: Path) -> bool:
     """Whether the run has been made with exactly these settings."""
-    path = KEPT / folder_name(run) / "run.yaml"
+    path = kept / folder_name(run) / "run.yaml"
     return path.exists() and settings.read(RunConfig, settings.load_yaml(path), str(path)) == run
 
 

@@ -1,6 +1,6 @@
 """Write the figures of the study into STUDY.md and draw its plots, from the logs of the runs.
 
-    python training/study/report.py [--out DIR]
+    python training/study/scan/report.py [--out DIR]
 
 It reads the records of complete runs in `results/` and, for the others, the logs in DIR, the folder that `run_queue.py`
 fills. Incomplete runs appear only in the plot of the curves.
@@ -8,22 +8,27 @@ fills. Incomplete runs appear only in the plot of the curves.
 
 import argparse
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import results
 
 matplotlib.use("Agg")
-from common import HERE, folder_name, runs
 from matplotlib import pyplot
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import note
+import results
+from common import folder_name, runs
+from common import kept as kept_of
 
 from attamba_train import csv_log
 from attamba_train.model import Decoder
 from attamba_train.run_config import RunConfig
 
-NOTE = HERE.parent / "STUDY.md"
-BEGIN, END = "<!-- figures: written by study/report.py -->", "<!-- end of figures -->"
+STUDY = "scan"
+HERE = Path(__file__).parent
 CONTEXT = 1024  # session length for which the table gives the memory
 
 
@@ -49,9 +54,9 @@ def mean_perplexity(losses: dict[str, float]) -> float:
 
 def read(folder: Path | None) -> list[Result]:
     """Every run with its results so far, in queue order."""
-    found = []
-    for config in runs():
-        source = results.KEPT if results.is_kept(config) or folder is None else folder
+    found, kept = [], kept_of(STUDY)
+    for config in runs(STUDY):
+        source = kept if results.is_kept(config, kept) or folder is None else folder
         path = source / folder_name(config) / "validation.csv"
         curve = {}
         for row in csv_log.read(path) if path.exists() else []:
@@ -104,7 +109,7 @@ def plot_memory(found: list[Result], path: Path):
         ylabel="held-out perplexity",
     )
     axes.margins(x=0.3)
-    _finish(figure, axes, path)
+    note.finish(figure, path)
 
 
 def plot_curves(found: list[Result], path: Path):
@@ -117,14 +122,7 @@ def plot_curves(found: list[Result], path: Path):
             axes.plot(tokens, values, marker=".", label=r.config.name, **style)
     axes.set(yscale="log", xlabel="million tokens", ylabel="held-out perplexity")
     axes.legend(fontsize=7)
-    _finish(figure, axes, path)
-
-
-def _finish(figure, axes, path: Path):
-    axes.grid(alpha=0.3, which="both")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    note.finish(figure, path)
 
 
 def main():
@@ -132,15 +130,13 @@ def main():
     parser.add_argument("--out", type=Path, help="the folder that run_queue.py fills")
     found = read(parser.parse_args().out)
     plot_curves(found, HERE / "curves.png")
-    figures = "![learning curves](study/curves.png)"
+    figures = "![learning curves](study/scan/curves.png)"
     done = [r for r in found if r.complete]
     if done:
         fewest = min(r.config.train.tokens for r in done)
         plot_memory([r for r in done if r.config.train.tokens == fewest], HERE / "memory.png")
-        figures = f"{tables(found)}\n\n![perplexity against memory](study/memory.png)\n\n{figures}"
-    text = NOTE.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    NOTE.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}")
+        figures = f"{tables(found)}\n\n![perplexity against memory](study/scan/memory.png)\n\n{figures}"
+    note.write(STUDY, figures, note.NOTE)
 
 
 if __name__ == "__main__":

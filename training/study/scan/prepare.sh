@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares the data of the study: study/prepare.sh SOURCES DATA
+# Prepares the data of the study: study/scan/prepare.sh SOURCES DATA
 #
 # SOURCES holds stories.jsonl.xz, dialogue.jsonl.xz and books.jsonl.xz; DATA gets a tokenizer and the packed sources.
 set -euo pipefail
