@@ -1,11 +1,12 @@
 """How good the stories and answers of small models are, by something other than taste.
 
     python training/bundled/judge.py models/attamba-stories.gguf models/fetched/smollm2.gguf \\
-        --teacher models/fetched/smollm2.gguf --out judged
+        --teacher models/fetched/smollm2.gguf --out judged [--text conversations.jsonl]
 
 Each model answers 100 requests for stories and 100 simple remarks and questions at the default settings of a chat. The
 teacher says how likely it finds each answer, given the request: mean log probability per token, the mean over the
-answers. Beside it stand the share of 4-word sequences that an answer already has, of answers that end, with the end of
+answers. With `--text`, answers from the text that a model was trained on are judged too: what it can reach at best.
+Beside it stand the share of 4-word sequences that an answer already has, of answers that end, with the end of
 a sentence, and of stories with a name in which it comes back in the last third.
 """
 
@@ -20,6 +21,7 @@ import taught
 
 COUNT = 100
 TOKENS = 400  # at most, of an answer
+STORY_WORDS = 80  # an answer in a text with as many words is a story
 REMARKS = """Hello!|Hi there, how are you?|Good morning.|What is your name?|Who are you?|What can you do?|
 Are you a robot?|Where do you live?|How old are you?|Can you help me?|I am sad today.|
 I had a great day!|I am bored.|Thank you very much.|Goodbye!|What color is the sky?|
@@ -63,10 +65,31 @@ def judged(model: Path, asked: Path, teacher: Path, folder: Path) -> list[dict]:
     """The answers of a model, in the order of the requests, each with the teacher's `score`."""
     written, scored = folder / f"{model.stem}.jsonl", folder / f"{model.stem}.scores.jsonl"
     run("batch", model, asked, written, "16", str(TOKENS))
-    run("score", teacher, written, out=scored)
-    scores = {row["id"]: row["logprob"] for row in read(scored)}
-    rows = {row["id"]: {**row, "score": scores[row["id"]]} for row in read(written)}
+    rows = {row["id"]: row for row in scores(written, teacher, scored)}
     return [rows[row["id"]] for row in read(asked)]
+
+
+def scores(written: Path, teacher: Path, scored: Path) -> list[dict]:
+    """The answers in `written`, each with the teacher's `score`."""
+    run("score", teacher, written, out=scored)
+    found = {row["id"]: row["logprob"] for row in read(scored)}
+    return [{**row, "score": found[row["id"]]} for row in read(written)]
+
+
+def answers_of(text: Path, folder: Path) -> Path:
+    """Stories and shorter answers of conversations, `COUNT` of each spread over `text`, each with its request."""
+    found: dict[str, list[list]] = {"stories": [], "answers": []}
+    for row in read(text):
+        (asker, asked), (_, answer) = row["turns"][:2]
+        if asker == "user":
+            kind = "stories" if len(taught.words(answer)) >= STORY_WORDS else "answers"
+            found[kind].append([["user", asked], ["assistant", answer]])
+    written = folder / f"{text.stem}.jsonl"
+    with written.open("w") as out:
+        for kind, pairs in found.items():
+            for number, turns in enumerate(pairs[:: max(1, len(pairs) // COUNT)][:COUNT]):
+                print(json.dumps({"id": f"{kind} {number}", "turns": turns, "finish": "end"}), file=out)
+    return written
 
 
 def share(found: list[bool]) -> str:
@@ -98,6 +121,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    parser.add_argument("--text", type=Path, help="JSON lines that pack takes, with turns")
     args = parser.parse_args()
     args.out.mkdir(parents=True)
     asked = args.out / "prompts.jsonl"
@@ -108,6 +132,9 @@ def main() -> None:
             for number, text in enumerate(texts):
                 print(json.dumps({"id": f"{kind} {number}", "say": [text]}), file=out)
     found = {model.stem: judged(model, asked, args.teacher, args.out) for model in args.models}
+    if args.text:
+        written = answers_of(args.text, args.out)
+        found["the text"] = scores(written, args.teacher, args.out / f"{args.text.stem}.scores.jsonl")
     for kind, texts in said.items():
         names = " the name comes back |" if kind == "stories" else ""
         print(f"\n| {len(texts)} {kind} | log probability | repeated | end | words |{names}")

@@ -91,14 +91,18 @@ print("answer", len(open(saved).readlines()))
 
 
 def test_windows_that_cover_the_text_cost_nothing(data, reference, tmp_path, capsys):
-    base = tmp_path / "base.gguf"
-    shape = {"arch": "llama", "vocab": 300, "kv_heads": 2}
+    base, mixed = tmp_path / "base.gguf", tmp_path / "mixed.gguf"
+    shape = {"arch": "llama", "vocab": 300, "kv_heads": 4}
     reference.make(str(base), 1, shape, lambda writer: writer.add_array("llama.memory.far_heads", [5, 0]))
-    files = ["--base", str(base), "--model", str(base), "--data", str(data), "--sources", "stories"]
-    script("by_head").main([*files, "--context", "64", "--texts", "1", "--far", "2", "--windows", "63", "4"])
+    reference.make(str(mixed), 2, shape | {"arch": "attamba"})
+    files = ["--base", str(base), "--models", str(mixed), "--data", str(data), "--sources", "stories"]
+    seeing = ["--context", "64", "--texts", "1", "--far", "2", "--windows", "63", "4", "--chunks", "8:63", "8:4"]
+    script("by_head").main([*files, *seeing, "--precision", "float32"])
     said = capsys.readouterr().out.splitlines()
-    factors = {line.split(": ")[0].removeprefix("stories, "): line.split("x ")[1] for line in said}
-    assert len(factors) == 6
-    for name in ("base", "trained"):
-        assert factors[f"{name}, full attention"] == factors[f"{name}, window 63"] == "1.0000"
-        assert factors[f"{name}, window 4"] != "1.0000"
+    figures = {line.split(": ")[0].removeprefix("stories, "): line.split(": ")[1] for line in said}
+    assert len(figures) == 3 + 5
+    assert figures["base, full attention"] == figures["base, window 63"] != figures["base, window 4"]
+    mixed = {name.removeprefix("mixed, "): figure for name, figure in figures.items() if name.startswith("mixed")}
+    # The scan of this model is reset at each chunk.
+    assert mixed["full attention"] == mixed["window 63"]
+    assert len(set(mixed.values())) == 4

@@ -57,3 +57,15 @@ def test_answers_and_scores_are_put_together_by_their_ids(judge, monkeypatch, tm
     rows = judge.judged(Path("m.gguf"), asked, Path("t.gguf"), tmp_path)
     assert called == ["batch", "score"]
     assert [(row["id"], row["finish"], row["score"]) for row in rows] == [("a", 1, 1), ("b", 2, 2)]
+
+
+def test_stories_and_answers_of_a_text_are_spread_over_it(judge, tmp_path):
+    story, text = STORY.format("Mia") * 5, tmp_path / "conversations.jsonl"
+    rows = [{"turns": [["user", f"ask {n}"], ["assistant", story if n % 2 else "Hello."]]} for n in range(404)]
+    text.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "out").mkdir()
+    found = judge.read(judge.answers_of(text, tmp_path / "out"))
+    assert [row["id"] for row in found] == [f"{kind} {n}" for kind in ("stories", "answers") for n in range(100)]
+    assert [row["turns"][0][1] for row in found[:3]] == ["ask 1", "ask 5", "ask 9"]
+    assert all(len(row["turns"][1][1]) > 300 for row in found[:100])
+    assert all(row["turns"][1][1] == "Hello." for row in found[100:])

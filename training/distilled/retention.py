@@ -1,0 +1,199 @@
+"""Learned retention: near heads that keep, beside a window, the tokens which a gate says will be needed.
+
+    python training/distilled/retention.py --base BASE.gguf --data DIR [--window 160 --kept 160]
+
+The gate of a KV head is a small network on the input of its layer's attention. It learns to predict how much attention
+a token gets from queries that are further away than the window, in the base with full attention; of the tokens that
+leave the window, a session then keeps those with the highest scores. At equal bytes it is compared to a longer window,
+by the loss of the late half of held-out texts. The heads of the base's profile see everything in both.
+"""
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from by_head import view
+from torch import nn
+from torch.nn import functional as F
+
+from attamba_train import gguf_file, pretrained, token_file, tokenizer
+from attamba_train.batches import even_windows
+from attamba_train.model import Chunks, Decoder
+from attamba_train.model.attention import Mask, rotate
+from attamba_train.model.by_head import ByHead
+from attamba_train.model.decoder import Layout
+
+FLOOR = 1e-7  # mean attention below which it does not matter how little it is
+HIDDEN, STEPS, BATCH = 64, 500, 512
+SLICE = 256  # queries whose weights are held at once
+
+
+class Seen(Mask):
+    """What scores say, beside positions."""
+
+    def __init__(self, visible: torch.Tensor):
+        self.visible = visible
+
+
+@dataclass
+class Kept:
+    """What a near head sees: position 0, the last `window` + 1 tokens, and the `kept` best of those before."""
+
+    window: int
+    kept: int
+
+    def sight(self, scores: torch.Tensor) -> Seen:
+        """`scores` [T]: they do not change, so what a session has kept is the best of all that left its window."""
+        tokens, window = len(scores), self.window
+        position = torch.arange(tokens)
+        gap = position[:, None] - position
+        visible = (gap >= 0) & ((gap <= window) | (position == 0))
+        order = torch.argsort(scores, descending=True, stable=True)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(tokens)
+        left = torch.zeros(tokens, dtype=torch.bool)  # by rank
+        threshold = torch.full((tokens,), tokens, dtype=torch.long)
+        for t in range(window + 1, tokens):
+            left[rank[t - window - 1]] = True
+            if t - window > self.kept:
+                threshold[t] = left.nonzero()[self.kept - 1, 0]
+        return Seen(visible | ((gap > window) & (rank <= threshold[:, None])))
+
+
+class Gates(nn.Module):
+    """One score per token and KV head of a layer, from the input of its attention."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, heads))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., width] to [..., heads]."""
+        return self.net(x)
+
+
+@torch.no_grad()
+def observe(model: Decoder, tokens: torch.Tensor, window: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each layer the input x [n, width] of the tokens that leave the window, and the logarithm [n, KV] of the mean
+    attention that queries beyond the window pay to them, of the query head of the group that pays most."""
+    tables, layouts = model.plan(len(tokens), None, tokens.device)
+    h, found = model.embed(tokens[None]), []
+    for layer, layout in zip(model.blk, layouts, strict=True):
+        x = layer.attn_norm(h)
+        found.append((x[0, : len(tokens) - window - 1], _far_attention(layer, x, tables, window)))
+        h = layer(h, tables, layout)
+    return found
+
+
+def _far_attention(layer, x: torch.Tensor, tables, window: int) -> torch.Tensor:
+    config = layer.config
+    q = layer.attn_q_norm(layer.attn_q(x).unflatten(-1, (config.heads, -1)))
+    k = layer.attn_k_norm(layer.attn_k(x).unflatten(-1, (config.kv_heads, -1)))
+    if layer.table is not None:
+        q, k = (rotate(each, tables[layer.table], config.traits.half_split) for each in (q, k))
+    q = q[0].unflatten(1, (config.kv_heads, -1)).permute(1, 2, 0, 3) * config.head_dim**-0.5  # [KV, R, T, D]
+    k = k[0].permute(1, 2, 0).unsqueeze(1)  # [KV, 1, D, T]
+    count = x.shape[1]
+    key = torch.arange(count)
+    sums = torch.zeros(*q.shape[:2], count)
+    for begin in range(0, count, SLICE):
+        query = key[begin : begin + SLICE, None]
+        weight = (q[:, :, begin : begin + SLICE] @ k).masked_fill(key > query, -torch.inf).softmax(-1)
+        sums += weight.masked_fill(query - key <= window, 0.0).sum(2)
+    far = count - window - 1
+    queries = torch.arange(far, 0, -1)  # queries from which a token is beyond the window
+    return (sums[:, :, :far] / queries).amax(1).clamp_min(FLOOR).log().T
+
+
+def fit(seen: list[tuple[torch.Tensor, torch.Tensor]], seed: int) -> tuple[Gates, torch.Tensor]:
+    """The gates of a layer, and the share of the variance of each head's target that they explain on the last text."""
+    train_x, train_y = (torch.cat(part) for part in zip(*seen[:-1], strict=True))
+    test_x, test_y = seen[-1]
+    torch.manual_seed(seed)
+    gates = Gates(train_x.shape[1], train_y.shape[1])
+    middle, spread = train_y.mean(0), train_y.std(0)
+    optimizer = torch.optim.AdamW(gates.parameters(), 2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, STEPS)
+    for _ in range(STEPS):
+        rows = torch.randint(len(train_x), (BATCH,))
+        F.mse_loss(gates(train_x[rows]), (train_y[rows] - middle) / spread).backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    with torch.no_grad():
+        error = (gates(test_x) * spread + middle - test_y).square().mean(0)
+        return gates.eval(), 1 - error / test_y.var(0)
+
+
+@torch.no_grad()
+def late_loss(model: Decoder, text: torch.Tensor, near) -> float:
+    """Mean loss in nats of the second half of `text`; `near(layer, x)` says what the KV heads of a layer see."""
+    tables, layouts = model.plan(len(text) - 1, None, text.device)
+    h = model.embed(text[None, :-1])
+    for index, (layer, layout) in enumerate(zip(model.blk, layouts, strict=True)):
+        groups = near(index, layer.attn_norm(h)) if near else None
+        h = layer(h, tables, Layout(ByHead(groups), None, None) if groups else layout)
+    half = (len(text) - 1) // 2
+    logits = F.linear(model.output_norm(h)[0, half:], model.output_weight)
+    return F.cross_entropy(logits, text[1 + half :]).item()
+
+
+def main(arguments: list[str] | None = None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the tokenizer and the packed sources")
+    parser.add_argument("--sources", nargs="+", default=["books", "dialogue", "far"])
+    parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--window", type=int, default=160, help="tokens before the current one beside those kept")
+    parser.add_argument("--kept", type=int, default=160, help="tokens kept by their scores")
+    parser.add_argument("--far", type=int, default=14, help="heads that see everything")
+    parser.add_argument("--observed", type=int, default=2, help="texts of each source to learn from")
+    parser.add_argument("--texts", type=int, default=2, help="held-out texts of each source")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
+    base = gguf_file.load(chosen.base).eval()
+    far = pretrained.far_heads_of(chosen.base, base.config)[: chosen.far]
+    tokens = tokenizer.load(chosen.data / "tokenizer.json")
+
+    def texts(split: str, source: str, count: int) -> list[torch.Tensor]:
+        packed = token_file.read(chosen.data, source, split, tokens)
+        windows = even_windows(packed, chosen.context, count * chosen.context)
+        return [torch.from_numpy(each) for each in windows]
+
+    learned = [each for source in chosen.sources for each in texts("train", source, chosen.observed)]
+    seen = [observe(base, each[:-1], chosen.window) for each in learned]
+    fitted = [fit([of_text[layer] for of_text in seen], 1) for layer in range(base.config.layers)]
+    explained = torch.stack([share for _, share in fitted]).flatten()
+    print(
+        f"variance of the logarithm of far attention explained, median of heads: {explained.median():.2f}", flush=True
+    )
+
+    window_only = view(base, Chunks(0, chosen.window + chosen.kept, far_heads=far))
+    shorter = view(base, Chunks(0, chosen.window, far_heads=far))
+    kept, heads = Kept(chosen.window, chosen.kept), range(base.config.kv_heads)
+
+    def near(index: int, x: torch.Tensor):
+        scores = fitted[index][0](x)[0]
+        far_here = shorter.config.far_in(index)
+        groups = [([head], kept.sight(scores[:, head])) for head in heads if head not in far_here]
+        return groups + ([(list(far_here), None)] if far_here else [])
+
+    ways = {
+        "full attention": (base, None),
+        f"by head, window {chosen.window + chosen.kept}": (window_only, None),
+        f"by head, window {chosen.window}": (shorter, None),
+        f"by head, window {chosen.window} and {chosen.kept} kept": (shorter, near),
+    }
+    for source in chosen.sources:
+        held_out, best = texts("validation", source, chosen.texts), None
+        for name, (model, choice) in ways.items():
+            loss = sum(late_loss(model, each, choice) for each in held_out) / len(held_out)
+            best = loss if best is None else best
+            print(f"{source}, {name}: {math.exp(loss):.2f}, x {math.exp(loss - best):.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
