@@ -56,7 +56,7 @@ pub(crate) fn replace(
         Ok(temporary.persist(&target).map_err(io::Error::from)?)
     })();
     result.map_err(|failure| match failure {
-        Failure::Io(error) => Error::Io { path: path.to_path_buf(), error },
+        Failure::Io(error) => Error::Io { path: path.to_path_buf(), error: unnamed(error) },
         Failure::Other(e) => e,
     })
 }
@@ -102,7 +102,15 @@ pub(crate) fn replaceable(path: &Path, kind: &Kind) -> io::Result<Option<Permiss
 
 /// Whether the file at `target` can be replaced where it is.
 pub(crate) fn probe(target: &Path) -> io::Result<()> {
-    temporary(folder(target), 0o600).map(drop)
+    temporary(folder(target), 0o600).map(drop).map_err(unnamed)
+}
+
+/// Without the name of a temporary file, which `tempfile` adds and nobody has heard of.
+fn unnamed(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path \"") {
+        Some((text, _)) => io::Error::new(error.kind(), text),
+        None => error,
+    }
 }
 
 fn folder(target: &Path) -> &Path {
@@ -191,9 +199,9 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let nowhere = folder.path().join("none/file");
-        assert!(
-            matches!(replace(&nowhere, &ANY, |_| Ok(())), Err(Error::Io { path, .. }) if path == nowhere)
-        );
+        let failed = replace(&nowhere, &ANY, |_| Ok(())).unwrap_err();
+        assert!(matches!(&failed, Error::Io { path, .. } if *path == nowhere));
+        assert!(!failed.to_string().contains(TEMPORARY.0), "{failed}");
     }
 
     #[test]

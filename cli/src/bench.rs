@@ -30,8 +30,8 @@ pub struct Args {
     /// Tokens generated, one at a time; 0 to skip this test
     #[arg(short = 'n', long, default_value_t = 64, value_name = "N", value_parser = crate::number::at_most::<{ 1 << 20 }>)]
     generate: usize,
-    /// Tokens in the session beforehand: one or more numbers such as 0,4096
-    #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',', value_parser = crate::number::at_most::<{ 1 << 24 }>)]
+    /// Tokens in the session beforehand: one or more numbers such as 0,4096 or 16K
+    #[arg(short, long, default_value = "0", value_name = "TOKENS", value_delimiter = ',', value_parser = crate::number::tokens_up_to::<{ 1 << 24 }>)]
     depth: Vec<usize>,
     /// Repetitions of each test
     #[arg(short, long, default_value_t = 5, value_name = "N", value_parser = crate::number::at_most::<10_000>)]

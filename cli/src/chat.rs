@@ -18,7 +18,7 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, KeyEvent,
     Movement, RepeatCount,
 };
-use std::io::{BufRead, ErrorKind, IsTerminal, StdinLock, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Read, StdinLock, Write};
 use std::path::{Path, PathBuf};
 
 /// Chat with a model
@@ -28,10 +28,11 @@ use std::path::{Path, PathBuf};
 /// memory is full the oldest parts of the chat are forgotten, which is said once, and the chat
 /// continues, also beyond the context that the model was trained with.
 ///
-/// With --save the chat is saved to a file after every answer, and the next run continues from it.
+/// With --save the chat is saved to a file after every answer, and the next run continues from it, with
+/// the memory that it was begun with; a smaller --budget shrinks that.
 ///
-/// If standard input or output is not a terminal, each line is a message, and only the answers are
-/// printed.
+/// If standard input or output is not a terminal, each line is a message or a command, and only
+/// the answers and what a command says are printed.
 ///
 /// Example: attamba chat --system "Answer in one sentence." --temperature 0.3
 #[derive(clap::Args)]
@@ -55,7 +56,7 @@ pub struct Args {
     /// Continue the chat in this file, if it exists, and save the chat to it
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Let /save and /load work when standard input is not a terminal
+    /// Let /save and /load, too, work when standard input is not a terminal
     #[arg(long)]
     commands: bool,
     #[command(flatten)]
@@ -99,7 +100,9 @@ pub fn run(args: Args) -> Result<()> {
                     path.display()
                 );
             }
-            origin.load(path)?
+            let mut talk = origin.load(path)?;
+            fit(&mut talk, &args.memory)?;
+            talk
         }
         _ => {
             let session = Session::open(&origin.engine, args.memory.options())?;
@@ -131,6 +134,27 @@ pub fn run(args: Args) -> Result<()> {
     Chat { talk, origin, interrupt, limit, save, terminal, files, told: false }.run(input)
 }
 
+/// Shrinks a chat that was resumed to the budget of the options, and says so if its memory is another
+/// than theirs: it can't grow, nor become different.
+fn fit(talk: &mut Conversation, memory: &MemoryArgs) -> Result<()> {
+    if !memory.is_given() {
+        return Ok(());
+    }
+    let wanted = memory.options().reach(talk.session().engine().model())?;
+    if let Some(budget) = memory.budget
+        && budget < talk.session().memory().state
+    {
+        return Ok(talk.shrink(budget)?);
+    }
+    let kept = talk.session().reach();
+    if kept.to_string() != wanted.to_string() {
+        common::note(format_args!(
+            "the saved chat keeps the memory that it was begun with, which can only shrink: {kept}; asked for: {wanted}"
+        ));
+    }
+    Ok(())
+}
+
 /// What a chat is begun or resumed with.
 struct Origin {
     engine: Engine,
@@ -142,7 +166,11 @@ struct Origin {
 impl Origin {
     fn load(&self, path: &Path) -> Result<Conversation> {
         let (sampler, language) = (self.sampler.clone(), self.language.clone());
-        let mut talk = Conversation::resume(&self.engine, path, sampler, language)?;
+        let resumed = Conversation::resume(&self.engine, path, sampler, language);
+        let mut talk = match resumed {
+            Err(e @ attamba::Error::Io { .. }) => return Err(e.into()),
+            other => other.with_context(|| path.display().to_string())?,
+        };
         talk.set_parse_special(self.parse_special);
         Ok(talk)
     }
@@ -310,6 +338,14 @@ impl Chat {
 
     fn shrink(&mut self, size: &str) -> Result<()> {
         let bytes = common::bytes(size).map_err(|e| anyhow::anyhow!("{size:?}: {e}"))?;
+        let state = self.talk.session().memory().state;
+        if bytes >= state {
+            common::note(format_args!(
+                "the memory is {} already, and can't grow",
+                common::size(state)
+            ));
+            return Ok(());
+        }
         Ok(self.talk.shrink(bytes)?)
     }
 
@@ -439,10 +475,15 @@ impl Lines {
     fn next(&mut self) -> Result<Option<String>> {
         loop {
             let mut line = Vec::new();
-            if self.stdin.read_until(b'\n', &mut line).context("standard input")? == 0 {
+            let mut limited = (&mut self.stdin).take(common::LONGEST_TEXT + 1);
+            if limited.read_until(b'\n', &mut line).context("standard input")? == 0 {
                 return Ok(None);
             }
             self.read += 1;
+            if line.len() as u64 > common::LONGEST_TEXT {
+                let longest = common::size(common::LONGEST_TEXT);
+                bail!("line {} of standard input is longer than {longest}", self.read);
+            }
             if line.ends_with(b"\n") {
                 line.pop();
             }

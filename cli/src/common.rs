@@ -2,12 +2,13 @@
 
 use crate::shown::lines;
 pub use crate::shown::printable;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use attamba::gguf::Gguf;
 use attamba::model::Model;
 use attamba::text::Language;
 use attamba::{Activations, Engine, EngineKind, EngineOptions};
 use clap::{Args, ValueEnum};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -222,7 +223,7 @@ impl TemplateArgs {
     }
 }
 
-/// A number of bytes with an optional binary suffix.
+/// A number of bytes with an optional binary suffix, which may have decimals: `22.5M`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 10),
@@ -230,35 +231,51 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         Some((at, 'g' | 'G')) => (&text[..at], 30),
         _ => (text, 0),
     };
-    let number: u64 =
-        digits.parse().map_err(|_| "expected a number such as 4194304, 512K or 4M")?;
-    number.checked_mul(1 << shift).ok_or_else(|| "more bytes than any machine has".to_owned())
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || (shift == 0 && whole != digits) {
+        return Err("expected a number such as 4194304, 512K or 4.5M".to_owned());
+    }
+    let part: f64 = format!("0.{part}").parse().map_err(|_| "expected a number")?;
+    let whole = whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(1 << shift));
+    let part = (part * (1u64 << shift) as f64) as u64;
+    let bytes = whole.and_then(|whole| whole.checked_add(part));
+    bytes.ok_or_else(|| "more bytes than any machine has".to_owned())
 }
 
 /// Token ids: `1,2,3`, or `@FILE` with such a list.
 pub fn token_ids(text: &str) -> Result<Vec<u32>> {
     let list = match text.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.to_owned())?,
+        Some(path) => read_text(path)?,
         None => text.to_owned(),
     };
     let ids = list.split([',', ' ', '\n', '\r', '\t']).filter(|s| !s.is_empty());
-    ids.map(|s| s.parse().with_context(|| format!("token id {s:?}"))).collect()
+    let id = |s: &str| {
+        s.parse().map_err(|_| anyhow!("{s:?} is not a token id, a number from 0 to {}", u32::MAX))
+    };
+    ids.map(id).collect()
 }
+
+/// Bytes of a text or a line, at most: a device such as /dev/zero never ends.
+pub const LONGEST_TEXT: u64 = 256 << 20;
 
 /// The text of a file, or of standard input for `-`.
 pub fn read_text(source: &str) -> Result<String> {
+    let whole = |from: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        from.take(LONGEST_TEXT + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
     let (name, bytes) = match source {
-        "-" => {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut bytes);
-            ("standard input", read.map(|_| bytes))
-        }
-        path => (path, std::fs::read(path)),
+        "-" => ("standard input", whole(&mut std::io::stdin().lock())),
+        path => (path, File::open(path).and_then(|mut file| whole(&mut file))),
     };
     let bytes = bytes.with_context(|| name.to_owned())?;
+    if bytes.len() as u64 > LONGEST_TEXT {
+        bail!("{name} is longer than {}", size(LONGEST_TEXT));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        anyhow::anyhow!("{name} is not UTF-8 text: the byte at {at} is out of place")
+        anyhow!("{name} is not UTF-8 text: the byte at {at} is out of place")
     })?;
     // Some editors begin a file with a byte order mark.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
@@ -267,21 +284,31 @@ pub fn read_text(source: &str) -> Result<String> {
 /// Refuses to write `output` where that would cost the user a file.
 pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> {
     let name = output.display();
-    if output.file_name().is_none() || output.is_dir() {
-        bail!("{name} is a directory; name the file to write");
-    }
+    check_not_input(output, inputs)?;
     let Ok(found) = output.metadata() else { return Ok(()) };
     if !found.is_file() {
         bail!("{name} is not a regular file; name another file to write");
+    }
+    if !force {
+        bail!("{name} already exists; use --force to replace it");
+    }
+    Ok(())
+}
+
+/// Refuses to write `output` where that is a directory or one of the inputs.
+pub fn check_not_input(output: &Path, inputs: &[&Path]) -> Result<()> {
+    let name = output.display();
+    if output.file_name().is_none() || output.is_dir() {
+        bail!("{name} is a directory; name the file to write");
+    }
+    if !output.exists() {
+        return Ok(());
     }
     let whole = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
     for input in inputs {
         if whole(input)? == whole(output)? {
             bail!("{name} is the input; name another file to write");
         }
-    }
-    if !force {
-        bail!("{name} already exists; use --force to replace it");
     }
     Ok(())
 }

@@ -233,6 +233,9 @@ impl PromptArgs {
         messages.push(Message::user(text));
         let chat = language.chat()?.parse_special(self.parse_special);
         let tokens = chat.encode(&messages, true)?;
+        if tokens.is_empty() {
+            bail!("the chat template makes no text of the message; --template FILE takes another");
+        }
         Ok((chat.render(&messages, true)?, tokens))
     }
 }

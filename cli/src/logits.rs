@@ -1,6 +1,6 @@
 //! `attamba logits`: what the engine computes, for comparison with other programs.
 
-use crate::common::{EngineArgs, FileArgs, Kv, token_ids};
+use crate::common::{self, EngineArgs, FileArgs, Kv, token_ids};
 use anyhow::{Context, Result, bail};
 use attamba::session::{Budget, Options, Session};
 use std::fs::File;
@@ -44,6 +44,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.split.contains(&0) {
         bail!("blocks must have at least 1 token: --split {:?}", args.split);
     }
+    common::check_not_input(&args.out, &[&args.model])?;
     let engine = args.engine.start(Arc::new(args.file.model(&args.model)?))?;
     let budget = Budget::States(args.ring.unwrap_or(tokens.len()));
     let mut session = Session::open(
@@ -51,7 +52,13 @@ pub fn run(args: Args) -> Result<()> {
         Options::default().with_budget(budget).with_kv(attamba::KvType::from(args.kv)),
     )?;
 
+    let vocab = engine.model().sizes().vocab;
+    if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocab) {
+        bail!("token id {token} is out of range: the vocabulary has {vocab} entries");
+    }
+
     let context = || args.out.display().to_string();
+    // After all that can be wrong with the input, since it may replace a file.
     let mut out = BufWriter::new(File::create(&args.out).with_context(context)?);
     let mut written = Ok(());
     let mut sizes = args.split.iter();

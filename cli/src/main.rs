@@ -37,7 +37,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
-/// Runs Attamba language models, and llama transformers as their baseline, from GGUF files.
+/// Runs language models from GGUF files in fixed memory: Attamba models and transformers.
 ///
 /// Without -m the bundled model is used. Logs go to stderr; RUST_LOG=debug shows more of them.
 #[derive(Parser)]

@@ -1,7 +1,7 @@
 //! `attamba memory`: what a session costs as its text grows, compared with a transformer.
 
 use crate::common::{self, EngineArgs, Kv, ModelArgs};
-use crate::plot::{Line, Plot};
+use crate::plot::{self, Line, Plot};
 use anyhow::{Context, Result, bail};
 use attamba::memory::Growth;
 use attamba::model::Model;
@@ -134,6 +134,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.contexts.contains(&0) {
         bail!("a text of 0 tokens costs nothing; --contexts takes numbers from 1 on");
     }
+    args.plot.as_deref().map(plot::check).transpose()?;
     let model = args.model.open()?;
     let variants = variants(&args, &path, &model)?;
     let mut cells = Vec::new();
@@ -141,10 +142,6 @@ pub fn run(args: Args) -> Result<()> {
         for variant in &variants {
             cells.push(cell(&args, variant, tokens)?);
         }
-    }
-    if let Some(file) = &args.plot {
-        std::fs::write(file, draw(&variants, &cells).svg()?)
-            .with_context(|| file.display().to_string())?;
     }
     let by_head = by_head(&args, &model)?;
     let growth: Vec<f64> = variants.iter().map(|v| v.growth.bytes_per_token()).collect();
@@ -160,7 +157,12 @@ pub fn run(args: Args) -> Result<()> {
     } else {
         write!(out, "{}", text(&model, &args, &variants, &cells, &growth, &by_head))?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    // Last, so that a file that can't be written costs no results.
+    match &args.plot {
+        Some(file) => plot::write(file, &draw(&variants, &cells).svg()?),
+        None => Ok(()),
+    }
 }
 
 /// The transformer first.

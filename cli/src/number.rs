@@ -25,6 +25,14 @@ pub fn tokens(text: &str) -> Result<u64, String> {
     tokens.ok_or_else(|| format!("a number such as 512 or 8K, of at most {MOST}, is expected"))
 }
 
+/// As [`tokens`], up to `MOST`.
+pub fn tokens_up_to<const MOST: u64>(text: &str) -> Result<usize, String> {
+    match tokens(text) {
+        Ok(tokens) if tokens <= MOST => Ok(tokens as usize),
+        _ => Err(format!("a number such as 512 or 8K, of at most {MOST}, is expected")),
+    }
+}
+
 /// A number up to `MOST`.
 pub fn at_most<const MOST: u64>(text: &str) -> Result<usize, String> {
     whole(text, MOST).map(|number| number as usize)

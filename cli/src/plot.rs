@@ -4,9 +4,39 @@ mod heat_map;
 
 pub use heat_map::HeatMap;
 
-use anyhow::Result;
+use crate::common;
+use anyhow::{Context, Result, bail};
 use plotters::prelude::*;
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
+use std::path::Path;
+
+/// Refuses to draw to `path` where that would cost the user another file than an earlier plot.
+pub fn check(path: &Path) -> Result<()> {
+    common::check_not_input(path, &[])?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!("{}: there is no folder {}", path.display(), folder.display());
+    }
+    let mut start = Vec::new();
+    if path.is_file() {
+        let mut file = File::open(path).with_context(|| path.display().to_string())?;
+        file.by_ref().take(START.len() as u64).read_to_end(&mut start)?;
+    }
+    if !start.is_empty() && start != START {
+        bail!("{} exists and is not a plot; name another file", path.display());
+    }
+    Ok(())
+}
+
+/// Writes a plot to `path`, which [`check`] was asked about.
+pub fn write(path: &Path, svg: &str) -> Result<()> {
+    std::fs::write(path, svg).with_context(|| path.display().to_string())
+}
+
+/// How a plot begins.
+const START: &[u8] = b"<svg ";
 
 /// A curve, and single marks that belong to it.
 pub struct Line {

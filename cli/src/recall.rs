@@ -4,8 +4,8 @@ use crate::common::{self, EngineArgs, MemoryArgs, ModelArgs};
 use crate::facts::interval::Share;
 use crate::facts::needle::{Haystack, Needle, Outcome, Recalled};
 use crate::facts::{self, Fact, Kind, Wording};
-use crate::plot::HeatMap;
-use anyhow::{Context, Result, bail};
+use crate::plot::{self, HeatMap};
+use anyhow::{Result, bail};
 use attamba::session::Session;
 use attamba::text::Language;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -176,6 +176,7 @@ impl Report {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    args.plot.as_deref().map(plot::check).transpose()?;
     if args.trials == 0 || args.lengths.contains(&0) {
         bail!("{} trials in texts of {:?} tokens measure nothing", args.trials, args.lengths);
     }
@@ -226,11 +227,10 @@ pub fn run(args: Args) -> Result<()> {
     }
     out.flush()?;
     // Last, so that a file that can't be written costs no results.
-    if let Some(file) = &args.plot {
-        let map = draw(&asked, &args.lengths, &depths);
-        std::fs::write(file, map.svg()?).with_context(|| file.display().to_string())?;
+    match &args.plot {
+        Some(file) => plot::write(file, &draw(&asked, &args.lengths, &depths).svg()?),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The fact number `index` of a trial. Kinds take turns, so that each appears at every depth.

@@ -87,8 +87,8 @@ pub struct MemoryArgs {
     /// Tokens that the other heads see at least [default: as the profile says]
     #[arg(long, value_name = "TOKENS", value_parser = crate::number::long_count)]
     pub near: Option<u64>,
-    /// Tokens that heads see if they see far [default: the training context]
-    #[arg(long, value_name = "TOKENS", value_parser = crate::number::long_count)]
+    /// Tokens that heads see if they see far [default: the training context, or as many as --ring holds]
+    #[arg(long, value_name = "TOKENS", value_parser = crate::number::long_count, conflicts_with = "ring")]
     pub horizon: Option<u64>,
     /// Eviction policy: what goes when the memory is full
     #[arg(long, alias = "overflow", value_enum, default_value = "drop", value_name = "POLICY")]
@@ -111,6 +111,15 @@ pub enum EvictionName {
 }
 
 impl MemoryArgs {
+    /// Whether any of the options is given.
+    pub fn is_given(&self) -> bool {
+        let lengths = [self.ring, self.far, self.chunk, self.window];
+        let tokens = [self.near, self.horizon, self.budget];
+        self.kv.is_some()
+            || lengths.iter().any(Option::is_some)
+            || tokens.iter().any(Option::is_some)
+    }
+
     /// Whether memory is bounded by anything but the training context.
     pub fn is_bounded(&self) -> bool {
         self.budget.is_some() || self.ring.is_some()

@@ -18,6 +18,8 @@ mod limits;
 mod memory;
 #[path = "cli/merge.rs"]
 mod merge;
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/perplexity.rs"]
 mod perplexity;
 #[path = "cli/profile.rs"]
@@ -138,7 +140,9 @@ fn absurd_numbers_are_refused_in_a_sentence() {
     generate(&["--budget", "99999999999G"]).refused("more bytes than any machine has");
     // With heads that see far, a budget is a maximum; without, it is filled.
     generate(&["--far", "0", "--budget", "9999999999G"]).fails("out of memory");
-    generate(&["--budget", "many"]).refused("a number such as 4194304, 512K or 4M");
+    for wrong in ["many", "1.5", ".5M", "1.M", "1.5.5M", "1e3"] {
+        generate(&["--budget", wrong]).refused("a number such as 4194304, 512K or 4.5M");
+    }
     generate(&["--ring", "18446744073709551615"]).refused("a whole number from 0 to 4294967295");
     generate(&["--ring", "4294967295"]).fails("out of memory");
     generate(&["--ring", "2", "--budget", "4M"]).refused("cannot be used with");

@@ -110,8 +110,17 @@ impl Options {
             (near, self.far_kv.unwrap_or(near))
         });
         kv.iter().try_for_each(|(near, far)| check_types(spec, *near, *far))?;
+        if let (Some(near), Some(horizon)) = (self.near, self.horizon)
+            && near > horizon
+        {
+            return Err(Error::argument(
+                "the near window",
+                format!("is {near} tokens; the horizon, beyond which no head sees, is {horizon}"),
+            ));
+        }
         let near = self.near.unwrap_or(profile.near_window as u64);
-        let wish = Wish { like, kv, far, exactly: self.far.is_some(), near, horizon };
+        let (exactly, at_least) = (self.far.is_some(), self.near.is_some());
+        let wish = Wish { like, kv, far, exactly, near, at_least, horizon };
         Ok((far > 0).then_some(wish))
     }
 }
@@ -123,14 +132,17 @@ impl Geometry {
         let fixed = of(0).state_bytes(spec);
         let a_state = self.bytes_of_a_state(spec);
         let needed = fixed.saturating_add(a_state);
+        let window = self.window + 1;
         if bytes < needed {
             return Err(Error::Budget {
                 budget: bytes,
                 needed,
                 advice: format!(
-                    "the window of {} tokens and the mixers take {fixed} bytes, and every chunk \
-                     state takes {a_state} more",
-                    self.window + 1
+                    "{} {fixed} bytes, and every chunk state takes {a_state} more",
+                    match spec.layers.iter().any(|layer| layer.ssm.is_some()) {
+                        true => format!("the window of {window} tokens and the mixers take"),
+                        false => format!("the window of {window} tokens takes"),
+                    }
                 ),
             });
         }
@@ -321,6 +333,7 @@ pub(super) mod tests {
             Options { far: Some(5), ..plain },
             Options { near: Some(0), ..plain },
             Options { horizon: Some(0), ..plain },
+            Options { near: Some(301), horizon: Some(300), ..plain },
         ] {
             assert!(matches!(of(wrong), Err(Error::Argument(_))), "{wrong:?}");
         }
@@ -329,6 +342,17 @@ pub(super) mod tests {
         let Err(Error::Budget { needed, .. }) = of(bytes(1000)) else { panic!("they don't fit") };
         assert_eq!(of(bytes(needed)).unwrap(), (4, 1000, 1, KvType::I8));
         assert!(of(bytes(needed - 1)).is_err());
+        // So many tokens of the others, with some heads that see far or exactly as many.
+        for (far, seen) in [(None, (0, 0)), (Some(4), (4, 1000))] {
+            let near =
+                |bytes| Options { budget: Budget::Bytes(bytes), near: Some(200), far, ..plain };
+            let e = of(near(1000)).unwrap_err();
+            let Error::Budget { needed, .. } = &e else { panic!("{e}") };
+            assert!(e.to_string().contains("200 tokens"), "{e}");
+            let (heads, horizon, ring, _) = of(near(*needed)).unwrap();
+            assert_eq!((heads, horizon, ring), (seen.0, seen.1, 25));
+            assert!(of(near(needed - 1)).is_err());
+        }
         let mut unknown = spec.clone();
         unknown.profile = None;
         let e = far.geometry(&unknown).unwrap_err().to_string();

@@ -84,7 +84,8 @@ impl Session {
         let spec = engine.model().spec();
         let geometry = options.geometry(spec)?;
         warn_of_chunk(spec, geometry.chunk);
-        if geometry.window != spec.chunks.window {
+        // With chunks of one token a window hides nothing.
+        if geometry.window != spec.chunks.window && geometry.chunk > 1 {
             log::warn!(
                 "a window of {} tokens: the model was trained with {}",
                 geometry.window,

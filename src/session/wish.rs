@@ -25,8 +25,9 @@ pub(super) struct Wish {
     /// How many heads see far, at most; exactly as many if `exactly`.
     pub far: usize,
     pub exactly: bool,
-    /// Tokens that the others should see at least.
+    /// Tokens that the others should see at least; they must if `at_least`.
     pub near: u64,
+    pub at_least: bool,
     /// Tokens that a head that sees far should see.
     pub horizon: u64,
 }
@@ -65,7 +66,8 @@ impl Wish {
     /// others then see [`ENOUGH`] times that, else in the last. None if no head can see far.
     ///
     /// # Errors
-    /// [`Error::Budget`] if that many heads that see far were demanded and don't fit.
+    /// [`Error::Budget`] if so many heads that see far, or so many tokens of the others, were
+    /// demanded and don't fit.
     pub fn within(&self, spec: &ModelSpec, bytes: u64) -> Result<Option<Geometry>> {
         let chunk = self.like.chunk;
         let most = states(self.horizon, chunk);
@@ -88,22 +90,35 @@ impl Wish {
             return Ok(found);
         }
         let kv = self.shortest();
-        let least = if self.exactly { 1 } else { states(self.near.min(self.horizon), chunk) };
-        let fewest = if self.exactly { self.far } else { 1 };
+        let near = states(self.near.min(self.horizon), chunk);
+        let least = if self.exactly && !self.at_least { 1 } else { near };
+        // All heads may see as little as what is demanded of those that see near.
+        let fewest = match (self.exactly, self.at_least) {
+            (true, _) => self.far,
+            (false, demanded) => usize::from(!demanded),
+        };
         let found = (fewest..=self.far).rev().find_map(|far| partly(kv, far, least));
-        if found.is_some() || !self.exactly {
+        if found.is_some() || !(self.exactly || self.at_least) {
             return Ok(found);
         }
-        let needed = self.geometry(spec, kv, self.far, least).state_bytes(spec);
+        let geometry = self.geometry(spec, kv, fewest, least);
+        let far = self.geometry(spec, kv, fewest, 0).state_bytes(spec);
         Err(Error::Budget {
             budget: bytes,
-            needed,
-            advice: format!(
-                "{} KV heads that see {} tokens take {} bytes alone",
-                self.far,
-                self.horizon,
-                self.geometry(spec, kv, self.far, 0).state_bytes(spec)
-            ),
+            needed: geometry.state_bytes(spec),
+            advice: match fewest {
+                0 => format!("{} tokens of every KV head are the least", self.near),
+                _ if !self.at_least => {
+                    format!(
+                        "{fewest} KV heads that see {} tokens take {far} bytes alone",
+                        self.horizon
+                    )
+                }
+                _ => format!(
+                    "{fewest} KV heads that see {} tokens take {far} bytes, and {} tokens of the others the rest",
+                    self.horizon, self.near
+                ),
+            },
         })
     }
 }

@@ -61,11 +61,10 @@ impl Run {
         let [near, far] = self.int4.map(|int4| if int4 { KvType::I4 } else { kv });
         let options = Options::default().with_budget(budget).with_kv(near).with_far_kv(far);
         let Some([heads, ring]) = self.far else { return options.with_far(0) };
-        let tokens_in = |states: usize, chunk: usize| Some((states * chunk) as u64);
-        options
-            .with_far(heads)
-            .with_near(tokens_in(self.ring.unwrap_or(tokens), spec.chunks.length))
-            .with_horizon(tokens_in(ring, spec.chunks.far_length))
+        let tokens_in = |states: usize, chunk: usize| (states * chunk) as u64;
+        let horizon = tokens_in(ring, spec.chunks.far_length);
+        let near = tokens_in(self.ring.unwrap_or(tokens), spec.chunks.length).min(horizon);
+        options.with_far(heads).with_near(near).with_horizon(horizon)
     }
 }
 

@@ -18,7 +18,7 @@ from attamba_train.run_config import RunConfig
 STUDY = Path(__file__).parents[1] / "study"
 
 
-MODULES = ("common", "results", "run_queue", "note", "memories", "report", "score")
+MODULES = ("common", "results", "run_queue", "note", "memories", "report", "score", "texts")
 
 
 @pytest.fixture
@@ -122,6 +122,22 @@ def test_a_result_of_other_settings_does_not_count(scripts, config, tmp_path):
     results.keep(config, folder, kept)
     assert results.is_kept(config, kept)
     assert not results.is_kept(settings.read(RunConfig, config.as_dict() | {"seed": 4}, "tiny"), kept)
+
+
+def test_everything_in_a_text_of_the_context_study_comes_twice(scripts, tmp_path):
+    module = scripts("context", "texts").texts
+    books, out = tmp_path / "books.jsonl", tmp_path / "texts.jsonl"
+    books.write_text("".join(json.dumps({"text": " ".join(f"w{b}x{n}" for n in range(400))}) + "\n" for b in range(9)))
+    module.main(["--books", str(books), "--out", str(out), "--documents", "100", "--held-out", "0.5"])
+    documents = [json.loads(line)["text"].split("\n\n") for line in out.read_text().splitlines()]
+    assert len(documents) == 100
+    for parts in documents:
+        asked = [part for part in parts if part.startswith("Question: ")]
+        told = [part for part in parts if part not in asked and parts.count(part) == 1]
+        assert len(asked) == len(told) >= 3 and len(parts) >= 22
+        for part in asked:
+            value = part.removesuffix(".").split()[-1]
+            assert any(f" {value}" in each for each in parts[: parts.index(part)] if each in told), part
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ pub struct Head {
 impl Profile {
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Profile> {
-        let context = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(context)?;
-        serde_json::from_str(&text).with_context(context)
+        let name = path.display().to_string();
+        let text = common::read_text(&name)?;
+        serde_json::from_str(&text).context(name)
     }
 
     /// The index of each head among those of all layers, if the profile suits a model.

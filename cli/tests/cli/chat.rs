@@ -1,7 +1,7 @@
 //! `attamba chat`, over a pipe and on a terminal.
 
 use crate::command::{attamba, attamba_with};
-use crate::{model_with_profile, random_model};
+use crate::{folder, model_with_profile, random_model};
 
 /// The chat template of a file that has none: plain text.
 fn prompt(message: &str) -> String {
@@ -98,7 +98,7 @@ fn a_chat_in_a_file_goes_on_in_the_next_run() {
         .unwrap();
     attamba(run(&kept)).fails("is not a saved session");
     std::fs::write(&kept, [&b"attamba\0"[..], &[0; 200]].concat()).unwrap();
-    attamba(run(&kept)).fails("saved session: ");
+    attamba(run(&kept)).fails(&format!("{kept}: saved session: "));
     attamba_with(["chat", "-m", random_model(), "--commands"], b"/load nowhere\n")
         .fails("nowhere: ");
 }
@@ -201,6 +201,40 @@ fn a_chat_goes_on_with_less_memory() {
     assert!(text.contains("snapshots    0 bytes"), "{text}");
     attamba_with(args, b"/shrink 1\n").fails("the budget is 1");
     attamba_with(args, b"/shrink little\n").fails("a number such as");
+}
+
+#[test]
+fn memory_that_can_not_grow_says_so() {
+    let ran = attamba_with(["chat", "-m", random_model(), "-n", "3"], b"/shrink 40K\n/shrink 2G\n");
+    assert!(ran.stderr.contains("KiB already, and can't grow"), "{}", ran.stderr);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    ran.ok();
+}
+
+#[test]
+fn a_saved_chat_fits_a_smaller_budget_and_tells_of_a_larger_one() {
+    let folder = folder();
+    let path = folder.path().join("chat").to_str().unwrap().to_owned();
+    let chat = |more: &[&str], input: &[u8]| {
+        let args = ["chat", "-m", random_model(), "--greedy", "-n", "9", "--save", &path];
+        attamba_with([&args[..], more].concat(), input)
+    };
+    let state = |text: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix("state        ")).unwrap();
+        line.strip_suffix(" bytes").unwrap().parse().unwrap()
+    };
+    chat(&[], b"Hello\n").ok();
+    let ran = chat(&["--budget", "40K"], b"/stats\nAnd then?\n");
+    assert!(!ran.stderr.contains("can only shrink"), "{}", ran.stderr);
+    assert!(state(&ran.ok()) <= 40 << 10);
+    for more in [&["--budget", "4M"][..], &["--kv", "int8"], &["--ring", "500"]] {
+        let ran = chat(more, b"/stats\n");
+        assert!(ran.stderr.contains("the saved chat keeps the memory"), "{more:?} {}", ran.stderr);
+        assert!(state(&ran.ok()) <= 40 << 10);
+    }
+    let ran = chat(&[], b"/stats\n");
+    assert_eq!(ran.stderr, "");
+    ran.ok();
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn prompts_that_can_not_be_read_are_errors() {
     let generate = |more: &[&str]| attamba([&["generate", "-n", "3"], more].concat());
     generate(&["--file", "no-such.txt"]).fails("no-such.txt: ");
     generate(&["--tokens", "@no-such.txt"]).fails("no-such.txt: ");
-    generate(&["--tokens", "1,two"]).fails("token id \"two\"");
+    generate(&["--tokens", "1,two"]).fails("\"two\" is not a token id");
     generate(&["--tokens", "1,4096"])
         .fails("token id 4096 is out of range: the vocabulary has 4096 entries");
     generate(&["--file", &file(&folder, "bytes", b"caf\xe9")])

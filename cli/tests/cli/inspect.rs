@@ -61,7 +61,21 @@ fn the_memory_is_that_of_the_session_asked_for() {
     assert!(bytes(&["--ring", "1"]) < bytes(&["--ring", "2"]));
     assert!(bytes(&["--ring", "2"]) < bytes(&["--ring", "2", "--kv", "f32"]));
     assert!(bytes(&["--budget", "1M"]) <= 1 << 20);
+    assert_eq!(bytes(&["--budget", "1.5M"]), bytes(&["--budget", "1536K"]));
     attamba(["inspect", "--budget", "1"]).fails("a session needs at least");
+}
+
+#[test]
+fn what_other_heads_are_to_see_at_least_they_see_or_it_is_refused() {
+    let inspect = |more: &[&str]| attamba([&["inspect", model_with_profile()], more].concat());
+    let near = ["--budget", "100K", "--near", "50"];
+    inspect(&near).ok();
+    inspect(&["--budget", "60K", "--near", "900"])
+        .fails("900 tokens of every KV head are the least");
+    inspect(&["--budget", "100K", "--far", "2", "--near", "900"])
+        .fails("and 900 tokens of the others");
+    inspect(&["--near", "400", "--horizon", "300"]).fails("the near window is 400 tokens");
+    inspect(&["--ring", "10", "--horizon", "300"]).refused("cannot be used with");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Limits of the system: little memory, no threads, nowhere to write. Each is a smaller plan, or an
 //! end with a sentence; never a signal.
 
-use crate::command::{BUNDLED, Ran, command};
+use crate::command::{BUNDLED, Ran, attamba, command};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -92,6 +92,17 @@ fn with_any_amount_of_memory_a_command_ends_well_or_with_a_sentence() {
         assert!(ended, "{command:?} needs more than {} KiB", least + 1024 * 600);
         assert!(refused > 0, "{command:?} was never out of memory");
     }
+}
+
+#[test]
+fn a_text_without_end_is_refused() {
+    let endless = attamba(["generate", "--file", "/dev/zero", "-n", "3"]);
+    endless.fails("/dev/zero is longer than 256.0 MiB");
+    let zero = std::fs::File::open("/dev/zero").unwrap();
+    let ran = command().arg("chat").stdin(zero).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("line 1 of standard input is longer than 256.0 MiB"), "{said}");
 }
 
 #[test]

@@ -282,21 +282,8 @@ impl<'a> Bench<'a> {
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let uniform = device.buffer(params.len() as u64, usage, "a measurement")?;
         device.queue.write_buffer(&uniform, 0, &params);
-        let group = device.scoped(0, "a measurement", || {
-            let entries: Vec<_> = std::iter::once(&uniform)
-                .chain(buffers)
-                .zip(0..)
-                .map(|(buffer, binding)| wgpu::BindGroupEntry {
-                    binding,
-                    resource: buffer.as_entire_binding(),
-                })
-                .collect();
-            device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: None,
-                layout: &pipeline.layout,
-                entries: &entries,
-            })
-        })?;
+        let bound = std::iter::once(&uniform).chain(buffers);
+        let group = device.bind(&pipeline.layout, bound, "a measurement")?;
         let run = |times: u32| -> Result<Duration> {
             let commands = device.commands(|encoder| {
                 let mut pass = encoder.begin_compute_pass(&Default::default());

@@ -241,6 +241,29 @@ impl Device {
         self.buffer(bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST, what)
     }
 
+    /// A kernel's buffers, in the order of its bindings.
+    pub fn bind<'a>(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        buffers: impl IntoIterator<Item = &'a Buffer>,
+        what: &'static str,
+    ) -> Result<wgpu::BindGroup> {
+        let entries: Vec<_> = (0..)
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffer.as_entire_binding(),
+            })
+            .collect();
+        self.scoped(0, what, || {
+            self.inner.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout,
+                entries: &entries,
+            })
+        })
+    }
+
     /// A command buffer.
     pub fn commands(&self, record: impl FnOnce(&mut Encoder)) -> Result<Commands> {
         let start = Instant::now();

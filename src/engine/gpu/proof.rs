@@ -120,21 +120,7 @@ fn run(device: &Device, pipeline: &Pipeline, case: &Case) -> Result<Vec<Vec<u32>
         .iter()
         .map(|words| filled(bytemuck::cast_slice(words), storage))
         .collect::<Result<Vec<_>>>()?;
-    let group = device.scoped(0, what, || {
-        let entries: Vec<_> = std::iter::once(&uniform)
-            .chain(&buffers)
-            .zip(0..)
-            .map(|(buffer, binding)| wgpu::BindGroupEntry {
-                binding,
-                resource: buffer.as_entire_binding(),
-            })
-            .collect();
-        device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.layout,
-            entries: &entries,
-        })
-    })?;
+    let group = device.bind(&pipeline.layout, std::iter::once(&uniform).chain(&buffers), what)?;
 
     let bytes: u64 = case.expected.iter().map(|e| 4 * case.bindings[e.binding].len() as u64).sum();
     let staging = device.staging(bytes, what)?;
