@@ -95,6 +95,8 @@ def plot(found: list[Scored], path: Path):
 
 def main():
     found = read()
+    if not found:
+        sys.exit("no run has scores yet; score.py makes them")
     plot(found, HERE / "recall.png")
     note.write(STUDY, f"{tables(found)}\n\n![recall over distance](study/context/recall.png)", note.NOTE)
 
