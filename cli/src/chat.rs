@@ -140,12 +140,12 @@ fn fit(talk: &mut Conversation, memory: &MemoryArgs) -> Result<()> {
     if !memory.is_given() {
         return Ok(());
     }
-    let wanted = memory.options().reach(talk.session().engine().model())?;
     if let Some(budget) = memory.budget
         && budget < talk.session().memory().state
     {
         return Ok(talk.shrink(budget)?);
     }
+    let wanted = memory.options().reach(talk.session().engine().model())?;
     let kept = talk.session().reach();
     if kept.to_string() != wanted.to_string() {
         common::note(format_args!(

@@ -261,15 +261,22 @@ pub const LONGEST_TEXT: u64 = 256 << 20;
 
 /// The text of a file, or of standard input for `-`.
 pub fn read_text(source: &str) -> Result<String> {
-    let whole = |from: &mut dyn Read| {
-        let mut bytes = Vec::new();
-        from.take(LONGEST_TEXT + 1).read_to_end(&mut bytes).map(|_| bytes)
-    };
-    let (name, bytes) = match source {
-        "-" => ("standard input", whole(&mut std::io::stdin().lock())),
-        path => (path, File::open(path).and_then(|mut file| whole(&mut file))),
-    };
-    let bytes = bytes.with_context(|| name.to_owned())?;
+    match source {
+        "-" => decode("standard input", &mut std::io::stdin().lock()),
+        path => read_file(Path::new(path)),
+    }
+}
+
+/// The text of a file.
+pub fn read_file(path: &Path) -> Result<String> {
+    let name = path.display().to_string();
+    let mut file = File::open(path).with_context(|| name.clone())?;
+    decode(&name, &mut file)
+}
+
+fn decode(name: &str, from: &mut dyn Read) -> Result<String> {
+    let mut bytes = Vec::new();
+    from.take(LONGEST_TEXT + 1).read_to_end(&mut bytes).with_context(|| name.to_owned())?;
     if bytes.len() as u64 > LONGEST_TEXT {
         bail!("{name} is longer than {}", size(LONGEST_TEXT));
     }

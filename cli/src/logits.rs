@@ -53,8 +53,8 @@ pub fn run(args: Args) -> Result<()> {
     )?;
 
     let vocab = engine.model().sizes().vocab;
-    if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocab) {
-        bail!("token id {token} is out of range: the vocabulary has {vocab} entries");
+    if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
+        return Err(attamba::Error::TokenOutOfRange { token, vocab }.into());
     }
 
     let context = || args.out.display().to_string();

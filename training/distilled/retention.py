@@ -156,6 +156,8 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--texts", type=int, default=2, help="held-out texts of each source")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
+    if chosen.kept < 1:
+        parser.error(f"--kept is {chosen.kept}; it must be at least 1")
     torch.set_num_threads(chosen.threads)
     base = gguf_file.load(chosen.base).eval()
     far = pretrained.far_heads_of(chosen.base, base.config)[: chosen.far]

@@ -41,9 +41,8 @@ pub struct Head {
 impl Profile {
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Profile> {
-        let name = path.display().to_string();
-        let text = common::read_text(&name)?;
-        serde_json::from_str(&text).context(name)
+        let text = common::read_file(path)?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
     /// The index of each head among those of all layers, if the profile suits a model.

@@ -4,7 +4,7 @@
 
 All texts are 2048 tokens of held-out books, the same for every model: as they are, with loss by position; with a
 passage that comes again after a distance; and with a fact that is asked for after a distance. The kinds of facts are
-those of the training text; values and passages are drawn anew.
+those of the training text; values and passages are others.
 """
 
 import argparse
