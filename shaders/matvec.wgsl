@@ -1,9 +1,10 @@
 // One token's product with a stack of matrices, four rows at a time: `y = W x`, optionally after
-// RMSNorm, and with one of six ways to finish the rows.
+// RMSNorm, and with one of seven ways to finish the rows.
 
 // In range: quads of rows are at most the last of this part, and fours below `4 * pieces`, which are
-// the sizes of the buffers; `role` to `kept_at` are those of the layer's heads. Workgroup memory is
-// indexed by invocations.
+// the sizes of the buffers; an input that comes with its squares has a four of them per piece; gains are as
+// many as rows where those are multiplied by them; `role` to `kept_at` are those of the layer's heads.
+// Workgroup memory is indexed by invocations.
 
 #import HALF
 #import sums
@@ -38,7 +39,8 @@ struct Params {
     values: u32,
     kv_dim: u32,
     head_dim: u32,
-    // First pair of this layer's block, or where the first of the rows after the queries goes.
+    // First pair of this layer's block, or where the first of the rows after the queries goes, or the
+    // sums of squares.
     kept_at: u32,
     // What happens to keys and values: see below.
     store: u32,
@@ -53,8 +55,14 @@ struct Params {
 // The layer's block of keys and values, or a second output.
 @group(0) @binding(7) var<storage, read_write> kept: array<u32>;
 
-// Whether `x` is RMSNorm(x) * gain.
+// Whether the rows are multiplied by RMSNorm(x) * gain instead of x, and who does what for it.
 override NORM: u32 = 0;
+// All is computed here.
+const COMPUTED = 1u;
+// `x` has been multiplied by the gain, and is followed by sums of squares from before that, which
+// FINISH == ADD_AND_PREPARE has written.
+const PREPARED = 2u;
+
 override FINISH: u32 = 0;
 const STORE = 0u;
 const ADD = 1u;
@@ -66,6 +74,8 @@ const ROPE = 3u;
 const GEGLU = 4u;
 // As ROPE, but all rows are written unchanged.
 const SPLIT = 5u;
+// As ADD, and the second output gets what a product with NORM == PREPARED reads.
+const ADD_AND_PREPARE = 6u;
 
 // Keys and values go to the second output unchanged.
 const PASS = 0u;
@@ -141,6 +151,18 @@ fn finish_pair(row: u32, pair: vec2<f32>) {
     }
 }
 
+// Four rows of the stack.
+fn add_and_prepare(row: u32, y: vec4<f32>) {
+    let at = p.out_at + row;
+    let sum = y + vec4(out[at], out[at + 1u], out[at + 2u], out[at + 3u]);
+    let scaled = sum * gain[at / 4u];
+    for (var i = 0u; i < 4u; i++) {
+        out[at + i] = sum[i];
+        kept[at + i] = bitcast<u32>(scaled[i]);
+    }
+    kept[p.kept_at + at / 4u] = bitcast<u32>(dot(sum, sum));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -165,7 +187,9 @@ fn main(
         let second = load_next(first, row / 4u, four + 1u);
         let third = load_more(first, row / 4u, four + 2u);
         let fourth = load_next(third, row / 4u, four + 3u);
-        if NORM != 0u {
+        if NORM == PREPARED {
+            square += dot(x[input + 4u * p.pieces + piece], vec4(1.0));
+        } else if NORM == COMPUTED {
             square += dot(a, a) + dot(b, b) + (dot(c, c) + dot(d, d));
             a *= gain[four];
             b *= gain[four + 1u];
@@ -191,6 +215,10 @@ fn main(
     var y = total.values;
     if NORM != 0u {
         y *= inverseSqrt(total.square / p.cols + p.eps);
+    }
+    if FINISH == ADD_AND_PREPARE {
+        add_and_prepare(p.first + row, y);
+        return;
     }
     finish_pair(p.first + row, y.xy);
     finish_pair(p.first + row + 2u, y.zw);

@@ -419,6 +419,11 @@ fn shared_heads() -> Sizes {
     Sizes { heads: 8, kv_heads: 2, d: 96, projected: true, window: 9, ..Sizes::default() }
 }
 
+/// A model whose mixers have too many states for one workgroup each.
+fn wide_mixers() -> Sizes {
+    Sizes { inner: 480, state: 72, ssm_heads: 6, groups: 2, ..shared_heads() }
+}
+
 fn options(states: usize, kv: KvType) -> Options {
     Options::default().with_budget(Budget::States(states)).with_kv(kv)
 }
@@ -496,6 +501,20 @@ fn matrices_that_belong_together_and_differ_in_type() {
 }
 
 #[test]
+fn wide_mixers_in_many_workgroups() {
+    for carry in [false, true] {
+        side_by_side(&Sizes { carry, ..wide_mixers() }, |model, gpu, cpu| {
+            let tokens = Numbers::new(1).tokens(70, model.sizes().vocab);
+            let want = feed(cpu, options(9, KvType::F32), &tokens, Split::Whole);
+            for split in [Split::Ones, Split::Pieces(3)] {
+                let got = feed(gpu, options(9, KvType::F32), &tokens, split);
+                assert_near(&got, &want, FLOATS, &format!("{split:?}"));
+            }
+        });
+    }
+}
+
+#[test]
 fn attention_that_is_split() {
     for sizes in [Sizes { architecture: "llama", ..shared_heads() }, shared_heads()] {
         side_by_side(&sizes, |model, gpu, cpu| {
@@ -555,6 +574,7 @@ fn a_token_is_one_submit_and_one_pass() {
         (shared_heads(), 8),
         (Sizes { architecture: "llama", ..Sizes::default() }, 5),
         (Sizes { dtype: DType::Q4_0, ..shared_heads() }, 8),
+        (wide_mixers(), 11),
     ];
     for adapter in Adapter::all() {
         // A separate device: the counters of the others include the work of other tests.

@@ -47,7 +47,7 @@ COOPERATIVE = {"amd-780m": ({"matrices_16", "lanes_64"}, 512), "nvidia-ampere": 
 # Variants that a target would not choose and whose compilation takes minutes.
 LEFT_OUT = {"mali-g610": r"^matmul |reduce_subgroup|attend"}
 # What the table is about unless --only says otherwise.
-USUAL = r"^(?!.*(half_bits|reduce_none|matmul_alone|_native|NORM 1|FINISH [1-9]))"
+USUAL = r"^(?!.*(half_bits|reduce_none|matmul_alone|_native|NORM [12]|FINISH [1-9]))"
 
 
 def compiled(target, rows):
@@ -132,13 +132,14 @@ def beyond(limits, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", default=",".join(TARGETS))
-    parser.add_argument("--only", default=USUAL, help="names that match")
+    parser.add_argument("--only", help="names that match (default: usual variants; with --check all that have limits)")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--write-limits", action="store_true")
     args = parser.parse_args()
     rows = [dict(zip(("file", "bindings", "name"), line.split("\t"))) for line in (SHADERS / "index.tsv").read_text().splitlines()]
     limits = json.loads(LIMITS.read_text()) if LIMITS.exists() else {}
-    rows = [row for row in rows if re.search(args.only, row["name"]) and (row["name"] in limits or not args.check)]
+    only = args.only or ("" if args.check else USUAL)
+    rows = [row for row in rows if re.search(only, row["name"]) and (row["name"] in limits or not args.check)]
     shutil.copytree(SHADERS, ROOT / "w/spirv", dirs_exist_ok=True)
     found = {}
     for target in args.targets.split(","):

@@ -89,6 +89,11 @@ def facts(chance: random.Random, count: int) -> list[tuple[str, str, str]]:
     return [fact(chance, person, place) for person, place in zip(people, places, strict=True)]
 
 
+def value_of(statement: str, answer: str) -> str:
+    """The word of an answer that only the statement tells."""
+    return next(word for word in answer.rstrip(".").split()[::-1] if word in statement)
+
+
 def passage(chance: random.Random, words: list[str]) -> str:
     length = min(chance.choice(PASSAGE_WORDS), len(words))
     first = chance.randint(0, len(words) - length)

@@ -2,17 +2,20 @@
 
     python training/distilled/retention.py --base BASE.gguf --data DIR [--window 160 --kept 160]
 
-The gate of a KV head is a small network on the input of its layer's attention. It learns to predict how much attention
+The gate of a KV head is a linear function of the input of its layer's attention, or with `--hidden` a small network. It learns to predict how much attention
 a token gets from queries that are further away than the window, in the base with full attention; of the tokens that
 leave the window, a session then keeps those with the highest scores. At equal bytes it is compared to a longer window,
-by the loss of the late half of held-out texts. The heads of the base's profile see everything in both.
+by the loss of the late half of held-out texts, and with `--recall` by how many of the facts told in such texts it knows
+when asked at their end. The heads of the base's profile see everything in both.
 """
 
 import argparse
 import math
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import memories
 import torch
 from by_head import view
 from torch import nn
@@ -26,9 +29,10 @@ from attamba_train.model.by_head import ByHead
 from attamba_train.model.decoder import Layout
 
 FLOOR = 1e-7  # mean attention below which it does not matter how little it is
-HIDDEN, STEPS, BATCH = 64, 500, 512
+STEPS, BATCH = 500, 512
 SLICE = 1024  # queries of which every fourth is looked at, at once
 STRIDE = 4
+FACTS = 10  # in a text that asks for them
 
 
 class Seen(Mask):
@@ -66,9 +70,10 @@ class Kept:
 class Gates(nn.Module):
     """One score per token and KV head of a layer, from the input of its attention."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, heads))
+        linear = nn.Linear(width, hidden or heads)
+        self.net = nn.Sequential(linear, nn.GELU(), nn.Linear(hidden, heads)) if hidden else linear
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., width] to [..., heads]."""
@@ -110,12 +115,12 @@ def _far_attention(layer, x: torch.Tensor, tables, window: int) -> torch.Tensor:
     return (sums[:, :, :far] / queries.clamp_min(1)).amax(1).clamp_min(FLOOR).log().T
 
 
-def fit(seen: list[tuple[torch.Tensor, torch.Tensor]], seed: int) -> tuple[Gates, torch.Tensor]:
+def fit(seen: list[tuple[torch.Tensor, torch.Tensor]], hidden: int, seed: int) -> tuple[Gates, torch.Tensor]:
     """The gates of a layer, and the share of the variance of each head's target that they explain on the last text."""
     train_x, train_y = (torch.cat(part) for part in zip(*seen[:-1], strict=True))
     test_x, test_y = seen[-1]
     torch.manual_seed(seed)
-    gates = Gates(train_x.shape[1], train_y.shape[1])
+    gates = Gates(train_x.shape[1], train_y.shape[1], hidden)
     middle, spread = train_y.mean(0), train_y.std(0)
     optimizer = torch.optim.AdamW(gates.parameters(), 2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, STEPS)
@@ -131,16 +136,49 @@ def fit(seen: list[tuple[torch.Tensor, torch.Tensor]], seed: int) -> tuple[Gates
 
 
 @torch.no_grad()
-def late_loss(model: Decoder, text: torch.Tensor, near) -> float:
-    """Mean loss in nats of the second half of `text`; `near(layer, x)` says what the KV heads of a layer see."""
+def late_logits(model: Decoder, text: torch.Tensor, near) -> torch.Tensor:
+    """Logits [n, V] of the tokens that follow those of the second half of `text`, its last excepted; `near(layer, x)`
+    says what the KV heads of a layer see."""
     tables, layouts = model.plan(len(text) - 1, None, text.device)
     h = model.embed(text[None, :-1])
     for index, (layer, layout) in enumerate(zip(model.blk, layouts, strict=True)):
         groups = near(index, layer.attn_norm(h)) if near else None
         h = layer(h, tables, Layout(ByHead(groups), None, None) if groups else layout)
-    half = (len(text) - 1) // 2
-    logits = F.linear(model.output_norm(h)[0, half:], model.output_weight)
-    return F.cross_entropy(logits, text[1 + half :]).item()
+    return F.linear(model.output_norm(h)[0, (len(text) - 1) // 2 :], model.output_weight)
+
+
+def late_loss(model: Decoder, text: torch.Tensor, near) -> float:
+    """Mean loss in nats of the second half of `text`."""
+    logits = late_logits(model, text, near)
+    return F.cross_entropy(logits, text[-len(logits) :]).item()
+
+
+def questions(chance: random.Random, prose: torch.Tensor, encode) -> tuple[torch.Tensor, list[range]]:
+    """A text as long as `prose`, its beginning with facts in it, and questions about them with their answers; and where
+    the values that were asked for are."""
+    facts = memories.facts(chance, FACTS)
+    told = [encode(f"\n\n{statement}\n\n") for statement, _, _ in facts]
+    asked, values = [], []
+    for statement, question, answer in chance.sample(facts, FACTS):
+        value = memories.value_of(statement, answer)
+        lead, rest = answer.rsplit(value, 1)
+        asked += encode(f"\n\nQuestion: {question}\nAnswer: {lead.rstrip()}")
+        ids = encode(f" {value}")
+        values.append(range(len(asked), len(asked) + len(ids)))
+        asked += ids + encode(rest)
+    filler = prose.tolist()[: len(prose) - sum(map(len, told)) - len(asked)]
+    text = []
+    for number, statement in enumerate(told):
+        text += filler[len(filler) * number // FACTS : len(filler) * (number + 1) // FACTS] + statement
+    return torch.tensor(text + asked), [range(len(text) + each.start, len(text) + each.stop) for each in values]
+
+
+def told(model: Decoder, text: torch.Tensor, values: list[range], near) -> tuple[list[bool], list[bool]]:
+    """Of the values of a text, each token and each value: whether it is the most likely one."""
+    logits = late_logits(model, text, near)
+    late = text[-len(logits) :]
+    right = [False] * (len(text) - len(late)) + (logits.argmax(-1) == late).tolist()
+    return [right[i] for each in values for i in each], [all(right[i] for i in each) for each in values]
 
 
 def main(arguments: list[str] | None = None):
@@ -151,9 +189,12 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--window", type=int, default=160, help="tokens before the current one beside those kept")
     parser.add_argument("--kept", type=int, default=160, help="tokens kept by their scores")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[0], help="hidden units of a gate; 0: it is linear")
     parser.add_argument("--far", type=int, default=14, help="heads that see everything")
     parser.add_argument("--observed", type=int, default=2, help="texts of each source to learn from")
     parser.add_argument("--texts", type=int, default=2, help="held-out texts of each source")
+    parser.add_argument("--recall", type=int, default=0, help=f"texts with {FACTS} facts each, made of the first source")
+    parser.add_argument("--learn", nargs="+", help="sources that gates learn from (default: all)")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     if chosen.kept < 1:
@@ -168,34 +209,48 @@ def main(arguments: list[str] | None = None):
         windows = even_windows(packed, chosen.context, count * chosen.context)
         return [torch.from_numpy(each) for each in windows]
 
-    learned = [each for source in chosen.sources for each in texts("train", source, chosen.observed)]
+    learned = [each for source in chosen.learn or chosen.sources for each in texts("train", source, chosen.observed)]
     seen = [observe(base, each[:-1], chosen.window) for each in learned]
-    fitted = [fit([of_text[layer] for of_text in seen], 1) for layer in range(base.config.layers)]
-    explained = torch.stack([share for _, share in fitted]).flatten()
-    print(
-        f"variance of the logarithm of far attention explained, median of heads: {explained.median():.2f}", flush=True
-    )
-
     window_only = view(base, Chunks(0, chosen.window + chosen.kept, far_heads=far))
     kept, heads = Kept(chosen.window, chosen.kept), range(base.config.kv_heads)
 
-    def near(index: int, x: torch.Tensor):
-        scores = fitted[index][0](x)[0]
-        far_here = window_only.config.far_in(index)
-        groups = [([head], kept.sight(scores[:, head])) for head in heads if head not in far_here]
-        return groups + ([(list(far_here), None)] if far_here else [])
+    def near(gates: list[Gates]):
+        def seen_by(index: int, x: torch.Tensor):
+            scores = gates[index](x)[0]
+            far_here = window_only.config.far_in(index)
+            groups = [([head], kept.sight(scores[:, head])) for head in heads if head not in far_here]
+            return groups + ([(list(far_here), None)] if far_here else [])
 
-    ways = {
-        "full attention": (base, None),
-        f"by head, window {chosen.window + chosen.kept}": (window_only, None),
-        f"by head, window {chosen.window} and {chosen.kept} kept": (window_only, near),
-    }
+        return seen_by
+
+    ways = {"full attention": (base, None), f"by head, window {chosen.window + chosen.kept}": (window_only, None)}
+    for hidden in chosen.hidden:
+        fitted = [fit([of_text[layer] for of_text in seen], hidden, 1) for layer in range(base.config.layers)]
+        explained = torch.stack([share for _, share in fitted]).flatten().median()
+        kind = f"{hidden} units" if hidden else "linear"
+        print(f"{kind}: variance of the logarithm of far attention explained, median of heads: {explained:.2f}", flush=True)
+        name = f"by head, window {chosen.window} and {chosen.kept} kept, {kind}"
+        ways[name] = (window_only, near([gates for gates, _ in fitted]))
     for source in chosen.sources:
         held_out, best = texts("validation", source, chosen.texts), None
         for name, (model, choice) in ways.items():
             loss = sum(late_loss(model, each, choice) for each in held_out) / len(held_out)
             best = loss if best is None else best
             print(f"{source}, {name}: {math.exp(loss):.2f}, x {math.exp(loss - best):.4f}", flush=True)
+    if not chosen.recall:
+        return
+    chance = random.Random(1)
+    asking = [
+        questions(chance, each, lambda text: tokens.encode(text).ids)
+        for each in texts("validation", chosen.sources[0], chosen.recall)
+    ]
+    for name, (model, choice) in ways.items():
+        each, whole = zip(*(told(model, *text, choice) for text in asking), strict=True)
+        each, whole = sum(each, []), sum(whole, [])
+        print(
+            f"recall, {name}: {sum(each)} of {len(each)} tokens, {sum(whole)} of {len(whole)} values",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def retention(monkeypatch):
     import retention
 
     yield retention
-    for name in ("retention", "by_head"):
+    for name in ("retention", "by_head", "memories"):
         sys.modules.pop(name, None)
 
 
@@ -70,7 +70,7 @@ def test_gates_learn_what_depends_on_their_input(retention, monkeypatch):
     weight = torch.randn(8, 2)
     texts = [(x, (x @ weight).tanh()) for x in torch.randn(3, 1000, 8)]
     monkeypatch.setattr(retention, "BATCH", 64)
-    _, explained = retention.fit(texts, 1)
+    _, explained = retention.fit(texts, 64, 1)
     assert explained.min() > 0.8
 
 
@@ -82,5 +82,23 @@ def test_with_room_for_every_token_the_loss_is_that_of_full_attention(retention,
         retention.main([*files, *sizes, "--kept", kept])
         said |= dict(line.rsplit(": ", 1) for line in capsys.readouterr().out.splitlines())
     factors = {name: figure.split("x ")[1] for name, figure in said.items() if "x " in figure}
-    assert factors["stories, by head, window 8 and 64 kept"] == factors["stories, full attention"] == "1.0000"
-    assert factors["stories, by head, window 8 and 4 kept"] != "1.0000"
+    assert factors["stories, by head, window 8 and 64 kept, linear"] == factors["stories, full attention"] == "1.0000"
+    assert factors["stories, by head, window 8 and 4 kept, linear"] != "1.0000"
+
+
+def test_values_are_where_they_are_asked_for(retention):
+    text, values = retention.questions(retention.random.Random(3), torch.arange(3000) % 7, lambda s: list(s.encode()))
+    assert len(text) == 3000 and len(values) == retention.FACTS
+    plain = bytes(text.tolist())
+    for each in values:
+        value = plain[each.start : each.stop]
+        assert value.startswith(b" ") and plain.count(value) >= 2, value
+        assert plain.rindex(b"Answer: ", 0, each.start) > plain.rindex(b"Question: ", 0, each.start)
+
+
+def test_recall_with_room_for_every_token_is_that_of_full_attention(retention, base, data, capsys):
+    files = ["--base", str(base), "--data", str(data), "--sources", "stories", "--far", "2", "--recall", "1"]
+    sizes = ["--context", "1500", "--observed", "2", "--texts", "1", "--window", "8", "--kept", "1500"]
+    retention.main([*files, *sizes])
+    said = dict(line.split(": ") for line in capsys.readouterr().out.splitlines() if line.startswith("recall"))
+    assert said["recall, by head, window 8 and 1500 kept, linear"] == said["recall, full attention"]

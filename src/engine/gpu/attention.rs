@@ -84,8 +84,8 @@ impl<'a> Walk<'a> {
     pub fn attention(&mut self, index: usize, layer: &'a LayerWeights) {
         let s = self.parts.scratch;
         self.attend(index);
-        let LayerWeights { output, output_bias, attn_post_norm, .. } = layer;
-        self.add_to_stream(output, &s.attended, output_bias, attn_post_norm);
+        let LayerWeights { output, output_bias, attn_post_norm, ffn_norm, .. } = layer;
+        self.add_to_stream(output, &s.attended, output_bias, attn_post_norm, ffn_norm.as_ref());
         if self.batch == Batch::Block {
             self.commit(index, 1);
         }

@@ -5,7 +5,7 @@
 use super::device::Device;
 use super::format::PIECE;
 use super::kernel::Kernel;
-use super::params::{self, Finish};
+use super::params::{self, Finish, Norm};
 use super::permutations::FIRST_ON_CPU;
 use super::pipelines::{Pipeline, Pipelines};
 use super::plan::{Arena, Split};
@@ -111,9 +111,12 @@ fn timed(kernel: Kernel) -> Option<Kernel> {
         Kernel::Matmul { format, rounded, .. } => {
             Some(Kernel::Matmul { format, finish: Finish::Store, rounded })
         }
-        Kernel::Matvec { format, .. } => {
-            Some(Kernel::Matvec { format, norm: false, finish: Finish::Store, kv: KvType::F16 })
-        }
+        Kernel::Matvec { format, .. } => Some(Kernel::Matvec {
+            format,
+            norm: Norm::None,
+            finish: Finish::Store,
+            kv: KvType::F16,
+        }),
         _ => None,
     }
 }
@@ -159,7 +162,7 @@ impl Pipelines {
             let kv = KvType::F16;
             for kernel in [
                 Kernel::Matmul { format, finish: Finish::Store, rounded: self.rounded },
-                Kernel::Matvec { format, norm: false, finish: Finish::Store, kv },
+                Kernel::Matvec { format, norm: Norm::None, finish: Finish::Store, kv },
             ] {
                 let what = format!("{kernel}, {} x {} x {tokens}", rows(stack), stack.cols);
                 if times.of(&what).is_empty() {

@@ -1,7 +1,7 @@
 //! The kernels: what each computes, with everything that is fixed in its source, and its bindings.
 
 use super::format::Format;
-use super::params::Finish;
+use super::params::{Finish, Norm};
 use crate::engine::KvType;
 use crate::model::Activation;
 
@@ -9,7 +9,7 @@ use crate::model::Activation;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is a file in `shaders`, which says what it computes")]
 pub enum Kernel {
-    Matvec { format: Format, norm: bool, finish: Finish, kv: KvType },
+    Matvec { format: Format, norm: Norm, finish: Finish, kv: KvType },
     Matmul { format: Format, finish: Finish, rounded: bool },
     MatmulJoin { finish: Finish },
     RmsNorm { add: bool },
@@ -102,23 +102,28 @@ impl Kernel {
             for rounded in [false, true] {
                 all.push(Kernel::Matmul { format, finish: Finish::Store, rounded });
             }
-            all.push(matvec(format, false, Finish::Store, KvType::F16));
-            all.push(matvec(format, true, Finish::SwiGlu, KvType::F16));
-            all.push(matvec(format, true, Finish::Rope, KvType::F16));
+            all.push(matvec(format, Norm::None, Finish::Store, KvType::F16));
+            for norm in [Norm::Computed, Norm::Prepared] {
+                all.push(matvec(format, norm, Finish::SwiGlu, KvType::F16));
+                all.push(matvec(format, norm, Finish::Rope, KvType::F16));
+            }
         }
         // How a product ends does not depend on the format: two formats suffice.
         for format in [Format::F32, Format::Q4_0] {
             all.push(Kernel::Matmul { format, finish: Finish::Split, rounded: false });
             for finish in [Finish::Add, Finish::SwiGlu, Finish::GeGlu] {
                 all.push(Kernel::Matmul { format, finish, rounded: false });
-                all.push(matvec(format, false, finish, KvType::F16));
+                all.push(matvec(format, Norm::None, finish, KvType::F16));
             }
-            all.push(matvec(format, true, Finish::Store, KvType::F16));
-            all.push(matvec(format, false, Finish::Rope, KvType::F16));
-            all.push(matvec(format, false, Finish::Rope, KvType::F32));
-            all.push(matvec(format, true, Finish::Split, KvType::F16));
-            all.push(matvec(format, false, Finish::Split, KvType::F16));
-            all.push(matvec(format, true, Finish::Rope, KvType::F32));
+            all.push(matvec(format, Norm::None, Finish::AddAndPrepare, KvType::F16));
+            for norm in [Norm::Computed, Norm::Prepared] {
+                all.push(matvec(format, norm, Finish::Store, KvType::F16));
+            }
+            all.push(matvec(format, Norm::None, Finish::Rope, KvType::F16));
+            all.push(matvec(format, Norm::None, Finish::Rope, KvType::F32));
+            all.push(matvec(format, Norm::Computed, Finish::Split, KvType::F16));
+            all.push(matvec(format, Norm::None, Finish::Split, KvType::F16));
+            all.push(matvec(format, Norm::Computed, Finish::Rope, KvType::F32));
         }
         for finish in [Finish::Store, Finish::Add, Finish::SwiGlu, Finish::GeGlu, Finish::Split] {
             all.push(Kernel::MatmulJoin { finish });
@@ -157,7 +162,11 @@ impl std::fmt::Display for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Kernel::Matvec { format, norm, finish, kv } => {
-                let norm = if *norm { " after a norm" } else { "" };
+                let norm = match norm {
+                    Norm::None => "",
+                    Norm::Computed => " after a norm",
+                    Norm::Prepared => " after a prepared norm",
+                };
                 write!(f, "matvec {format:?}{norm}, {finish:?}")?;
                 if *finish == Finish::Rope { write!(f, " {kv:?}") } else { Ok(()) }
             }

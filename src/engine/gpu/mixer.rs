@@ -1,13 +1,18 @@
 //! The mixers of a layer: convolution, scan, gate and norm, for keys and values. For one token they
-//! are a single kernel.
+//! are a single kernel, unless they are so wide that it would take long.
 
 use super::kernel::Kernel;
-use super::model::{Batch, Norm, Parts, Walk};
+use super::model::{Batch, NormTo, Parts, Walk};
 use super::params::{self, Finish};
 use super::product::{Input, Product, Shape};
 use super::recorder::Items;
 use super::weights::{LayerWeights, MixerWeights};
 use crate::model::Ssm;
+
+/// Invocations of a mixer in the kernel for one token, and the most states that each of them updates. More
+/// would take longer than three dispatches.
+const INVOCATIONS: usize = 256;
+const MOST_STATES: usize = 128;
 
 /// Epsilon of the norm within a mixer, fixed by the architecture.
 const MIXER_EPS: f32 = 1e-5;
@@ -42,7 +47,7 @@ impl<'a> Walk<'a> {
                 // The mixers' input is the normalized one, and is added to their output later.
                 // Without a norm there is no kernel that copies it: see `supports.rs`.
                 if let Some(gain) = &layer.attn_norm {
-                    self.norm(&s.h, gain, &s.x, Norm::Copy);
+                    self.norm(&s.h, gain, &s.x, NormTo::Copies);
                 }
                 let x = Input::plain(&s.x);
                 self.product(Product {
@@ -54,8 +59,10 @@ impl<'a> Walk<'a> {
         }
         let p = self.mixer_params(index, ssm);
         match self.batch {
-            Batch::Token => self.step(index, mixers, &p),
-            Batch::Block => self.scan(index, mixers, &p),
+            Batch::Token if ssm.inner * ssm.state <= INVOCATIONS * MOST_STATES => {
+                self.step(index, mixers, &p);
+            }
+            _ => self.scan(index, mixers, &p),
         }
         self.product(Product {
             shape: Shape::Sides { rows: w.kv, x_step: w.inner },
@@ -76,7 +83,7 @@ impl<'a> Walk<'a> {
         );
     }
 
-    /// A block of tokens through both mixers.
+    /// Any number of tokens through both mixers, each head of them in a workgroup of its own.
     fn scan(&mut self, index: usize, mixers: &'a MixerWeights, p: &params::Mixer) {
         let Parts { scratch: s, memory, .. } = self.parts;
         let (constants, Some(state)) = (&mixers.constants, memory.mixer(index)) else { return };

@@ -5,7 +5,7 @@
 use super::cache::Memory;
 use super::device::Device;
 use super::kernel::Kernel;
-use super::params::{self, Finish};
+use super::params::{self, Finish, Norm};
 use super::pipelines::Pipelines;
 use super::product::{Input, Product};
 use super::recorder::{Items, Program, Recorder};
@@ -49,12 +49,15 @@ impl Programs {
             batch,
             arena,
             fused: false,
+            prepared: None,
             record: Recorder::new(parts.device, parts.pipelines),
         };
+        let (token, prepared) = walk(Batch::Token, arena).layers()?;
+        let (block, _) = walk(Batch::Block, arena).layers()?;
         Ok(Programs {
-            token: walk(Batch::Token, arena).layers()?,
-            token_head: walk(Batch::Token, arena).head(h)?,
-            block: walk(Batch::Block, arena).layers()?,
+            token,
+            token_head: Walk { prepared, ..walk(Batch::Token, arena) }.head(h)?,
+            block,
             last_head: walk(Batch::Token, arena).head(last)?,
             rows_head: walk(Batch::Block, logit_arena).head(last)?,
         })
@@ -78,12 +81,14 @@ pub(super) struct Walk<'a> {
     pub arena: &'a Buffer,
     /// Whether the layer's products rotate queries and keys, and store keys and values.
     pub fused: bool,
+    /// Weights of the norm of the residual stream that [`Scratch::prepared`] is for.
+    prepared: Option<&'a Buffer>,
     pub record: Recorder<'a>,
 }
 
 impl<'a> Walk<'a> {
-    /// Every layer.
-    fn layers(mut self) -> Result<Program> {
+    /// Every layer, and the norm that is then prepared.
+    fn layers(mut self) -> Result<(Program, Option<&'a Buffer>)> {
         for (index, layer) in self.parts.weights.layers.iter().enumerate() {
             self.fused =
                 self.batch == Batch::Token && turns_within_products(self.parts.spec, index);
@@ -92,7 +97,7 @@ impl<'a> Walk<'a> {
             self.feed_forward(index, layer);
         }
         self.commit_token();
-        self.record.finish()
+        Ok((self.record.finish()?, self.prepared))
     }
 
     pub fn spec(&self, index: usize) -> &'a LayerSpec {
@@ -155,16 +160,28 @@ impl<'a> Walk<'a> {
             let kernel = Kernel::Glu { activation: spec.activation };
             self.record.add(kernel, &p, [&s.gate_up, &s.act], items);
         }
-        self.add_to_stream(&layer.down, &s.act, &None, &layer.ffn_post_norm);
+        let next = self.norm_after(index);
+        self.add_to_stream(&layer.down, &s.act, &None, &layer.ffn_post_norm, next);
     }
 
-    /// `h += W x`, or the norm of `W x` plus a bias.
+    /// Weights of the norm that a product applies to the stream after a layer.
+    fn norm_after(&self, index: usize) -> Option<&'a Buffer> {
+        let weights = self.parts.weights;
+        let Some(layer) = weights.layers.get(index + 1) else { return Some(&weights.output_norm) };
+        // Mixers without projections have a norm of their own.
+        let by_product = layer.mixers.as_ref().is_none_or(|mixers| mixers.w_in.is_some());
+        layer.attn_norm.as_ref().filter(|_| by_product)
+    }
+
+    /// `h += W x`, or the norm of `W x` plus a bias. `next` are the weights of the norm that reads `h`
+    /// next.
     pub fn add_to_stream(
         &mut self,
         stacks: &'a [Stack],
         x: &'a Rows,
         bias: &'a Option<Buffer>,
         post_norm: &'a Option<Buffer>,
+        next: Option<&'a Buffer>,
     ) {
         let Parts { scratch: s, spec, .. } = self.parts;
         let (out, finish) = match post_norm {
@@ -172,10 +189,13 @@ impl<'a> Walk<'a> {
             // What was read from the stream is no longer needed.
             Some(_) => (&s.x, Finish::Store),
         };
-        self.product(Product::whole(stacks, Input::plain(x), out, finish));
+        let last = bias.is_none() && post_norm.is_none();
+        self.prepared = next.filter(|_| last && self.batch == Batch::Token);
+        let next = self.prepared;
+        self.product(Product { next, ..Product::whole(stacks, Input::plain(x), out, finish) });
         self.add_bias(bias, out, spec.d as u32);
         if let Some(gain) = post_norm {
-            self.norm(&s.x, gain, &s.h, Norm::Add);
+            self.norm(&s.x, gain, &s.h, NormTo::Sum);
         }
     }
 
@@ -220,17 +240,22 @@ impl<'a> Walk<'a> {
     pub fn normed(&mut self, h: &'a Rows, gain: Option<&'a Buffer>) -> Input<'a> {
         match (self.batch, gain) {
             (_, None) => Input::plain(h),
-            (Batch::Token, Some(gain)) => Input { x: h, norm: Some(gain) },
+            (Batch::Token, Some(gain)) => match self.prepared {
+                Some(prepared) if std::ptr::eq(prepared, gain) => {
+                    Input { x: &self.parts.scratch.prepared, norm: Norm::Prepared, gain: None }
+                }
+                _ => Input { x: h, norm: Norm::Computed, gain: Some(gain) },
+            },
             (Batch::Block, Some(gain)) => {
                 let x = &self.parts.scratch.x;
-                self.norm(h, gain, x, Norm::Store);
+                self.norm(h, gain, x, NormTo::Input);
                 Input::plain(x)
             }
         }
     }
 
-    /// `to = RMSNorm(from) * gain`, or what `norm` says.
-    pub fn norm(&mut self, from: &'a Rows, gain: &'a Buffer, to: &'a Rows, norm: Norm) {
+    /// `RMSNorm(from) * gain`.
+    pub fn norm(&mut self, from: &'a Rows, gain: &'a Buffer, to: &'a Rows, how: NormTo) {
         let Parts { spec, scratch: s, .. } = self.parts;
         let p = params::RmsNorm {
             cols: spec.d as u32,
@@ -238,12 +263,12 @@ impl<'a> Walk<'a> {
             h_stride: from.stride,
             x_stride: to.stride,
             token: 0,
-            copies: if norm == Norm::Copy { 2 } else { 0 },
+            copies: if how == NormTo::Copies { 2 } else { 0 },
             copy_at: 0,
             copy_step: s.widths.kv,
             copy_stride: s.kv.stride,
         };
-        let kernel = Kernel::RmsNorm { add: norm == Norm::Add };
+        let kernel = Kernel::RmsNorm { add: how == NormTo::Sum };
         let buffers = [from, gain, to, &s.kv, self.arena];
         self.record.add(kernel, &p, buffers, Items::tokens([1, 1, 1], 0));
     }
@@ -251,11 +276,13 @@ impl<'a> Walk<'a> {
 
 /// Where a norm goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Norm {
-    Store,
-    /// It also goes to keys and values.
-    Copy,
-    Add,
+pub(super) enum NormTo {
+    /// To the input of a product.
+    Input,
+    /// To that, and to keys and values.
+    Copies,
+    /// It is added to what is there.
+    Sum,
 }
 
 /// Whether the products of one token can rotate queries and keys themselves: whole heads,

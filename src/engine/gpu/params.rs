@@ -17,6 +17,20 @@ pub enum Finish {
     GeGlu = 4,
     /// They are queries, and keys and values, which go to the second output; nothing is rotated.
     Split = 5,
+    /// As [`Finish::Add`], and what [`Norm::Prepared`] reads goes to the second output.
+    AddAndPrepare = 6,
+}
+
+/// Whether a product of one token multiplies `RMSNorm(x) * gain` instead of `x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Norm {
+    /// It does not.
+    None = 0,
+    /// It computes the norm.
+    Computed = 1,
+    /// Its input has been multiplied by the gain, and is followed by sums of squares of four values
+    /// each: see [`Finish::AddAndPrepare`].
+    Prepared = 2,
 }
 
 impl Finish {

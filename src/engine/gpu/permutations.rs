@@ -100,7 +100,7 @@ impl Kernel {
                     ("DIGITS", &["digits_halves", "digits_bytes"]),
                     ("KV", near_files(kv)),
                 ],
-                &[("NORM", f64::from(u8::from(norm))), ("FINISH", f64::from(finish as u8))],
+                &[("NORM", f64::from(norm as u8)), ("FINISH", f64::from(finish as u8))],
             ),
             Kernel::Matmul { format, finish, rounded } => of(
                 &["matmul_cooperative", "matmul", "matmul_small", "matmul_alone"],

@@ -3,7 +3,7 @@
 
 use super::kernel::Kernel;
 use super::model::{Batch, Parts, Walk};
-use super::params::{self, Behind, Finish};
+use super::params::{self, Behind, Finish, Norm};
 use super::recorder::Items;
 use super::scratch::Rows;
 use super::weights::{Stack, padded};
@@ -15,13 +15,14 @@ use wgpu::Buffer;
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub x: &'a Rows,
-    /// Weights of the RMSNorm applied to it, for a product of one token.
-    pub norm: Option<&'a Buffer>,
+    /// Whether a product of one token applies RMSNorm to it, and with which weights.
+    pub norm: Norm,
+    pub gain: Option<&'a Buffer>,
 }
 
 impl<'a> Input<'a> {
     pub fn plain(x: &'a Rows) -> Input<'a> {
-        Input { x, norm: None }
+        Input { x, norm: Norm::None, gain: None }
     }
 }
 
@@ -44,6 +45,9 @@ pub(super) struct Product<'a> {
     pub shape: Shape<'a>,
     pub finish: Finish,
     pub out: &'a Rows,
+    /// Weights of the RMSNorm that reads the output next: a product of one token that is added to it
+    /// prepares that.
+    pub next: Option<&'a Buffer>,
     /// The layer, if the rows other than queries are its keys and values: products of one token may
     /// rotate them and store them as attention reads them.
     pub kept: Option<usize>,
@@ -52,7 +56,7 @@ pub(super) struct Product<'a> {
 impl<'a> Product<'a> {
     /// One input, one output.
     pub fn whole(stacks: &'a [Stack], x: Input<'a>, out: &'a Rows, finish: Finish) -> Product<'a> {
-        Product { stacks, x, shape: Shape::Whole, finish, out, kept: None }
+        Product { stacks, x, shape: Shape::Whole, finish, out, next: None, kept: None }
     }
 }
 
@@ -132,14 +136,21 @@ impl<'a> Walk<'a> {
             _ => 0,
         };
         let finish = match kept {
+            None if product.next.is_some() => Finish::AddAndPrepare,
             None => product.finish,
             Some(_) if self.fused => Finish::Rope,
             Some(_) => Finish::Split,
         };
+        let (second, second_at): (&Buffer, _) = match (&kept, product.next) {
+            (Some(kept), _) => (kept.buffer, kept.at),
+            (None, Some(_)) => (&s.prepared, w.d),
+            // A product with one output does not write to a second.
+            (None, None) => (&s.y, 0),
+        };
         for stack in product.stacks {
             let kernel = Kernel::Matvec {
                 format: stack.format,
-                norm: product.x.norm.is_some(),
+                norm: product.x.norm,
                 finish,
                 // The storage type matters only if they are stored.
                 kv: if kept.is_some() { self.near() } else { KvType::F16 },
@@ -161,7 +172,7 @@ impl<'a> Walk<'a> {
                     values: queries + w.kv,
                     kv_dim: alike.kv_dim() as u32,
                     head_dim: alike.head_dim as u32,
-                    kept_at: kept.map_or(0, |k| k.at),
+                    kept_at: second_at,
                     store: kept.map_or(0, |k| k.store as u32),
                 };
                 self.record.add(
@@ -171,12 +182,11 @@ impl<'a> Walk<'a> {
                         &part.quants,
                         &part.scales,
                         product.x.x,
-                        // A product without a norm does not read what is bound in its place.
-                        product.x.norm.unwrap_or(&weights.output_norm),
+                        // A product that needs no gain does not read what is bound in its place.
+                        product.x.gain.or(product.next).unwrap_or(&weights.output_norm),
                         product.out,
                         self.arena,
-                        // Nor does one that stores nothing.
-                        kept.map_or(&s.y, |k| k.buffer),
+                        second,
                     ],
                     Items::fixed([part.rows / 4, 1, 1]),
                 );

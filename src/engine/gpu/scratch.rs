@@ -68,6 +68,11 @@ impl Widths {
             inner: widest(|layer| layer.ssm.map_or(0, |ssm| ssm.inner)),
         }
     }
+
+    /// Of [`Scratch::prepared`].
+    fn prepared(self) -> u32 {
+        self.d + self.d / 4
+    }
 }
 
 /// Lengths of the buffers in four-byte values, each named like its buffer below.
@@ -131,6 +136,7 @@ impl Lengths {
     fn bytes(&self) -> u64 {
         let w = self.widths;
         let of_block = self.block * self.a_token() as usize + self.mixed + self.y + self.rows;
+        let of_block = of_block + w.prepared() as usize;
         let of_logits = self.logit_rows * (w.d + w.vocab) as usize + self.candidates + self.staging;
         4 * (of_block + self.parts + of_logits + self.arena + PIECE) as u64
     }
@@ -188,6 +194,9 @@ pub(super) struct Scratch {
     pub h: Rows,
     /// Normalized, `[B][d]`.
     pub x: Rows,
+    /// Of one token, `[d]` times the weights of the norm that comes next, then sums of squares of four values
+    /// each: see [`Norm::Prepared`](super::params::Norm::Prepared).
+    pub prepared: Rows,
     /// `[B][heads * head_dim]`
     pub q: Rows,
     /// Keys and values before they are stored, `[B][side][kv_dim]`.
@@ -247,6 +256,7 @@ impl Scratch {
         Ok(Scratch {
             h: of_block(w.d)?,
             x: of_block(w.d)?,
+            prepared: rows_of(1, w.prepared(), a_block)?,
             q: of_block(w.q)?,
             kv: of_block(2 * w.kv)?,
             projected: of_block(2 * w.projected)?,

@@ -72,7 +72,7 @@ class Texts:
         """A fact, and its question so that the answer is about `distance` tokens later."""
         person, place = self.chance.choice(memories.PEOPLE), self.chance.choice(memories.PLACES)
         statement, question, answer = memories.fact(self.chance, person, place)
-        value = next(word for word in answer.rstrip(".").split()[::-1] if word in statement)
+        value = memories.value_of(statement, answer)
         told, asked = self.encode(f"\n\n{statement}\n\n"), self.encode(f"\n\nQuestion: {question}\nAnswer:")
         # The value as it follows the beginning of the answer: what the two ways of writing do not share.
         whole = self.encode(f"\n\nQuestion: {question}\nAnswer: {answer}")

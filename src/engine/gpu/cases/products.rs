@@ -4,7 +4,7 @@ use super::numbers::{Numbers, turns};
 use super::{Case, arena, arena_with, bits, floats, kept};
 use crate::engine::KvType;
 use crate::engine::gpu::format::{Format, PIECE, Row};
-use crate::engine::gpu::params::{self, Behind, Finish};
+use crate::engine::gpu::params::{self, Behind, Finish, Norm};
 use crate::engine::gpu::plan::TURNS;
 use crate::engine::gpu::twin;
 use crate::quant::{DType, dequantize, quantize};
@@ -86,13 +86,15 @@ fn before(numbers: &mut Numbers, len: usize) -> Vec<f32> {
 pub(super) fn matvec(
     numbers: &mut Numbers,
     format: Format,
-    norm: bool,
+    norm: Norm,
     finish: Finish,
     kv: KvType,
 ) -> Case {
     let rows = 16 + 4 * numbers.below(20) as usize;
     let w = weights(numbers, format, rows);
     let stride = w.pieces * PIECE;
+    // Of an input with its squares, whether they are read or not.
+    let x_stride = stride + 4 * w.pieces;
     let head_dim = 2 * (1 + numbers.below(4));
     let heads = 1 + numbers.below(3);
     let kv_dim = head_dim * heads;
@@ -107,7 +109,7 @@ pub(super) fn matvec(
         first,
         segment: segment as u32,
         x_at: 4,
-        x_step: (stride / 4) as u32,
+        x_step: (x_stride / 4) as u32,
         out_at: 4 * numbers.below(3),
         cols: w.columns as f32,
         eps: 1e-5,
@@ -116,23 +118,27 @@ pub(super) fn matvec(
         ..Default::default()
     };
     let keep_rows = (total as u32).max(2 * kv_dim.next_multiple_of(4));
-    let two_outputs = matches!(finish, Finish::Rope | Finish::Split);
-    if two_outputs {
+    let two_outputs = matches!(finish, Finish::Rope | Finish::Split | Finish::AddAndPrepare);
+    if finish == Finish::AddAndPrepare {
+        p.kept_at = p.out_at + total as u32;
+    } else if two_outputs {
         p.keys = 4 * numbers.below(1 + total as u32 / 8);
         p.values = p.keys + kv_dim.next_multiple_of(4);
         p.kept_at = 2;
         p.store = keep as u32;
     }
-    let mut x = vec![0.0; 16 + segments * stride];
+    let mut x = vec![0.0; 16 + segments * x_stride];
     for s in 0..segments {
         let values = numbers.floats(w.columns, 1.0);
-        x[16 + s * stride..][..w.columns].copy_from_slice(&values);
+        let x = &mut x[16 + s * x_stride..];
+        x[..w.columns].copy_from_slice(&values);
+        x[stride..x_stride].fill_with(|| numbers.uniform().abs());
     }
-    let gain = numbers.floats(stride, 1.0);
+    let gain = numbers.floats(stride.max(p.out_at as usize + total + 4), 1.0);
     let mut out = before(numbers, p.out_at as usize + total + 4);
     let out_before = bits(&out);
     let turns = turns(numbers, head_dim as usize / 2);
-    let passes = finish == Finish::Split || keep == Behind::Pass;
+    let passes = finish != Finish::Rope || keep == Behind::Pass;
     // Whole vectors, in values.
     let mut kept_values = vec![0.0; 2 * (keep_rows as usize + 8)];
     twin::matvec(

@@ -31,7 +31,7 @@ pub(super) fn finish_rows(
     let out = &mut out[p.out_at as usize + token * p.out_stride as usize..];
     for r in 0..p.rows as usize {
         match finish {
-            Finish::Add => out[r] += row(r),
+            Finish::Add | Finish::AddAndPrepare => out[r] += row(r),
             Finish::SwiGlu if r % 2 == 0 => out[r / 2] = silu(row(r)) * row(r + 1),
             Finish::GeGlu if r % 2 == 0 => out[r / 2] = gelu_tanh(row(r)) * row(r + 1),
             Finish::SwiGlu | Finish::GeGlu => {}

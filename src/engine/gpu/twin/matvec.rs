@@ -1,6 +1,7 @@
 //! One token's product with a stack of matrices.
 
-use super::super::params::{Behind, Finish, Matvec};
+use super::super::format::PIECE;
+use super::super::params::{Behind, Finish, Matvec, Norm};
 use super::{gelu_tanh, silu, turned};
 
 /// `weights` is `[rows][columns]`. If keys and values are stored, their values go to `kept` one by
@@ -8,7 +9,7 @@ use super::{gelu_tanh, silu, turned};
 #[allow(clippy::too_many_arguments, reason = "the bindings of the kernel")]
 pub(in super::super) fn matvec(
     p: &Matvec,
-    (norm, finish): (bool, Finish),
+    (norm, finish): (Norm, Finish),
     weights: &[f32],
     columns: usize,
     x: &[f32],
@@ -19,15 +20,17 @@ pub(in super::super) fn matvec(
 ) {
     let product = |row: usize| {
         let segment = (p.first as usize + row) / p.segment as usize;
-        let x = &x[4 * (p.x_at as usize + segment * p.x_step as usize)..][..columns];
-        let w = &weights[row * columns..][..columns];
-        let scale = if norm {
-            let square: f32 = x.iter().map(|v| v * v).sum();
-            1.0 / (square / p.cols + p.eps).sqrt()
-        } else {
-            1.0
+        let input = &x[4 * (p.x_at as usize + segment * p.x_step as usize)..];
+        let (x, w) = (&input[..columns], &weights[row * columns..][..columns]);
+        let factor = |square: f32| 1.0 / (square / p.cols + p.eps).sqrt();
+        let pieces = p.pieces as usize;
+        let scale = match norm {
+            Norm::None => 1.0,
+            Norm::Computed => factor(x.iter().map(|v| v * v).sum()),
+            Norm::Prepared => factor(input[pieces * PIECE..][..4 * pieces].iter().sum()),
         };
-        let v = x.iter().zip(gain).map(|(x, g)| if norm { x * g } else { *x });
+        let gained = norm == Norm::Computed;
+        let v = x.iter().zip(gain).map(|(x, g)| if gained { x * g } else { *x });
         scale * w.iter().zip(v).map(|(w, v)| w * v).sum::<f32>()
     };
     for row in (0..p.rows as usize).step_by(2) {
@@ -37,6 +40,13 @@ pub(in super::super) fn matvec(
         match finish {
             Finish::Store => out[at..at + 2].copy_from_slice(&pair),
             Finish::Add => out[at..at + 2].iter_mut().zip(pair).for_each(|(o, y)| *o += y),
+            Finish::AddAndPrepare => {
+                for (at, y) in (at..).zip(pair) {
+                    out[at] += y;
+                    kept[at] = out[at] * gain[at];
+                    kept[p.kept_at as usize + at / 4] += out[at] * out[at];
+                }
+            }
             Finish::SwiGlu => out[p.out_at as usize + row / 2] = silu(pair[0]) * pair[1],
             Finish::GeGlu => out[p.out_at as usize + row / 2] = gelu_tanh(pair[0]) * pair[1],
             Finish::Split => {
