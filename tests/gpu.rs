@@ -16,7 +16,7 @@ use attamba::quant::{DType, quantize};
 use attamba::sample::{Sampler, Sampling};
 use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineKind, EngineOptions, KvType};
-use common::models::{Meta, Numbers, Sizes, open};
+use common::models::{Meta, Numbers, Sizes, open, with_gates};
 use common::suite::{Error, RARE, Split, feed, suite};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -304,6 +304,11 @@ fn rotary_factors() {
 #[test]
 fn memory_by_head() {
     compare(&["by head"], KvType::F32, FLOATS, 60);
+}
+
+#[test]
+fn learned_retention() {
+    compare(&["retain"], KvType::F32, FLOATS, 16);
 }
 
 #[test]
@@ -669,6 +674,30 @@ fn a_session_goes_on_on_the_other_engine() {
                 }
             }
         });
+    }
+}
+
+#[test]
+fn what_is_kept_by_scores_goes_on_on_the_other_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session");
+    let sizes = Sizes { architecture: "llama", ..shared_heads() };
+    let model = Arc::new(open(with_gates(&sizes, 5).bytes()).unwrap());
+    let cpu = Engine::cpu(Arc::clone(&model), &EngineOptions::default().with_threads(1)).unwrap();
+    let tokens = Numbers::new(4).tokens(160, sizes.vocab);
+    let options = options(30, KvType::F32).with_far(0).with_eviction(Eviction::Retain);
+    let want = feed(&cpu, options, &tokens, Split::Whole);
+    for driver in drivers() {
+        let gpu = internals::engine(Gpu::new(Arc::clone(&model), driver).unwrap());
+        for (from, to) in [(&gpu, &cpu), (&cpu, &gpu)] {
+            let mut first = Session::open(from, options).unwrap();
+            first.feed(&tokens[..101]).unwrap();
+            first.save(&path, b"").unwrap();
+            let (mut second, _) = Session::resume(to, &path).unwrap();
+            tokens[101..].iter().for_each(|token| second.feed(&[*token]).unwrap());
+            let end = &want[want.len() - sizes.vocab..];
+            assert_near(second.logits().unwrap(), end, FLOATS, "after a resume");
+        }
     }
 }
 

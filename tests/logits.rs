@@ -139,6 +139,11 @@ fn memory_by_head() {
 }
 
 #[test]
+fn learned_retention() {
+    compare(&["retain"], KvType::F32, FLOATS, 16);
+}
+
+#[test]
 fn keys_and_values_in_four_bits() {
     // A value that is rounded otherwise is off by an eighth of the largest.
     compare(&["int4"], KvType::F16, BLOCKS, 30);

@@ -108,6 +108,8 @@ pub enum EvictionName {
     Drop,
     /// Every second chunk state of the older half.
     Thin,
+    /// What the model's retention gates score lowest, head by head.
+    Retain,
 }
 
 impl MemoryArgs {
@@ -135,6 +137,7 @@ impl MemoryArgs {
         let eviction = match self.eviction {
             EvictionName::Drop => Eviction::Drop,
             EvictionName::Thin => Eviction::Thin,
+            EvictionName::Retain => Eviction::Retain,
         };
         let kv = self.kv.unwrap_or_default();
         kv.apply(Options::default())

@@ -233,6 +233,9 @@ enum attamba_policy
     // Every second chunk state of the older half: the distant past becomes coarser before it is
     // dropped.
     ATTAMBA_POLICY_THIN = 1,
+    // What the model's retention gates score lowest, head by head: for transformers whose file has such
+    // gates.
+    ATTAMBA_POLICY_RETAIN = 2,
 };
 #ifndef __cplusplus
 #if defined(__swift__) || __STDC_VERSION__ >= 202311L

@@ -82,6 +82,9 @@ pub enum Policy {
     /// Every second chunk state of the older half: the distant past becomes coarser before it is
     /// dropped.
     Thin = 1,
+    /// What the model's retention gates score lowest, head by head: for transformers whose file has such
+    /// gates.
+    Retain = 2,
 }
 
 /// Called while a model is loaded, on the thread that loads it, with the fraction that is done, 0
@@ -281,9 +284,12 @@ impl SessionOptions {
             })
         };
         let eviction =
-            match known("policy", self.policy, [Policy::Drop, Policy::Thin], |p| p as i32)? {
+            match known("policy", self.policy, [Policy::Drop, Policy::Thin, Policy::Retain], |p| {
+                p as i32
+            })? {
                 Policy::Drop => Eviction::Drop,
                 Policy::Thin => Eviction::Thin,
+                Policy::Retain => Eviction::Retain,
             };
         let given = |tokens: u32| (tokens != 0).then_some(tokens as usize);
         let default = session::Options::default();

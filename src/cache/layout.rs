@@ -142,6 +142,13 @@ pub struct Class {
     pub kv: KvType,
 }
 
+impl Class {
+    /// Whether its eviction policy goes by scores.
+    pub fn is_scored(&self) -> bool {
+        self.eviction.policy().scored()
+    }
+}
+
 /// Classes of KV heads of all layers. The memory of a state, the contents of its image and its
 /// tables all follow from it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod image;
 mod layout;
 mod policy;
 mod schedule;
+mod scores;
 mod sequence;
 mod slots;
 mod table;

@@ -1,6 +1,7 @@
 //! The states of a ring: a list of positions and slots, oldest first.
 
 use super::policy::{Full, Policy};
+use super::scores::Scores;
 use super::sequence::{Sequence, Span};
 
 /// Most states of a ring.
@@ -26,8 +27,12 @@ pub(super) struct Slots {
     slots: Sequence,
     /// Free slots, in the order in which they will be used.
     free: Sequence,
+    /// Of the states, and of the tokens after them; empty if the policy does without.
+    scores: Scores,
     /// Empty; memory for evictions and for [`Slots::pack`].
     gone: Sequence,
+    evicted: Vec<u64>,
+    ranked: Vec<(u32, usize)>,
     slot_of: Vec<u32>,
     state_in: Vec<u32>,
 }
@@ -36,9 +41,18 @@ impl Slots {
     /// An empty ring of `ring` slots.
     pub fn new(ring: usize) -> Slots {
         let list = Sequence::default;
-        let (slot_of, state_in) = Default::default();
-        let (positions, slots, free, gone) = (list(), list(), list(), list());
-        let mut new = Slots { ring, positions, slots, free, gone, slot_of, state_in };
+        let mut new = Slots {
+            ring,
+            positions: list(),
+            slots: list(),
+            free: list(),
+            scores: Scores::default(),
+            gone: list(),
+            evicted: Vec::new(),
+            ranked: Vec::new(),
+            slot_of: Vec::new(),
+            state_in: Vec::new(),
+        };
         new.reset();
         new
     }
@@ -46,9 +60,16 @@ impl Slots {
     /// Reserves room, so that nothing is allocated later unless a policy leaves states in many
     /// spans.
     pub fn reserve(&mut self, policy: &dyn Policy) {
-        let lists = [&mut self.positions, &mut self.slots, &mut self.free, &mut self.gone];
-        lists.into_iter().for_each(|list| list.reserve(SPANS));
         let packed = self.packed_at_once(policy);
+        // What is chosen by scores may be anywhere.
+        let spans = if policy.scored() { packed.max(SPANS) } else { SPANS };
+        let lists = [&mut self.positions, &mut self.slots, &mut self.free, &mut self.gone];
+        lists.into_iter().for_each(|list| list.reserve(spans));
+        if policy.scored() {
+            self.scores.reserve(2 * packed);
+            self.evicted.reserve(packed);
+            self.ranked.reserve(packed);
+        }
         self.slot_of.reserve(packed);
         self.state_in.reserve(packed);
     }
@@ -63,6 +84,9 @@ impl Slots {
         let lists = [&self.positions, &self.slots, &self.free, &self.gone];
         lists.map(Sequence::bytes).iter().sum::<usize>()
             + 4 * (self.slot_of.capacity() + self.state_in.capacity())
+            + self.scores.bytes()
+            + 8 * self.evicted.capacity()
+            + size_of::<(u32, usize)>() * self.ranked.capacity()
     }
 
     pub fn reset(&mut self) {
@@ -70,6 +94,17 @@ impl Slots {
         self.slots.clear();
         self.free.clear();
         self.free.push_range(0..self.ring as u64);
+        self.scores.clear();
+    }
+
+    /// The scores, of policies that go by them.
+    pub fn scores(&self) -> &Scores {
+        &self.scores
+    }
+
+    /// The same, to be changed.
+    pub fn scores_mut(&mut self) -> &mut Scores {
+        &mut self.scores
     }
 
     pub fn ring(&self) -> usize {
@@ -98,25 +133,38 @@ impl Slots {
 
     /// The state of the chunk that was closed at `position` leaves the window.
     pub fn retire(&mut self, position: u64, policy: &dyn Policy) {
-        if self.ring == 0 {
-            return;
+        self.make_room(policy);
+        if self.ring > 0 {
+            self.positions.push(position);
+        } else {
+            self.scores.forget(std::iter::once(position));
         }
-        if self.len() >= self.ring {
+    }
+
+    /// Evicts states from a full ring before another state needs room.
+    pub fn make_room(&mut self, policy: &dyn Policy) {
+        if self.ring > 0 && self.len() >= self.ring {
             self.evict(policy);
         }
-        self.positions.push(position);
     }
 
     /// Evicts states from a ring that is not empty. The first state of a ring of two or more is the
     /// sink and stays.
     fn evict(&mut self, policy: &dyn Policy) {
         let sinks = usize::from(self.ring >= 2).min(self.len() - 1);
-        let mut full = Full { positions: &self.positions, sinks, gone: &mut self.gone };
+        let Slots { positions, scores, ranked, gone, .. } = &mut *self;
+        let mut full = Full { positions, sinks, scores, ranked, gone };
         policy.evict(&mut full);
         if self.gone.len() == 0 {
             self.gone.push(sinks as u64);
         }
-        self.positions.remove(&self.gone, |_| {});
+        let evicted = &mut self.evicted;
+        self.positions.remove(&self.gone, |position| {
+            if policy.scored() {
+                evicted.push(position);
+            }
+        });
+        self.scores.forget(evicted.drain(..));
         let free = &mut self.free;
         self.slots.remove(&self.gone, |slot| free.push(slot));
         self.gone.clear();

@@ -92,7 +92,9 @@ impl BlockTable {
         self.slots.reserve(self.policy);
         self.block.in_chunk.reserve(tokens);
         self.block.seen.reserve(tokens);
-        let packed = self.slots.packed_at_once(self.policy);
+        // A state whose place is taken moves twice.
+        let times = if self.policy.scored() { 2 } else { 1 };
+        let packed = times * self.slots.packed_at_once(self.policy);
         self.block.moves.reserve(tokens.min(self.slots.ring()) + packed);
     }
 
@@ -163,12 +165,41 @@ impl BlockTable {
             }
             seen.push(t, self.slots.slots(), self.slots.outside(), near);
         }
+        if self.policy.scored() {
+            self.slots.make_room(self.policy);
+        }
         self.slots.pack(|row, slot| moves.push(Move { from: Place::Ring, row, slot }));
         self.slots.settle(|position, slot| {
             let (from, row) = near.row(position);
             moves.push(Move { from, row, slot });
         });
         self.block.len = len;
+    }
+
+    /// Maximum tokens of the next block; at least 1. Where states are chosen by scores, a block ends when
+    /// the ring is full, and the scores of those that may be evicted then are known before.
+    pub fn room(&self) -> usize {
+        if !self.policy.scored() || self.slots.ring() == 0 {
+            return usize::MAX;
+        }
+        let before_first = (self.window + 1).saturating_sub(self.position);
+        let free = self.slots.ring().saturating_sub(self.slots.len()) as u64;
+        let newest = self.window + self.slots.ring() as u64 / 4;
+        usize::try_from((before_first + free).min(newest)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Whether it goes by scores.
+    pub fn scored(&self) -> bool {
+        self.policy.scored()
+    }
+
+    /// Notes the score of the token at `position`, one after the other, before the block that it is in is
+    /// finished.
+    pub fn note(&mut self, position: u64, score: f32) {
+        // Tokens within chunks leave no states.
+        if self.policy.scored() && self.schedule.plan.chunk() == 1 {
+            self.slots.scores_mut().note(position, score);
+        }
     }
 
     /// Marks the current block as computed and its rows as moved.

@@ -33,7 +33,8 @@ impl Tables {
         let mut distinct: Vec<BlockTable> = Vec::new();
         let mut of_class = Vec::with_capacity(of_each_class.len());
         for table in of_each_class {
-            let known = distinct.iter().position(|other| *other == table);
+            // Heads that go by their own scores soon differ.
+            let known = distinct.iter().position(|other| *other == table && !table.scored());
             of_class.push(known.unwrap_or(distinct.len()));
             if known.is_none() {
                 distinct.push(table);
@@ -75,9 +76,15 @@ impl Tables {
         &self.of_class
     }
 
-    /// Maximum tokens per block; at least 1.
+    /// Maximum tokens of the next block; at least 1.
     pub fn room(&self) -> usize {
-        self.most
+        self.distinct.iter().map(BlockTable::room).fold(self.most, usize::min)
+    }
+
+    /// Notes the score of the token at `position` for a class that goes by scores, one after the other, before the
+    /// block that it is in is finished.
+    pub fn note(&mut self, class: usize, position: u64, score: f32) {
+        self.distinct[self.of_class[class]].note(position, score);
     }
 
     /// As [`BlockTable::begin`], for all classes.

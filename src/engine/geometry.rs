@@ -41,6 +41,7 @@ impl std::fmt::Display for Geometry {
         let policy = match self.eviction {
             Eviction::Drop => "drop the oldest",
             Eviction::Thin => "thin the older half",
+            Eviction::Retain => "drop what scores lowest",
         };
         let Geometry { ring, window, chunk, kv, far, .. } = self;
         write!(
@@ -65,11 +66,12 @@ impl Geometry {
     }
 
     /// Which KV heads remember what. Each layer has a class of heads that see near, whose chunks its
-    /// mixers follow, and one of those that see far, if there are any in it.
+    /// mixers follow, and one of those that see far, if there are any in it. With [`Eviction::Retain`] each
+    /// head that sees near is a class of its own.
     ///
     /// # Errors
-    /// [`Error::Argument`] if chunk or window is out of range, or the model has fewer heads that
-    /// see far; [`Error::OutOfMemory`] if a ring is longer than [`MOST_RING`].
+    /// [`Error::Argument`] if chunk or window is out of range, the model has fewer heads that
+    /// see far, or it has no gates for [`Eviction::Retain`]; [`Error::OutOfMemory`] if a ring is longer than [`MOST_RING`].
     pub fn layout(&self, spec: &ModelSpec) -> Result<Layout> {
         let Geometry { ring, window, chunk, kv, eviction, far } = *self;
         if ring.max(far.map_or(0, |far| far.ring)) > MOST_RING {
@@ -77,14 +79,27 @@ impl Geometry {
             return Err(Error::OutOfMemory { bytes, what: "the ring of chunk states" });
         }
         self.check_far(spec)?;
+        self.check_eviction(spec)?;
         check_types(spec, kv, far.map_or(kv, |far| far.kv))?;
         let (plans, far_plans) = (spec.plans(chunk)?, spec.plans(spec.chunks.far_length)?);
         let mut classes = Vec::with_capacity(spec.layers.len());
         for (layer, of) in spec.layers.iter().enumerate() {
             let far_heads = self.far_in(spec, layer);
-            let heads = (0..of.kv_heads).filter(|head| !far_heads.contains(head)).collect();
+            let heads: Vec<_> = (0..of.kv_heads).filter(|head| !far_heads.contains(head)).collect();
             let (ring, window) = slots(of, ring, window);
-            classes.push(Class { layer, heads, plan: plans[layer], window, ring, eviction, kv });
+            let apart = eviction == Eviction::Retain && ring > 0;
+            let classes_of =
+                if apart { heads.iter().map(|head| vec![*head]).collect() } else { vec![heads] };
+            classes.extend(classes_of.into_iter().map(|heads| Class {
+                layer,
+                heads,
+                plan: plans[layer],
+                window,
+                ring,
+                eviction: if apart { eviction } else { eviction.by_position() },
+                kv,
+            }));
+            let eviction = eviction.by_position();
             if let Some(far) = far.filter(|_| !far_heads.is_empty()) {
                 let Far { ring, kv, .. } = far;
                 let (heads, plan) = (far_heads, far_plans[layer]);
@@ -144,6 +159,21 @@ impl Geometry {
             (Some(far), Some(profile)) => profile.far_in(layer, far.heads),
             _ => Vec::new(),
         }
+    }
+
+    fn check_eviction(&self, spec: &ModelSpec) -> Result<()> {
+        if self.eviction != Eviction::Retain {
+            return Ok(());
+        }
+        let chunk = self.chunk;
+        let problem = if spec.profile.as_ref().is_none_or(|profile| profile.gates.is_none()) {
+            "is retain; the model's file has no retention gates, which say what to keep".to_owned()
+        } else if chunk > 1 || !spec.is_transformer() {
+            format!("is retain, which keeps single tokens; chunks have {chunk}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::argument("the eviction policy", problem))
     }
 
     fn check_far(&self, spec: &ModelSpec) -> Result<()> {

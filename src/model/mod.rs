@@ -100,6 +100,11 @@ impl Model {
         self.spec.profile.is_some()
     }
 
+    /// Whether its file has retention gates, which [`Eviction::Retain`](crate::Eviction::Retain) goes by.
+    pub fn has_retention_gates(&self) -> bool {
+        self.spec.profile.as_ref().is_some_and(|profile| profile.gates.is_some())
+    }
+
     /// How the model makes one vector of a text, if it was made for it: see
     /// [`Engine::embedding`](crate::Engine::embedding).
     pub fn pooling(&self) -> Option<Pooling> {

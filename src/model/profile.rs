@@ -2,16 +2,17 @@
 //! tells. Names as in `spec/architecture.md`.
 
 use super::arch::Keys;
-use super::spec::LayerSpec;
+use super::spec::{LayerSpec, ModelSpec};
 use crate::cache::MOST_WINDOW;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Tokens that heads should see at least if a file says nothing else.
 const NEAR_WINDOW: usize = 512;
 
 /// KV heads that fetch what lies far back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// Layer and index of these heads, the best first. None of them is in a layer with its own
     /// sliding window.
@@ -20,14 +21,20 @@ pub struct Profile {
     pub far_count: usize,
     /// Tokens that the other heads should see at least.
     pub near_window: usize,
+    /// Retention gates, if it has any, one per KV head of all layers, of as many values as the residual
+    /// stream has. The product of a gate and the input of its layer's attention says how much a token will
+    /// be needed by its head once it is far away.
+    pub gates: Option<Arc<[f32]>>,
 }
 
 impl Profile {
-    /// Reads the profile of a model with these layers, if the file has one.
+    /// Reads the profile of a model, if the file has one.
     ///
     /// # Errors
-    /// [`Error::Model`] if it names heads that the model does not have, or one twice.
-    pub(super) fn read(keys: &Keys, layers: &[LayerSpec]) -> Result<Option<Profile>> {
+    /// [`Error::Model`] if it names heads that the model does not have, or one twice, or has gates of other
+    /// sizes.
+    pub(super) fn read(keys: &Keys, spec: &ModelSpec) -> Result<Option<Profile>> {
+        let layers = &spec.layers[..];
         let Some(numbers) = keys.sizes("memory.far_heads")?.filter(|list| !list.is_empty()) else {
             return Ok(None);
         };
@@ -70,7 +77,21 @@ impl Profile {
                 format!("is {near_window}; it must be between 1 and {MOST_WINDOW}"),
             ));
         }
-        Ok(Some(Profile { far_heads, far_count, near_window }))
+        let gates = keys.numbers("memory.retention_gates")?;
+        if let Some(found) = gates.as_ref().map(Vec::len).filter(|found| *found != all * spec.d) {
+            return Err(Error::model(
+                "memory.retention_gates",
+                format!("holds {found} numbers; {all} KV heads want {} each", spec.d),
+            ));
+        }
+        Ok(Some(Profile { far_heads, far_count, near_window, gates: gates.map(Arc::from) }))
+    }
+
+    /// The retention gate of a KV head of a layer whose first head has the number `first`, for inputs of
+    /// `d` values.
+    pub fn gate(&self, first: usize, head: usize, d: usize) -> Option<&[f32]> {
+        let gates = self.gates.as_ref()?;
+        gates.get((first + head) * d..)?.get(..d)
     }
 
     /// Those of the first `count` heads that are in a layer, in ascending order.

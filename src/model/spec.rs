@@ -272,6 +272,12 @@ impl ModelSpec {
         self
     }
 
+    /// The retention gate of a KV head, `[d]`, if the model has any.
+    pub fn gate(&self, layer: usize, head: usize) -> Option<&[f32]> {
+        let before = self.layers[..layer].iter().map(|layer| layer.kv_heads).sum();
+        self.profile.as_ref()?.gate(before, head, self.d)
+    }
+
     /// The mixers, which are alike in all layers that have them; none in a transformer.
     pub fn ssm(&self) -> Option<Ssm> {
         self.layers.iter().find_map(|layer| layer.ssm)

@@ -237,7 +237,7 @@ pub(super) mod tests {
             (layer.heads, layer.kv_heads) = (4, 4);
         }
         let far_heads = vec![(1, 3), (2, 0), (1, 0), (0, 2)];
-        spec.profile = Some(Profile { far_heads, far_count: 3, near_window: 100 });
+        spec.profile = Some(Profile { far_heads, far_count: 3, near_window: 100, gates: None });
         spec
     }
 

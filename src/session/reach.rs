@@ -15,7 +15,8 @@ pub struct Heads {
     /// Their number in all layers.
     pub count: usize,
     /// Tokens that each of them sees, including the current one. The first token of a text is seen
-    /// in addition. Where a full ring is thinned out, only those that are certain to be left.
+    /// in addition. Where a full ring is thinned out or goes by scores, only those that are certain to be
+    /// left.
     pub tokens: u64,
     /// Chunk states that each of them keeps, including the first.
     pub states: usize,
@@ -49,23 +50,24 @@ impl Reach {
             let layers = spec.layers.iter().filter(|layer| layer.window.is_some() == own);
             layers.map(|layer| layer.kv_heads).sum()
         };
-        let tokens = |states: usize, chunk: usize| {
+        let tokens = |states: usize, chunk: usize, eviction| {
             let states = states.saturating_sub(1);
             let states = match eviction {
                 Eviction::Drop => states,
                 Eviction::Thin => states - states / 2,
+                Eviction::Retain => states.div_ceil(2),
             };
             let window = (window as u64).saturating_add(1);
             (states as u64).saturating_mul(chunk as u64).saturating_add(window)
         };
         let far = far.map(|far| Heads {
             count: far.heads,
-            tokens: tokens(far.ring, spec.chunks.far_length),
+            tokens: tokens(far.ring, spec.chunks.far_length, eviction.by_position()),
             states: far.ring,
             kv: far.kv,
         });
         let count = heads(false) - far.map_or(0, |far| far.count);
-        let near = Heads { count, tokens: tokens(ring, chunk), states: ring, kv };
+        let near = Heads { count, tokens: tokens(ring, chunk, eviction), states: ring, kv };
         let bytes = geometry.state_bytes(spec);
         Reach { far, near, windowed: heads(true), eviction, bytes }
     }
@@ -97,6 +99,10 @@ impl Display for Reach {
         }
         if *eviction == Eviction::Thin && all > 0 {
             write!(f, ", and of those before fewer and fewer")?;
+        }
+        if *eviction == Eviction::Retain && near.count > 0 {
+            let older = (near.states as u64).saturating_sub(near.tokens);
+            write!(f, " and up to {} older ones that score highest", grouped(older))?;
         }
         write!(f, "; {}", size(*bytes))?;
         match far {

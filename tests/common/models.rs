@@ -58,6 +58,7 @@ pub enum Meta {
     Bool(bool),
     Str(String),
     U32s(Vec<u32>),
+    F32s(Vec<f32>),
 }
 
 impl Meta {
@@ -76,6 +77,11 @@ impl Meta {
                 put(8, &(text.len() as u64).to_le_bytes());
                 out.extend(text.as_bytes());
             }
+            Meta::F32s(values) => {
+                put(9, &6u32.to_le_bytes());
+                out.extend((values.len() as u64).to_le_bytes());
+                out.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+            }
             Meta::U32s(values) => {
                 put(9, &4u32.to_le_bytes());
                 out.extend((values.len() as u64).to_le_bytes());
@@ -83,6 +89,19 @@ impl Meta {
             }
         }
     }
+}
+
+/// A model with a profile that lists all KV heads, and random retention gates.
+pub fn with_gates(sizes: &Sizes, seed: u64) -> File {
+    let mut file = sizes.file(seed);
+    let heads = sizes.layers * sizes.kv_heads;
+    let key = |name: &str| format!("{}.memory.{name}", sizes.architecture);
+    file.set(&key("far_heads"), Meta::U32s((0..heads as u32).rev().collect()));
+    file.set(&key("near_window"), Meta::U32(6));
+    let mut numbers = Numbers::new(seed);
+    let gates = (0..heads * sizes.d).map(|_| numbers.normal()).collect();
+    file.set(&key("retention_gates"), Meta::F32s(gates));
+    file
 }
 
 /// A tensor as the table describes it; nothing keeps shape, type and data consistent.

@@ -11,7 +11,7 @@ use attamba::internals::{self, ModelSpec, arch::FAMILIES};
 use attamba::model::Model;
 use attamba::quant::{DType, dequantize, quantize};
 use attamba::session::{Budget, Options, Session};
-use attamba::{Engine, KvType};
+use attamba::{Engine, Eviction, KvType};
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -48,6 +48,8 @@ pub struct Run {
     pub far: Option<[usize; 2]>,
     /// Whether heads that see near, and those that see far, keep four bits.
     pub int4: [bool; 2],
+    /// Whether heads that see near keep what their gates score highest.
+    pub retain: bool,
     /// Tokens of a block, if it matters: keys and values are rounded to four bits after it.
     pub block: Option<usize>,
     /// `[tokens][vocab]`
@@ -59,7 +61,9 @@ impl Run {
     pub fn options(&self, spec: &ModelSpec, tokens: usize, kv: KvType) -> Options {
         let budget = Budget::States(self.ring.unwrap_or(tokens));
         let [near, far] = self.int4.map(|int4| if int4 { KvType::I4 } else { kv });
+        let eviction = if self.retain { Eviction::Retain } else { Eviction::Drop };
         let options = Options::default().with_budget(budget).with_kv(near).with_far_kv(far);
+        let options = options.with_eviction(eviction);
         let Some([heads, ring]) = self.far else { return options.with_far(0) };
         let tokens_in = |states: usize, chunk: usize| (states * chunk) as u64;
         let horizon = tokens_in(ring, spec.chunks.far_length);
@@ -152,7 +156,8 @@ pub fn read_case(folder: &Path, case: &Value) -> Case {
         let far = far.and_then(|[heads, ring]| Some([heads?, ring?]));
         let int4 = [0, 1].map(|i| run["int4"][i].as_bool().unwrap());
         let block = number(&run["block"]);
-        Run { ring: number(&run["ring"]), far, int4, block, logits }
+        let retain = run["retain"].as_bool().unwrap();
+        Run { ring: number(&run["ring"]), far, int4, retain, block, logits }
     });
     let range = |ends: &Value| -> Range<usize> {
         let [start, end] = [0, 1].map(|i| ends[i].as_u64().unwrap() as usize);

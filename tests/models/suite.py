@@ -223,6 +223,28 @@ def by_head_cases():
         )
 
 
+def retain_cases():
+    """Transformers whose heads keep what their gates score highest, beside heads that see far or not."""
+    rng = np.random.default_rng(20261130)
+    for number in range(16):
+        sizes = random_sizes(rng, "F32", True)
+        heads = sizes["layers"] * sizes["kv_heads"]
+        far_ring = int(rng.integers(60, 120))
+        profile = dict(far_heads=[int(n) for n in rng.permutation(heads)], far_length=1,
+                       gates=[float(x) for x in rng.normal(size=heads * sizes["d"]).astype(np.float32)])
+        yield dict(
+            name=f"retain {number:02} {sizes}",
+            file=f"retain-{number:02}.gguf",
+            kind="retain",
+            tokens=[int(t) for t in rng.integers(sizes["vocab"], size=int(rng.integers(100, 200)))],
+            rings=[[1, 40], [2, 23], [7, 60]][number % 3],
+            far=[int(rng.integers(1, heads)), far_ring] if number % 2 and heads > 1 else None,
+            retain=True,
+            sizes=sizes,
+            profile=profile,
+        )
+
+
 def int4_cases():
     """Models some of whose heads keep four bits: heads that see near, far, or all; rings full and not."""
     rng = np.random.default_rng(20261129)
@@ -251,6 +273,8 @@ def int4_cases():
 def write_profile(writer, arch, profile):
     writer.add_array(f"{arch}.memory.far_heads", profile["far_heads"])
     writer.add_uint32(f"{arch}.chunk.far_length", profile["far_length"])
+    if "gates" in profile:
+        writer.add_array(f"{arch}.memory.retention_gates", profile["gates"])
 
 
 def judge(case):
@@ -267,20 +291,24 @@ def judge(case):
         reference.make(path, 7, sizes, more_keys)
     runs, far, mass = [], case.pop("far", None), None
     int4, block = case.pop("int4", (False, False)), case.pop("block", None)
+    retain = case.pop("retain", False)
     for ring in case.pop("rings"):
         name = f"{case['file']}.{ring}.f32"
         watch = []
         if ring is None:
             mass = Mass(path, case)
             watch = [mass]
-        logits = reference.logits(path, case["tokens"], ring, far, *watch, int4=int4, block=block or 1)
+        logits = reference.logits(path, case["tokens"], ring, far, *watch, int4=int4, block=block or 1,
+                                  retain=retain)
         logits.astype("<f4").tofile(os.path.join(folder, name))
-        runs.append(dict(ring=ring, far=far, int4=int4, block=block, logits=name))
+        runs.append(dict(ring=ring, far=far, int4=int4, block=block, retain=retain, logits=name))
     return dict(case, runs=runs, mass=mass and mass.done())
 
 
 with open(os.path.join(folder, "given.json")) as given:
-    cases = json.load(given) + list(random_cases()) + list(toy_cases()) + list(by_head_cases()) + list(int4_cases())
+    cases = json.load(given)
+    for more in (random_cases, toy_cases, by_head_cases, int4_cases, retain_cases):
+        cases += more()
 # The longest first, so that no process is left with one at the end.
 cases.sort(key=lambda case: -len(case["tokens"]))
 with multiprocessing.get_context("fork").Pool() as pool:

@@ -1,15 +1,18 @@
 """Learned retention: near heads that keep, beside a window, the tokens which a gate says will be needed.
 
     python training/distilled/retention.py --base BASE.gguf --data DIR [--window 160 --kept 160]
+        [--profile PROFILE.json --into FILE]
 
 The gate of a KV head is a linear function of the input of its layer's attention, or with `--hidden` a small network. It learns to predict how much attention
 a token gets from queries that are further away than the window, in the base with full attention; of the tokens that
 leave the window, a session then keeps those with the highest scores. At equal bytes it is compared to a longer window,
 by the loss of the late half of held-out texts, and with `--recall` by how many of the facts told in such texts it knows
-when asked at their end. The heads of the base's profile see everything in both.
+when asked at their end. The heads of the base's profile see everything in both. `--into` writes the profile with linear
+gates for `attamba profile --from`.
 """
 
 import argparse
+import json
 import math
 import random
 from dataclasses import dataclass
@@ -181,6 +184,14 @@ def told(model: Decoder, text: torch.Tensor, values: list[range], near) -> tuple
     return [right[i] for each in values for i in each], [all(right[i] for i in each) for each in values]
 
 
+def write_profile(path: Path, profile: dict, gates: list[Gates]):
+    """The profile with the gates' weights: a score's order does without the bias."""
+    rows = [row for of_layer in gates for row in of_layer.net.weight.tolist()]
+    lines = ",\n".join("[" + ",".join(f"{x:.3g}" for x in row) + "]" for row in rows)
+    text = json.dumps({name: value for name, value in profile.items() if name != "retention_gates"}, indent=2)
+    path.write_text(text.removesuffix("\n}") + f',\n  "retention_gates": [\n{lines}\n]\n}}\n')
+
+
 def main(arguments: list[str] | None = None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
@@ -195,8 +206,12 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--texts", type=int, default=2, help="held-out texts of each source")
     parser.add_argument("--recall", type=int, default=0, help=f"texts with {FACTS} facts each, made of the first source")
     parser.add_argument("--learn", nargs="+", help="sources that gates learn from (default: all)")
+    parser.add_argument("--profile", type=Path, help="of the base, as `attamba profile --json` prints it")
+    parser.add_argument("--into", type=Path, help="the same with linear gates")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
+    if chosen.into and (not chosen.profile or 0 not in chosen.hidden):
+        parser.error("--into needs --profile, and linear gates (--hidden 0)")
     if chosen.kept < 1:
         parser.error(f"--kept is {chosen.kept}; it must be at least 1")
     torch.set_num_threads(chosen.threads)
@@ -229,6 +244,9 @@ def main(arguments: list[str] | None = None):
         explained = torch.stack([share for _, share in fitted]).flatten().median()
         kind = f"{hidden} units" if hidden else "linear"
         print(f"{kind}: variance of the logarithm of far attention explained, median of heads: {explained:.2f}", flush=True)
+        if chosen.into and not hidden:
+            profile = json.loads(chosen.profile.read_text())
+            write_profile(chosen.into, profile, [gates for gates, _ in fitted])
         name = f"by head, window {chosen.window} and {chosen.kept} kept, {kind}"
         ways[name] = (window_only, near([gates for gates, _ in fitted]))
     for source in chosen.sources:

@@ -25,6 +25,9 @@ pub struct Profile {
     pub near_window: usize,
     /// The best first.
     pub heads: Vec<Head>,
+    /// A gate for each KV head of all layers, in their order, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_gates: Option<Vec<Vec<f32>>>,
 }
 
 /// A KV head.
@@ -61,6 +64,15 @@ impl Profile {
             }
             numbers.push(number as u32);
         }
+        if let Some(gates) = &self.retention_gates {
+            let (heads, width) = (model.kv_heads().count(), model.sizes().width);
+            if gates.len() != heads || gates.iter().any(|gate| gate.len() != width) {
+                bail!(
+                    "the profile of another model: {} retention gates, where {heads} of {width} values are wanted",
+                    gates.len()
+                );
+            }
+        }
         Ok(numbers)
     }
 
@@ -73,6 +85,9 @@ impl Profile {
         writer.set(&key("far_heads"), numbers);
         writer.set(&key("far_count"), u32::try_from(self.far_count)?);
         writer.set(&key("near_window"), u32::try_from(self.near_window)?);
+        if let Some(gates) = &self.retention_gates {
+            writer.set(&key("retention_gates"), &gates.concat()[..]);
+        }
         let tensors: Vec<Tensor> = gguf.tensors().collect();
         for &tensor in &tensors {
             writer.tensor_like(tensor)?;

@@ -160,11 +160,12 @@ fn measured(args: &Args, model: &Arc<Model>) -> Result<Profile> {
         far_count: halves.of,
         near_window: NEAR,
         heads: heads.collect(),
+        retention_gates: None,
     })
 }
 
 fn table(profile: &Profile) -> String {
-    let Profile { model, texts, halves, far_count, near_window, heads } = profile;
+    let Profile { model, texts, halves, far_count, near_window, heads, .. } = profile;
     let mut out = format!(
         "{}: {far_count} of {} KV heads are far, the others near ({near_window} tokens)\n\n",
         common::printable(model),

@@ -19,6 +19,8 @@ pub enum Kind {
     Window,
     /// Those of many tokens for heads that see far, of the last ones for the others.
     ByHead,
+    /// The same, and of those that are not among the last ones for the others what retention gates choose.
+    Retained,
     /// States of the last chunks, the same for all heads.
     Chunks,
 }
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Everything => "everything",
             Kind::Window => "window",
             Kind::ByHead => "by head",
+            Kind::Retained => "by head, retained",
             Kind::Chunks => "chunks",
         }
     }
@@ -80,6 +83,7 @@ pub fn policies(
         let bytes = fraction.bytes(all);
         let mut kinds = vec![Kind::Window];
         kinds.extend(model.has_profile().then_some(Kind::ByHead));
+        kinds.extend(model.has_retention_gates().then_some(Kind::Retained));
         kinds.extend((!model.is_transformer()).then_some(Kind::Chunks));
         for kind in kinds {
             let of = || format!("{fraction} of the {} of everything", size(all));
@@ -103,7 +107,11 @@ fn options(
     let within = Options::default().with_budget(Budget::Bytes(bytes));
     let alike = within.with_far(0).with_kv(KvType::F16);
     let options = match kind {
-        Kind::ByHead => return Ok(kv.unwrap_or_default().apply(within.with_horizon(tokens))),
+        Kind::ByHead | Kind::Retained => {
+            let by_head = kv.unwrap_or_default().apply(within.with_horizon(tokens));
+            let retained = kind == Kind::Retained;
+            return Ok(if retained { by_head.with_eviction(Eviction::Retain) } else { by_head });
+        }
         Kind::Chunks => alike,
         Kind::Window | Kind::Everything => alike.with_chunk(1),
     };

@@ -75,6 +75,8 @@ public enum Policy: Int32, Sendable {
     case drop
     /// Every second chunk state of the older half.
     case thin
+    /// What the model's retention gates score lowest, head by head: for transformers whose file has such gates.
+    case retain
 }
 
 /// How far a part of loading is.

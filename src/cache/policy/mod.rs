@@ -2,8 +2,10 @@
 //! lists them.
 
 mod drop_oldest;
+mod retain;
 mod thin;
 
+use super::scores::Scores;
 use super::sequence::Sequence;
 use std::fmt::{Debug, Display, Formatter};
 
@@ -17,22 +19,32 @@ pub enum Eviction {
     /// Every second state of the older half is evicted, so that old text stays in view at half the
     /// resolution. A ring of fewer than three states drops the oldest.
     Thin,
+    /// Those that the model's retention gates score lowest are evicted, a fifth of the ring at a time; the
+    /// newer half stays. Every KV head that doesn't see far decides for itself. For transformers whose
+    /// file has such gates.
+    Retain,
 }
 
 impl Eviction {
     /// All of them, in the order of their ids in saved sessions.
-    pub const ALL: [Eviction; 2] = [Eviction::Drop, Eviction::Thin];
+    pub const ALL: [Eviction; 3] = [Eviction::Drop, Eviction::Thin, Eviction::Retain];
+
+    /// What heads do that see far, whatever the others do.
+    pub(crate) fn by_position(self) -> Eviction {
+        if self == Eviction::Retain { Eviction::Drop } else { self }
+    }
 
     pub(crate) fn policy(self) -> &'static dyn Policy {
         match self {
             Eviction::Drop => &drop_oldest::DropOldest,
             Eviction::Thin => &thin::Thin,
+            Eviction::Retain => &retain::Retain,
         }
     }
 }
 
 impl Display for Eviction {
-    /// `drop`, `thin`
+    /// `drop`, `thin`, `retain`
     fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
         f.write_str(self.policy().name())
     }
@@ -49,6 +61,12 @@ pub(crate) trait Policy: Debug + Send + Sync {
     /// Whether the evicted states are scattered. Rows of the ring are then compacted, and memory is
     /// reserved for that.
     fn scatters(&self) -> bool;
+
+    /// Whether it goes by scores. States are then evicted at the end of the block that fills the ring: a
+    /// block sees all of it, and where its rows are compacted no token sees it in pieces.
+    fn scored(&self) -> bool {
+        false
+    }
 }
 
 impl PartialEq for dyn Policy {
@@ -63,6 +81,9 @@ impl Eq for dyn Policy {}
 pub(crate) struct Full<'a> {
     pub(super) positions: &'a Sequence,
     pub(super) sinks: usize,
+    pub(super) scores: &'a Scores,
+    /// Empty; memory to sort in.
+    pub(super) ranked: &'a mut Vec<(u32, usize)>,
     /// Indices among all states, in ascending order.
     pub(super) gone: &'a mut Sequence,
 }
@@ -77,6 +98,25 @@ impl Full<'_> {
     #[cfg_attr(not(test), expect(dead_code, reason = "for policies that go by position"))]
     pub fn position(&self, index: usize) -> Option<u64> {
         self.positions.get(self.sinks + index)
+    }
+
+    /// Evicts the `count` states with the lowest scores, of equal ones the oldest, except for the newest
+    /// `newest`.
+    pub fn evict_lowest(&mut self, count: usize, newest: usize) {
+        let Full { positions, sinks, scores, ranked, .. } = self;
+        let candidates = (positions.len() - *sinks).saturating_sub(newest);
+        let mut known = scores.in_order();
+        ranked.clear();
+        ranked.extend(
+            positions.iter_from(*sinks).take(candidates).zip(0..).map(|(p, i)| (known.of(p), i)),
+        );
+        ranked.sort_unstable();
+        ranked.truncate(count);
+        ranked.sort_unstable_by_key(|(_, index)| *index);
+        for at in 0..self.ranked.len() {
+            self.evict(self.ranked[at].1);
+        }
+        self.ranked.clear();
     }
 
     /// Evicts state `index`. Indices must ascend from call to call; others are ignored.

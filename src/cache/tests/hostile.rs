@@ -10,13 +10,18 @@ proptest! {
         numbers in prop::collection::vec(prop_oneof![0u64..60, any::<u64>()], 0..20),
         changed in prop::collection::vec((0usize..40, prop_oneof![0u64..60, any::<u64>()]), 0..3),
         own in any::<bool>(),
+        scored in any::<bool>(),
     ) {
-        let mut table = BlockTable::new(plan(4, 1), 7, 5, Eviction::Thin).unwrap();
+        let (chunks, eviction) = if scored { (Plan::EVERY_TOKEN, Eviction::Retain) } else { (plan(4, 1), Eviction::Thin) };
+        let mut table = BlockTable::new(chunks, 7, 5, eviction).unwrap();
         // A saved table with some numbers changed is the likeliest to be accepted.
         let (position, numbers) = if own {
             let mut saved = Vec::new();
-            table.begin(position.min(50) as usize);
-            table.finish();
+            for position in 0..position.min(50) {
+                table.begin(1);
+                table.note(position, position as f32);
+                table.finish();
+            }
             table.encode(&mut saved);
             for (at, number) in changed {
                 if let Some(there) = saved.get_mut(at) {
@@ -48,9 +53,8 @@ proptest! {
         offset in prop_oneof![0u64..4, any::<u64>()],
         window in prop_oneof![0usize..40, any::<usize>(), Just(MOST_WINDOW), Just(usize::MAX)],
         ring in prop_oneof![0usize..40, any::<usize>(), Just(MOST_RING), Just(usize::MAX)],
-        thin in any::<bool>(),
+        eviction in prop::sample::select(&Eviction::ALL[..]),
     ) {
-        let eviction = if thin { Eviction::Thin } else { Eviction::Drop };
         let Ok(plan) = Plan::new(chunk, offset) else {
             prop_assert!(chunk == 0 || chunk > MOST_CHUNK as u64 || offset >= chunk);
             return Ok(());

@@ -4,6 +4,7 @@ use super::*;
 mod drop_oldest;
 mod hostile;
 mod layout;
+mod retain;
 mod specification;
 mod thin;
 mod toy;
@@ -36,12 +37,14 @@ fn chunks_begin_after_boundaries() {
 
 #[test]
 fn decode_needs_few_runs_and_no_memory() {
-    for eviction in [Eviction::Drop, Eviction::Thin] {
-        let mut table = BlockTable::new(plan(8, 3), 64, 128, eviction).unwrap();
+    for eviction in Eviction::ALL {
+        let plan = if eviction == Eviction::Retain { Plan::EVERY_TOKEN } else { plan(8, 3) };
+        let mut table = BlockTable::new(plan, 64, 128, eviction).unwrap();
         table.reserve(1);
         let bytes = table.bytes();
-        for _ in 0..5000 {
+        for position in 0..5000 {
             table.begin(1);
+            table.note(position, (position % 97) as f32);
             assert!(table.visible(0).len() <= 8, "{:?}", table.visible(0));
             table.finish();
         }

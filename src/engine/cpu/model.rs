@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::model::{Activation, Layer, LayerSpec};
 use crate::quant;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Work, in multiplications, below which a region is not worth waking other threads for.
 const SMALL: usize = 1 << 15;
@@ -122,6 +123,7 @@ impl<P: Precision> Pass<'_, '_, P> {
         let spec = &shared.model.spec().layers[index];
         let attention = &layer.attention;
         self.norm(shared, attention.norm.as_deref(), 0..tokens);
+        self.note_scores(shared, index);
         let s = &mut *self.scratch;
         let query = Product::of(&attention.q, &s.x, &s.q);
         match (&attention.kv, &attention.mixers) {
@@ -142,6 +144,27 @@ impl<P: Precision> Pass<'_, '_, P> {
             self.mix(shared, index, mixers, ssm, attention.kv.is_some(), tokens);
         }
         self.rotate_and_store(shared, index, layer, tokens);
+    }
+
+    /// How much the tokens will be needed once they are far away, by heads whose states are kept by that.
+    fn note_scores(&mut self, shared: &Shared, index: usize) {
+        let spec = shared.model.spec();
+        for part in &mut *self.parts {
+            let tables = &mut part.cache.tables;
+            let layout = Arc::clone(tables.layout());
+            for class in
+                layout.classes_of(index).filter(|class| layout.classes()[*class].is_scored())
+            {
+                for head in &layout.classes()[class].heads {
+                    let Some(gate) = spec.gate(index, *head) else { continue };
+                    let position = tables.position();
+                    for t in 0..part.len {
+                        let x = self.scratch.x.values(part.first + t);
+                        tables.note(class, position + t as u64, dot(gate, x));
+                    }
+                }
+            }
+        }
     }
 
     /// `h += Wdown (act(Wgate y) * (Wup y))`
@@ -209,6 +232,19 @@ impl<P: Precision> Pass<'_, '_, P> {
             }
         });
     }
+}
+
+/// The dot product, whatever instructions there are: what is kept must not depend on that.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 impl Shared {

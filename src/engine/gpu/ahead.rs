@@ -28,6 +28,13 @@ impl Read {
     }
 }
 
+/// Copies the scores of this many tokens to where the host reads them.
+pub(super) fn fetch_scores(tokens: usize, s: &Scratch, encoder: &mut Encoder) {
+    if s.score_bytes(tokens) > 0 {
+        encoder.copy_buffer_to_buffer(&s.scores, 0, &s.score_staging, 0, s.score_bytes(tokens));
+    }
+}
+
 /// Programs as they are recorded for the present buffers.
 pub(super) struct Recorded {
     pub programs: Programs,
@@ -77,6 +84,7 @@ impl Recorded {
                 _ => token.encode_with(token_head, device, encoder, 1, parts),
             }
             read.fetch(s, encoder);
+            fetch_scores(1, s, encoder);
         })
     }
 }

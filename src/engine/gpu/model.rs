@@ -10,7 +10,7 @@ use super::pipelines::Pipelines;
 use super::product::{Input, Product};
 use super::recorder::{Items, Program, Recorder};
 use super::scratch::{Rows, Scratch, top_passes};
-use super::weights::{LayerWeights, Stack, Weights, padded};
+use super::weights::{LayerWeights, Stack, Weights, padded, scores_of};
 use crate::error::Result;
 use crate::model::{Activation, Biases, LayerSpec, ModelSpec, Pairs, Rotation};
 use wgpu::Buffer;
@@ -119,9 +119,20 @@ impl<'a> Walk<'a> {
                     ..Product::whole(&layer.first, x, &s.q, Finish::Store)
                 });
                 self.add_biases(index, layer);
+                self.score(index, layer, x);
             }
         }
         self.rotate_and_store(index, layer);
+    }
+
+    /// How much the tokens with the inputs `x` will be needed once they are far away, if heads go by that.
+    fn score(&mut self, index: usize, layer: &'a LayerWeights, x: Input<'a>) {
+        let Parts { scratch: s, spec, .. } = self.parts;
+        if let Some(gates) = layer.retention.as_ref().filter(|_| s.scores.stride > 0) {
+            let out_at = spec.layers[..index].iter().map(scores_of).sum();
+            let product = Product::whole(gates, x, &s.scores, Finish::Store);
+            self.product(Product { out_at, ..product });
+        }
     }
 
     /// Biases of queries, keys and values.

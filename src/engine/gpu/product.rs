@@ -45,6 +45,8 @@ pub(super) struct Product<'a> {
     pub shape: Shape<'a>,
     pub finish: Finish,
     pub out: &'a Rows,
+    /// The first value of the output.
+    pub out_at: u32,
     /// Weights of the RMSNorm that reads the output next: a product of one token that is added to it
     /// prepares that.
     pub next: Option<&'a Buffer>,
@@ -56,7 +58,7 @@ pub(super) struct Product<'a> {
 impl<'a> Product<'a> {
     /// One input, one output.
     pub fn whole(stacks: &'a [Stack], x: Input<'a>, out: &'a Rows, finish: Finish) -> Product<'a> {
-        Product { stacks, x, shape: Shape::Whole, finish, out, next: None, kept: None }
+        Product { stacks, x, shape: Shape::Whole, finish, out, out_at: 0, next: None, kept: None }
     }
 }
 
@@ -164,7 +166,7 @@ impl<'a> Walk<'a> {
                     segment,
                     x_at: stack.start / segment * x_step / 4,
                     x_step: x_step / 4,
-                    out_at: stack.start,
+                    out_at: product.out_at + stack.start,
                     cols: stack.cols as f32,
                     eps: spec.eps,
                     role: kept.map_or(0, |k| k.role + stack.start),
@@ -222,7 +224,7 @@ impl<'a> Walk<'a> {
     fn matmul_share(&mut self, product: &Product<'a>, share: &Share) {
         let Parts { scratch: s, pipelines, .. } = self.parts;
         let rounded = pipelines.rounded;
-        let Product { x: Input { x, .. }, out, .. } = *product;
+        let Product { x: Input { x, .. }, out, out_at, .. } = *product;
         let (finish, keys, behind, behind_stride): (_, _, &Buffer, _) = match product.shape {
             Shape::Heads { queries, behind } => (Finish::Split, queries, behind, behind.stride),
             // Without a second output it does not matter what is bound there.
@@ -245,7 +247,9 @@ impl<'a> Walk<'a> {
                     rows,
                     parts,
                     part_step: rows * s.block as u32,
-                    out_at: share.out_at + if finish.is_gated() { before / 2 } else { before },
+                    out_at: out_at
+                        + share.out_at
+                        + if finish.is_gated() { before / 2 } else { before },
                     out_stride: out.stride,
                     behind: keys,
                     behind_stride,

@@ -4,8 +4,8 @@
 use super::device::{Device, SUBMIT};
 use super::format::PIECE;
 use super::plan::{KvHead, Tiling, likely_words};
-use super::weights::padded;
-use crate::cache::{Layout, Tables};
+use super::weights::{padded, scores_of};
+use crate::cache::{Class, Layout, Tables};
 use crate::engine::{Geometry, KvType, TOP};
 use crate::error::Result;
 use crate::model::{LayerSpec, ModelSpec};
@@ -87,6 +87,8 @@ struct Lengths {
     candidates: usize,
     arena: usize,
     staging: usize,
+    /// Of a token; none if no head goes by scores.
+    scores: usize,
     tiling: Tiling,
 }
 
@@ -121,6 +123,10 @@ impl Lengths {
             // Whole vectors.
             arena: arena.next_multiple_of(4),
             staging: (logit_rows * w.vocab as usize).max(2 * TOP),
+            scores: match classes.iter().any(Class::is_scored) {
+                true => spec.layers.iter().map(|layer| scores_of(layer) as usize).sum(),
+                false => 0,
+            },
             tiling,
             widths: w,
         }
@@ -136,7 +142,7 @@ impl Lengths {
     fn bytes(&self) -> u64 {
         let w = self.widths;
         let of_block = self.block * self.a_token() as usize + self.mixed + self.y + self.rows;
-        let of_block = of_block + w.prepared() as usize;
+        let of_block = of_block + w.prepared() as usize + 2 * self.block * self.scores;
         let of_logits = self.logit_rows * (w.d + w.vocab) as usize + self.candidates + self.staging;
         4 * (of_block + self.parts + of_logits + self.arena + PIECE) as u64
     }
@@ -234,6 +240,10 @@ pub(super) struct Scratch {
     pub logit_arena: Buffer,
     /// For reading back.
     pub staging: Buffer,
+    /// How much tokens will be needed by which KV heads, `[B][layer][kv head]`, padded to whole quads of heads;
+    /// and the same for reading back. Empty if no head goes by scores.
+    pub scores: Rows,
+    pub score_staging: Buffer,
     bytes: u64,
 }
 
@@ -274,12 +284,19 @@ impl Scratch {
             arena: floats(lengths.arena, "what kernels know of a block")?,
             logit_arena: floats(PIECE, "what kernels know of a block")?,
             staging: device.staging(4 * lengths.staging as u64, "logits to read")?,
+            scores: of_block(lengths.scores as u32)?,
+            score_staging: device.staging(4 * (block * lengths.scores) as u64, "scores to read")?,
             bytes: lengths.bytes(),
             tiling: lengths.tiling,
             block,
             widths: w,
             logit_rows,
         })
+    }
+
+    /// Bytes of the scores of this many tokens; none if no head goes by scores.
+    pub fn score_bytes(&self, tokens: usize) -> u64 {
+        4 * tokens as u64 * u64::from(self.scores.stride)
     }
 
     /// Bytes held.

@@ -1,12 +1,13 @@
 //! One sequence of tokens on the GPU: what is uploaded, submitted and read back for a block.
 
 use super::Shared;
-use super::ahead::{Read, Recorded};
+use super::ahead::{Read, Recorded, fetch_scores};
 use super::cache::Memory;
 use super::device::Device;
 use super::model::{Parts, Programs};
 use super::plan::{Arena, KvHead, Split, heads_at, words_of};
 use super::scratch::{MOST_PARTS, Scratch};
+use super::weights::scores_of;
 use crate::cache::{Plan, Saved, Tables, rows};
 use crate::engine::{Candidate, Geometry, State, TOP, Want};
 use crate::error::{Error, Result};
@@ -185,8 +186,33 @@ impl Sequence {
             clock.collect(device)?;
         }
         self.last_row = (read != Read::Nothing).then_some(0);
+        self.note_scores(tokens.len())?;
         self.tables.finish();
         Ok(())
+    }
+
+    /// Notes what the device computed for heads that go by scores, if there are any.
+    fn note_scores(&mut self, tokens: usize) -> Result<()> {
+        let Sequence { shared, scratch, tables, .. } = self;
+        let bytes = scratch.score_bytes(tokens);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let layout = Arc::clone(tables.layout());
+        let (position, layers) = (tables.position(), &shared.model.spec().layers);
+        shared.device().read(&scratch.score_staging, bytes, |bytes| {
+            let scores: &[f32] = bytemuck::cast_slice(bytes);
+            for (class, of) in layout.classes().iter().enumerate().filter(|(_, of)| of.is_scored())
+            {
+                let first: u32 = layers[..of.layer].iter().map(scores_of).sum();
+                for head in &of.heads {
+                    let of_tokens = scores.chunks_exact(scratch.scores.stride as usize);
+                    for (position, scores) in (position..).zip(of_tokens) {
+                        tables.note(class, position, scores[first as usize + head]);
+                    }
+                }
+            }
+        })
     }
 
     /// Submits a block of several tokens.
@@ -202,6 +228,9 @@ impl Sequence {
                     encoder.copy_buffer_to_buffer(&s.h, from, &s.last, 0, row);
                     programs.last_head.encode(device, encoder, 1, 1);
                     read.fetch(s, encoder);
+                }
+                if share + 1 == submits {
+                    fetch_scores(tokens, s, encoder);
                 }
             })?;
             device.submit([commands])?;

@@ -6,6 +6,7 @@ use super::device::Device;
 use super::format::{Format, PIECE, QUAD, Row};
 use crate::error::{Error, Result};
 use crate::model::Matrix;
+use crate::quant::DType;
 use crate::room;
 use std::ops::Range;
 use wgpu::Buffer;
@@ -56,6 +57,26 @@ impl<'a> Upload<'a> {
         let buffer = self.device.storage(bytes, what)?;
         self.write(&buffer, 0, bytemuck::cast_slice(values))?;
         Ok(buffer)
+    }
+
+    /// Quants and scales of `count` rows, a multiple of [`QUAD`], in single precision; those beyond `rows` are
+    /// zero.
+    pub fn float_rows(&mut self, rows: &[&[f32]], count: usize) -> Result<[Buffer; 2]> {
+        let pieces = rows.first().map_or(0, |row| row.len()).div_ceil(PIECE);
+        let (mut quants, mut scales) = (Vec::new(), Vec::new());
+        room::refill(&mut quants, count * Format::F32.quant_words(pieces), "an upload")?;
+        room::refill(&mut scales, count * Format::F32.scale_words(pieces), "an upload")?;
+        for (at, row) in rows.iter().enumerate() {
+            self.row.read(DType::F32, bytemuck::cast_slice(row), pieces);
+            self.row.put(at, &mut quants, &mut scales);
+        }
+        let mut uploaded = |words: &[u32]| {
+            let buffer = self.device.storage(4 * words.len() as u64, "weights")?;
+            self.write(&buffer, 0, bytemuck::cast_slice(words))?;
+            self.done += 4 * words.len() as u64;
+            Ok(buffer)
+        };
+        Ok([uploaded(&quants)?, uploaded(&scales)?])
     }
 
     /// Quants and scales of some rows of a stack of matrices with the same format and width, whole

@@ -6,10 +6,10 @@
 //! the limit on bindings.
 
 use super::device::Device;
-use super::format::{Format, PIECE};
+use super::format::{Format, PIECE, QUAD};
 use super::upload::{Source, Upload};
 use crate::error::Result;
-use crate::model::{Layer, Matrix, Mixer, Model, Projection};
+use crate::model::{Layer, LayerSpec, Matrix, Mixer, Model, ModelSpec, Projection};
 use wgpu::Buffer;
 
 /// Multiple that the rows of a matrix, and the values of a row of activations, are padded to.
@@ -51,6 +51,8 @@ pub(super) struct LayerWeights {
     pub output: Vec<Stack>,
     pub output_bias: Option<Buffer>,
     pub attn_post_norm: Option<Buffer>,
+    /// Retention gates of the KV heads, if the model has any.
+    pub retention: Option<Vec<Stack>>,
     pub ffn_norm: Option<Buffer>,
     /// Gates and ups interleaved; if their formats differ, one after the other.
     pub gate_up: Vec<Stack>,
@@ -85,14 +87,18 @@ impl Weights {
     ) -> Result<Weights> {
         let weights = &model.weights;
         let upload = &mut Upload::new(device, bytes_of(model), progress);
-        let layers = weights.layers.iter().map(|l| layer(upload, l)).collect::<Result<_>>()?;
+        let layers = weights.layers.iter().enumerate().map(|(index, of)| {
+            let retention = retention(upload, model.spec(), index)?;
+            layer(upload, of, retention)
+        });
+        let layers = layers.collect::<Result<_>>()?;
         let output_norm = upload.floats(&weights.output_norm, "a norm")?;
         let head = stacks(upload, &[&weights.head])?;
         upload.finish()?;
         Ok(Weights { layers, output_norm, head })
     }
 
-    /// Every stack.
+    /// Every stack of matrices.
     pub fn stacks(&self) -> impl Iterator<Item = &Stack> {
         let layers = self.layers.iter().flat_map(|l| {
             let mixers = l.mixers.iter().flat_map(|m| m.w_in.iter().chain([&m.w_out]).flatten());
@@ -109,13 +115,43 @@ impl Weights {
 
     /// Bytes of the matrices.
     pub fn bytes(&self) -> u64 {
-        self.stacks().map(|s| bytes_of_rows(s.format, s.cols as usize, s.rows)).sum()
+        let retention = self.layers.iter().flat_map(|layer| &layer.retention).flatten();
+        let all = self.stacks().chain(retention);
+        all.map(|s| bytes_of_rows(s.format, s.cols as usize, s.rows)).sum()
     }
 }
 
 /// Bytes of the matrices of `model` once they are on the GPU, from their sizes alone.
 pub(super) fn bytes_of(model: &Model) -> u64 {
+    let spec = model.spec();
+    let layers = spec.layers.iter().filter(|_| model.has_retention_gates());
+    let retention = layers.map(|layer| bytes_of_rows(Format::F32, spec.d, scores_of(layer)));
     total(model, &|matrix, rows| bytes_of_rows(Format::of(matrix.dtype), matrix.cols, rows))
+        + retention.sum::<u64>()
+}
+
+/// Rows of the retention gates of a layer, and scores of a token.
+pub(super) fn scores_of(layer: &LayerSpec) -> u32 {
+    layer.kv_heads.next_multiple_of(QUAD) as u32
+}
+
+/// The retention gates of a layer, if the model has any.
+fn retention(upload: &mut Upload, spec: &ModelSpec, layer: usize) -> Result<Option<Vec<Stack>>> {
+    let of = &spec.layers[layer];
+    let gates: Vec<&[f32]> = (0..of.kv_heads).filter_map(|head| spec.gate(layer, head)).collect();
+    if gates.is_empty() {
+        return Ok(None);
+    }
+    let rows = scores_of(of);
+    let [quants, scales] = upload.float_rows(&gates, rows as usize)?;
+    Ok(Some(vec![Stack {
+        format: Format::F32,
+        start: 0,
+        rows,
+        cols: spec.d as u32,
+        pieces: spec.d.div_ceil(PIECE) as u32,
+        parts: vec![Part { first: 0, rows, quants, scales }],
+    }]))
 }
 
 /// What [`Weights::count`] will be.
@@ -144,7 +180,11 @@ fn bytes_of_rows(format: Format, cols: usize, rows: u32) -> u64 {
     4 * u64::from(rows) * (format.quant_words(pieces) + format.scale_words(pieces)) as u64
 }
 
-fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
+fn layer(
+    upload: &mut Upload,
+    layer: &Layer,
+    retention: Option<Vec<Stack>>,
+) -> Result<LayerWeights> {
     let attention = &layer.attention;
     let mut first = vec![&attention.q.w];
     match (&attention.kv, &attention.mixers) {
@@ -178,6 +218,7 @@ fn layer(upload: &mut Upload, layer: &Layer) -> Result<LayerWeights> {
         head_norms: floats(upload, &head_norms, "a norm")?,
         output_bias: floats(upload, &attention.output.bias, "a bias")?,
         attn_post_norm: floats(upload, &attention.post_norm, "a norm")?,
+        retention,
         ffn_post_norm: floats(upload, &layer.ffn_post_norm, "a norm")?,
         first: stacks(upload, &first)?,
         mixers,

@@ -89,7 +89,6 @@ impl<'a> Keys<'a> {
     }
 
     /// A list of finite numbers, if the file has it.
-    #[cfg(feature = "internals")]
     pub fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>> {
         let numbers = self.gguf.f32s(&self.full(key))?;
         if let Some(x) = numbers.iter().flatten().find(|x| !x.is_finite()) {

@@ -61,6 +61,6 @@ pub(super) fn read<'a>(gguf: &Gguf, families: &'a [Family]) -> Result<(&'a Famil
     if spec.is_transformer() && keys.optional("chunk.length")?.is_some() {
         attamba::read_mixers(&keys, &mut spec)?;
     }
-    spec.profile = Profile::read(&keys, &spec.layers)?;
+    spec.profile = Profile::read(&keys, &spec)?;
     Ok((family, spec))
 }

@@ -84,6 +84,9 @@ public enum class Policy(internal val code: Int) {
 
     /** Every second chunk state of the older half. */
     THIN(1),
+
+    /** What the model's retention gates score lowest, head by head: for transformers whose file has such gates. */
+    RETAIN(2),
 }
 
 /** How a model is opened. */
