@@ -254,12 +254,12 @@ case ${1:-} in
 "" | -h | --help) list ;;
 smollm2)
     smollm2_base
-    make_model "$into/smollm2.gguf" 3304779f4977de1d7ae2f3ef0cf7781a0df313657cf5c7722361f625adc4a9fc \
+    make_model "$into/smollm2.gguf" 741ac5719eecd67a2291fa1167cff48f024508fdcc888edf4275b5189bd8d849 \
         attamba profile "$base" --from "$here/smollm2/profile.json" --force --into
     ;;
 smollm2-by-head)
     smollm2_base
-    make_model "$into/smollm2-by-head.gguf" 8076e531ace95898371e135678a1f21ff4824461812d9289176b9b85b0419f1b by_head
+    make_model "$into/smollm2-by-head.gguf" 739371f39a0d6fe7703de83050f7751dcaad4134428c43f7903cd567e128bbb6 by_head
     ;;
 smollm2-attamba)
     smollm2_base

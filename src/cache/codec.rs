@@ -15,14 +15,14 @@ impl BlockTable {
     /// Upper bound on the numbers that [`BlockTable::encode`] appends.
     pub fn most_numbers(window: usize, ring: usize, position: u64) -> u64 {
         let spans = position.min(ring as u64);
-        (FIXED as u64 + 3 + 5 * spans).saturating_add(3 * (window as u64 + 1))
+        (FIXED as u64 + 3 + 4 * spans).saturating_add(2 * (window as u64 + 1))
     }
 
     /// Appends what a state can't be resumed without: position, chunk and offset of the current
     /// plan and of the next one (equal if there is none), and the start of the current chunk; the
     /// number of boundaries in the window, and their positions; the number of spans of states in
     /// the ring, and for each span its first position, its step and its length. If the policy goes by
-    /// scores, their number, and for each the position and the score.
+    /// scores, the number of those that are known, of states and then of the tokens after them, and these.
     pub fn encode(&self, numbers: &mut Vec<u64>) {
         let (plan, next) = (self.schedule.plan, self.schedule.upcoming());
         numbers.extend([self.position, plan.chunk(), plan.offset()]);
@@ -33,10 +33,9 @@ impl BlockTable {
         numbers.push(spans.len() as u64);
         numbers.extend(spans.iter().flat_map(|span| [span.first, span.step, span.len]));
         if self.scored() {
-            let scores = self.slots.scores().pairs();
+            let scores = self.slots.scores().list();
             numbers.push(scores.len() as u64);
-            numbers
-                .extend(scores.iter().flat_map(|(position, score)| [*position, u64::from(*score)]));
+            numbers.extend(scores.iter().map(|score| u64::from(*score)));
         }
     }
 
@@ -47,7 +46,7 @@ impl BlockTable {
             numbers.split_first_chunk::<FIXED>()?;
         let (closed, rest) = list(rest, 1)?;
         let (spans, rest) = list(rest, 3)?;
-        let (scores, rest) = if self.scored() { list(rest, 2)? } else { (&[][..], rest) };
+        let (scores, rest) = if self.scored() { list(rest, 1)? } else { (&[][..], rest) };
         let plan = Plan::new(chunk, offset).ok()?;
         let next = Plan::new(next_chunk, next_offset).ok()?;
         // What is older has left the window.
@@ -74,19 +73,13 @@ impl BlockTable {
         if self.slots.ring() >= 2 && positions.first().is_some_and(|span| span.first != 0) {
             return None;
         }
-        let scores = scores.as_chunks::<2>().0;
-        // Those of states, and of tokens that are near.
-        let held = self.slots.ring() as u64 + self.window + 1;
-        if scores.len() as u64 > held
-            || !scores.is_sorted_by(|a, b| a[0] < b[0])
-            || scores.iter().any(|[p, score]| *p >= position || *score > u64::from(u32::MAX))
-        {
-            return None;
-        }
         self.reset();
         self.slots.restore(&positions)?;
-        let known = self.slots.scores_mut();
-        scores.iter().for_each(|[position, score]| known.put(*position, *score as u32));
+        let most = self.slots.len() + closed.len();
+        if scores.len() > most || scores.iter().any(|score| *score > u64::from(u32::MAX)) {
+            return None;
+        }
+        self.slots.scores_mut().restore(scores.iter().map(|score| *score as u32));
         self.schedule.plan = plan;
         self.schedule.next = (next != plan).then_some(next);
         self.schedule.chunk_start = chunk_start;

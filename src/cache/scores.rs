@@ -1,5 +1,7 @@
 //! How much states will be needed once they are far away, for policies that go by it.
 
+use super::sequence::Sequence;
+
 /// Bits of a score that say less than the forms of a product differ by: two tokens that are the same to a layer
 /// should have the same score.
 const NOISE: u32 = 12;
@@ -16,9 +18,9 @@ fn ordered(score: f32) -> u32 {
     }
 }
 
-/// Scores of tokens by position, in ascending order.
+/// Scores of the states of a ring, then of the tokens after them, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Scores(Vec<(u64, u32)>);
+pub(super) struct Scores(Vec<u32>);
 
 impl Scores {
     pub fn reserve(&mut self, count: usize) {
@@ -27,58 +29,52 @@ impl Scores {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        size_of::<(u64, u32)>() * self.0.capacity()
+        4 * self.0.capacity()
     }
 
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Positions and scores, as integers.
-    pub fn pairs(&self) -> &[(u64, u32)] {
+    /// As integers in the same order.
+    pub fn list(&self) -> &[u32] {
         &self.0
     }
 
-    /// Notes the score of the token at `position`, which is beyond all others.
-    pub fn note(&mut self, position: u64, score: f32) {
-        self.put(position, ordered(score));
+    /// Takes such integers.
+    pub fn restore(&mut self, list: impl Iterator<Item = u32>) {
+        self.0.clear();
+        self.0.extend(list);
     }
 
-    /// The same of a score that is an integer already. Positions that don't ascend are ignored.
-    pub fn put(&mut self, position: u64, score: u32) {
-        if self.0.last().is_none_or(|(last, _)| *last < position) {
-            self.0.push((position, score));
+    /// Notes the score of a state or token; those before it that are not known have the lowest.
+    pub fn note(&mut self, index: usize, score: f32) {
+        if self.0.len() <= index {
+            self.0.resize(index + 1, 0);
         }
+        self.0[index] = ordered(score);
     }
 
-    /// Forgets the scores of the tokens at these positions, which must ascend.
-    pub fn forget(&mut self, mut gone: impl Iterator<Item = u64>) {
-        let mut next = gone.next();
-        self.0.retain(|(position, _)| {
-            while next.is_some_and(|gone| gone < *position) {
-                next = gone.next();
-            }
-            next != Some(*position)
+    /// As an integer in the same order; 0 if it is not known.
+    pub fn of(&self, index: usize) -> u32 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    /// Forgets the scores at these indices, which must ascend.
+    pub fn forget(&mut self, gone: &Sequence) {
+        let mut gone = gone.iter().peekable();
+        let mut index = 0;
+        self.0.retain(|_| {
+            let kept = gone.next_if_eq(&index).is_none();
+            index += 1;
+            kept
         });
     }
 
-    /// To look up positions in ascending order.
-    pub fn in_order(&self) -> InOrder<'_> {
-        InOrder(&self.0)
-    }
-}
-
-/// Scores that have not been passed.
-pub(super) struct InOrder<'a>(&'a [(u64, u32)]);
-
-impl InOrder<'_> {
-    /// That of a position, which must not be before the last one asked for; 0 if there is none.
-    pub fn of(&mut self, position: u64) -> u32 {
-        let passed = self.0.iter().take_while(|(known, _)| *known < position).count();
-        self.0 = &self.0[passed..];
-        match self.0.first() {
-            Some((known, score)) if *known == position => *score,
-            _ => 0,
+    /// Forgets the first.
+    pub fn forget_first(&mut self) {
+        if !self.0.is_empty() {
+            self.0.remove(0);
         }
     }
 }
@@ -87,7 +83,6 @@ impl InOrder<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     proptest! {
         #[test]
@@ -100,24 +95,25 @@ mod tests {
         }
 
         #[test]
-        fn scores_are_a_map(
-            noted in prop::collection::vec((0u64..60, -9.0f32..9.0), 0..40),
-            gone in prop::collection::btree_set(0u64..60, 0..30),
-            asked in prop::collection::btree_set(0u64..70, 0..30),
+        fn scores_are_a_list(
+            noted in prop::collection::vec((0usize..60, -9.0f32..9.0), 0..40),
+            gone in prop::collection::btree_set(0u64..70, 0..30),
         ) {
-            let (mut scores, mut map) = (Scores::default(), BTreeMap::new());
-            for (position, score) in noted {
-                scores.note(position, score);
-                if map.last_key_value().is_none_or(|(last, _)| *last < position) {
-                    map.insert(position, ordered(score));
-                }
+            let (mut scores, mut list) = (Scores::default(), Vec::new());
+            for (index, score) in noted {
+                scores.note(index, score);
+                list.resize(list.len().max(index + 1), 0);
+                list[index] = ordered(score);
             }
-            scores.forget(gone.iter().copied());
-            map.retain(|position, _| !gone.contains(position));
-            let mut known = scores.in_order();
-            for position in asked {
-                prop_assert_eq!(known.of(position), map.get(&position).copied().unwrap_or(0));
-            }
+            let mut places = Sequence::default();
+            gone.iter().for_each(|place| places.push(*place));
+            scores.forget(&places);
+            let kept = (0..).zip(&list).filter(|(place, _)| !gone.contains(place));
+            let mut kept: Vec<u32> = kept.map(|(_, score)| *score).collect();
+            prop_assert_eq!(scores.list(), &kept[..]);
+            scores.forget_first();
+            kept = kept.into_iter().skip(1).collect();
+            prop_assert!((0..80).all(|i| scores.of(i) == kept.get(i).copied().unwrap_or(0)));
         }
     }
 }

@@ -127,6 +127,26 @@ impl Sequence {
         Some(first)
     }
 
+    /// Reserves room for this many spans, but not the memory that removing takes.
+    pub fn reserve_spans(&mut self, spans: usize) {
+        self.spans.reserve(spans);
+    }
+
+    /// Gives back what is beyond room for this many spans, if it holds no more.
+    pub fn trim(&mut self, spans: usize) {
+        if self.spans.len() <= spans && self.spans.capacity() > spans {
+            self.spans.shrink_to(spans);
+        }
+        self.spare = Vec::new();
+    }
+
+    /// Like [`Sequence::remove`], with memory that is given back.
+    pub fn remove_once(&mut self, places: &Sequence, each: impl FnMut(u64)) {
+        self.spare = Vec::with_capacity(self.spans.capacity());
+        self.remove(places, each);
+        self.spare = Vec::new();
+    }
+
     /// Removes the numbers at the indices `places`, which must ascend, and hands each to `each`.
     pub fn remove(&mut self, places: &Sequence, mut each: impl FnMut(u64)) {
         let mut old = std::mem::replace(&mut self.spans, std::mem::take(&mut self.spare));

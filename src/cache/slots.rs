@@ -31,8 +31,6 @@ pub(super) struct Slots {
     scores: Scores,
     /// Empty; memory for evictions and for [`Slots::pack`].
     gone: Sequence,
-    evicted: Vec<u64>,
-    ranked: Vec<(u32, usize)>,
     slot_of: Vec<u32>,
     state_in: Vec<u32>,
 }
@@ -48,8 +46,6 @@ impl Slots {
             free: list(),
             scores: Scores::default(),
             gone: list(),
-            evicted: Vec::new(),
-            ranked: Vec::new(),
             slot_of: Vec::new(),
             state_in: Vec::new(),
         };
@@ -61,15 +57,16 @@ impl Slots {
     /// spans.
     pub fn reserve(&mut self, policy: &dyn Policy) {
         let packed = self.packed_at_once(policy);
-        // What is chosen by scores may be anywhere.
-        let spans = if policy.scored() { packed.max(SPANS) } else { SPANS };
-        let lists = [&mut self.positions, &mut self.slots, &mut self.free, &mut self.gone];
-        lists.into_iter().for_each(|list| list.reserve(spans));
         if policy.scored() {
-            self.scores.reserve(2 * packed);
-            self.evicted.reserve(packed);
-            self.ranked.reserve(packed);
+            // The older half may be anywhere.
+            self.positions.reserve_spans(packed / 2 + SPANS);
+            let others = [&mut self.slots, &mut self.free, &mut self.gone];
+            others.into_iter().for_each(|list| list.reserve_spans(SPANS));
+            self.scores.reserve(packed);
+            return;
         }
+        let lists = [&mut self.positions, &mut self.slots, &mut self.free, &mut self.gone];
+        lists.into_iter().for_each(|list| list.reserve(SPANS));
         self.slot_of.reserve(packed);
         self.state_in.reserve(packed);
     }
@@ -85,8 +82,6 @@ impl Slots {
         lists.map(Sequence::bytes).iter().sum::<usize>()
             + 4 * (self.slot_of.capacity() + self.state_in.capacity())
             + self.scores.bytes()
-            + 8 * self.evicted.capacity()
-            + size_of::<(u32, usize)>() * self.ranked.capacity()
     }
 
     pub fn reset(&mut self) {
@@ -137,7 +132,7 @@ impl Slots {
         if self.ring > 0 {
             self.positions.push(position);
         } else {
-            self.scores.forget(std::iter::once(position));
+            self.scores.forget_first();
         }
     }
 
@@ -152,19 +147,17 @@ impl Slots {
     /// sink and stays.
     fn evict(&mut self, policy: &dyn Policy) {
         let sinks = usize::from(self.ring >= 2).min(self.len() - 1);
-        let Slots { positions, scores, ranked, gone, .. } = &mut *self;
-        let mut full = Full { positions, sinks, scores, ranked, gone };
+        let Slots { positions, scores, gone, .. } = &mut *self;
+        let mut full = Full { positions, sinks, scores, gone };
         policy.evict(&mut full);
         if self.gone.len() == 0 {
             self.gone.push(sinks as u64);
         }
-        let evicted = &mut self.evicted;
-        self.positions.remove(&self.gone, |position| {
-            if policy.scored() {
-                evicted.push(position);
-            }
-        });
-        self.scores.forget(evicted.drain(..));
+        match policy.scored() {
+            true => self.positions.remove_once(&self.gone, |_| {}),
+            false => self.positions.remove(&self.gone, |_| {}),
+        }
+        self.scores.forget(&self.gone);
         let free = &mut self.free;
         self.slots.remove(&self.gone, |slot| free.push(slot));
         self.gone.clear();
@@ -222,6 +215,15 @@ impl Slots {
             self.slots.push(slot);
             each(position, slot as u32);
         }
+    }
+
+    /// Gives back memory that only an eviction takes.
+    pub fn trim(&mut self) {
+        for list in [&mut self.slots, &mut self.free, &mut self.gone] {
+            list.trim(SPANS);
+        }
+        self.slot_of = Vec::new();
+        self.state_in = Vec::new();
     }
 
     /// Shrinks the ring, and returns the slots of the states that are kept. From then on these

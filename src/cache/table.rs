@@ -92,9 +92,10 @@ impl BlockTable {
         self.slots.reserve(self.policy);
         self.block.in_chunk.reserve(tokens);
         self.block.seen.reserve(tokens);
-        // A state whose place is taken moves twice.
-        let times = if self.policy.scored() { 2 } else { 1 };
-        let packed = times * self.slots.packed_at_once(self.policy);
+        let packed = match self.policy.scored() {
+            true => 0,
+            false => self.slots.packed_at_once(self.policy),
+        };
         self.block.moves.reserve(tokens.min(self.slots.ring()) + packed);
     }
 
@@ -147,6 +148,11 @@ impl BlockTable {
     /// [`BlockTable::finish`] once the block is computed; until then nothing has moved.
     pub fn begin(&mut self, len: usize) {
         let near = self.near();
+        if self.policy.scored() && self.block.moves.len() > len {
+            // After an eviction.
+            self.block.moves = Vec::new();
+            self.slots.trim();
+        }
         let Block { in_chunk, seen, moves, .. } = &mut self.block;
         in_chunk.clear();
         seen.clear();
@@ -193,12 +199,19 @@ impl BlockTable {
         self.policy.scored()
     }
 
-    /// Notes the score of the token at `position`, one after the other, before the block that it is in is
-    /// finished.
+    /// Notes the score of a token of the block, at `position`, before it is finished.
     pub fn note(&mut self, position: u64, score: f32) {
         // Tokens within chunks leave no states.
-        if self.policy.scored() && self.schedule.plan.chunk() == 1 {
-            self.slots.scores_mut().note(position, score);
+        if !self.policy.scored() || self.schedule.plan.chunk() > 1 {
+            return;
+        }
+        // The newest states are those of the tokens before the first one in the window.
+        let index = self.closed.front().and_then(|front| {
+            let after = self.slots.len() as u64 + position;
+            usize::try_from(after.checked_sub(*front)?).ok()
+        });
+        if let Some(index) = index.filter(|index| *index < self.slots.len() + self.closed.len()) {
+            self.slots.scores_mut().note(index, score);
         }
     }
 

@@ -81,8 +81,7 @@ impl Tables {
         self.distinct.iter().map(BlockTable::room).fold(self.most, usize::min)
     }
 
-    /// Notes the score of the token at `position` for a class that goes by scores, one after the other, before the
-    /// block that it is in is finished.
+    /// As [`BlockTable::note`], for a class of one head.
     pub fn note(&mut self, class: usize, position: u64, score: f32) {
         self.distinct[self.of_class[class]].note(position, score);
     }

@@ -3,12 +3,12 @@
     python training/distilled/retention.py --base BASE.gguf --data DIR [--window 160 --kept 160]
         [--profile PROFILE.json --into FILE]
 
-The gate of a KV head is a linear function of the input of its layer's attention, or with `--hidden` a small network. It learns to predict how much attention
-a token gets from queries that are further away than the window, in the base with full attention; of the tokens that
-leave the window, a session then keeps those with the highest scores. At equal bytes it is compared to a longer window,
-by the loss of the late half of held-out texts, and with `--recall` by how many of the facts told in such texts it knows
-when asked at their end. The heads of the base's profile see everything in both. `--into` writes the profile with linear
-gates for `attamba profile --from`.
+The gate of a KV head is a linear function of the input of its layer's attention, or with `--hidden` a small network. It
+learns to predict how much attention a token gets from queries that are further away than the window, in the base with
+full attention; of the tokens that leave the window, a session then keeps those with the highest scores. At equal bytes
+it is compared to a longer window, by the loss of the late half of held-out texts, and with `--recall` by how many of
+the facts told in such texts it knows when asked at their end. The heads of the base's profile see everything in both.
+`--into` writes the profile with linear gates for `attamba profile --from`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import json
 import math
 import random
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import memories
@@ -204,7 +205,9 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--far", type=int, default=14, help="heads that see everything")
     parser.add_argument("--observed", type=int, default=2, help="texts of each source to learn from")
     parser.add_argument("--texts", type=int, default=2, help="held-out texts of each source")
-    parser.add_argument("--recall", type=int, default=0, help=f"texts with {FACTS} facts each, made of the first source")
+    parser.add_argument(
+        "--recall", type=int, default=0, help=f"texts with {FACTS} facts each, made of the first source"
+    )
     parser.add_argument("--learn", nargs="+", help="sources that gates learn from (default: all)")
     parser.add_argument("--profile", type=Path, help="of the base, as `attamba profile --json` prints it")
     parser.add_argument("--into", type=Path, help="the same with linear gates")
@@ -243,7 +246,10 @@ def main(arguments: list[str] | None = None):
         fitted = [fit([of_text[layer] for of_text in seen], hidden, 1) for layer in range(base.config.layers)]
         explained = torch.stack([share for _, share in fitted]).flatten().median()
         kind = f"{hidden} units" if hidden else "linear"
-        print(f"{kind}: variance of the logarithm of far attention explained, median of heads: {explained:.2f}", flush=True)
+        print(
+            f"{kind}: variance of the logarithm of far attention explained, median of heads: {explained:.2f}",
+            flush=True,
+        )
         if chosen.into and not hidden:
             profile = json.loads(chosen.profile.read_text())
             write_profile(chosen.into, profile, [gates for gates, _ in fitted])
@@ -264,7 +270,7 @@ def main(arguments: list[str] | None = None):
     ]
     for name, (model, choice) in ways.items():
         each, whole = zip(*(told(model, *text, choice) for text in asking), strict=True)
-        each, whole = sum(each, []), sum(whole, [])
+        each, whole = list(chain(*each)), list(chain(*whole))
         print(
             f"recall, {name}: {sum(each)} of {len(each)} tokens, {sum(whole)} of {len(whole)} values",
             flush=True,

@@ -1,5 +1,6 @@
 """Learned retention: what a head keeps, and what its gates learn."""
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -96,9 +97,28 @@ def test_values_are_where_they_are_asked_for(retention):
         assert plain.rindex(b"Answer: ", 0, each.start) > plain.rindex(b"Question: ", 0, each.start)
 
 
-def test_recall_with_room_for_every_token_is_that_of_full_attention(retention, base, data, capsys):
+def test_recall_with_room_for_every_token_is_that_of_full_attention(retention, base, data, capsys, monkeypatch):
+    monkeypatch.setattr(retention, "FACTS", 1)
     files = ["--base", str(base), "--data", str(data), "--sources", "stories", "--far", "2", "--recall", "1"]
-    sizes = ["--context", "1500", "--observed", "2", "--texts", "1", "--window", "8", "--kept", "1500"]
+    sizes = ["--context", "250", "--observed", "2", "--texts", "1", "--window", "8", "--kept", "250"]
     retention.main([*files, *sizes])
     said = dict(line.split(": ") for line in capsys.readouterr().out.splitlines() if line.startswith("recall"))
-    assert said["recall, by head, window 8 and 1500 kept, linear"] == said["recall, full attention"]
+    assert said["recall, by head, window 8 and 250 kept, linear"] == said["recall, full attention"]
+
+
+def test_gates_are_written_into_the_profile(retention, base, data, tmp_path, capsys):
+    profile, into = tmp_path / "profile.json", tmp_path / "gates.json"
+    profile.write_text(json.dumps({"model": "m", "heads": [{"layer": 0, "head": 1, "attention": 0.5}]}))
+    files = ["--base", str(base), "--data", str(data), "--sources", "stories", "--far", "2"]
+    sizes = ["--context", "64", "--observed", "2", "--texts", "1", "--window", "8", "--kept", "8"]
+    written = ["--profile", str(profile), "--into", str(into)]
+    retention.main([*files, *sizes, *written])
+    found = json.loads(into.read_text())
+    config = gguf_file.load(base).config
+    gates = torch.tensor(found.pop("retention_gates"))
+    assert gates.shape == (config.layers * config.kv_heads, config.width) and gates.std() > 0
+    assert found == json.loads(profile.read_text())
+    for wrong in (["--into", str(into)], [*written, "--hidden", "8"]):
+        with pytest.raises(SystemExit):
+            retention.main([*files, *sizes, *wrong])
+    assert "--into needs --profile" in capsys.readouterr().err

@@ -125,5 +125,7 @@ mod tests {
         places.sort_unstable();
         let all = (0..30).flat_map(|layer| (0..3).map(move |head| (layer, head)));
         assert_eq!(places, all.collect::<Vec<_>>());
+        let gates = profile.retention_gates.unwrap();
+        assert!(gates.len() == 90 && gates.iter().all(|gate| gate.len() == 576));
     }
 }

@@ -121,6 +121,48 @@ fn heads_of_unequal_layers_are_counted_through() {
     assert_eq!(heads, [0, 1, 2, 3]);
 }
 
+/// Of a transformer with four KV heads in all, and inputs of 36 values.
+#[test]
+fn retention_gates_come_from_the_profile_and_are_what_a_session_goes_by() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (model, out) = (path("plain.gguf"), path("out.gguf"));
+    make_model(
+        Path::new(&model),
+        &["vocab=94", "arch=llama", "heads=6", "kv_heads=2", "d=36", "layers=2"],
+    );
+    let mut found =
+        attamba([&["profile", &model, "--json", "--near", "10"], &TEXTS[..]].concat()).json();
+    let gate = |head: usize| (0..36).map(|i| ((7 * i + head) % 5) as f32 - 2.0).collect::<Vec<_>>();
+    let into = |found: &Json| {
+        let saved = file(&folder, "gates.json", found.to_string());
+        attamba(["profile", &model, "--from", &saved, "--into", &out, "--force"])
+    };
+    let retain = ["--ring", "20", "--eviction", "retain"];
+    let inspect = |model: &str| attamba([&["inspect", "-m", model], &retain[..]].concat());
+    inspect(&model).fails("no retention gates");
+    found["retention_gates"] = json!((0..3).map(gate).collect::<Vec<_>>());
+    into(&found).fails("3 retention gates, where 4 of 36 values are wanted");
+    found["retention_gates"] = json!((0..4).map(gate).collect::<Vec<_>>());
+    into(&found).ok();
+    let text = inspect(&out).ok();
+    let seen = "all heads see the last 11 tokens and up to 9 older ones that score highest";
+    assert!(text.contains(seen), "{text}");
+    let perplexity = |more: &[&str]| {
+        let args = ["perplexity", "-", "-m", &out, "-c", "0", "--json", "--ring", "20"];
+        let text = "It was a dark and stormy night; the rain fell in torrents. ".repeat(4);
+        let json = attamba_with([&args[..], more].concat(), text.as_bytes()).json();
+        json["perplexity"].as_f64().unwrap()
+    };
+    let kept = perplexity(&["--eviction", "retain"]);
+    assert_eq!(perplexity(&["--eviction", "retain"]), kept);
+    assert_ne!(perplexity(&["--eviction", "drop"]), kept);
+    let args = ["remember", "-m", &out, "--json", "--tokens", "1K", "--texts", "1"];
+    let json = attamba([&args[..], &["--needles", "2", "--budgets", "1/8"]].concat()).json();
+    let names: Vec<_> = json["rows"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(names, ["everything", "window, 1/8", "by head, 1/8", "by head, retained, 1/8"]);
+}
+
 #[test]
 fn a_file_that_would_be_lost_is_kept() {
     let folder = folder();

@@ -62,8 +62,9 @@ pub(crate) trait Policy: Debug + Send + Sync {
     /// reserved for that.
     fn scatters(&self) -> bool;
 
-    /// Whether it goes by scores. States are then evicted at the end of the block that fills the ring: a
-    /// block sees all of it, and where its rows are compacted no token sees it in pieces.
+    /// Whether it goes by scores. States are then evicted at the end of the block that fills the ring, so that
+    /// rows are compacted before any token sees the ring in many pieces; and memory for that is taken when it
+    /// is needed, since every head has a table of its own.
     fn scored(&self) -> bool {
         false
     }
@@ -82,8 +83,6 @@ pub(crate) struct Full<'a> {
     pub(super) positions: &'a Sequence,
     pub(super) sinks: usize,
     pub(super) scores: &'a Scores,
-    /// Empty; memory to sort in.
-    pub(super) ranked: &'a mut Vec<(u32, usize)>,
     /// Indices among all states, in ascending order.
     pub(super) gone: &'a mut Sequence,
 }
@@ -103,20 +102,13 @@ impl Full<'_> {
     /// Evicts the `count` states with the lowest scores, of equal ones the oldest, except for the newest
     /// `newest`.
     pub fn evict_lowest(&mut self, count: usize, newest: usize) {
-        let Full { positions, sinks, scores, ranked, .. } = self;
-        let candidates = (positions.len() - *sinks).saturating_sub(newest);
-        let mut known = scores.in_order();
-        ranked.clear();
-        ranked.extend(
-            positions.iter_from(*sinks).take(candidates).zip(0..).map(|(p, i)| (known.of(p), i)),
-        );
+        let candidates = 0..self.len().saturating_sub(newest);
+        let score = |index: usize| self.scores.of(self.sinks + index);
+        let mut ranked: Vec<_> = candidates.map(|index| (score(index), index)).collect();
         ranked.sort_unstable();
         ranked.truncate(count);
         ranked.sort_unstable_by_key(|(_, index)| *index);
-        for at in 0..self.ranked.len() {
-            self.evict(self.ranked[at].1);
-        }
-        self.ranked.clear();
+        ranked.into_iter().for_each(|(_, index)| self.evict(index));
     }
 
     /// Evicts state `index`. Indices must ascend from call to call; others are ignored.
