@@ -88,14 +88,15 @@ impl BlockTable {
     /// Reserves room for blocks of up to `tokens` tokens, so that nothing is allocated later unless
     /// chunk lengths change often.
     pub fn reserve(&mut self, tokens: usize) {
+        let (tokens, runs, packed) = match self.policy.scored() {
+            // There are many such tables.
+            true => (tokens.min(self.most_room()), Visibility::FEW_RUNS, 0),
+            false => (tokens, Visibility::RUNS, self.slots.packed_at_once(self.policy)),
+        };
         self.closed.reserve(tokens + self.window.min(1 << 16) as usize + 1);
         self.slots.reserve(self.policy);
         self.block.in_chunk.reserve(tokens);
-        self.block.seen.reserve(tokens);
-        let packed = match self.policy.scored() {
-            true => 0,
-            false => self.slots.packed_at_once(self.policy),
-        };
+        self.block.seen.reserve(tokens, runs);
         self.block.moves.reserve(tokens.min(self.slots.ring()) + packed);
     }
 
@@ -190,8 +191,14 @@ impl BlockTable {
         }
         let before_first = (self.window + 1).saturating_sub(self.position);
         let free = self.slots.ring().saturating_sub(self.slots.len()) as u64;
-        let newest = self.window + self.slots.ring() as u64 / 4;
-        usize::try_from((before_first + free).min(newest)).unwrap_or(usize::MAX).max(1)
+        let room = usize::try_from(before_first + free).unwrap_or(usize::MAX);
+        room.clamp(1, self.most_room())
+    }
+
+    /// The most that [`BlockTable::room`] may be where states are chosen by scores: of a full ring the newer
+    /// half stays, so that what goes is older than a block.
+    fn most_room(&self) -> usize {
+        (self.window as usize + self.slots.ring() / 4).max(1)
     }
 
     /// Whether it goes by scores.

@@ -72,10 +72,12 @@ pub(super) struct Visibility {
 
 impl Visibility {
     /// Runs per token, unless a policy leaves states in many runs or chunk lengths change often.
-    const RUNS: usize = 9;
+    pub const RUNS: usize = 9;
+    /// The same where every token is a chunk, as a rule.
+    pub const FEW_RUNS: usize = 3;
 
-    pub fn reserve(&mut self, tokens: usize) {
-        self.runs.reserve(Self::RUNS * tokens);
+    pub fn reserve(&mut self, tokens: usize, runs: usize) {
+        self.runs.reserve(runs * tokens);
         self.ends.reserve(tokens);
     }
 

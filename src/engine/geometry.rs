@@ -161,7 +161,9 @@ impl Geometry {
         }
     }
 
-    fn check_eviction(&self, spec: &ModelSpec) -> Result<()> {
+    /// # Errors
+    /// [`Error::Argument`] if the model has no gates for [`Eviction::Retain`], or chunks of several tokens.
+    pub(crate) fn check_eviction(&self, spec: &ModelSpec) -> Result<()> {
         if self.eviction != Eviction::Retain {
             return Ok(());
         }

@@ -39,6 +39,7 @@ impl Options {
         }
         check_types(spec, trained.kv, trained.kv)?;
         let like = Geometry { window, chunk, eviction: self.eviction, ..trained };
+        like.check_eviction(spec)?;
         let of = |ring| Geometry { ring, ..like };
         let context = spec.context as u64;
         let wish = self.wish(spec, like)?;

@@ -100,8 +100,8 @@ impl Display for Reach {
         if *eviction == Eviction::Thin && all > 0 {
             write!(f, ", and of those before fewer and fewer")?;
         }
-        if *eviction == Eviction::Retain && near.count > 0 {
-            let older = (near.states as u64).saturating_sub(near.tokens);
+        let older = (near.states as u64).saturating_sub(near.tokens);
+        if *eviction == Eviction::Retain && near.count > 0 && older > 0 {
             write!(f, " and up to {} older ones that score highest", grouped(older))?;
         }
         write!(f, "; {}", size(*bytes))?;
@@ -196,6 +196,32 @@ mod tests {
             said(&with_profile(20, 8), far),
             "3 of 12 heads see the last 220 tokens, the others the last 29"
         );
+    }
+
+    #[test]
+    fn what_is_kept_by_scores_is_said_with_what_is_certain() {
+        let mut spec = with_profile(0, 1);
+        spec.layers.iter_mut().for_each(|layer| layer.ssm = None);
+        let retain = Options { eviction: Eviction::Retain, ..Options::default() };
+        let e = retain.geometry(&spec).unwrap_err().to_string();
+        assert!(e.contains("no retention gates"), "{e}");
+        if let Some(profile) = &mut spec.profile {
+            profile.gates = Some(vec![0.0; 12 * spec.d].into());
+        }
+        let chunks = Options { chunk: Some(4), ..retain };
+        assert!(chunks.geometry(&spec).unwrap_err().to_string().contains("single tokens"));
+        let all = Options { far: Some(0), budget: Budget::States(100), ..retain };
+        assert_eq!(
+            said(&spec, all),
+            "all heads see the last 51 tokens and up to 49 older ones that score highest"
+        );
+        let by_head = Options { near: Some(100), horizon: Some(1000), ..retain };
+        assert_eq!(
+            said(&spec, by_head),
+            "3 of 12 heads see the last 1,000 tokens, the others the last 51 and up to 49 older ones that score highest"
+        );
+        let least = Options { far: Some(0), budget: Budget::States(1), ..retain };
+        assert_eq!(said(&spec, least), "all heads see the last token");
     }
 
     #[test]
