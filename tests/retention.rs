@@ -2,6 +2,7 @@
 
 mod common;
 
+use attamba::memory::Estimate;
 use attamba::session::{Budget, Options, Session};
 use attamba::{Engine, EngineOptions, Eviction, KvType};
 use common::models::{Meta, Numbers, Sizes, open, with_gates};
@@ -94,6 +95,26 @@ fn a_session_shrinks_and_goes_on_in_what_it_has() {
         session.feed(&tokens).unwrap();
         assert!(session.logits().unwrap().iter().all(|logit| logit.is_finite()));
         assert_eq!(session.memory().state, after);
+    }
+}
+
+#[test]
+fn what_is_estimated_is_reported_and_stays() {
+    let engine = engine(2);
+    for options in kinds() {
+        let estimate = Estimate::cpu(engine.model(), &options, 2).unwrap();
+        let mut session = Session::open(&engine, options).unwrap();
+        assert_eq!(session.memory(), estimate.session, "{options:?}");
+        for token in Numbers::new(3).tokens(400, sizes().vocab) {
+            session.feed(&[token]).unwrap();
+            assert_eq!(session.memory().state, estimate.session.state, "{options:?}");
+            // An eviction takes some for a moment.
+            let scratch = session.memory().scratch;
+            let most = estimate.session.scratch + estimate.session.scratch / 20;
+            assert!(scratch <= most, "{options:?}: {scratch} bytes, {most} at most");
+        }
+        assert_eq!(session.reach(), estimate.reach);
+        assert_eq!(session.reach(), options.reach(engine.model()).unwrap());
     }
 }
 

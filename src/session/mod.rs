@@ -54,7 +54,7 @@ use shrink::Shrink;
 pub struct Memory {
     /// Ring, window, scan and convolution states.
     pub state: u64,
-    /// Scratch buffers.
+    /// Scratch buffers and tables. With [`Eviction::Retain`] these take some more while states are evicted.
     pub scratch: u64,
 }
 
