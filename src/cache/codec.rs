@@ -21,7 +21,7 @@ impl BlockTable {
     /// Appends what a state can't be resumed without: position, chunk and offset of the current
     /// plan and of the next one (equal if there is none), and the start of the current chunk; the
     /// number of boundaries in the window, and their positions; the number of spans of states in
-    /// the ring, and for each span its first position, its step and its length. If the policy goes by
+    /// the ring, and for each span its first position, its step and its length. If the policy ranks by
     /// scores, the number of those that are known, of states and then of the tokens after them, and these.
     pub fn encode(&self, numbers: &mut Vec<u64>) {
         let (plan, next) = (self.schedule.plan, self.schedule.upcoming());

@@ -143,7 +143,7 @@ pub struct Class {
 }
 
 impl Class {
-    /// Whether its eviction policy goes by scores.
+    /// Whether its eviction policy evicts by score.
     pub fn is_scored(&self) -> bool {
         self.eviction.policy().scored()
     }

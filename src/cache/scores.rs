@@ -1,4 +1,4 @@
-//! How much states will be needed once they are far away, for policies that go by it.
+//! How much states will be needed once they are far away, for policies that rank states by it.
 
 use super::sequence::Sequence;
 

@@ -92,7 +92,7 @@ impl Slots {
         self.scores.clear();
     }
 
-    /// The scores, of policies that go by them.
+    /// The scores, of policies that rank states by them.
     pub fn scores(&self) -> &Scores {
         &self.scores
     }

@@ -201,7 +201,7 @@ impl BlockTable {
         (self.window as usize + self.slots.ring() / 4).max(1)
     }
 
-    /// Whether it goes by scores.
+    /// Whether it evicts by score.
     pub fn scored(&self) -> bool {
         self.policy.scored()
     }

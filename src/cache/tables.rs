@@ -33,7 +33,7 @@ impl Tables {
         let mut distinct: Vec<BlockTable> = Vec::new();
         let mut of_class = Vec::with_capacity(of_each_class.len());
         for table in of_each_class {
-            // Heads that go by their own scores soon differ.
+            // Heads that evict by their own scores soon differ.
             let known = distinct.iter().position(|other| *other == table && !table.scored());
             of_class.push(known.unwrap_or(distinct.len()));
             if known.is_none() {

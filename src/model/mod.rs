@@ -100,7 +100,7 @@ impl Model {
         self.spec.profile.is_some()
     }
 
-    /// Whether its file has retention gates, which [`Eviction::Retain`](crate::Eviction::Retain) goes by.
+    /// Whether its file has retention gates, which [`Eviction::Retain`](crate::Eviction::Retain) uses.
     pub fn has_retention_gates(&self) -> bool {
         self.spec.profile.as_ref().is_some_and(|profile| profile.gates.is_some())
     }

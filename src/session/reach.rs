@@ -15,7 +15,7 @@ pub struct Heads {
     /// Their number in all layers.
     pub count: usize,
     /// Tokens that each of them sees, including the current one. The first token of a text is seen
-    /// in addition. Where a full ring is thinned out or goes by scores, only those that are certain to be
+    /// in addition. Where a full ring is thinned out or evicts by score, only those that are certain to be
     /// left.
     pub tokens: u64,
     /// Chunk states that each of them keeps, including the first.

@@ -177,7 +177,7 @@ def questions(chance: random.Random, prose: torch.Tensor, encode) -> tuple[torch
     return torch.tensor(text + asked), [range(len(text) + each.start, len(text) + each.stop) for each in values]
 
 
-def told(model: Decoder, text: torch.Tensor, values: list[range], near) -> tuple[list[bool], list[bool]]:
+def recalled(model: Decoder, text: torch.Tensor, values: list[range], near) -> tuple[list[bool], list[bool]]:
     """Of the values of a text, each token and each value: whether it is the most likely one."""
     logits = late_logits(model, text, near)
     late = text[-len(logits) :]
@@ -269,7 +269,7 @@ def main(arguments: list[str] | None = None):
         for each in texts("validation", chosen.sources[0], chosen.recall)
     ]
     for name, (model, choice) in ways.items():
-        each, whole = zip(*(told(model, *text, choice) for text in asking), strict=True)
+        each, whole = zip(*(recalled(model, *text, choice) for text in asking), strict=True)
         each, whole = list(chain(*each)), list(chain(*whole))
         print(
             f"recall, {name}: {sum(each)} of {len(each)} tokens, {sum(whole)} of {len(whole)} values",

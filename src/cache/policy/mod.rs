@@ -62,7 +62,7 @@ pub(crate) trait Policy: Debug + Send + Sync {
     /// reserved for that.
     fn scatters(&self) -> bool;
 
-    /// Whether it goes by scores. States are then evicted at the end of the block that fills the ring, so that
+    /// Whether it evicts by score. States are then evicted at the end of the block that fills the ring, so that
     /// rows are compacted before any token sees the ring in many pieces; and memory for that is taken when it
     /// is needed, since every head has a table of its own.
     fn scored(&self) -> bool {

@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
         self.rotate_and_store(index, layer);
     }
 
-    /// How much the tokens with the inputs `x` will be needed once they are far away, if heads go by that.
+    /// How much the tokens with the inputs `x` will be needed once they are far away, if heads evict by that.
     fn score(&mut self, index: usize, layer: &'a LayerWeights, x: Input<'a>) {
         let Parts { scratch: s, spec, .. } = self.parts;
         if let Some(gates) = layer.retention.as_ref().filter(|_| s.scores.stride > 0) {

@@ -87,7 +87,7 @@ struct Lengths {
     candidates: usize,
     arena: usize,
     staging: usize,
-    /// Of a token; none if no head goes by scores.
+    /// Of a token; none if no head evicts by score.
     scores: usize,
     tiling: Tiling,
 }
@@ -241,7 +241,7 @@ pub(super) struct Scratch {
     /// For reading back.
     pub staging: Buffer,
     /// How much tokens will be needed by which KV heads, `[B][layer][kv head]`, padded to whole quads of heads;
-    /// and the same for reading back. Empty if no head goes by scores.
+    /// and the same for reading back. Empty if no head evicts by score.
     pub scores: Rows,
     pub score_staging: Buffer,
     bytes: u64,
@@ -294,7 +294,7 @@ impl Scratch {
         })
     }
 
-    /// Bytes of the scores of this many tokens; none if no head goes by scores.
+    /// Bytes of the scores of this many tokens; none if no head evicts by score.
     pub fn score_bytes(&self, tokens: usize) -> u64 {
         4 * tokens as u64 * u64::from(self.scores.stride)
     }

@@ -191,7 +191,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// Notes what the device computed for heads that go by scores, if there are any.
+    /// Notes what the device computed for heads that evict by score, if there are any.
     fn note_scores(&mut self, tokens: usize) -> Result<()> {
         let Sequence { shared, scratch, tables, .. } = self;
         let bytes = scratch.score_bytes(tokens);
