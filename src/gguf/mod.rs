@@ -203,7 +203,6 @@ impl Gguf {
     }
 
     /// An array of floats or integers.
-    #[cfg(feature = "text")]
     pub(crate) fn f32s(&self, key: &str) -> Result<Option<Vec<f32>>> {
         self.array(key, "an array of numbers", |v| v.as_f64().map(|x| x as f32))
     }
