@@ -18,7 +18,7 @@ kernel=${KERNEL:-$(find /boot -name 'vmlinuz-*' | sort -V | tail -n 1)}
 filters=("$@")
 if ((${#filters[@]} == 0)); then
     filters=(amx the_portable_table tiles_change_no_bit small_products a_panel_keeps
-        matrix_times_matrix products_at_the_ends)
+        matrix_times_matrix products_at_the_ends floats_of_all infinite_activations)
 fi
 
 tests=$(cargo test --package attamba --no-default-features --lib --no-run --message-format=json |

@@ -29,7 +29,7 @@ pub fn product(
     let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
     // Neither zeros, whose products would be exact, nor exponents of infinities.
     let weights: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 37 % 113) as u8).collect();
-    let x = Activations::new(tokens, cols)?;
+    let x = Activations::new(tokens, cols, kernels.reads_terms(dtype))?;
     let mut panel = Panel::new(cols, true)?;
     for t in 0..tokens {
         // SAFETY: one thread, one row at a time.

@@ -5,7 +5,6 @@ use super::Cpu;
 use super::cache::Cache;
 use super::kernels::Half;
 use super::model::{Part, Pass};
-use super::scratch::Scratch;
 use crate::engine::{Geometry, KvType, Pooling};
 use crate::error::{Error, Result};
 use std::sync::Arc;
@@ -26,7 +25,7 @@ impl Cpu {
         }
         // As many states as tokens: none is ever evicted.
         let layout = Geometry::new(spec, tokens.len(), KvType::F16).layout(spec)?;
-        let mut scratch = Scratch::new(&shared.model, shared.pool.threads())?;
+        let mut scratch = shared.scratch()?;
         let mut cache = Cache::<Half>::new(Arc::new(layout), scratch.block)?;
         let norm = &shared.model.weights.output_norm;
         let (mut all, mut one) = (vec![0.0; spec.d], vec![0.0; spec.d]);

@@ -4,7 +4,6 @@
 use super::cache::Cache;
 use super::kernels::{Partial, Queries, Single};
 use super::model::{Part, Pass};
-use super::scratch::Scratch;
 use super::{Cpu, Shared};
 use crate::cache::{self, Class};
 use crate::engine::{Geometry, KvType};
@@ -32,7 +31,7 @@ impl Cpu {
         }
         // As many states as tokens: none is ever evicted.
         let layout = Geometry::new(spec, tokens.len(), KvType::F32).layout(spec)?;
-        let mut scratch = Scratch::new(&self.shared.model, self.shared.pool.threads())?;
+        let mut scratch = self.shared.scratch()?;
         let mut cache = Cache::<Single>::new(Arc::new(layout), scratch.block)?;
         let mut first_head = vec![0];
         first_head.extend(spec.layers.iter().scan(0, |sum, layer| {

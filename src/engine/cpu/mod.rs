@@ -149,13 +149,20 @@ fn description(kernels: &Kernels, activations: Activations, threads: usize) -> S
 pub(crate) fn scratch_bytes(model: &Model, threads: usize, geometry: Geometry) -> Result<u64> {
     // Created and dropped again: no page is touched, and the sizes need not be computed in a second
     // place.
-    let scratch = Scratch::new(model, threads)?;
+    let scratch = Scratch::new(model, threads, kernels::available()[0])?;
     let layout = Arc::new(geometry.layout(model.spec())?);
     let tables = Tables::new(layout, scratch.block)?.bytes() as u64;
     // One layer's worth at a time: the widest.
     let layers = model.spec().layers.iter();
     let block = layers.map(|l| geometry.kv.bytes(l.kv_heads, l.head_dim, 0, 1)).max().unwrap_or(0);
     Ok(scratch.bytes() as u64 + tables + scratch.block as u64 * block)
+}
+
+impl Shared {
+    /// The buffers of a sequence.
+    fn scratch(&self) -> Result<Scratch> {
+        Scratch::new(&self.model, self.pool.threads(), &self.kernels)
+    }
 }
 
 impl Backend for Cpu {

@@ -2,7 +2,7 @@
 
 use super::attend::Neighbors;
 use super::buffer::Buffer;
-use super::kernels::{Activations, Panel};
+use super::kernels::{Activations, Kernels, Panel};
 use super::shares::most_slots;
 use crate::error::Result;
 use crate::model::{LayerSpec, Model, ModelSpec, Ssm};
@@ -87,17 +87,21 @@ pub(super) struct MixerScratch {
 }
 
 impl MixerScratch {
-    fn new(block: usize, spec: &ModelSpec) -> Result<MixerScratch> {
+    fn new(block: usize, spec: &ModelSpec, terms: bool) -> Result<MixerScratch> {
         let what = "buffers of a mixer";
         let most = |size: fn(&Ssm) -> usize| spec.most(|l| l.ssm.as_ref().map_or(0, size));
         let inner = most(|ssm| ssm.inner);
         Ok(MixerScratch {
-            u: Activations::new(block, spec.most(|l| if l.projected_kv { l.kv_dim() } else { 0 }))?,
+            u: Activations::new(
+                block,
+                spec.most(|l| if l.projected_kv { l.kv_dim() } else { 0 }),
+                terms,
+            )?,
             projected: Buffer::new(block * most(Ssm::projected), what)?,
             conv: Buffer::new(block * most(Ssm::channels), what)?,
             dt: Buffer::new(block * most(|ssm| ssm.heads), what)?,
             y: Buffer::new(block * inner, what)?,
-            gated: Activations::new(block, inner)?,
+            gated: Activations::new(block, inner, terms)?,
         })
     }
 
@@ -113,7 +117,7 @@ impl MixerScratch {
 
 impl Scratch {
     /// The buffers for a sequence of `model` on `threads` threads.
-    pub fn new(model: &Model, threads: usize) -> Result<Scratch> {
+    pub fn new(model: &Model, threads: usize, kernels: &Kernels) -> Result<Scratch> {
         let what = "buffers of a block of tokens";
         let spec = model.spec();
         // One layer at a time: the widest.
@@ -131,12 +135,16 @@ impl Scratch {
             spec.most(|l| most_slots(threads, FEW_TOKENS * l.kv_heads) * l.group() * l.head_dim);
         let widest = model.matrices().map(|m| m.cols).max().unwrap_or(0);
         let plain = model.matrices().any(|m| !m.dtype.is_quantized() || m.dtype.is_rare());
+        let terms = model.matrices().any(|m| kernels.reads_terms(m.dtype));
         let panels = (0..threads).map(|_| Ok(Mutex::new(Panel::new(widest, plain)?)));
         let (group, head_dim) = (spec.most(LayerSpec::group), spec.most(|l| l.head_dim));
         let neighbors = (0..threads).map(|_| Ok(Mutex::new(Neighbors::new(group, head_dim)?)));
         let mixers = match spec.is_transformer() {
             true => None,
-            false => Some([MixerScratch::new(block, spec)?, MixerScratch::new(block, spec)?]),
+            false => {
+                let mixer = || MixerScratch::new(block, spec, terms);
+                Some([mixer()?, mixer()?])
+            }
         };
         let turns = spec.rotary.iter().map(|table| Buffer::new(block * table.width, what));
         let normed_after = |l: &LayerSpec| l.attention_norms.after || l.ffn_norms.after;
@@ -145,8 +153,8 @@ impl Scratch {
             block,
             h: Buffer::new(block * d, what)?,
             turns: turns.collect::<Result<_>>()?,
-            x: Activations::new(block, d)?,
-            wide: Activations::new(block, wide)?,
+            x: Activations::new(block, d, terms)?,
+            wide: Activations::new(block, wide, terms)?,
             q: Buffer::new(block * q, what)?,
             kv: [Buffer::new(block * kv, what)?, Buffer::new(block * kv, what)?],
             gate: Buffer::new(block * ffn, what)?,

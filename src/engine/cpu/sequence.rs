@@ -20,7 +20,7 @@ pub(super) struct Sequence<P: Precision> {
 
 impl<P: Precision> Sequence<P> {
     pub fn new(shared: Arc<Shared>, layout: Layout) -> Result<Sequence<P>> {
-        let scratch = Scratch::new(&shared.model, shared.pool.threads())?;
+        let scratch = shared.scratch()?;
         let cache = Cache::new(Arc::new(layout), scratch.block)?;
         Ok(Sequence { shared, cache, scratch })
     }

@@ -1,5 +1,5 @@
 //! Inputs of matrix products: rows of f32, and alongside them the same values in blocks of 32
-//! integers of 14 bits, or of 8, with a scale.
+//! integers of 14 bits, or of 8, with a scale; for some kernels also as sums of bf16 numbers.
 
 use super::super::buffer::Buffer;
 use super::super::simd::{LANES, Simd};
@@ -11,6 +11,9 @@ pub(in crate::engine::cpu) const BLOCK: usize = 32;
 /// Rows up to whose next multiple there are scales and sums, if meaningless ones.
 pub(super) const TILE: usize = 16;
 
+/// Numbers in bf16 whose sum is an f32.
+pub(super) const TERMS: usize = 3;
+
 /// Rows of activations.
 pub(in crate::engine::cpu) struct Activations {
     cols: usize,
@@ -21,6 +24,7 @@ pub(in crate::engine::cpu) struct Activations {
     scale: Buffer<f32>,
     sum: Buffer<f32>,
     half_sums: Buffer<i32>,
+    terms: Option<Buffer<u16>>,
 }
 
 /// One row, to read. Valid for `cols` values and their blocks.
@@ -37,6 +41,9 @@ pub(in crate::engine::cpu) struct Row {
     pub sum: *const f32,
     /// The sum of the integers: two per block, of 16 values each.
     pub half_sums: *const i32,
+    /// Each value as [`TERMS`] bf16 numbers, `[cols / 32][TERMS][32]`, zero after the last; null if
+    /// there is no room for them.
+    pub terms: *const u16,
 }
 
 /// One row, to quantize.
@@ -46,11 +53,13 @@ pub(in crate::engine::cpu) struct RowMut<'a> {
     scale: &'a mut [f32],
     sum: &'a mut [f32],
     half_sums: &'a mut [i32],
+    /// Empty if there is no room for them.
+    pub(super) terms: &'a mut [u16],
 }
 
 impl Activations {
-    /// Room for `rows` rows of up to `capacity` values.
-    pub fn new(rows: usize, capacity: usize) -> Result<Activations> {
+    /// Room for `rows` rows of up to `capacity` values, and for their bf16 numbers if `terms`.
+    pub fn new(rows: usize, capacity: usize, terms: bool) -> Result<Activations> {
         let what = "activations";
         let blocks = rows * capacity.div_ceil(BLOCK);
         // Whole tiles of rows are scaled together.
@@ -64,6 +73,7 @@ impl Activations {
             scale: Buffer::new(side, what)?,
             sum: Buffer::new(side, what)?,
             half_sums: Buffer::new(2 * blocks, what)?,
+            terms: terms.then(|| Buffer::new(TERMS * BLOCK * blocks, what)).transpose()?,
         })
     }
 
@@ -74,6 +84,7 @@ impl Activations {
             + self.scale.bytes()
             + self.sum.bytes()
             + self.half_sums.bytes()
+            + self.terms.as_ref().map_or(0, Buffer::bytes)
     }
 
     /// Sets the length of a row. The previous contents of the rows become meaningless.
@@ -85,6 +96,11 @@ impl Activations {
     /// Values of a row.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Whether there is room for bf16 terms.
+    pub fn has_terms(&self) -> bool {
+        self.terms.is_some()
     }
 
     /// Row `index`, to read.
@@ -99,6 +115,9 @@ impl Activations {
             scale: self.scale.at(0, 0).wrapping_add(index * blocks),
             sum: self.sum.at(0, 0).wrapping_add(index * blocks),
             half_sums: self.half_sums.at(0, 0).wrapping_add(2 * index * blocks),
+            terms: self.terms.as_ref().map_or(std::ptr::null(), |terms| {
+                terms.at(0, 0).wrapping_add(TERMS * BLOCK * index * blocks)
+            }),
         }
     }
 
@@ -133,6 +152,13 @@ impl Activations {
                 scale: self.scale.write(index * blocks, blocks),
                 sum: self.sum.write(index * blocks, blocks),
                 half_sums: self.half_sums.write(2 * index * blocks, 2 * blocks),
+                terms: match &self.terms {
+                    Some(terms) => {
+                        let row = TERMS * BLOCK * blocks;
+                        terms.write(index * row, row)
+                    }
+                    None => &mut [],
+                },
             }
         }
     }

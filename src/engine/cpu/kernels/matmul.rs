@@ -29,7 +29,7 @@ impl Panel {
     pub fn new(cols: usize, plain: bool) -> Result<Panel> {
         let what = "a panel of weights";
         Ok(Panel {
-            q: Buffer::new(cols.next_multiple_of(16) * PANEL / if plain { 1 } else { 2 }, what)?,
+            q: Buffer::new(cols.next_multiple_of(BLOCK) * PANEL / if plain { 1 } else { 2 }, what)?,
             scale: Buffer::new(cols.div_ceil(16) * PANEL, what)?,
             min: Buffer::new(cols.div_ceil(BLOCK) * PANEL, what)?,
         })

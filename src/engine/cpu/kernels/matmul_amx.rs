@@ -7,6 +7,7 @@ use super::super::simd::avx512::{Avx512, Avx512Int8};
 use super::activations::{Activations, BLOCK, RowMut, TILE};
 use super::formats::{self, Format};
 use super::matmul::{self, PANEL, Panel, Target};
+use super::matmul_amx_bf16::{self as bf16, Float};
 use crate::quant::DType;
 use std::arch::x86_64::*;
 
@@ -14,10 +15,16 @@ use std::arch::x86_64::*;
 const LOW_BITS: u32 = 7;
 
 /// Activations in 14 bits as two planes of bytes: of each block the upper bits, then the lower ones,
-/// both signed.
+/// both signed. Those in 8 bits are one plane. Also as bf16 terms, where there is room for them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) unsafe fn quantize_in_planes(row: &mut RowMut, most: f32) {
+pub(super) unsafe fn quantize<const PLANES: usize>(row: &mut RowMut, most: f32) {
     unsafe {
+        if !row.terms.is_empty() {
+            bf16::split(row);
+        }
+        if PLANES == 1 {
+            return super::activations::quantize::<Avx512Int8>(row, most);
+        }
         super::activations::quantize::<Avx512>(row, most);
         for block in row.q.chunks_exact_mut(BLOCK) {
             let p: *mut __m256i = block.as_mut_ptr().cast();
@@ -48,12 +55,18 @@ pub(super) unsafe fn matmul<const PLANES: usize>(
             DType::Q8_0 => packed::<formats::Q8_0, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q4_0 => packed::<formats::Q4_0, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q4_1 => packed::<formats::Q4_1, PLANES>(w, rows, x, tokens, panel, target),
+            DType::IQ4_NL => packed::<formats::Iq4Nl, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q5_0 => packed::<formats::Q5_0, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q5_1 => packed::<formats::Q5_1, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q4_K => packed::<formats::Q4K, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q5_K => packed::<formats::Q5K, PLANES>(w, rows, x, tokens, panel, target),
             DType::Q6_K => packed::<formats::Q6K, PLANES>(w, rows, x, tokens, panel, target),
-            _ => (super::AVX512.products.matmul)(dtype, w, rows, x, tokens, panel, target),
+            DType::F16 => bf16::matmul(Float::F16, w, rows, x, tokens, panel, target),
+            DType::BF16 => bf16::matmul(Float::Bf16, w, rows, x, tokens, panel, target),
+            // Those that read f32 values, whatever the order of the integers.
+            DType::F32 | DType::Q2_K | DType::Q3_K | DType::IQ4_XS | DType::MXFP4 => {
+                (super::AVX512.products.matmul)(dtype, w, rows, x, tokens, panel, target)
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ mod formats;
 mod matmul;
 #[cfg(target_arch = "x86_64")]
 mod matmul_amx;
+#[cfg(target_arch = "x86_64")]
+mod matmul_amx_bf16;
 #[cfg(target_arch = "aarch64")]
 mod matmul_neon;
 mod matvec;
@@ -50,6 +52,8 @@ type AttendBlock<R, E> = unsafe fn(&QueryBlock, &Places<R, E>, &[Run], &mut Bloc
 struct ByRounding {
     /// Largest magnitude of a rounded activation.
     most: i32,
+    /// Whether `matmul` reads activations as bf16 terms where weights are F16 or BF16.
+    terms: bool,
     quantize: unsafe fn(&mut RowMut, f32),
     /// The same integers in the order that `matmul` wants, where that is not the order of `matvec`.
     quantize_many: unsafe fn(&mut RowMut, f32),
@@ -115,7 +119,7 @@ macro_rules! products_for {
             }
 
             pub(super) static TABLE: ByRounding =
-                ByRounding { most: $most, quantize, quantize_many: quantize, matvec, matmul };
+                ByRounding { most: $most, terms: false, quantize, quantize_many: quantize, matvec, matmul };
         }
     };
 }
@@ -396,11 +400,17 @@ kernels_for!(
 static AMX: Kernels = Kernels {
     name: "AMX",
     products: ByRounding {
-        quantize_many: matmul_amx::quantize_in_planes,
+        terms: true,
+        quantize_many: matmul_amx::quantize::<2>,
         matmul: matmul_amx::matmul::<2>,
         ..AVX512.products
     },
-    int8: ByRounding { matmul: matmul_amx::matmul::<1>, ..AVX512.int8 },
+    int8: ByRounding {
+        terms: true,
+        quantize_many: matmul_amx::quantize::<1>,
+        matmul: matmul_amx::matmul::<1>,
+        ..AVX512.int8
+    },
     ..AVX512
 };
 #[cfg(target_arch = "aarch64")]
@@ -488,6 +498,11 @@ impl Kernels {
         Kernels { products: self.int8, ..*self }
     }
 
+    /// Whether products of many tokens with weights in this format read [`Row::terms`].
+    pub fn reads_terms(&self, dtype: DType) -> bool {
+        self.products.terms && matches!(dtype, DType::F16 | DType::BF16)
+    }
+
     /// [`activations::quantize`], for [`Kernels::matvec`].
     pub fn quantize(&self, row: &mut RowMut) {
         // SAFETY: a `RowMut` is consistent by construction.
@@ -528,6 +543,7 @@ impl Kernels {
         let row_bytes = x.cols() / dtype.block_len() * dtype.block_bytes();
         let rows = w.len() / row_bytes.max(1);
         assert!(rows <= PANEL && w.len() == rows * row_bytes);
+        assert!(!self.reads_terms(dtype) || x.has_terms(), "activations without bf16 terms");
         // SAFETY: the weights are as long as the rows; `target` by contract.
         unsafe { (self.products.matmul)(dtype, w.as_ptr(), rows, x, tokens, panel, target) }
     }

@@ -223,7 +223,7 @@ fn many_activations(k: &Kernels, cols: usize, x: &[f32]) -> Activations {
 
 fn activations_by(quantize: impl Fn(&mut RowMut), cols: usize, x: &[f32]) -> Activations {
     let rows = x.len() / cols;
-    let mut a = Activations::new(rows, cols).unwrap();
+    let mut a = Activations::new(rows, cols, true).unwrap();
     a.set_cols(cols);
     for (i, values) in x.chunks_exact(cols).enumerate() {
         // SAFETY: one thread, one row at a time.
@@ -605,7 +605,7 @@ fn tiles_change_no_bit() {
         return;
     }
     let mut numbers = Numbers(6);
-    for dtype in DType::ALL {
+    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantized()) {
         for tokens in [1, 4, 5, 8, 9, 15, 16, 17, 40] {
             let cols = widths(dtype)[numbers.below(widths(dtype).len())];
             let rows = 1 + numbers.below(PANEL);
@@ -616,6 +616,52 @@ fn tiles_change_no_bit() {
             {
                 let [tiles, judge] = [tiles, judge].map(|k| panel_product(&k, &w, &x));
                 assert_eq!(tiles, judge, "{dtype}, {rows} rows of {cols}, {tokens} tokens");
+            }
+        }
+    }
+}
+
+/// Weights and activations need not be near 1, nor all of a size.
+#[test]
+fn floats_of_all_magnitudes() {
+    let mut numbers = Numbers(7);
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let (least, most) = if dtype == DType::F16 { (-24, 15) } else { (-40, 40) };
+        for &cols in widths(dtype) {
+            for tokens in [3, 4, 16, 33] {
+                let mut any = |n: usize, least: i32, most: i32| -> Vec<f32> {
+                    let exponents = (most - least) as usize + 1;
+                    let mut one = || {
+                        let exponent = least + numbers.below(exponents) as i32;
+                        (2.0 * numbers.uniform() - 1.0) * 2f32.powi(exponent)
+                    };
+                    (0..n).map(|_| one()).collect()
+                };
+                let rows = 1 + cols % PANEL;
+                let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
+                quantize(dtype, &any(rows * cols, least, most), &mut bytes).unwrap();
+                let x = any(tokens * cols, -40, 40);
+                check_products(&Weights::new(dtype, cols, bytes), &x, false, 0);
+            }
+        }
+    }
+}
+
+/// What is not finite stays so.
+#[test]
+fn infinite_activations() {
+    let mut numbers = Numbers(8);
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let w = Weights::random(dtype, 5, 40, &mut numbers);
+        for infinite in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let mut x = inputs(&mut numbers, 20 * w.cols);
+            x[3 * w.cols + 7] = infinite;
+            for k in available() {
+                let product = panel_product(k, &w, &x);
+                for (t, rows) in product.chunks_exact(w.rows()).enumerate() {
+                    let all = rows.iter().all(|y| y.is_finite() == (t != 3));
+                    assert!(all, "{}: {dtype}, token {t}: {rows:?}", k.name);
+                }
             }
         }
     }

@@ -555,7 +555,7 @@ unsafe fn biased(bytes: __m512i) -> __m512i {
 
 /// Of 16 bytes of each row the first four of all rows, then the second, third and last four.
 #[inline(always)]
-unsafe fn fours(rows: [*const u8; LANES]) -> [__m512i; 4] {
+pub(crate) unsafe fn fours(rows: [*const u8; LANES]) -> [__m512i; 4] {
     unsafe {
         // Rows r, r + 4, r + 8 and r + 12.
         let quad = |r: usize| {
