@@ -80,9 +80,10 @@ fn main() -> ExitCode {
             })
         });
     }
-    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(e) => e.exit(),
+        Err(e) => return ended(e.print().and_then(|()| std::io::stdout().flush()), e.exit_code()),
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG_FILTER))
         .format(|out, record| {
@@ -103,8 +104,13 @@ fn main() -> ExitCode {
             _ => hook(info),
         }
     }));
-    match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+    ended(run(cli.command), 0)
+}
+
+/// How the command ends: with an error, or with `code`.
+fn ended<E: Into<anyhow::Error>>(result: Result<(), E>, code: i32) -> ExitCode {
+    match result.map_err(Into::into) {
+        Ok(()) => ExitCode::from(code as u8),
         // The reader of our output has seen enough: that is not an error.
         Err(e) if common::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) if e.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::exit_code()),

@@ -71,3 +71,14 @@ fn a_temporary_file_is_not_spoken_of() {
     assert!(!ran.stderr.contains(".attamba-"), "{}", ran.stderr);
     ran.fails("none/model.gguf: ");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_for_every_output() {
+    for args in [&["--version"][..], &["--help"], &["chat", "--help"], &["inspect"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran =
+            crate::command::command().args(args).stdout(full).output().expect("the command runs");
+        Ran::from(ran).fails("No space left on device");
+    }
+}
