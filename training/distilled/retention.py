@@ -211,6 +211,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--learn", nargs="+", help="sources that gates learn from (default: all)")
     parser.add_argument("--profile", type=Path, help="of the base, as `attamba profile --json` prints it")
     parser.add_argument("--into", type=Path, help="the same with linear gates")
+    parser.add_argument("--seed", type=int, default=0, help="another one learns from other texts")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     if chosen.into and (not chosen.profile or 0 not in chosen.hidden):
@@ -222,12 +223,14 @@ def main(arguments: list[str] | None = None):
     far = pretrained.far_heads_of(chosen.base, base.config)[: chosen.far]
     tokens = tokenizer.load(chosen.data / "tokenizer.json")
 
-    def texts(split: str, source: str, count: int) -> list[torch.Tensor]:
-        packed = token_file.read(chosen.data, source, split, tokens)
+    def texts(split: str, source: str, count: int, first: int = 0) -> list[torch.Tensor]:
+        packed = token_file.read(chosen.data, source, split, tokens)[first:]
         windows = even_windows(packed, chosen.context, count * chosen.context)
         return [torch.from_numpy(each) for each in windows]
 
-    learned = [each for source in chosen.learn or chosen.sources for each in texts("train", source, chosen.observed)]
+    first = chosen.seed * chosen.context
+    sources = chosen.learn or chosen.sources
+    learned = [each for source in sources for each in texts("train", source, chosen.observed, first)]
     seen = [observe(base, each[:-1], chosen.window) for each in learned]
     window_only = view(base, Chunks(0, chosen.window + chosen.kept, far_heads=far))
     kept, heads = Kept(chosen.window, chosen.kept), range(base.config.kv_heads)
