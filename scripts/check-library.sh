@@ -4,7 +4,7 @@
 #
 #   scripts/check-library.sh LIBRARY [READELF]
 #
-# ALIGNMENT (default 16384 for arm64, otherwise 4096) and MOST (default 7.76 MB for arm64, otherwise 9.83 MB)
+# ALIGNMENT (default 16384 for arm64, otherwise 4096) and MOST (default 7.76 MB for arm64, otherwise 9.84 MB)
 # are the limits in bytes. The goal of 6 MB with the GPU engine is not met: linked as for
 # Android it is 6.7 MB on arm64. These limits only ensure that it does not grow further.
 set -euo pipefail
@@ -21,7 +21,7 @@ fail() {
 machine=$("$readelf" --file-header --wide "$library" | sed -n 's/^ *Machine: *//p')
 case $machine in
 *AArch64*) alignment=${ALIGNMENT:-16384} most=${MOST:-7760000} ;;
-*) alignment=${ALIGNMENT:-4096} most=${MOST:-9830000} ;;
+*) alignment=${ALIGNMENT:-4096} most=${MOST:-9840000} ;;
 esac
 
 exported=$("$readelf" --dyn-syms --wide "$library" |
