@@ -41,9 +41,6 @@ pub(in crate::engine::cpu) struct Row {
     pub sum: *const f32,
     /// The sum of the integers: two per block, of 16 values each.
     pub half_sums: *const i32,
-    /// Each value as [`TERMS`] bf16 numbers, `[cols / 32][TERMS][32]`, zero after the last; null if
-    /// there is no room for them.
-    pub terms: *const u16,
 }
 
 /// One row, to quantize.
@@ -53,7 +50,8 @@ pub(in crate::engine::cpu) struct RowMut<'a> {
     scale: &'a mut [f32],
     sum: &'a mut [f32],
     half_sums: &'a mut [i32],
-    /// Empty if there is no room for them.
+    /// See [`Activations::terms`]; empty if there is no room for them.
+    #[cfg(target_arch = "x86_64")]
     pub(super) terms: &'a mut [u16],
 }
 
@@ -115,10 +113,18 @@ impl Activations {
             scale: self.scale.at(0, 0).wrapping_add(index * blocks),
             sum: self.sum.at(0, 0).wrapping_add(index * blocks),
             half_sums: self.half_sums.at(0, 0).wrapping_add(2 * index * blocks),
-            terms: self.terms.as_ref().map_or(std::ptr::null(), |terms| {
-                terms.at(0, 0).wrapping_add(TERMS * BLOCK * index * blocks)
-            }),
         }
+    }
+
+    /// Row `index` as [`TERMS`] bf16 numbers for each value, `[cols / 32][TERMS][32]`, zero after the
+    /// last; null if there is no room for them.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn terms(&self, index: usize) -> *const u16 {
+        assert!(index < self.rows, "row {index} of {}", self.rows);
+        let row = TERMS * BLOCK * self.cols.div_ceil(BLOCK);
+        self.terms
+            .as_ref()
+            .map_or(std::ptr::null(), |terms| terms.at(0, 0).wrapping_add(index * row))
     }
 
     /// The f32 values of row `index`, while nobody else uses the rows.
@@ -152,6 +158,7 @@ impl Activations {
                 scale: self.scale.write(index * blocks, blocks),
                 sum: self.sum.write(index * blocks, blocks),
                 half_sums: self.half_sums.write(2 * index * blocks, 2 * blocks),
+                #[cfg(target_arch = "x86_64")]
                 terms: match &self.terms {
                     Some(terms) => {
                         let row = TERMS * BLOCK * blocks;

@@ -97,7 +97,7 @@ pub(super) unsafe fn matmul(
             }
             let mut products = [[[0f32; PANEL]; ROWS]; 5];
             let p: *mut Floats = products.as_mut_ptr();
-            let (terms, stride) = (x.row(first).terms, 2 * TERMS * BLOCK * blocks);
+            let (terms, stride) = (x.terms(first), 2 * TERMS * BLOCK * blocks);
             match format {
                 Float::F16 => amx::products_of_two_terms(p, terms, stride, weights, blocks),
                 Float::Bf16 => amx::products_of_one_term(p, terms, stride, weights, blocks),

@@ -498,7 +498,7 @@ impl Kernels {
         Kernels { products: self.int8, ..*self }
     }
 
-    /// Whether products of many tokens with weights in this format read [`Row::terms`].
+    /// Whether products of many tokens with weights in this format read activations as bf16 terms.
     pub fn reads_terms(&self, dtype: DType) -> bool {
         self.products.terms && matches!(dtype, DType::F16 | DType::BF16)
     }
