@@ -97,7 +97,9 @@ def main() -> None:
         if calling or not inside:
             sys.exit(f"calls in the inner loops of {calling}" if inside else "no kernel found in the program")
         limits = json.loads(LIMITS.read_text())
-        worse = [f"{k}: {figures[k]} instead of {limits[k]}" for k in limits if figures[k] > SLACK * limits[k]]
+        # The compiler may put the loops of a kernel into a function that others share, which has a limit too.
+        found = {kernel: figures[kernel] for kernel in limits if kernel in figures}
+        worse = [f"{k}: {found[k]} instead of {limits[k]}" for k in found if found[k] > SLACK * limits[k]]
         if worse:
             sys.exit("more instructions than limits.json says:\n" + "\n".join(worse))
 
