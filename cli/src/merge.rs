@@ -35,6 +35,10 @@ pub struct Args {
     /// training changed in the base, without what it added
     #[arg(long)]
     replace_only: bool,
+    /// What the model is called (`general.name`) [default: the delta's name, with --replace-only the
+    /// base's]
+    #[arg(long)]
+    name: Option<String>,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
@@ -59,14 +63,15 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     let base = args.file.gguf(&args.base)?;
-    write(&base, &delta, args.replace_only, &args.output)?;
+    write(&base, &delta, &args)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     let mut out = io::stdout().lock();
     writeln!(out, "{}: {}", args.output.display(), size(bytes))?;
     Ok(out.flush()?)
 }
 
-fn write(base: &Gguf, delta: &Gguf, replace_only: bool, path: &Path) -> Result<()> {
+fn write(base: &Gguf, delta: &Gguf, args: &Args) -> Result<()> {
+    let replace_only = args.replace_only;
     let changed: HashSet<&str> = delta.tensors().map(Tensor::name).collect();
     let kept = base.tensors().filter(|t| !changed.contains(t.name()));
     let taken = delta.tensors().filter(|t| !replace_only || base.tensor(t.name()).is_some());
@@ -78,10 +83,13 @@ fn write(base: &Gguf, delta: &Gguf, replace_only: bool, path: &Path) -> Result<(
     } else {
         describe(&mut writer, base, delta);
     }
+    if let Some(name) = &args.name {
+        writer.set("general.name", name.as_str());
+    }
     for &tensor in &sources {
         writer.tensor_like(tensor)?;
     }
-    writer.write_file(path, |index, sink| {
+    writer.write_file(&args.output, |index, sink| {
         sink.write_all(sources[index].data())?;
         sources[index].release();
         Ok(())

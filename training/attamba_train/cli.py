@@ -255,11 +255,22 @@ def _add_convert(commands):
     parser.add_argument("--out", type=Path, required=True, help="the .gguf to write")
     parser.add_argument("--chunk", type=int, default=8, help="tokens per chunk")
     parser.add_argument("--window", type=int, default=64, help="recent tokens that stay visible")
+    parser.add_argument(
+        "--far",
+        type=_far,
+        default=0,
+        metavar="N|auto",
+        help="KV heads that see every token: the first of the base's profile; auto: those that it calls far",
+    )
     parser.add_argument("--inner", type=int, default=192, help="channels of a mixer's scan")
     parser.add_argument("--state", type=int, default=16, help="state elements per channel")
     parser.add_argument("--heads", type=int, default=6, help="scan heads")
     parser.add_argument("--scan", default="reset", choices=["reset", "carried"])
     parser.add_argument("--type", default="F16", choices=list(TYPES), help="type of the mixers; the rest is unchanged")
+
+
+def _far(text: str) -> int | None:
+    return None if text == "auto" else int(text)
 
 
 def _convert(chosen):
@@ -268,7 +279,9 @@ def _convert(chosen):
 
     mixer = Mixer(inner=chosen.inner, state=chosen.state, heads=chosen.heads, scan=chosen.scan)
     base = gguf_file.load(chosen.base)
-    config = pretrained.config_of(base.config, Chunks(length=chosen.chunk, window=chosen.window), mixer)
+    far = pretrained.first_far_heads(chosen.base, base.config, chosen.far)
+    chunks = Chunks(length=chosen.chunk, window=chosen.window, far_heads=far)
+    config = pretrained.config_of(base.config, chunks, mixer)
     model = pretrained.attach(base, config, seed=0)
     pretrained.write_whole(chosen.out, chosen.base, chosen.out.stem, config, pretrained.mixers(model), chosen.type)
     print(f"{chosen.out}: {chosen.out.stat().st_size} bytes")

@@ -58,13 +58,8 @@ class DistillConfig:
 
     @cached_property
     def model(self) -> ModelConfig:
-        base, far = _read_base(self.base)
-        if self.far_heads > len(far):
-            raise KitError(
-                f"'far_heads' is {self.far_heads}; the profile of {self.base} lists {len(far)} "
-                "(`attamba profile` makes one)."
-            )
-        chunks = replace(self.chunks, far_heads=far[: self.far_heads]) if self.far_heads else self.chunks
+        base, far = _read_base(self.base, self.far_heads)
+        chunks = replace(self.chunks, far_heads=far) if far else self.chunks
         return replace(pretrained.config_of(base, chunks, self.mixer), context=self.context)
 
     @property
@@ -80,13 +75,13 @@ class DistillConfig:
 
 
 @lru_cache(maxsize=1)
-def _read_base(path: str) -> tuple[ModelConfig, tuple[tuple[int, int], ...]]:
-    """The base's shape, and the KV heads that its profile lists.
+def _read_base(path: str, count: int) -> tuple[ModelConfig, tuple[tuple[int, int], ...]]:
+    """The base's shape, and the first `count` KV heads that its profile lists.
 
     Cached, because a schedule by wall-clock time remakes the settings every few steps, and the file is long.
     """
     base = gguf_file.read_config(Path(path))
-    return base, pretrained.far_heads_of(Path(path), base)
+    return base, pretrained.first_far_heads(Path(path), base, count)
 
 
 def load(path: Path) -> DistillConfig:

@@ -39,6 +39,21 @@ def far_heads_of(path: Path, base: ModelConfig) -> tuple[tuple[int, int], ...]:
     return tuple(divmod(int(number), base.kv_heads) for number in field.contents()) if field else ()
 
 
+def first_far_heads(path: Path, base: ModelConfig, count: int | None) -> tuple[tuple[int, int], ...]:
+    """The first `count` KV heads that the profile in the file of `base` lists; if `None`, those that it calls far."""
+    listed = far_heads_of(path, base)
+    if count is None:
+        reader = gguf_file.open_reader(path)
+        field = reader.fields.get(f"{_family(reader)}.memory.far_count")
+        count = int(field.contents()) if field else len(listed) or 1
+    if count > len(listed):
+        raise KitError(
+            f"{count} KV heads are to see everything; the profile of {path} lists {len(listed)} "
+            "(`attamba profile` makes one)."
+        )
+    return listed[:count]
+
+
 def attach(base: Decoder, config: ModelConfig, seed: int) -> Decoder:
     """`base` as a model of `config`, sharing its parameters; new mixers, whose output projection is zero."""
     model = Decoder(config).init_weights(seed)

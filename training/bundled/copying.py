@@ -12,10 +12,13 @@ model gets new parts, and only these are trained, in steps of eight windows of 3
    residual stream to which the loss is least sensitive. Computed, not trained: the values of the new heads read it
    (least squares), and their outputs are the embeddings of names.
 3. Rounds of training of all that is new, at a rate that falls linearly, names that come back weighted fourfold. In the
-   last round all tokens count alike: otherwise somebody new would get the name of somebody who is there.
+   last round all tokens count alike: otherwise somebody new would get the name of somebody who is there. What the new
+   heads would write with all their attention on a name, of any in the text, is to say which it is: names that come
+   back alone teach that too slowly, and then the right place is looked at and another name said.
 
-Prints the held-out loss per token, that of names that come back, how many of them are right, and how far attention is
-from them in nats. The folder gets a checkpoint after each round, from which it continues, and the model as a file.
+Prints the held-out loss per token, that of names that come back, how many of them are right, how far attention is
+from them in nats, and how many names the new heads would say right. The folder gets a checkpoint after each round, from
+which it continues, and the model as a file.
 """
 
 import argparse
@@ -42,6 +45,9 @@ HELD = 8  # windows of the context's length
 WEIGHT = 4.0  # of names that come back
 RATE = 2e-3
 LOOKING = 100  # steps
+SAYING = 0.1  # weight of the loss of what heads write
+FREQUENCIES = 3_000_000  # tokens from which they are counted
+FEW = 20  # tokens of a name below which its weight there does not rise further
 AMPLITUDE, GAIN, SHARPNESS = 16.0, 5.0, 6.0
 
 
@@ -106,8 +112,17 @@ class Copying:
         self.mixture, self.held, self.likely = mixture, torch.from_numpy(held), likely
         self.layers = range(base.config.layers - LAYERS, base.config.layers)
         self.first = base.config.heads  # of the new heads
+        self.new_rows = slice(self.first * base.config.head_dim, None)  # of the attention matrices of the last layers
+        # Names that are seldom count for more than they occur.
+        [source] = mixture.sources
+        occurs = np.bincount(source.tokens[:FREQUENCIES], minlength=len(likely))
+        self.balance = torch.from_numpy(occurs).clamp_min(FEW).float().rsqrt()
+        self.inputs: dict[int | None, torch.Tensor] = {}  # of the attention of the last layers; None: of the output
+        self.model.output_norm.register_forward_hook(lambda _, given, __: self.inputs.update({None: given[0].detach()}))
         self.seen: dict[tuple[int, str], torch.Tensor] = {}
         for layer in self.layers:
+            norm = self.model.blk[layer].attn_norm
+            norm.register_forward_hook(lambda _, __, out, key=layer: self.inputs.update({key: out}))
             for name in "qk":
                 norm = self.model.blk[layer].get_submodule(f"attn_{name}_norm")
                 norm.register_forward_hook(lambda _, __, out, key=(layer, name): self.seen.update({key: out}))
@@ -142,6 +157,22 @@ class Copying:
             far.append((share[1] - share[0]).mean())
         return torch.stack(far)
 
+    def saying(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the names among `tokens` [B, T], those of the last forward pass: the mean loss of telling which it is from
+        what the new heads write when all their attention is on it, and how many are told right."""
+        named = self.likely[tokens]
+        candidates, which = tokens[named], self.likely.nonzero().flatten()
+        written = torch.zeros(len(candidates), self.model.config.width)
+        for layer in self.layers:
+            attention = self.model.blk[layer]
+            values = self.inputs[layer][named] @ attention.attn_v.weight[self.new_rows].T
+            written = written + values @ attention.attn_output.weight[:, self.new_rows].T
+        scale = self.model.output_norm.weight / self.inputs[None].square().mean(-1).sqrt().mean()
+        logits = (written * scale) @ self.model.token_embd.weight[which].T
+        right, weight = torch.searchsorted(which, candidates), self.balance[candidates]
+        each = F.cross_entropy(logits, right, reduction="none")
+        return (each * weight).sum() / weight.sum().clamp_min(1e-9), (logits.argmax(1) == right).float().mean()
+
     def train(self, first: int, steps: int, back_weight: float | None):
         """`steps` steps from the data of step `first` on, with this weight of names that come back; without one, only
         where the new heads look is trained."""
@@ -161,6 +192,7 @@ class Copying:
                 each, _ = self.losses(windows, chunk)
                 weight = 1 + (back_weight - 1) * back
                 loss = (each * weight).sum() / weight.sum()
+                loss = loss + SAYING * self.saying(windows[:, :-1])[0]
             if back.any():
                 loss = loss + 0.1 * self.looking(windows, back).sum()
             loss.backward()
@@ -218,7 +250,7 @@ class Copying:
         with torch.no_grad():
             blocks[0].ffn_down.weight[:, units] = AMPLITUDE / SHARPNESS * quiet
             inputs = self._inputs({layer: blocks[layer].attn_norm for layer in self.layers}, batches)
-            new = slice(self.first * self.model.config.head_dim, None)
+            new = self.new_rows
             for layer in self.layers:
                 x = torch.cat([inputs[layer][named], inputs[layer][~named][: int(named.sum())]])
                 y = torch.cat([code[tokens[named]], torch.zeros(len(x) - int(named.sum()), UNITS)])
@@ -258,10 +290,12 @@ class Copying:
     def report(self, what: str):
         back = coming_back(self.held, self.likely)
         each, right = self.losses(self.held)
+        said = self.saying(self.held[:, :-1])[1]
         far = ", ".join(f"{nats:.2f}" for nats in self.looking(self.held, back).tolist())
         print(
             f"{what}: held-out loss {each.mean():.4f}, of {int(back.sum())} names that come back "
-            f"{each[back].mean():.3f}, {right[back].float().mean():.0%} right; attention {far}",
+            f"{each[back].mean():.3f}, {right[back].float().mean():.0%} right; attention {far}; "
+            f"of all names {said:.0%} would be said right",
             flush=True,
         )
 

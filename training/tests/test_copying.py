@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,31 @@ def test_the_new_parts_change_nothing_at_first(copying):
             assert torch.equal(kept.reshape(32, 32), torch.eye(32))
         else:
             assert torch.equal(kept.flatten(), before[name].flatten()), name
+
+
+def test_what_the_new_heads_write_says_which_name_it_is(copying):
+    likely = torch.zeros(300, dtype=torch.bool)
+    likely[100:116] = True
+    tokens = torch.arange(100, 116).repeat(2)
+    mixture = SimpleNamespace(sources=[SimpleNamespace(tokens=tokens.numpy())])
+    parts = copying.Copying(small(), mixture, np.zeros((1, 49), np.int64), likely)
+    embedding = torch.nn.functional.normalize(parts.model.token_embd.weight.data[100:116], dim=1)
+    text = torch.tensor([[100, 5, 107, 115, 6]])
+    with torch.no_grad():
+        parts.model.token_embd.weight[100:116] = embedding
+        parts.hidden(text)
+        # The last layer's new heads read a code of sixteen values, one for each name, and write its embedding.
+        one, last = parts.layers
+        parts.inputs[one] = torch.zeros(1, 5, 32)
+        parts.inputs[last] = torch.eye(32)[(text - 100).clamp(0)]
+        parts.model.blk[last].attn_v.weight[parts.new_rows] = torch.eye(32)[:16]
+        parts.model.blk[last].attn_output.weight[:, parts.new_rows] = 50 * embedding.T
+        loss, said = parts.saying(text)
+        assert said == 1 and loss < 0.5
+        parts.model.blk[last].attn_output.weight[:, parts.new_rows] = 50 * embedding.T.roll(1, 1)
+        loss, said = parts.saying(text)
+        assert said == 0 and loss > 3
+        assert parts.saying(torch.full((1, 5), 5))[0] == 0
 
 
 def test_only_the_new_parts_are_trained_and_it_continues(copying, tmp_path, capsys):

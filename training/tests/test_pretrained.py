@@ -49,6 +49,26 @@ def test_converted_file_computes_the_base_restricted_to_boundaries_and_a_window(
     assert error(got, reference.logits(str(base), TOKENS)) > 1e-2
 
 
+@pytest.mark.parametrize(("far", "heads"), [("1", [3]), ("auto", [3, 0])])
+def test_far_heads_of_a_converted_file_see_every_token(far, heads, reference, tmp_path):
+    base, out = tmp_path / "base.gguf", tmp_path / "out.gguf"
+
+    def profile(writer):
+        writer.add_array("llama.memory.far_heads", [3, 0, 1])
+        writer.add_uint32("llama.memory.far_count", 2)
+
+    reference.make(str(base), 5, {"arch": "llama", "kv_heads": 2, "context": 64}, profile)
+    assert main(["convert", str(base), "--out", str(out), "--chunk", "4", "--window", "3", "--far", far]) == 0
+    model = gguf_file.load(base)
+    chunks = Chunks(length=4, window=3, far_heads=tuple(divmod(head, 2) for head in heads))
+    restricted = Decoder(replace(pretrained.config_of(model.config, chunks, MIXER), mixer=None))
+    restricted.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        expected = restricted(torch.tensor(TOKENS)[None])[0].numpy()
+    assert error(reference.logits(str(out), TOKENS, far=(len(heads), 64)), expected) < 1e-5
+    assert main(["convert", str(base), "--out", str(out), "--far", "4"]) == 1
+
+
 def test_tensors_of_the_base_keep_their_bytes_and_its_tokenizer_stays(base, tmp_path):
     out = tmp_path / "out.gguf"
     main(["convert", str(base), "--out", str(out), "--type", "Q8_0", "--inner", "32", "--heads", "2"])

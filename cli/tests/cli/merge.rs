@@ -97,6 +97,20 @@ fn what_a_delta_adds_to_its_base_may_be_left_out() {
 }
 
 #[test]
+fn a_merged_model_may_be_named() {
+    let folder = folder();
+    let delta = delta(folder.path(), &sha256(random_model()));
+    let out = folder.path().join("whole.gguf");
+    let files = [random_model(), delta.to_str().unwrap(), out.to_str().unwrap()];
+    for only in [&[][..], &["--replace-only"]] {
+        let named = ["merge", "--force", "--name", "mine", files[0], files[1], files[2]];
+        attamba(named.iter().chain(only)).ok();
+        let whole = Gguf::read(files[2]).unwrap();
+        assert_eq!(whole.get("general.name").and_then(|v| v.as_str()), Some("mine"));
+    }
+}
+
+#[test]
 fn another_base_is_refused_and_nothing_is_written() {
     let folder = folder();
     let wrong = "0".repeat(64);
