@@ -89,6 +89,8 @@ def plot(found: list[Scored], path: Path):
             label = f"{each.config.name} ({each.state:.0f} KiB)"
             axes.plot(list(points), list(points.values()), marker="o", label=label)
         axes.set(title=kind, xlabel="tokens back", ylabel="% of tokens predicted", xscale="log", ylim=(0, 100))
+        axes.set_xticks(list(points), list(points))
+        axes.minorticks_off()
     pair[1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     note.finish(figure, path)
 
