@@ -102,7 +102,7 @@ def test_what_the_new_heads_write_says_which_name_it_is(copying):
         assert parts.saying(torch.full((1, 5), 5))[0] == 0
 
 
-def test_only_the_new_parts_are_trained_and_it_continues(copying, tmp_path, capsys):
+def test_only_the_new_parts_and_names_are_trained_and_it_continues(copying, tmp_path, capsys):
     base = small()
     people = ["Anna", "Bert", "Cora", "Dora", "Emil"]
     text = tmp_path / "text.jsonl"
@@ -132,8 +132,21 @@ def test_only_the_new_parts_are_trained_and_it_continues(copying, tmp_path, caps
     assert "before round 1" not in told and "before round 2" in told
     state = torch.load(out / "checkpoint.pt")["model"]
     _, new = copying.widened(base)
-    for name, value in gguf_file.load(before).state_dict().items():
+    named = copying.names(made.get_vocab(), token_file.read(tmp_path, "people", "train", made))
+    assert 5 <= named.sum() < 20
+    trained = gguf_file.load(before).state_dict()
+    embedding, of_base = state.pop("token_embd.weight"), trained.pop("token_embd.weight")
+    assert torch.equal(embedding[~named], of_base[~named])
+    assert (embedding[named] != of_base[named]).any()
+    for name, value in trained.items():
         kept = state[name] if name not in new else state[name][new[name] == 0]
         assert torch.equal(kept.flatten(), value.flatten()), name
     assert (state["blk.2.attn_output.weight"][:, 32:] != 0).any()
     assert gguf_file.read_config(out / "small.gguf").chunks.far_heads == ((1, 4), (1, 5), (2, 4), (2, 5))
+    # The file has a part of what the last round changed.
+    changed = torch.load(out / "checkpoint.pt")
+    key = "blk.2.attn_output.weight"
+    expected = 0.6 * changed["before"][key] + 0.4 * changed["model"][key]
+    written = gguf_file.load(out / "small.gguf").state_dict()[key]
+    torch.testing.assert_close(written, expected, rtol=0.05, atol=2e-3)
+    assert not torch.equal(changed["before"][key], changed["model"][key])
