@@ -270,6 +270,8 @@ def _add_convert(commands):
 
 
 def _far(text: str) -> int | None:
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number of heads nor auto")
     return None if text == "auto" else int(text)
 
 

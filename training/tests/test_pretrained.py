@@ -67,6 +67,9 @@ def test_far_heads_of_a_converted_file_see_every_token(far, heads, reference, tm
         expected = restricted(torch.tensor(TOKENS)[None])[0].numpy()
     assert error(reference.logits(str(out), TOKENS, far=(len(heads), 64)), expected) < 1e-5
     assert main(["convert", str(base), "--out", str(out), "--far", "4"]) == 1
+    for rubbish in ("-1", "some"):
+        with pytest.raises(SystemExit):
+            main(["convert", str(base), "--out", str(out), f"--far={rubbish}"])
 
 
 def test_tensors_of_the_base_keep_their_bytes_and_its_tokenizer_stays(base, tmp_path):
