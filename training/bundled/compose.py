@@ -189,6 +189,10 @@ class Composer:
             return None
         return "" if not offer[1] else offer[2] if any(offer[2] in kinds for kinds in self.kinds.values()) else None
 
+    def other(self, pick: random.Random) -> list[list[str]]:
+        """Small talk, a simple question or one beyond the model: turns without a story."""
+        return self.talk.draw(pick.choices(list(OTHERS), list(OTHERS.values()))[0], pick)
+
     def turns(self, number: int) -> list[list[str]]:
         pick = random.Random(f"{self.seed} {number}")
         turns: list[list[str]] = []
@@ -209,7 +213,7 @@ class Composer:
             elif telling or pick.random() < 0.25:
                 (texts, story), telling = self.told(pick), pick.random() < 0.5
             else:
-                texts = [text for _, text in self.talk.draw(pick.choices(list(OTHERS), list(OTHERS.values()))[0], pick)]
+                texts = [text for _, text in self.other(pick)]
             turns += [[role, text] for role, text in zip(["user", "assistant"] * 3, texts, strict=False)]
             if turns[-1][1].startswith(("Goodbye", "See you", "Until")):
                 break
