@@ -16,9 +16,9 @@ model gets new parts, and little else is trained, in steps of eight windows of 3
    otherwise somebody new would get the name of somebody who is there. What the new heads would write with all their
    attention on a name, of any in the text, is to say which it is: names that come back alone teach that too slowly,
    and then the right place is looked at and another name said.
-4. Steps in which all weights are trained, with windows that begin as a chat does, with an end of text; a quarter are
-   small talk, a tenth of the text. At random places the first token, which all heads see, is hardly ever that one, and
-   then a greeting was answered as if names had been exchanged.
+4. Steps in which all weights are trained, on windows that start as a chat does, with the end-of-text token; a quarter
+   of them are small talk, which is a tenth of the text. Windows that start anywhere hardly ever have that token first,
+   where all heads see it; without these steps a greeting was answered as if names had been exchanged.
 
 Prints the held-out loss per token, that of names that come back, how many of them are right, how far attention is
 from them in nats, and how many names the new heads would say right. The folder gets a checkpoint after each round, from
@@ -241,7 +241,7 @@ class Copying:
         self._steps(steps, FINISHING, loss)
 
     def _steps(self, steps: int, rate: float, loss_of: Callable[[int, int], torch.Tensor]):
-        """Minimizes `loss_of` a step and its chunk length, at a rate that falls linearly."""
+        """Minimizes `loss_of(step, chunk length)`, at a rate that falls linearly."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.98))
         chunks = self.model.config.chunks

@@ -4,7 +4,7 @@
 
 Each run's `run.yaml`, `validation.csv` and `train.csv` are read. The scores are from the same held-out windows, each as
 long as the training context. A session's size is its keys and values, in 16 bits, plus the state of its scans. The
-training loss is compared, too, which is of the same tokens in every step: it tells where no held-out score does.
+training losses are compared too: in every step both runs are trained on the same tokens.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def table(runs: list[Trained], tokens: int) -> list[str]:
 
 
 def training_table(runs: list[Trained], rows: int = 6) -> list[str]:
-    """The training loss at some of the numbers of tokens that both have reached, the last one included."""
+    """The training loss at up to `rows` numbers of tokens that both have reached, the last one included."""
     common = [tokens for tokens in runs[0].training if tokens in runs[1].training]
     every = -(-len(common) // rows) or 1
     lines = [
