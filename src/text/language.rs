@@ -62,8 +62,8 @@ impl Language {
         Language { parts: Arc::new(Parts { tokenizer, template }), variables: Arc::default() }
     }
 
-    /// The same with what the template is told beside the messages, instead of what it was told
-    /// before: an object in JSON, such as `{"tools": […], "enable_thinking": false}`. Tools are written
+    /// The same with other variables for the template, which it sees in addition to the messages; they
+    /// replace all earlier ones: an object in JSON, such as `{"tools": […], "enable_thinking": false}`. Tools are written
     /// as the `transformers` package has them: `{"type": "function", "function": {"name": …}}`.
     ///
     /// Names of special tokens in it are plain text, as they are in messages.

@@ -1,4 +1,4 @@
-//! The messages of a chat, and what else a template is told.
+//! The messages of a chat, and the other variables of a template.
 
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -128,7 +128,7 @@ fn with_thoughts(message: Map<String, Value>) -> Map<String, Value> {
     whole
 }
 
-/// What a template is told beside the messages: tools, documents, switches.
+/// What a template gets in addition to the messages: tools, documents, switches.
 #[derive(Clone, Debug, Default)]
 pub struct Variables(Map<String, Value>);
 

@@ -45,10 +45,10 @@ fn performance_cores() -> Option<usize> {
     // Aligned as the entries are.
     let mut entries = vec![0u64; len.div_ceil(8) as usize];
     // SAFETY: the place has at least `len` bytes.
-    let told = unsafe {
+    let succeeded = unsafe {
         system::GetLogicalProcessorInformationEx(kind, entries.as_mut_ptr().cast(), &mut len)
     };
-    if told == 0 {
+    if succeeded == 0 {
         return None;
     }
     entries::performance_cores(bytemuck::cast_slice(&entries).get(..len as usize)?)

@@ -327,12 +327,12 @@ impl Device {
             // The receiver is gone only if waiting failed, which has been reported.
             let _ = sender.send(result);
         });
-        let told = self.wait().and_then(|()| {
+        let mapped = self.wait().and_then(|()| {
             // Another waiting thread may be the one that was notified.
-            let told = receiver.recv_timeout(PATIENCE);
-            told.map_err(|e| Error::Gpu(format!("{}: mapping a buffer: {e}", self.name)))
+            let mapped = receiver.recv_timeout(PATIENCE);
+            mapped.map_err(|e| Error::Gpu(format!("{}: mapping a buffer: {e}", self.name)))
         });
-        let sunk = match told {
+        let sunk = match mapped {
             // Not mapped, so there is nothing to unmap.
             Ok(Err(e)) => return Err(Error::Gpu(format!("{}: {e}", self.name))),
             Ok(Ok(())) => match staging.get_mapped_range(..bytes) {

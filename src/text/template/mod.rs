@@ -73,7 +73,7 @@ impl ChatTemplate {
         self.render_with(messages, add_generation_prompt, &Variables::default())
     }
 
-    /// The text of a chat for a template that is told more; with `add_generation_prompt` it ends where the
+    /// The text of a chat for a template with further variables; with `add_generation_prompt` it ends where the
     /// answer begins.
     pub fn render_with(
         &self,
